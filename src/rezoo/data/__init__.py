@@ -1,0 +1,1 @@
+"""Datasets: one short file each, and the pipeline from an example to a batch."""

@@ -1,0 +1,180 @@
+"""Layers and blocks of residual networks, as functions on Keras tensors `(N, H, W, C)`.
+
+Each layer's name is the prefix of its tensors in a PyTorch file (`layer1.0.conv1`), so
+weights need no mapping table. Padding of strided layers is explicit and symmetric, which
+`padding="same"` is not, and batch normalization has PyTorch's constants.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+
+BN_EPSILON = 1e-5
+BN_MOMENTUM = 0.9  # PyTorch calls this 0.1
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization that uses TensorFlow's fused kernel where that is the backend.
+
+    Variables and results are those of the Keras layer, but for the moving variance: the
+    fused kernel keeps it unbiased (Bessel's correction), as PyTorch does. Other backends,
+    masks, synchronised statistics and inputs that are not `(N, H, W, C)` take Keras's path.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize `inputs`; see `keras.layers.BatchNormalization.call`."""
+        plain = (
+            keras.config.backend() != "tensorflow"
+            or mask is not None
+            or self.synchronized
+            or self.renorm
+            or self.axis not in (-1, 3)
+            or len(inputs.shape) != 4
+        )
+        if plain:
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        learn = bool(training) and self.trainable
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=[] if learn else tf.convert_to_tensor(self.moving_mean),
+            variance=[] if learn else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=learn,
+        )
+        if learn:
+            rate = 1.0 - self.momentum
+            self.moving_mean.assign_sub((self.moving_mean - mean) * rate)
+            self.moving_variance.assign_sub((self.moving_variance - variance) * rate)
+        return outputs
+
+
+def conv(
+    x: Any, filters: int, kernel: int, *, stride: int = 1, padding: int | None = None, name: str
+) -> Any:
+    """Convolve `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`.
+
+    Args:
+        x: Input tensor.
+        filters: Number of output channels.
+        kernel: Side of the odd, square kernel.
+        stride: Step in both directions.
+        padding: Zeros on each of the four sides; half the kernel where not given.
+        name: Name of the layer.
+
+    No bias: batch normalization follows. He initialization from the fan-out
+    (arXiv:1502.01852, section 2.2).
+    """
+    padding = kernel // 2 if padding is None else padding
+    same = stride == 1 and padding == kernel // 2
+    if padding and not same:
+        x = keras.layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
+    return keras.layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same" if same else "valid",
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=name,
+    )(x)
+
+
+def norm(x: Any, *, zero_gamma: bool = False, name: str) -> Any:
+    """Batch-normalize; `zero_gamma` starts a residual branch at zero (arXiv:1706.02677, 5.1)."""
+    return BatchNormalization(
+        epsilon=BN_EPSILON,
+        momentum=BN_MOMENTUM,
+        gamma_initializer="zeros" if zero_gamma else "ones",
+        name=name,
+    )(x)
+
+
+def relu(x: Any, *, name: str) -> Any:
+    """Rectify."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def max_pool(x: Any, *, name: str) -> Any:
+    """Pool 3x3 with stride 2 and one row of padding; `x` must not be negative.
+
+    Zeros stand in for minus infinity, which is right only after a ReLU.
+    """
+    x = keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
+    return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
+
+
+def shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
+    """Return `x` itself, or its projection where the shape changes (He et al. 2015, option B)."""
+    if stride == 1 and x.shape[-1] == filters:
+        return x
+    x = conv(x, filters, 1, stride=stride, name=f"{name}.downsample.0")
+    return norm(x, name=f"{name}.downsample.1")
+
+
+def basic_block(x: Any, width: int, *, stride: int, name: str) -> Any:
+    """Two 3x3 convolutions and a shortcut (arXiv:1512.03385, figure 5 left).
+
+    Returns `(N, ceil(H / stride), ceil(W / stride), width)`.
+    """
+    y = conv(x, width, 3, stride=stride, name=f"{name}.conv1")
+    y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
+    y = conv(y, width, 3, name=f"{name}.conv2")
+    y = norm(y, zero_gamma=True, name=f"{name}.bn2")
+    return _join(y, shortcut(x, width, stride=stride, name=name), name=name)
+
+
+def bottleneck_block(
+    x: Any, width: int, *, stride: int, stride_in: Literal["1x1", "3x3"] = "3x3", name: str
+) -> Any:
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (arXiv:1512.03385, figure 5 right).
+
+    The output has four times `width` channels: `(N, ceil(H / stride), ceil(W / stride),
+    4 * width)`.
+
+    Args:
+        x: Input tensor.
+        width: Channels of the first two convolutions.
+        stride: Step of the block.
+        stride_in: Which convolution takes the step: the first, `"1x1"` (the paper, called
+            v1), or `"3x3"` (called v1.5; torchvision, timm).
+        name: Prefix of the block's layers.
+    """
+    first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+    y = conv(x, width, 1, stride=first, name=f"{name}.conv1")
+    y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
+    y = conv(y, width, 3, stride=second, name=f"{name}.conv2")
+    y = relu(norm(y, name=f"{name}.bn2"), name=f"{name}.act2")
+    y = conv(y, 4 * width, 1, name=f"{name}.conv3")
+    y = norm(y, zero_gamma=True, name=f"{name}.bn3")
+    return _join(y, shortcut(x, 4 * width, stride=stride, name=name), name=name)
+
+
+def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
+    """Average over space and classify: `(N, H, W, C)` to `(N, num_classes)`, float32.
+
+    With `num_classes=0` the averaged features `(N, C)` are returned.
+    """
+    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+    if num_classes == 0:
+        return x
+    x = keras.layers.Dense(
+        num_classes,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",  # logits stay float32 under mixed precision
+        name="fc",
+    )(x)
+    if activation is None:
+        return x
+    return keras.layers.Activation(activation, dtype="float32", name="prob")(x)
+
+
+def _join(residual: Any, identity: Any, *, name: str) -> Any:
+    x = keras.layers.Add(name=f"{name}.add")([residual, identity])
+    return relu(x, name=f"{name}.act")

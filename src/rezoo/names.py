@@ -1,0 +1,34 @@
+"""Names that people type: natural order and near names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+def natural_key(name: str) -> tuple[object, ...]:
+    """Sort key that puts resnet18 before resnet101."""
+    parts = re.split(r"(\d+)", name.lower())
+    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts if p)
+
+
+def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """Return up to `most` of the `known` names that resemble `name`, best first."""
+    folded = {_fold(k): k for k in known}
+    wanted = _fold(name)
+    hits = difflib.get_close_matches(wanted, folded, n=most, cutoff=0.6)
+    return [folded[h] for h in hits]
+
+
+def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a hint: near names, or else the list of all behind the words `otherwise`."""
+    known = sorted(known, key=natural_key)
+    close = near(name, known)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"{otherwise} {', '.join(known)}."
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("-", "_").replace("_", "")

@@ -1,0 +1,205 @@
+"""Entry points become specs: architectures and datasets, rezoo's own and third parties' alike.
+
+A distribution registers a name in its `pyproject.toml`:
+
+```toml
+[project.entry-points."rezoo.architectures"]
+tinynet = "my_package.tinynet:tinynet"      # a rezoo.specs.ModelSpec
+```
+
+Nothing is imported to know the names. A name's module is imported when the name is used
+or described. `REZOO_DISABLE_PLUGINS=1` leaves only rezoo's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, distributions
+from typing import Generic, TypeVar
+
+from rezoo.errors import PluginError, PluginWarning, UnknownNameError
+from rezoo.names import natural_key, suggest
+from rezoo.specs import DatasetSpec, ModelSpec
+
+BUILTIN = "rezoo"
+DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"
+
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name and the distribution that registered it."""
+
+    name: str
+    distribution: str
+    version: str
+    point: EntryPoint
+
+    @property
+    def builtin(self) -> bool:
+        """Whether rezoo itself registers it."""
+        return self.distribution == BUILTIN
+
+
+def plugins_disabled() -> bool:
+    """Whether the environment asks for rezoo's own names only."""
+    return os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
+
+
+class Registry(Generic[Spec]):
+    """The names of one entry-point group.
+
+    Args:
+        group: The entry-point group.
+        kind: What its names are, in messages.
+        spec_type: What its entry points must resolve to.
+    """
+
+    def __init__(self, group: str, kind: str, spec_type: type[Spec]) -> None:
+        self.group = group
+        self.kind = kind
+        self.spec_type = spec_type
+
+    def entries(self) -> dict[str, list[Entry]]:
+        """Return name → the entries that claim it, in natural order of the names."""
+        found: dict[str, list[Entry]] = {}
+        for entry in _scan(self.group, plugins_disabled()):
+            found.setdefault(entry.name, []).append(entry)
+        return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+    def names(self) -> list[str]:
+        """Return all names in natural order, without importing anything."""
+        return list(self.entries())
+
+    def get(self, name: str) -> Spec:
+        """Return the spec registered as `name`, or as `distribution:name`.
+
+        Raises:
+            UnknownNameError: Nothing is registered so; the hint has near names.
+            PluginError: Two distributions claim the name, or the plugin does not load.
+        """
+        return self._load(self.find(name))
+
+    def find(self, name: str) -> Entry:
+        """Return the entry that `name` means, without importing it; raises as `get` does."""
+        entries = self.entries()
+        distribution, _, bare = name.rpartition(":")
+        claims = entries.get(bare, [])
+        if distribution:
+            claims = [e for e in claims if e.distribution == _normalize(distribution)]
+        elif any(e.builtin for e in claims):
+            claims = [e for e in claims if e.builtin]  # a built-in cannot be shadowed
+        if not claims:
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}",
+                hint=suggest(name, entries, f"The {self.kind}s are")
+                + f" All: rezoo list --{self.kind}s",
+            )
+        if len(claims) > 1:
+            owners = " and ".join(f"{e.distribution} {e.version}" for e in claims)
+            raise PluginError(
+                f"{self.kind} {name!r} is registered twice, by {owners}",
+                hint=f"say which: {claims[0].distribution}:{bare}, or uninstall one of them.",
+            )
+        return claims[0]
+
+    def describe(self) -> Iterator[tuple[Entry, Spec | None]]:
+        """Yield every entry with its spec; one that does not load costs a warning and is None."""
+        for claims in self.entries().values():
+            for entry in claims:
+                try:
+                    yield entry, self._load(entry)
+                except PluginError as error:
+                    warnings.warn(PluginWarning(f"{error} {error.hint}"), stacklevel=2)
+                    yield entry, None
+                else:
+                    self._warn_about(entry, claims)
+
+    def _warn_about(self, entry: Entry, claims: list[Entry]) -> None:
+        if entry.builtin or len(claims) == 1:
+            return
+        others = [e for e in claims if e is not entry]
+        if any(e.builtin for e in others):
+            reason = "is rezoo's own and cannot be replaced"
+        else:
+            reason = f"is also registered by {' and '.join(e.distribution for e in others)}"
+        warnings.warn(
+            PluginWarning(
+                f"{entry.distribution} registers the {self.kind} {entry.name!r}, which {reason}; "
+                f"reach this one as {entry.distribution}:{entry.name}."
+            ),
+            stacklevel=3,
+        )
+
+    def _load(self, entry: Entry) -> Spec:
+        spec = _import(entry)
+        if not isinstance(spec, self.spec_type):
+            raise PluginError(
+                f"plugin {entry.distribution} {entry.version}: {entry.point.value} is a "
+                f"{type(spec).__name__}, not a rezoo.specs.{self.spec_type.__name__}",
+                hint=_REMEDY.format(entry.distribution),
+            )
+        return spec
+
+
+_REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGINS=1."
+
+
+@cache
+def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
+    """Read the entry points of every distribution once; of two copies of one the first counts."""
+    seen: set[str] = set()
+    found = []
+    for distribution in distributions():
+        raw_name = distribution.metadata["Name"]
+        name = _normalize(raw_name) if raw_name else ""
+        if not name or name in seen:  # a stale or doubled dist-info
+            continue
+        seen.add(name)
+        if builtin_only and name != BUILTIN:
+            continue
+        found.extend(
+            Entry(point.name, name, distribution.version, point)
+            for point in distribution.entry_points
+            if point.group == group
+        )
+    return tuple(found)
+
+
+@cache
+def _import(entry: Entry) -> object:
+    """Import an entry point's object; whatever its module does, only `PluginError` comes out."""
+    spoken = io.StringIO()
+    who = f"plugin {entry.distribution} {entry.version}"
+    try:
+        # stdout belongs to the command's own answer (`--json` must stay pure).
+        with contextlib.redirect_stdout(spoken):
+            found = entry.point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        raise PluginError(
+            f"{who} does not load ({entry.point.value}): {reason}.",
+            hint=_REMEDY.format(entry.distribution),
+        ) from error
+    if spoken.getvalue().strip():
+        line = spoken.getvalue().strip().splitlines()[0]
+        warnings.warn(PluginWarning(f"{who} printed at import: {line!r}."), stacklevel=2)
+    return found
+
+
+def _normalize(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+architectures: Registry[ModelSpec] = Registry("rezoo.architectures", "model", ModelSpec)
+datasets: Registry[DatasetSpec] = Registry("rezoo.datasets", "dataset", DatasetSpec)
