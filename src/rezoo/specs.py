@@ -62,6 +62,7 @@ class DatasetSpec:
         licence: Licence of the data, as its authors state it.
         recipe: The recipe that suits training from random weights.
         overrides: Recipe keys that this data needs otherwise (a digit must not be mirrored).
+        val_fraction: The part of train that validates, where the data has no split for it.
         image_size: Height and width that training uses where neither recipe nor weights say.
         mean: Per-channel mean on 0..1 for networks trained from random weights.
         std: Per-channel standard deviation on 0..1, likewise. Its length is the number of channels.
@@ -74,6 +75,7 @@ class DatasetSpec:
     licence: str = "unknown"
     recipe: str = "quick"
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    val_fraction: float = 0.1
     image_size: int = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -99,6 +101,8 @@ class Preprocessing:
         interpolation: `"bilinear"` or `"bicubic"`.
         mean: Per channel, on 0..1, RGB order.
         std: Per channel, on 0..1, RGB order.
+        test_input_size: What the quoted accuracy was measured at, where it is not `input_size`.
+        test_crop_pct: Likewise for `crop_pct`.
     """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
@@ -106,15 +110,19 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    test_input_size: tuple[int, int, int] | None = None
+    test_crop_pct: float | None = None
 
     def __post_init__(self) -> None:
-        channels, height, width = self.input_size
-        if channels not in (1, 3):
-            raise SpecError(f"input_size: {channels} channels; images have 1 or 3")
-        if not all(1 <= side <= MAX_IMAGE_SIZE for side in (height, width)):
-            raise SpecError(f"input_size: {height}x{width}; allowed is 1 to {MAX_IMAGE_SIZE}")
-        if not 0 < self.crop_pct <= 1:
-            raise SpecError(f"crop_pct: {self.crop_pct}; allowed is 0 < crop_pct <= 1")
+        channels = self.input_size[0]
+        for size in (self.input_size, self.test_input_size or self.input_size):
+            if len(size) != 3 or size[0] != channels or channels not in (1, 3):
+                raise SpecError(f"input_size: {size}; it must be (1 or 3 channels, height, width)")
+            if not all(1 <= side <= MAX_IMAGE_SIZE for side in size[1:]):
+                raise SpecError(f"input_size: {size}; sides are 1 to {MAX_IMAGE_SIZE}")
+        for crop in (self.crop_pct, self.test_crop_pct or self.crop_pct):
+            if not 0 < crop <= 1:
+                raise SpecError(f"crop_pct: {crop}; allowed is 0 < crop_pct <= 1")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise SpecError(
                 f"interpolation: {self.interpolation!r}; allowed are 'bilinear' and 'bicubic'"
@@ -138,7 +146,18 @@ class Preprocessing:
         """Return the same preprocessing for square images of `image_size` pixels."""
         if image_size is None:
             return self
-        return dataclasses.replace(self, input_size=(self.channels, image_size, image_size))
+        size = (self.channels, image_size, image_size)
+        return dataclasses.replace(self, input_size=size, test_input_size=None)
+
+    def for_test(self) -> Self:
+        """Return the preprocessing that the quoted accuracy was measured with."""
+        return dataclasses.replace(
+            self,
+            input_size=self.test_input_size or self.input_size,
+            crop_pct=self.test_crop_pct or self.crop_pct,
+            test_input_size=None,
+            test_crop_pct=None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

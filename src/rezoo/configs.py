@@ -1,0 +1,167 @@
+"""`config.json` as timm writes it, and the `ModelConfig` that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from rezoo.data.imagenet1k import imagenet1k_classes
+from rezoo.errors import IncompatibleError
+from rezoo.specs import ModelConfig, Preprocessing
+
+# Keys of `pretrained_cfg` that say where else to load from, or that run code: never followed.
+_REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
+_ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
+_DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg", "rezoo_version")
+_CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
+_CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
+
+
+def config_from_json(content: Any) -> ModelConfig:
+    """Read the parsed JSON of a `config.json`.
+
+    Both of timm's forms are read: with `pretrained_cfg`, and the old flat one. Unknown keys
+    are kept in `extra` and `extra_cfg` and change nothing.
+
+    Raises:
+        IncompatibleError: A key is missing or has a value that rezoo cannot honour.
+        SpecError: A value is out of bounds.
+    """
+    if not isinstance(content, dict):
+        raise IncompatibleError("the root must be an object")
+    cfg = content.get("pretrained_cfg", content)
+    if not isinstance(cfg, dict):
+        raise IncompatibleError("pretrained_cfg must be an object")
+    if cfg.get("custom_load"):
+        raise IncompatibleError("custom_load is true: rezoo runs no code of a repository")
+    if cfg.get("crop_mode", "center") != "center":
+        raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is built")
+    architecture = _typed(content, "architecture", str)
+    num_classes = _typed(content if "num_classes" in content else cfg, "num_classes", int)
+    tag = _typed(cfg, "tag", str, "")
+    names, descriptions = _labels(content)
+    if not names and num_classes == 1000 and tag.endswith("in1k"):
+        names, descriptions = imagenet1k_classes()
+    flat = cfg is content
+    return ModelConfig(
+        architecture=architecture,
+        num_classes=num_classes,
+        preprocessing=_preprocessing(cfg),
+        class_names=names,
+        class_descriptions=descriptions,
+        tag=tag,
+        licence=_typed(cfg, "license", str, ""),
+        extra={k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED)},
+        extra_cfg={k: v for k, v in cfg.items() if k not in (*_ROOT, *_CFG, *_CFG_TEXT, *_REFUSED)},
+    )
+
+
+def config_to_json(config: ModelConfig) -> dict[str, Any]:
+    """Return the JSON of a `config.json` that timm and rezoo both read.
+
+    rezoo's own keys stand at the root only: timm fails on unknown ones in `pretrained_cfg`.
+    """
+    pre = config.preprocessing
+    cfg: dict[str, Any] = {
+        "tag": config.tag,
+        "custom_load": False,
+        "input_size": list(pre.input_size),
+        "fixed_input_size": False,
+        "interpolation": pre.interpolation,
+        "crop_pct": pre.crop_pct,
+        "crop_mode": "center",
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "num_classes": config.num_classes,
+        "pool_size": [max(1, -(-side // 32)) for side in pre.size],
+        "first_conv": "conv1",
+        "classifier": "fc",
+    }
+    if pre.test_input_size:
+        cfg["test_input_size"] = list(pre.test_input_size)
+    if pre.test_crop_pct:
+        cfg["test_crop_pct"] = pre.test_crop_pct
+    if config.licence:
+        cfg["license"] = config.licence
+    content: dict[str, Any] = {
+        "architecture": config.architecture,
+        "num_classes": config.num_classes,
+        "global_pool": "avg",
+        "model_args": {
+            "in_chans": pre.channels,
+            "num_classes": config.num_classes,
+            "global_pool": "avg",
+        },
+    }
+    if config.class_names:
+        content["label_names"] = list(config.class_names)
+    if config.class_descriptions:
+        content["label_descriptions"] = dict(
+            zip(config.class_names, config.class_descriptions, strict=True)
+        )
+    content["pretrained_cfg"] = {**config.extra_cfg, **cfg}
+    return {**config.extra, **content, "rezoo_version": version("rezoo")}
+
+
+def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
+    default = Preprocessing()
+    size = _triple(cfg, "input_size") or default.input_size
+    channels = size[0]
+    grey = channels == 1
+    return Preprocessing(
+        input_size=size,
+        crop_pct=float(_typed(cfg, "crop_pct", (int, float), default.crop_pct)),
+        interpolation=_typed(cfg, "interpolation", str, default.interpolation),
+        mean=_numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
+        std=_numbers(cfg, "std") or ((0.5,) if grey else default.std),
+        test_input_size=_triple(cfg, "test_input_size"),
+        test_crop_pct=_typed(cfg, "test_crop_pct", (int, float), None),
+    )
+
+
+def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = content.get("label_names", content.get("labels"))
+    if names is None:
+        return (), ()
+    if isinstance(names, dict):
+        raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise IncompatibleError("label_names must be a list of texts")
+    described = content.get("label_descriptions")
+    if isinstance(described, dict):
+        described = [described.get(n, n) for n in names]
+    if not isinstance(described, list) or not all(isinstance(d, str) for d in described):
+        return tuple(names), ()
+    return tuple(names), tuple(described)
+
+
+def _typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -> Any:
+    value = mapping.get(key, default)
+    if value is default and default is not ...:
+        return default
+    if value is ...:
+        raise IncompatibleError(f"key {key!r} is missing")
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise IncompatibleError(f"key {key!r} has the value {value!r} of the wrong type")
+    return value
+
+
+def _triple(cfg: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
+    value = cfg.get(key)
+    if value is None:
+        return None
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+    ):
+        raise IncompatibleError(f"key {key!r} must be [channels, height, width]: {value!r}")
+    return (value[0], value[1], value[2])
+
+
+def _numbers(cfg: Mapping[str, Any], key: str) -> tuple[float, ...]:
+    value = cfg.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, (int, float)) for v in value):
+        raise IncompatibleError(f"key {key!r} must be a list of numbers: {value!r}")
+    return tuple(float(v) for v in value)

@@ -1,0 +1,129 @@
+"""`folder:PATH`: photographs in one folder a class, with or without split folders.
+
+```
+PATH/cat/1.jpg   PATH/dog/2.jpg                 one folder a class: splits by a fixed rule
+PATH/train/cat/1.jpg   PATH/test/dog/2.jpg      split folders: train, val, test
+```
+
+Class folders are ordered by name (code points). Hidden files and files without an image's
+ending are ignored; folders inside a class folder are searched too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rezoo.data.checks import drop_bad_images
+from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
+from rezoo.data.splits import TEST_FRACTION, hold_out, stable_hash
+from rezoo.errors import NotFoundError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+_SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+_LAYOUT = "wanted is one folder a class with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
+
+
+def open_folder(path: str | Path) -> Splits:
+    """Open a folder of photographs.
+
+    Without split folders a tenth of each class becomes test (val is held out of the rest
+    later). The choice depends on the files' paths below `path` alone.
+
+    Raises:
+        NotFoundError: The folder is missing, cannot be read or has no images.
+        IntegrityError: More than one percent of the images cannot be decoded.
+    """
+    root = Path(path).expanduser()
+    folders = _subfolders(root)
+    by_split = {_SPLIT_FOLDERS[f.lower()]: f for f in folders if f.lower() in _SPLIT_FOLDERS}
+    if folders and len(by_split) == len(folders):
+        found = {s: _images(root, by_split[s]) for s in SPLITS if s in by_split}
+    else:
+        found = {"": _images(root, "")}
+    every = [p for classes in found.values() for paths in classes.values() for p in paths]
+    if not every:
+        raise NotFoundError(f"no images in {root}", hint=f"{_LAYOUT} ({', '.join(ENDINGS)}).")
+    good, bad = drop_bad_images(root, every)
+    kept = set(good)
+    found = {
+        split: {name: [p for p in paths if p in kept] for name, paths in classes.items()}
+        for split, classes in found.items()
+    }
+    class_names = tuple(sorted({name for classes in found.values() for name in classes}))
+    parts: dict[str, Examples] = {
+        split: _examples(root, classes, class_names) for split, classes in found.items()
+    }
+    notes = [f"{len(bad)} files left out that cannot be decoded"] if bad else []
+    if "" in parts:
+        parts, note = _held_out(parts[""])
+        notes.append(note)
+    notes += _empty_classes(found)
+    parts = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
+    return Splits(parts=parts, class_names=class_names, notes=tuple(notes))
+
+
+def _held_out(every: Examples) -> tuple[dict[str, Examples], str]:
+    hashes = stable_hash([every.key(i) for i in range(len(every))])
+    train, test = hold_out(hashes, TEST_FRACTION, labels=every.labels())
+    note = f"test: {len(test)} of {len(every)} images, held out by a fixed rule"
+    return {"train": every.select(train), "test": every.select(test)}, note
+
+
+def _empty_classes(found: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
+    return [
+        f"class folder {name!r} has no images{f' in {split}' if split else ''}"
+        for split, classes in found.items()
+        for name, paths in classes.items()
+        if not paths
+    ]
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except FileNotFoundError:
+        raise NotFoundError(f"no such folder: {folder}", hint="check the path.") from None
+    except NotADirectoryError:
+        raise NotFoundError(f"not a folder: {folder}", hint=f"{_LAYOUT}.") from None
+    except PermissionError:
+        raise NotFoundError(
+            f"cannot read the folder {folder}", hint="ask for permission to read it."
+        ) from None
+
+
+def _images(root: Path, split: str) -> dict[str, list[str]]:
+    """Return class name → its images, as paths below `root` with `/`."""
+    result = {}
+    for name in _subfolders(root / split):
+        paths = []
+        # links to folders inside a class are not followed: they can form loops
+        for folder, below, files in os.walk(root / split / name):
+            below[:] = sorted(d for d in below if not d.startswith("."))
+            paths += [
+                (Path(folder) / f).relative_to(root).as_posix()
+                for f in sorted(files)
+                if f.lower().endswith(ENDINGS) and not f.startswith(".")
+            ]
+        result[name] = paths
+    return result
+
+
+def _examples(
+    root: Path, classes: Mapping[str, list[str]], class_names: tuple[str, ...]
+) -> FileExamples:
+    numbers = {name: i for i, name in enumerate(class_names)}
+    paths = [p for name in sorted(classes) for p in classes[name]]
+    targets = [numbers[name] for name in sorted(classes) for _ in classes[name]]
+    return FileExamples(root, paths, np.array(targets, np.int32))

@@ -1,0 +1,46 @@
+"""ImageNet (ILSVRC 2012): 1000 classes, 1.28 million photographs.
+
+Source: Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge". Its
+authors give it only to registered users, so its two archives are fetched by hand. The
+validation split, whose labels are public, is what is published as test accuracy: here it
+is `test`, and a hundredth of train is held out as `val`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rezoo.data.imagenet1k import imagenet1k_classes
+from rezoo.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from rezoo.data.examples import Splits
+
+ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+
+
+def open_imagenet() -> Splits:
+    """Return train and test (the official validation split); class names are WordNet ids."""
+    from rezoo.data.tfds import open_tfds
+
+    opened = open_tfds(
+        "imagenet2012",
+        splits={"train": "train", "test": "validation"},
+        licence=imagenet2012.licence,
+        archives=ARCHIVES,
+    )
+    names = dict(zip(*imagenet1k_classes(), strict=True))
+    described = tuple(names[wnid] for wnid in opened.class_names)
+    return dataclasses.replace(opened, class_descriptions=described)
+
+
+imagenet2012 = DatasetSpec(
+    name="imagenet2012",
+    open=open_imagenet,
+    summary="ImageNet-1k: 1.28 million photographs, 1000 classes (archives fetched by hand)",
+    classes=1000,
+    licence="non-commercial research and education (terms of image-net.org)",
+    recipe="scratch",
+    val_fraction=0.01,
+)

@@ -1,0 +1,161 @@
+"""Random access to TFRecord files.
+
+A record is an 8-byte little-endian length, its 4-byte checksum, the data and their 4-byte
+checksum. Nothing but the order of a file says where its records start, so the lengths are
+read once, and the table of places is kept in rezoo's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import IntegrityError
+from rezoo.paths import cache_dir
+
+LENGTH_BYTES = 8
+FRAME_BYTES = 16  # the length, its checksum and the data's checksum
+_DAMAGED = "the file is damaged or incomplete: remove its folder and prepare the dataset again."
+
+
+@dataclass(frozen=True, eq=False)
+class RecordFiles:
+    """The records of several files, one file after another.
+
+    Attributes:
+        paths: The files.
+        table: int64 `(N, 2)`: a record's file and the offset where it starts.
+    """
+
+    paths: tuple[Path, ...]
+    table: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def fetch(self, index: Any) -> Any:
+        """Return one record inside a tf.data graph, its checksums verified.
+
+        TensorFlow's own reader is started at the record's offset, instead of a Python
+        function: it holds no interpreter lock, so parallel calls do not wait for each other.
+
+        Args:
+            index: int64 scalar tensor, 0 to `len(self) - 1`.
+
+        Returns:
+            tf.string scalar. A damaged record is a `tf.errors.DataLossError` when it is read.
+        """
+        import tensorflow as tf
+
+        with tf.init_scope(), tf.device("CPU:0"):  # held once, not copied into each graph
+            table = tf.constant(self.table)
+            paths = tf.constant([str(p) for p in self.paths])
+        file, offset = tf.unstack(tf.gather(table, index), num=2)
+        kind = {"output_types": [tf.string], "output_shapes": [()]}
+        reader = tf.raw_ops.TFRecordDatasetV2(
+            filenames=tf.gather(paths, file)[None],
+            compression_type="",
+            buffer_size=tf.constant(0, tf.int64),
+            byte_offsets=offset[None],
+        )
+        first = tf.raw_ops.TakeDataset(input_dataset=reader, count=tf.constant(1, tf.int64), **kind)
+        return tf.raw_ops.DatasetToSingleElement(dataset=first, **kind)[0]
+
+    def read(self, index: int) -> bytes:
+        """Return one record.
+
+        Raises:
+            IntegrityError: It does not have its checksum, or its file is gone.
+        """
+        import tensorflow as tf
+
+        try:
+            return bytes(self.fetch(tf.constant(index, tf.int64)).numpy())
+        except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as e:
+            path = self.paths[int(self.table[index, 0])]
+            raise IntegrityError(f"cannot read record {index} of {path}", hint=_DAMAGED) from e
+
+
+def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) -> RecordFiles:
+    """Find the records of `paths`.
+
+    Args:
+        paths: TFRecord files, not compressed.
+        counts: How many records each file should have, where that is known.
+
+    Raises:
+        IntegrityError: A file is missing, is cut, or has another number of records.
+    """
+    stats = [_stat(path) for path in paths]
+    sizes = np.array([s.st_size for s in stats], np.int64)
+    identity = [[p.name, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]
+    digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16).hexdigest()
+    cached = cache_dir() / "records" / f"{digest}.npy"
+    table = _load(cached, sizes)
+    if table is None:
+        table = _scan(paths, sizes)
+        _save(cached, table)
+    found = np.bincount(table[:, 0], minlength=len(paths))
+    for path, has, wanted in zip(paths, found, found if counts is None else counts, strict=True):
+        if has != wanted:
+            raise IntegrityError(f"{path} has {has} records instead of {wanted}", hint=_DAMAGED)
+    return RecordFiles(tuple(paths), table)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise IntegrityError(f"cannot read {path}: {error.strerror}", hint=_DAMAGED) from error
+
+
+def _scan(paths: Sequence[Path], sizes: np.ndarray) -> np.ndarray:
+    rows = []
+    for number, (path, size) in enumerate(zip(paths, sizes.tolist(), strict=True)):
+        at = 0
+        with path.open("rb", buffering=0) as file:
+            while at < size:
+                file.seek(at)
+                head = file.read(LENGTH_BYTES)
+                end = at + FRAME_BYTES + int.from_bytes(head, "little")
+                if len(head) < LENGTH_BYTES or end > size:
+                    raise IntegrityError(f"{path} is cut or damaged at byte {at}", hint=_DAMAGED)
+                rows.append((number, at))
+                at = end
+    return np.array(rows, np.int64).reshape(-1, 2)
+
+
+def _load(cached: Path, sizes: np.ndarray) -> np.ndarray | None:
+    """Return the table in the cache, or None where there is none that can be right."""
+    try:
+        table = np.load(cached, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 2:
+        return None
+    files, offsets = table.T
+    if not ((files >= 0) & (files < len(sizes))).all() or (offsets < 0).any():
+        return None
+    return table if (offsets + FRAME_BYTES <= sizes[files]).all() else None
+
+
+def _save(cached: Path, table: np.ndarray) -> None:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=cached.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, table)
+            os.replace(name, cached)
+        except BaseException:
+            os.unlink(name)
+            raise

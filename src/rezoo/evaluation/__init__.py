@@ -1,0 +1,1 @@
+"""Evaluation: a compiled forward pass, metrics with intervals, and predictions of files."""

@@ -1,0 +1,174 @@
+"""`evaluate`: a network with weights, measured on a split of a dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rezoo.data.loading import load_dataset
+from rezoo.data.pipeline import test_batches
+from rezoo.errors import IncompatibleError, IntegrityError, SpecError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.metrics import Scores, score
+from rezoo.references import build, resolve
+from rezoo.specs import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The result of `evaluate`.
+
+    Attributes:
+        model: The reference that was measured.
+        dataset: The reference of the data.
+        split: The split.
+        scores: Accuracies with their intervals.
+        classes: `(name, images, right)` of each class that occurs.
+        preprocessing: What the images went through, in words.
+        images_per_s: Decoding included.
+        notes: What the user should know: rules of the splits, how classes were matched.
+    """
+
+    model: str
+    dataset: str
+    split: str
+    scores: Scores
+    classes: tuple[tuple[str, int, int], ...]
+    preprocessing: str
+    images_per_s: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "split": self.split,
+            **self.scores.to_dict(),
+            "preprocessing": self.preprocessing,
+            "images_per_s": self.images_per_s,
+            "classes": [{"name": n, "count": c, "right": r} for n, c, r in self.classes],
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    model: str,
+    dataset: str,
+    *,
+    split: str = "test",
+    batch_size: int = 32,
+    image_size: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Measure a network on a split of a dataset, with the preprocessing of its weights.
+
+    Args:
+        model: A folder with weights.
+        dataset: A dataset reference; its classes must be among the network's.
+        split: `"test"`, `"val"`, `"train"` or `"all"`.
+        batch_size: Images at a time; does not change the result.
+        image_size: Height and width in pixels; what the weights ask for where not given.
+        progress: Called with images done and in all.
+
+    Raises:
+        SpecError: The reference has no weights, or an argument is out of bounds.
+        NotFoundError: The data or the split is not there.
+        IncompatibleError: The dataset's classes are not the network's.
+    """
+    if batch_size < 1:
+        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+    source = resolve(model)
+    if not source.has_weights:
+        raise SpecError(
+            f"{model} has no weights to measure: a bare architecture starts at random",
+            hint="name a folder with weights, such as a run of rezoo train.",
+        )
+    data = load_dataset(dataset)
+    examples = data.examples(split)
+    classes, note = match_classes(data.class_names, source.config)
+    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    network = build(source)
+    begun = time.perf_counter()
+    with readable_errors(dataset):
+        scores = score(
+            compiled_forward(network),
+            test_batches(examples, preprocessing, batch_size=batch_size),
+            classes=classes,
+            progress=lambda done: progress(done, len(examples)),
+        )
+    height, width = preprocessing.size
+    return Evaluation(
+        model=model,
+        dataset=dataset,
+        split=split,
+        scores=scores,
+        classes=tuple((source.config.label(i), n, right) for i, n, right in scores.per_class),
+        preprocessing=f"{height}x{width}, crop {preprocessing.crop_pct:g}, "
+        f"{preprocessing.interpolation}, antialiased",
+        images_per_s=scores.count / (time.perf_counter() - begun),
+        notes=(*data.splits.notes, note),
+    )
+
+
+def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray, str]:
+    """Find the head's index of each of a dataset's classes.
+
+    Classes are matched by name, else by readable name (both without regard to case,
+    blanks and underscores), else, where the network knows no names, by position.
+
+    Returns:
+        int64 `(len(names),)`, and in words how the match was made.
+
+    Raises:
+        IncompatibleError: A class is not among the network's; both lists are shown.
+    """
+    for known, what in (
+        (config.class_names, "names"),
+        (config.class_descriptions, "readable names"),
+    ):
+        index = {_plain(name): i for i, name in reversed(list(enumerate(known)))}
+        if names and all(_plain(name) in index for name in names):
+            found = np.array([index[_plain(name)] for name in names], np.int64)
+            return found, f"{len(names)} classes matched by {what} to {config.num_classes}"
+    if not config.class_names and len(names) == config.num_classes:
+        return np.arange(len(names)), "classes matched by position: the weights have no names"
+    raise IncompatibleError(
+        f"the dataset's {len(names)} classes ({_few(names)}) are not among the network's "
+        f"{config.num_classes} ({_few(config.class_names) or 'without names'})",
+        hint="evaluate on data with the classes that the network was trained on; "
+        "rezoo train gives it a new head for these.",
+    )
+
+
+class readable_errors:  # noqa: N801 - used as a context manager, like contextlib.suppress
+    """Turn TensorFlow's errors on undecodable images into an `IntegrityError`."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Raise the clearer error."""
+        if isinstance(error, (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)):
+            first = error.message.splitlines()[0].split("{{", 1)[0].strip()
+            raise IntegrityError(
+                f"an image of {self.dataset} could not be read: {first}",
+                hint="the files changed after they were checked, or the prepared data is damaged.",
+            ) from error
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().replace("_", " ").split())
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    more = f" … {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(n) for n in names[:most]) + more

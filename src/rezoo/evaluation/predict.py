@@ -1,0 +1,148 @@
+"""`predict`: the most likely classes of image files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rezoo.data.folder import ENDINGS
+from rezoo.data.images import test_transform
+from rezoo.errors import NotFoundError, SpecError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.metrics import softmax, top_k
+from rezoo.references import build, resolve
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most likely classes of one image.
+
+    Attributes:
+        path: The file.
+        labels: Class names, most likely first; empty where the file is no image.
+        probabilities: Softmax of the logits, in the same order.
+        error: Why there is no prediction, or empty.
+    """
+
+    path: str
+    labels: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        return {
+            "path": self.path,
+            "predictions": [{"label": n, "probability": p} for n, p in pairs],
+        }
+
+
+def predict(
+    model: str,
+    images: str | Path | Sequence[str | Path],
+    *,
+    top_k: int = 5,
+    batch_size: int = 32,
+    image_size: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Prediction]:
+    """Classify image files with the preprocessing of the weights.
+
+    Args:
+        model: A folder with weights.
+        images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`.
+        top_k: How many classes to return for each image.
+        batch_size: Images at a time; does not change the result.
+        image_size: Height and width in pixels; what the weights ask for where not given.
+        progress: Called with images done and in all.
+
+    Returns:
+        One `Prediction` for each file, in order; one that cannot be decoded has an `error`.
+
+    Raises:
+        SpecError: The reference has no weights, or an argument is out of bounds.
+        NotFoundError: A path is missing, or there is no image at all.
+    """
+    if top_k < 1 or batch_size < 1:
+        raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
+    source = resolve(model)
+    if not source.has_weights:
+        raise SpecError(
+            f"{model} has no weights: a bare architecture would guess at random",
+            hint="name a folder with weights, such as a run of rezoo train.",
+        )
+    paths = find_images([images] if isinstance(images, (str, Path)) else images)
+    network = build(source)
+    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    transform = tf.function(test_transform(preprocessing, encoded=True), reduce_retracing=True)
+    forward = compiled_forward(network)
+    results: list[Prediction] = []
+    for start in range(0, len(paths), batch_size):
+        results += _predict_batch(
+            paths[start : start + batch_size], transform, forward, source.config.label, top_k
+        )
+        progress(len(results), len(paths))
+    return results
+
+
+def find_images(wanted: Iterable[str | Path]) -> list[str]:
+    """Expand files, folders and patterns into image files, in order and without doubles.
+
+    Raises:
+        NotFoundError: A path does not exist, or nothing is found.
+    """
+    found: dict[str, None] = {}
+    for item in map(str, wanted):
+        path = Path(item).expanduser()
+        if path.is_dir():
+            below = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            found.update(dict.fromkeys(str(p) for p in below if p.is_file()))
+        elif path.exists():
+            found[str(path)] = None
+        else:
+            matches = sorted(glob.glob(str(path), recursive=True))
+            if not matches:
+                raise NotFoundError(f"no such file, folder or match: {item}")
+            found.update(dict.fromkeys(m for m in matches if os.path.isfile(m)))
+    if not found:
+        raise NotFoundError("no images found", hint=f"wanted are files ending in {', '.join(ENDINGS)}.")
+    return list(found)
+
+
+def _predict_batch(
+    paths: Sequence[str],
+    transform: Callable[[Any], Any],
+    forward: Callable[[Any], np.ndarray],
+    label: Callable[[int], str],
+    count: int,
+) -> list[Prediction]:
+    inputs, errors = [], {}
+    for path in paths:
+        try:
+            inputs.append(transform(Path(path).read_bytes()).numpy())
+        except tf.errors.InvalidArgumentError:
+            errors[path] = "not an image that can be decoded"
+        except OSError as error:
+            errors[path] = error.strerror or str(error)
+    rows = iter(softmax(forward(np.stack(inputs))) if inputs else ())
+    results = []
+    for path in paths:
+        if path in errors:
+            results.append(Prediction(path, error=errors[path]))
+            continue
+        row = next(rows)
+        best = top_k(row[None], count)[0]
+        results.append(
+            Prediction(path, tuple(label(int(i)) for i in best), tuple(float(row[i]) for i in best))
+        )
+    return results

@@ -1,0 +1,192 @@
+"""Parameters, multiply-adds and activations, counted from a built Keras graph.
+
+One MAC is one multiply-add; one MAC is two FLOPs. He et al. call a MAC a FLOP. Counted
+are convolutions and fully connected layers, without biases, normalization and pooling, as
+torchvision and the paper do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """What one layer costs for one image.
+
+    Attributes:
+        name: Name of the layer.
+        kind: Its class.
+        output_shape: Without the batch axis.
+        params: Trainable parameters.
+        statistics: Parameters that are not trained (running means and variances).
+        macs: Multiply-adds.
+        text: A convolution as the paper writes it: `3×3, 64`; else empty.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    params: int
+    statistics: int
+    macs: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a network costs for one image.
+
+    Attributes:
+        input_shape: `(height, width, channels)`.
+        layers: Every layer in graph order.
+    """
+
+    input_shape: tuple[int, int, int]
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def statistics(self) -> int:
+        """Running means and variances."""
+        return sum(layer.statistics for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of convolutions and fully connected layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: two for each multiply-add."""
+        return 2 * self.macs
+
+    @property
+    def activations(self) -> int:
+        """Output elements of convolutions and fully connected layers."""
+        return sum(math.prod(layer.output_shape) for layer in self.layers if layer.macs)
+
+    @property
+    def weighted_layers(self) -> int:
+        """Layers that give a network its number: without those on projection shortcuts."""
+        return sum(stage.weighted_layers for stage in self.stages())
+
+    def stages(self) -> list[Stage]:
+        """Return the layer table of the paper: one row for each part of the network."""
+        rows = []
+        for name, group in groupby(self.layers, key=lambda layer: _stage_of(layer.name)):
+            stage = Stage.of(name, list(group))
+            if stage.contents:
+                rows.append(stage)
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A row of the layer table: layers whose names begin alike.
+
+    Attributes:
+        name: What the names begin with (`layer1`).
+        contents: Its blocks as the paper writes them: `[3×3, 64 · 3×3, 64] ×2`.
+        output_shape: Of its last layer, without the batch axis.
+        weighted_layers: Convolutions and fully connected layers outside projection shortcuts.
+        params: Trainable parameters.
+        macs: Multiply-adds for one image.
+    """
+
+    name: str
+    contents: str
+    output_shape: tuple[int, ...]
+    weighted_layers: int
+    params: int
+    macs: int
+
+    @classmethod
+    def of(cls, name: str, layers: list[LayerCost]) -> Stage:
+        """Summarize layers that follow each other."""
+        counted = [x for x in layers if x.text and not _on_shortcut(x.name)]
+        blocks = [
+            " · ".join(layer.text for layer in block)
+            for _, block in groupby(counted, key=lambda layer: layer.name.rpartition(".")[0])
+        ]
+        runs = [(text, len(list(run))) for text, run in groupby(blocks)]
+        contents = " ".join(
+            f"[{text}] ×{count}" if count > 1 or "·" in text else text for text, count in runs
+        )
+        return cls(
+            name=name,
+            contents=contents or (layers[-1].kind if _is_pool(layers[-1]) else ""),
+            output_shape=layers[-1].output_shape,
+            weighted_layers=sum(1 for layer in counted if layer.macs),
+            params=sum(layer.params for layer in layers),
+            macs=sum(layer.macs for layer in layers),
+        )
+
+
+def profile(model: keras.Model, *, input_shape: tuple[int, int, int]) -> Profile:
+    """Count a functional model's costs for one image of `input_shape` (height, width, channels).
+
+    The model is rebuilt at that size without its weights; it is not changed or run.
+    """
+    if model.input_shape[1:] != tuple(input_shape):
+        model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
+    return Profile(input_shape=input_shape, layers=tuple(_costs(model)))
+
+
+def _costs(model: keras.Model) -> Iterator[LayerCost]:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        yield LayerCost(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(layer.output.shape[1:]),
+            params=sum(math.prod(w.shape) for w in layer.trainable_weights),
+            statistics=sum(math.prod(w.shape) for w in layer.non_trainable_weights),
+            macs=_macs(layer),
+            text=_text(layer),
+        )
+
+
+def _macs(layer: Any) -> int:
+    """Return kernel elements x output positions: each kernel element is one MAC a position."""
+    kernel = getattr(layer, "kernel", None)
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
+    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+        return math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
+    return 0
+
+
+def _text(layer: Any) -> str:
+    if isinstance(layer, keras.layers.Dense):
+        return f"fc, {layer.units}"
+    if isinstance(layer, keras.layers.Conv2D):
+        height, width = layer.kernel_size
+        return f"{height}×{width}, {layer.filters}"
+    return ""
+
+
+def _stage_of(name: str) -> str:
+    """`layer1.0.conv1` and `maxpool.pad` belong to `layer1` and `maxpool`; `bn1` to `conv1`."""
+    stem = {"bn1": "conv1", "act1": "conv1"}
+    first = name.split(".", 1)[0]
+    return stem.get(first, first)
+
+
+def _on_shortcut(name: str) -> bool:
+    return "downsample" in name.split(".")
+
+
+def _is_pool(layer: LayerCost) -> bool:
+    return "Pool" in layer.kind

@@ -1,0 +1,1 @@
+"""Training: a recipe becomes optimizers and a compiled step, and the loop drives it."""

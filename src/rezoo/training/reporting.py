@@ -1,0 +1,52 @@
+"""What a run tells whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rezoo.specs import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is about to be trained.
+
+    Attributes:
+        model: The model reference.
+        dataset: The dataset reference.
+        recipe: With every key set.
+        recipe_reason: Why this recipe, where the user named none.
+        folder: The run folder.
+        steps_per_epoch: Of the training split.
+        sizes: Split name → number of images.
+        notes: What else the user should know.
+    """
+
+    model: str
+    dataset: str
+    recipe: Recipe
+    recipe_reason: str
+    folder: str
+    steps_per_epoch: int
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+class Reporter:
+    """Receives the events of a run; this one ignores them all."""
+
+    def status(self, text: str) -> None:
+        """Say what takes time now: opening data, building, compiling."""
+
+    def started(self, plan: Plan, epoch: int, step: int) -> None:
+        """Receive the plan, and the position that the run starts from."""
+
+    def step(self, epoch: int, step: int, figures: dict[str, float]) -> None:
+        """Receive a position and the epoch's loss, top1, learning_rate and images_per_s so far."""
+
+    def epoch(self, record: dict[str, Any], *, best: bool) -> None:
+        """Receive the record of a completed epoch, as `history.csv` has it."""
+
+    def finished(self) -> None:
+        """Learn that no more events come."""

@@ -1,0 +1,146 @@
+"""The run folder: what training writes beside the weights, and who may write there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rezoo import artifacts
+from rezoo.errors import ResourceError, SpecError, writing
+
+RECIPE = "recipe.toml"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+ENVIRONMENT = "environment.json"
+REFERENCE = "reference.safetensors"
+CARD = "README.md"
+CHECKPOINTS = "checkpoints"
+# What only this machine needs to know (paths); checkpoints/ is never published.
+LOCAL = f"{CHECKPOINTS}/local.json"
+_OWN = (
+    artifacts.CONFIG,
+    artifacts.WEIGHTS,
+    RECIPE,
+    METRICS,
+    HISTORY,
+    ENVIRONMENT,
+    REFERENCE,
+    CARD,
+    CHECKPOINTS,
+)
+_PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
+
+
+def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that a run may write into `folder`, and create it.
+
+    Raises:
+        SpecError: It already holds a run, or other files, and nobody said what to do.
+        ResourceError: It cannot be created or written.
+    """
+    if resume and overwrite:
+        raise SpecError("resume and overwrite exclude each other", hint="choose one.")
+    holds_run = (folder / RECIPE).exists()
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+    if holds_run and not (resume or overwrite):
+        raise SpecError(
+            f"{folder} already holds a run",
+            hint="go on with --resume, replace it with --overwrite, or choose another --output.",
+        )
+    if folder.is_dir() and not holds_run and any(folder.iterdir()):
+        raise SpecError(
+            f"{folder} is not empty and holds no run",
+            hint="choose another folder with --output; rezoo does not write among other files.",
+        )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _remove_run(folder)
+    if not os.access(folder, os.W_OK):
+        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what rezoo wrote, and nothing else."""
+    for name in _OWN:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write one line for each completed epoch."""
+    if not history:
+        return
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    artifacts.write_bytes(folder / HISTORY, text.getvalue().encode())
+
+
+def write_environment(folder: Path) -> None:
+    """Record the software and the machine, without names or paths of the user."""
+    content = {
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "backend": keras.config.backend(),
+        "devices": devices(),
+        "packages": {name: v for name in _PACKAGES if (v := _version(name))},
+    }
+    artifacts.write_json(folder / ENVIRONMENT, content)
+
+
+def devices() -> list[str]:
+    """Return what the Keras backend computes on."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        return [str(d.device_kind) for d in jax.devices()]
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in gpus]
+    return names or [platform.processor() or platform.machine()]
+
+
+def write_reference(folder: Path, images: np.ndarray, logits: np.ndarray) -> None:
+    """Keep a batch of network inputs `(N, H, W, C)` and their logits: proof for the next reader."""
+    values = {"images": np.asarray(images, np.float32), "logits": np.asarray(logits, np.float32)}
+    artifacts.write_tensors(folder / REFERENCE, values)
+
+
+def local_facts(folder: Path) -> dict[str, str]:
+    """Return the model and dataset references that a run was started with, if it is a run."""
+    try:
+        return dict(json.loads((folder / LOCAL).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _version(package: str) -> str:
+    if package in ("tensorflow", "jax") and package not in sys.modules:
+        return ""  # not used by this run
+    try:
+        return version(package)
+    except ImportError:
+        return ""

@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import importlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+import tfds_archives as archives
+from rezoo.data import records, tfds_prepare
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.imagenet1k import imagenet1k_classes
+from rezoo.data.imagenet2012 import imagenet2012
+from rezoo.data.oxford_iiit_pet import oxford_iiit_pet
+from rezoo.data.tfds import open_tfds
+from rezoo.errors import (
+    IncompatibleError,
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    UnknownNameError,
+)
+
+PETS = archives.pets()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Let TFDS take our archives for the genuine ones."""
+
+    def patch(dataset: str, infos: dict) -> None:
+        for url, info in infos.items():
+            monkeypatch.setitem(archives.known_to(dataset), url, info)
+
+    return patch
+
+
+@pytest.fixture(scope="module")
+def pets_folder(tmp_path_factory) -> Path:
+    """A data folder where the real builder has prepared our pets."""
+    folder = tmp_path_factory.mktemp("pets")
+    archives.write(PETS, folder / "downloads" / "manual")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REZOO_CACHE", str(folder / "cache"))
+        for url, info in archives.records_of(PETS, archives.PETS_URL).items():
+            patch.setitem(archives.known_to("oxford_iiit_pet"), url, info)
+        open_tfds("oxford_iiit_pet", folder=folder, say=lambda text: None)
+    return folder
+
+
+def contents(examples: Examples) -> set[tuple[int, str]]:
+    stream = tf.data.Dataset.range(len(examples)).map(examples.fetch)
+    return {(int(y), hashlib.sha256(x).hexdigest()) for x, y in stream.as_numpy_iterator()}
+
+
+def contents_of_tfds(folder: Path, name: str, split: str) -> set[tuple[int, str]]:
+    builder = tfds.builder(name, data_dir=folder)
+    stream = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    return {
+        (int(e["label"]), hashlib.sha256(e["image"]).hexdigest())
+        for e in stream.as_numpy_iterator()
+    }
+
+
+def test_first_use_announces_and_keeps_stdout_clean(tmp_path, known, capfd):
+    archives.write(PETS, tmp_path / "downloads" / "manual")
+    known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
+    opened = open_tfds("oxford_iiit_pet", folder=tmp_path, licence="CC BY-SA 4.0")
+    out, err = capfd.readouterr()
+    assert out == ""
+    for text in ("oxford_iiit_pet/4.0.0", "KiB", "CC BY-SA 4.0", "robots.ox.ac.uk", str(tmp_path)):
+        assert text in err
+    assert "\r" not in err  # no bars: stderr is not a terminal here
+    assert {name: len(part) for name, part in opened.parts.items()} == {"train": 6, "test": 4}
+    open_tfds("oxford_iiit_pet", folder=tmp_path)
+    assert "First use" not in capfd.readouterr().err
+
+
+def test_pets_equal_what_tfds_reads(pets_folder, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(pets_folder))
+    opened = oxford_iiit_pet.open()
+    assert len(opened.class_names) == oxford_iiit_pet.classes == 37
+    for split in ("train", "test"):
+        expected = contents_of_tfds(pets_folder, "oxford_iiit_pet", split)
+        assert contents(opened[split]) == expected
+        assert len(expected) == len(opened[split])
+
+
+def test_examples_by_index(pets_folder):
+    train = open_tfds("oxford_iiit_pet:4.0.0", folder=pets_folder)["train"]
+    assert train.encoded
+    assert train.labels() is None
+    assert train.key(3) == "oxford_iiit_pet:4.0.0/train/3"
+    chosen = train.select(np.array([4, 1]))
+    assert [chosen.key(i) for i in range(2)] == [train.key(4), train.key(1)]
+    both = tf.data.Dataset.range(2).map(chosen.fetch)
+    images = [image for image, _ in both.as_numpy_iterator()]
+    one, label = train.fetch(tf.constant(4, tf.int64))
+    assert images[0] == one.numpy()
+    assert images[0] != images[1]
+    assert label.dtype == tf.int32
+    assert tf.io.decode_image(images[0]).shape == (24, 32, 3)
+
+
+def test_validation_and_joined_splits(pets_folder):
+    opened = open_tfds("oxford_iiit_pet", folder=pets_folder)
+    divided = opened.with_validation(0.34)
+    assert [len(divided[s]) for s in ("train", "val", "test", "all")] == [4, 2, 4, 10]
+    assert len(contents(divided["all"])) == 10
+
+
+def imagenet_folder(folder: Path, *names: str) -> Path:
+    chosen = {name: data for name, data in archives.imagenet().items() if name in names}
+    archives.write(chosen, folder / "downloads" / "manual")
+    return folder
+
+
+def test_imagenet(tmp_path, monkeypatch):
+    imagenet_folder(tmp_path, *archives.imagenet())
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    opened = imagenet2012.open()
+    assert {name: len(part) for name, part in opened.parts.items()} == {"train": 12, "test": 5}
+    assert opened.class_names == imagenet1k_classes()[0]
+    assert opened.class_descriptions[134] == "crane (bird)"
+    assert contents(opened["train"]) == contents_of_tfds(tmp_path, "imagenet2012", "train")
+    assert contents(opened["test"]) == contents_of_tfds(tmp_path, "imagenet2012", "validation")
+    named = {opened.class_names[label] for label, _ in contents(opened["train"])}
+    assert named == set(archives.IMAGENET_WNIDS)
+    secret = open_tfds("imagenet2012", folder=tmp_path)
+    assert list(secret.parts) == ["train", "val"]
+    assert secret.notes == ("test: left out, its labels are not public",)
+
+
+def test_imagenet_without_its_archives(tmp_path, monkeypatch):
+    imagenet_folder(tmp_path, "ILSVRC2012_img_val.tar")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"cannot be downloaded.* ILSVRC2012_img_train.tar not"):
+        imagenet2012.open()
+    assert not (tmp_path / "imagenet2012").exists()
+
+
+def test_other_manual_datasets_give_tfds_instructions(tmp_path):
+    with pytest.raises(NotFoundError) as caught:
+        open_tfds("imagenet2012", folder=tmp_path, say=lambda text: None)
+    assert str(tmp_path / "downloads" / "manual") in caught.value.hint
+    assert "ILSVRC2012_img_train.tar" in caught.value.hint
+
+
+def test_imagenet_classes():
+    ids, names = imagenet1k_classes()
+    assert len(ids) == len(set(ids)) == len(set(names)) == 1000
+    assert list(ids) == sorted(ids)
+    assert (ids[0], names[0], ids[999]) == ("n01440764", "tench", "n15075141")
+
+
+def test_dataset_with_train_only(tmp_path, known):
+    flowers = archives.flowers()
+    archives.write(flowers, tmp_path / "downloads" / "manual")
+    base = archives.FLOWERS_URL.rpartition("/")[0]
+    infos = archives.records_of(flowers, base)
+    infos[archives.FLOWERS_URL].filename = None  # as in TFDS's older tables
+    known("tf_flowers", infos)
+    opened = open_tfds("tf_flowers", folder=tmp_path, say=lambda text: None)
+    assert {name: len(part) for name, part in opened.parts.items()} == {"train": 18, "test": 2}
+    assert opened.notes == ("test: 2 of train's 20 examples, held out by a fixed rule",)
+    assert not contents(opened["train"]) & contents(opened["test"])
+    again: Splits = open_tfds("tf_flowers", folder=tmp_path)
+    assert [again["test"].key(i) for i in range(2)] == [opened["test"].key(i) for i in range(2)]
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def pets_from(base: str, known, monkeypatch) -> None:
+    """Let the real builder fetch its archives from `base`."""
+    module = importlib.import_module(tfds.builder_cls("oxford_iiit_pet").__module__)
+    monkeypatch.setattr(module, "_BASE_URL", base)
+    known("oxford_iiit_pet", archives.records_of(PETS, base))
+
+
+def test_download(tmp_path, known, monkeypatch, capfd):
+    archives.write(PETS, tmp_path / "site")
+    with served(tmp_path / "site") as base:
+        pets_from(base, known, monkeypatch)
+        opened = open_tfds("oxford_iiit_pet", folder=tmp_path / "data")
+    assert capfd.readouterr().out == ""
+    assert [len(part) for part in opened.parts.values()] == [6, 4]
+
+
+def test_download_that_the_server_refuses(tmp_path, known, monkeypatch):
+    (tmp_path / "site").mkdir()
+    with served(tmp_path / "site") as base:
+        pets_from(base, known, monkeypatch)
+        with pytest.raises(NetworkError, match="404") as caught:
+            open_tfds("oxford_iiit_pet", folder=tmp_path / "data", say=lambda text: None)
+    assert "images.tar.gz" in caught.value.hint
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_no_network(tmp_path, known, monkeypatch, closed_port):
+    base = f"http://127.0.0.1:{closed_port}"
+    pets_from(base, known, monkeypatch)
+    manual = tmp_path / "downloads" / "manual"
+    with pytest.raises(NetworkError) as caught:
+        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+    assert f"127.0.0.1:{closed_port} cannot be reached: Connection refused" in str(caught.value)
+    for name in PETS:
+        assert f"{base}/{name} (as {name}, " in caught.value.hint
+    assert str(manual) in caught.value.hint
+    assert not list((tmp_path / "oxford_iiit_pet").glob("*"))
+
+    archives.write({"images.tar.gz": PETS["images.tar.gz"]}, manual)
+    with pytest.raises(NetworkError) as caught:
+        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+    assert "annotations.tar.gz" in caught.value.hint
+    assert "images.tar.gz" not in caught.value.hint
+
+    archives.write(PETS, manual)
+    opened = open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+    assert [len(part) for part in opened.parts.values()] == [6, 4]
+
+
+def test_probe_does_not_wait_for_a_silent_host(monkeypatch):
+    monkeypatch.setattr(tfds_prepare, "PROBE_SECONDS", 0.3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        reason = tfds_prepare.unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
+    assert reason
+
+
+def test_wrong_archive(tmp_path, known):
+    known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
+    manual = tmp_path / "downloads" / "manual"
+    archives.write(PETS | {"images.tar.gz": b"something else"}, manual)
+    with pytest.raises(IntegrityError, match=str(manual / "images.tar.gz")):
+        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+
+
+def test_archive_that_is_no_archive(tmp_path, known):
+    broken = PETS | {"images.tar.gz": b"something else"}
+    known("oxford_iiit_pet", archives.records_of(broken, archives.PETS_URL))
+    archives.write(broken, tmp_path / "downloads" / "manual")
+    with pytest.raises(IntegrityError, match="an archive is damaged"):
+        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UnknownNameError, match="no dataset 'oxford_iit_pet'") as caught:
+        open_tfds("oxford_iit_pet", folder=tmp_path)
+    assert "tfds:oxford_iiit_pet" in caught.value.hint
+    with pytest.raises(UnknownNameError, match=r"9\.9\.9") as caught:
+        open_tfds("oxford_iiit_pet:9.9.9", folder=tmp_path)
+    assert "4.0.0" in caught.value.hint
+    with pytest.raises(UnknownNameError) as caught:
+        open_tfds("imagenette/huge", folder=tmp_path)
+    assert "full-size-v2" in caught.value.hint
+    with pytest.raises(UnknownNameError, match="is not the name"):
+        open_tfds("someone:dataset", folder=tmp_path)
+
+
+def test_datasets_that_cannot_be_classified(tmp_path):
+    with pytest.raises(IncompatibleError) as caught:
+        open_tfds("celeb_a", folder=tmp_path)
+    assert "attributes (FeaturesDict)" in caught.value.hint
+
+
+def test_other_file_formats(tmp_path, known):
+    known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
+    archives.write(PETS, tmp_path / "downloads" / "manual")
+    builder = tfds.builder("oxford_iiit_pet", data_dir=tmp_path, file_format="array_record")
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "downloads" / "manual")
+    builder.download_and_prepare(download_config=config)
+    with pytest.raises(IncompatibleError, match="array_record files"):
+        open_tfds("oxford_iiit_pet", folder=tmp_path)
+
+
+def test_unfinished_folder(tmp_path):
+    (tmp_path / "oxford_iiit_pet" / "4.0.0").mkdir(parents=True)
+    with pytest.raises(IntegrityError, match="not a complete TFDS dataset"):
+        open_tfds("oxford_iiit_pet", folder=tmp_path)
+
+
+def write_records(path: Path, values: list[bytes]) -> Path:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for value in values:
+            writer.write(value)
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path) -> list[Path]:
+    values = [[b"a" * 10, b"", b"c" * 1000], [b"d"]]
+    return [write_records(tmp_path / f"{i}.tfrecord", part) for i, part in enumerate(values)]
+
+
+def test_records_by_index(shards):
+    found = records.open_records(shards, counts=[3, 1])
+    assert [found.read(i) for i in (3, 0, 2, 1)] == [b"d", b"a" * 10, b"c" * 1000, b""]
+
+
+def test_record_table_is_read_once(shards, tmp_path, monkeypatch):
+    records.open_records(shards)
+    assert len(list((tmp_path / "cache" / "records").glob("*"))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_scan", None)
+        assert records.open_records(shards).read(3) == b"d"
+    write_records(shards[1], [b"longer than before", b"e"])
+    assert records.open_records(shards).read(4) == b"e"
+
+
+@pytest.mark.parametrize("content", [b"", b"no numpy file", b"\x93NUMPY\x01\x00"])
+def test_damaged_table_is_read_again(shards, tmp_path, content):
+    records.open_records(shards)
+    [cached] = (tmp_path / "cache" / "records").glob("*")
+    cached.write_bytes(content)
+    assert records.open_records(shards).read(3) == b"d"
+
+
+def test_cache_that_cannot_be_written(shards, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert records.open_records(shards).read(3) == b"d"
+
+
+def test_damaged_records(shards):
+    with pytest.raises(IntegrityError, match=r"0\.tfrecord has 3 records instead of 4"):
+        records.open_records(shards, counts=[4, 1])
+    data = bytearray(shards[0].read_bytes())
+    data[100] ^= 1
+    shards[0].write_bytes(data)
+    found = records.open_records(shards)
+    assert found.read(0) == b"a" * 10
+    with pytest.raises(IntegrityError, match=r"record 2 of .*0\.tfrecord"):
+        found.read(2)
+    shards[0].write_bytes(data[:-1])
+    with pytest.raises(IntegrityError, match=r"0\.tfrecord is cut or damaged at byte 42"):
+        records.open_records(shards)
+    shards[0].unlink()
+    with pytest.raises(IntegrityError, match=r"cannot read .*0\.tfrecord"):
+        records.open_records(shards)
+
+
+def test_damaged_shard_of_a_dataset(pets_folder, tmp_path):
+    for path in (pets_folder / "oxford_iiit_pet").rglob("*"):
+        if path.is_file():
+            copy = tmp_path / path.relative_to(pets_folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    [shard] = (tmp_path / "oxford_iiit_pet" / "4.0.0").glob("*-test.tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match=shard.name):
+        open_tfds("oxford_iiit_pet", folder=tmp_path)
