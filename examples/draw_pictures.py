@@ -270,9 +270,10 @@ def hero() -> Axes:
     line = "residual networks for Keras 3, each claim checkable by a command"
     text(axes, 500, 122, line, 20, color=MUTED)
     y = 238
-    box(axes, (30, y - 22, 156, 44), "name a model", OTHER, radius=22)
+    for x, words in ((30, "name a model"), (218, "name a dataset")):
+        box(axes, (x, y - 22, 156, 44), look=OTHER, radius=22)
+        text(axes, x + 78, y, words, 16)
     plus(axes, 202, y, 10)
-    box(axes, (218, y - 22, 156, 44), "name a dataset", OTHER, radius=22)
     arrow(axes, (374, y), (430, y))
     for x, words in ((430, "train"), (610, "eval"), (790, "predict")):
         box(axes, (x, y - 22, 100, 44), radius=9)

@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import http.server
-import importlib
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +10,6 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_archives as archives
-from rezoo.data import records, tfds_prepare
 from rezoo.data.examples import Examples, Splits
 from rezoo.data.imagenet1k import imagenet1k_classes
 from rezoo.data.imagenet2012 import imagenet2012
@@ -25,7 +18,6 @@ from rezoo.data.tfds import open_tfds
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
-    NetworkError,
     NotFoundError,
     UnknownNameError,
 )
@@ -35,21 +27,12 @@ PETS = archives.pets()
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "*")
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    archives.isolate(monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def known(monkeypatch):
-    """Let TFDS take our archives for the genuine ones."""
-
-    def patch(dataset: str, infos: dict) -> None:
-        for url, info in infos.items():
-            monkeypatch.setitem(archives.known_to(dataset), url, info)
-
-    return patch
+    return functools.partial(archives.make_known, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +41,9 @@ def pets_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pets")
     archives.write(PETS, folder / "downloads" / "manual")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REZOO_CACHE", str(folder / "cache"))
-        for url, info in archives.records_of(PETS, archives.PETS_URL).items():
-            patch.setitem(archives.known_to("oxford_iiit_pet"), url, info)
+        archives.isolate(patch, folder)
+        infos = archives.records_of(PETS, archives.PETS_URL)
+        archives.make_known(patch, "oxford_iiit_pet", infos)
         open_tfds("oxford_iiit_pet", folder=folder, say=lambda text: None)
     return folder
 
@@ -185,87 +168,6 @@ def test_dataset_with_train_only(tmp_path, known):
     assert [again["test"].key(i) for i in range(2)] == [opened["test"].key(i) for i in range(2)]
 
 
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def pets_from(base: str, known, monkeypatch) -> None:
-    """Let the real builder fetch its archives from `base`."""
-    module = importlib.import_module(tfds.builder_cls("oxford_iiit_pet").__module__)
-    monkeypatch.setattr(module, "_BASE_URL", base)
-    known("oxford_iiit_pet", archives.records_of(PETS, base))
-
-
-def test_download(tmp_path, known, monkeypatch, capfd):
-    archives.write(PETS, tmp_path / "site")
-    with served(tmp_path / "site") as base:
-        pets_from(base, known, monkeypatch)
-        opened = open_tfds("oxford_iiit_pet", folder=tmp_path / "data")
-    assert capfd.readouterr().out == ""
-    assert [len(part) for part in opened.parts.values()] == [6, 4]
-
-
-def test_download_that_the_server_refuses(tmp_path, known, monkeypatch):
-    (tmp_path / "site").mkdir()
-    with served(tmp_path / "site") as base:
-        pets_from(base, known, monkeypatch)
-        with pytest.raises(NetworkError, match="404") as caught:
-            open_tfds("oxford_iiit_pet", folder=tmp_path / "data", say=lambda text: None)
-    assert "images.tar.gz" in caught.value.hint
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def test_no_network(tmp_path, known, monkeypatch, closed_port):
-    base = f"http://127.0.0.1:{closed_port}"
-    pets_from(base, known, monkeypatch)
-    manual = tmp_path / "downloads" / "manual"
-    with pytest.raises(NetworkError) as caught:
-        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
-    assert f"127.0.0.1:{closed_port} cannot be reached: Connection refused" in str(caught.value)
-    for name in PETS:
-        assert f"{base}/{name} (as {name}, " in caught.value.hint
-    assert str(manual) in caught.value.hint
-    assert not list((tmp_path / "oxford_iiit_pet").glob("*"))
-
-    archives.write({"images.tar.gz": PETS["images.tar.gz"]}, manual)
-    with pytest.raises(NetworkError) as caught:
-        open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
-    assert "annotations.tar.gz" in caught.value.hint
-    assert "images.tar.gz" not in caught.value.hint
-
-    archives.write(PETS, manual)
-    opened = open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
-    assert [len(part) for part in opened.parts.values()] == [6, 4]
-
-
-def test_probe_does_not_wait_for_a_silent_host(monkeypatch):
-    monkeypatch.setattr(tfds_prepare, "PROBE_SECONDS", 0.3)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        reason = tfds_prepare.unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
-    assert reason
-
-
 def test_wrong_archive(tmp_path, known):
     known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
     manual = tmp_path / "downloads" / "manual"
@@ -316,65 +218,6 @@ def test_unfinished_folder(tmp_path):
     (tmp_path / "oxford_iiit_pet" / "4.0.0").mkdir(parents=True)
     with pytest.raises(IntegrityError, match="not a complete TFDS dataset"):
         open_tfds("oxford_iiit_pet", folder=tmp_path)
-
-
-def write_records(path: Path, values: list[bytes]) -> Path:
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for value in values:
-            writer.write(value)
-    return path
-
-
-@pytest.fixture
-def shards(tmp_path) -> list[Path]:
-    values = [[b"a" * 10, b"", b"c" * 1000], [b"d"]]
-    return [write_records(tmp_path / f"{i}.tfrecord", part) for i, part in enumerate(values)]
-
-
-def test_records_by_index(shards):
-    found = records.open_records(shards, counts=[3, 1])
-    assert [found.read(i) for i in (3, 0, 2, 1)] == [b"d", b"a" * 10, b"c" * 1000, b""]
-
-
-def test_record_table_is_read_once(shards, tmp_path, monkeypatch):
-    records.open_records(shards)
-    assert len(list((tmp_path / "cache" / "records").glob("*"))) == 1
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "_scan", None)
-        assert records.open_records(shards).read(3) == b"d"
-    write_records(shards[1], [b"longer than before", b"e"])
-    assert records.open_records(shards).read(4) == b"e"
-
-
-@pytest.mark.parametrize("content", [b"", b"no numpy file", b"\x93NUMPY\x01\x00"])
-def test_damaged_table_is_read_again(shards, tmp_path, content):
-    records.open_records(shards)
-    [cached] = (tmp_path / "cache" / "records").glob("*")
-    cached.write_bytes(content)
-    assert records.open_records(shards).read(3) == b"d"
-
-
-def test_cache_that_cannot_be_written(shards, tmp_path):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    assert records.open_records(shards).read(3) == b"d"
-
-
-def test_damaged_records(shards):
-    with pytest.raises(IntegrityError, match=r"0\.tfrecord has 3 records instead of 4"):
-        records.open_records(shards, counts=[4, 1])
-    data = bytearray(shards[0].read_bytes())
-    data[100] ^= 1
-    shards[0].write_bytes(data)
-    found = records.open_records(shards)
-    assert found.read(0) == b"a" * 10
-    with pytest.raises(IntegrityError, match=r"record 2 of .*0\.tfrecord"):
-        found.read(2)
-    shards[0].write_bytes(data[:-1])
-    with pytest.raises(IntegrityError, match=r"0\.tfrecord is cut or damaged at byte 42"):
-        records.open_records(shards)
-    shards[0].unlink()
-    with pytest.raises(IntegrityError, match=r"cannot read .*0\.tfrecord"):
-        records.open_records(shards)
 
 
 def test_damaged_shard_of_a_dataset(pets_folder, tmp_path):

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
@@ -90,6 +91,15 @@ def records_of(archives: dict[str, bytes], base: str) -> dict[str, UrlInfo]:
     }
 
 
-def known_to(dataset: str) -> dict[str, UrlInfo]:
-    """Return TFDS's own table of a dataset's archives: it can be patched."""
-    return tfds.builder_cls(dataset).url_infos
+def make_known(patch: pytest.MonkeyPatch, dataset: str, infos: dict[str, UrlInfo]) -> None:
+    """Let TFDS take our archives for the genuine ones."""
+    for url, info in infos.items():
+        patch.setitem(tfds.builder_cls(dataset).url_infos, url, info)
+
+
+def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Keep the cache below `folder`, and the proxies of the machine out of it."""
+    patch.setenv("REZOO_CACHE", str(folder / "cache"))
+    patch.setenv("NO_PROXY", "*")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        patch.delenv(name, raising=False)

@@ -1,1 +1,51 @@
+"""A plugin model zoo of residual networks for Keras 3, each claim checkable by a command.
 
+Public names are loaded when they are first used, so `import rezoo` costs nothing:
+`list_models`, `list_datasets`, `create_model`, `load`, `load_dataset`, `train`, `evaluate`,
+`predict`, and the exceptions of `rezoo.errors`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rezoo.data.loading import list_datasets as list_datasets
+    from rezoo.data.loading import load_dataset as load_dataset
+    from rezoo.errors import RezooError as RezooError
+    from rezoo.evaluation.evaluate import evaluate as evaluate
+    from rezoo.evaluation.predict import predict as predict
+    from rezoo.loading import load as load
+    from rezoo.models.factory import create_model as create_model
+    from rezoo.models.factory import list_models as list_models
+    from rezoo.training.train import train as train
+
+_WHERE = {
+    "list_models": "rezoo.models.factory",
+    "list_datasets": "rezoo.data.loading",
+    "create_model": "rezoo.models.factory",
+    "load": "rezoo.loading",
+    "load_dataset": "rezoo.data.loading",
+    "train": "rezoo.training.train",
+    "evaluate": "rezoo.evaluation.evaluate",
+    "predict": "rezoo.evaluation.predict",
+    "RezooError": "rezoo.errors",
+}
+__all__ = [*_WHERE, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rezoo")
+    if name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

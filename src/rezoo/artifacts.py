@@ -19,21 +19,17 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rezoo.configs import config_from_json, config_to_json
+from rezoo.configs import CONFIG, WEIGHTS, config_to_json, unique_keys
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
     NotFoundError,
-    SpecError,
     UnsafeFileError,
     writing,
 )
 from rezoo.models import tensors
 from rezoo.specs import ModelConfig
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-MAX_CONFIG_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 10_000
 
@@ -115,38 +111,6 @@ def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     write_json(folder / CONFIG, config_to_json(config))
 
 
-def read_config(folder: Path) -> ModelConfig:
-    """Read the `config.json` of a folder.
-
-    Raises:
-        NotFoundError: The folder or its `config.json` is missing.
-        IntegrityError: The file is no JSON or far too large.
-        IncompatibleError: A key is missing or has a value that is not allowed.
-    """
-    path = folder / CONFIG
-    if not folder.is_dir():
-        raise NotFoundError(
-            f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
-        )
-    if not path.is_file():
-        raise NotFoundError(
-            f"{folder} has no {CONFIG}",
-            hint=f"a folder with weights holds {CONFIG} and {WEIGHTS}, as timm and rezoo write them.",
-        )
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
-    try:
-        content = json.loads(
-            path.read_text("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
-    try:
-        return config_from_json(content)
-    except (SpecError, IncompatibleError) as error:
-        raise IncompatibleError(f"{path}: {error}", hint=error.hint) from error
-
-
 def load_weights(model: keras.Model, folder: Path, *, new_head: str = "") -> None:
     """Fill a model from the `model.safetensors` of a folder: all of it, or an error.
 
@@ -192,9 +156,7 @@ def _check_header(path: Path) -> None:
                     f"{path} is a web page, not weights", hint="download the file itself."
                 )
             if size < 8:
-                raise IntegrityError(
-                    f"{path} is cut off: {size} bytes", hint="get the file again."
-                )
+                raise IntegrityError(f"{path} is cut off: {size} bytes", hint="get the file again.")
             (length,) = struct.unpack("<Q", start[:8])
             if length > min(MAX_HEADER_BYTES, size - 8):
                 raise UnsafeFileError(
@@ -203,7 +165,7 @@ def _check_header(path: Path) -> None:
                     hint="this is no safetensors file, or it is damaged or cut off.",
                 )
             file.seek(8)
-            header = json.loads(file.read(length), object_pairs_hook=_unique)
+            header = json.loads(file.read(length), object_pairs_hook=unique_keys)
     except FileNotFoundError:
         raise NotFoundError(
             f"{path.parent} has no {path.name}", hint="weights are read from safetensors only."
@@ -216,17 +178,6 @@ def _check_header(path: Path) -> None:
         ) from error
     if len(header) > MAX_TENSORS:
         raise UnsafeFileError(f"{path} has {len(header)} tensors; at most {MAX_TENSORS}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
-    return result
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
 
 
 def _finite(value: Any) -> Any:

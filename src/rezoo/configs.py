@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from rezoo.data.imagenet1k import imagenet1k_classes
-from rezoo.errors import IncompatibleError
+from rezoo.errors import (
+    IncompatibleError,
+    IntegrityError,
+    NotFoundError,
+    SpecError,
+    UnsafeFileError,
+)
 from rezoo.specs import ModelConfig, Preprocessing
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+# What only this machine needs to know (paths); checkpoints/ is never published.
+LOCAL = "checkpoints/local.json"
+MAX_CONFIG_BYTES = 16 * 1024 * 1024
 
 # Keys of `pretrained_cfg` that say where else to load from, or that run code: never followed.
 _REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
@@ -16,6 +30,38 @@ _ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descript
 _DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg", "rezoo_version")
 _CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
 _CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the `config.json` of a folder.
+
+    Raises:
+        NotFoundError: The folder or its `config.json` is missing.
+        IntegrityError: The file is no JSON or far too large.
+        IncompatibleError: A key is missing or has a value that is not allowed.
+    """
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
+        )
+    if not path.is_file():
+        raise NotFoundError(
+            f"{folder} has no {CONFIG}",
+            hint=f"wanted are {CONFIG} and {WEIGHTS}, as timm and rezoo write them.",
+        )
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
+    try:
+        content = json.loads(
+            path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
+    try:
+        return config_from_json(content)
+    except (SpecError, IncompatibleError) as error:
+        raise IncompatibleError(f"{path}: {error}", hint=error.hint) from error
 
 
 def config_from_json(content: Any) -> ModelConfig:
@@ -102,6 +148,26 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
         )
     content["pretrained_cfg"] = {**config.extra_cfg, **cfg}
     return {**config.extra, **content, "rezoo_version": version("rezoo")}
+
+
+def local_facts(folder: Path) -> dict[str, str]:
+    """Return the model and dataset references that a run was started with, if it is a run."""
+    try:
+        return dict(json.loads((folder / LOCAL).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object and refuse a key that stands twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice")
+    return result
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
 
 
 def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:

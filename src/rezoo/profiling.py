@@ -160,7 +160,7 @@ def _costs(model: keras.Model) -> Iterator[LayerCost]:
 
 def _macs(layer: Any) -> int:
     """Return kernel elements x output positions: each kernel element is one MAC a position."""
-    kernel = getattr(layer, "kernel", None)
+    kernel: Any = getattr(layer, "kernel", None)
     if isinstance(layer, keras.layers.Dense):
         return math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
     if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):

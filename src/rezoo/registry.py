@@ -156,7 +156,7 @@ _REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGI
 def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
     """Read the entry points of every distribution once; of two copies of one the first counts."""
     seen: set[str] = set()
-    found = []
+    found: list[Entry] = []
     for distribution in distributions():
         raw_name = distribution.metadata["Name"]
         name = _normalize(raw_name) if raw_name else ""

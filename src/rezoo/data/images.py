@@ -154,10 +154,12 @@ def _random_crop(sides: Any, recipe: Recipe, seed: Any) -> tuple[Any, Any, Any, 
     left = tf.floor(place[1] * (columns - width + 1.0))
     top = tf.clip_by_value(top, 0.0, rows - height)
     left = tf.clip_by_value(left, 0.0, columns - width)
-    return tuple(tf.cast(v, tf.int32) for v in (top, left, height, width))  # type: ignore[return-value]
+    return tuple(tf.cast(v, tf.int32) for v in (top, left, height, width))
 
 
-def _uniform(seed: Any, stream: int, shape: tuple[int, ...], low: Any = 0.0, high: Any = 1.0) -> Any:
+def _uniform(
+    seed: Any, stream: int, shape: tuple[int, ...], low: Any = 0.0, high: Any = 1.0
+) -> Any:
     own = tf.stack([seed[0], seed[1] * _STREAMS + stream])
     # a named algorithm: "auto" may differ between devices
     return tf.random.stateless_uniform(shape, own, low, high, alg="philox")

@@ -86,7 +86,9 @@ def dataset_spec(reference: str) -> DatasetSpec:
     kind, colon, rest = reference.partition(":")
     if colon and kind in _KINDS:
         if not rest:
-            raise SpecError(f"dataset {reference!r} names nothing", hint=f"write {kind}:{_KINDS[kind][0]}")
+            raise SpecError(
+                f"dataset {reference!r} names nothing", hint=f"write {kind}:{_KINDS[kind][0]}"
+            )
         return _KINDS[kind][1](reference, rest)
     return registry.datasets.get(reference)
 

@@ -48,7 +48,9 @@ def train_batches(
 
     def epoch_indices(epoch: Any) -> Any:
         indices = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), (None,))
-        key = tf.numpy_function(lambda e: np.int64(splits.epoch_key(seed, int(e))), [epoch], tf.int64)
+        key = tf.numpy_function(
+            lambda e: np.int64(splits.epoch_key(seed, int(e))), [epoch], tf.int64
+        )
         keys = tf.fill(tf.shape(indices), tf.ensure_shape(key, ()))
         return tf.data.Dataset.from_tensor_slices((indices, keys))
 

@@ -15,7 +15,13 @@ from rezoo.data import splits as rules
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.records import RecordFiles, open_records
 from rezoo.data.tfds_prepare import prepare
-from rezoo.errors import IncompatibleError, IntegrityError, MissingExtraError, UnknownNameError
+from rezoo.errors import (
+    IncompatibleError,
+    IntegrityError,
+    MissingExtraError,
+    NotFoundError,
+    UnknownNameError,
+)
 from rezoo.names import near
 from rezoo.paths import data_dir
 
@@ -98,22 +104,15 @@ def open_tfds(
     """
     builder = _builder(reference, folder or data_dir())
     image, label = _features(builder.info)
-    if not builder.is_prepared():
+    if not Path(builder.data_dir).exists():
         prepare(builder, licence=licence, archives=archives, say=say)
-    _check_format(builder)
+    _check_prepared(builder)
     sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
     wanted = _official(sizes) if splits is None else dict(splits)
-    name, version = builder.info.full_name.rsplit("/", 1)
     parts: dict[str, Examples] = {}
     notes = []
-    for part in [s for s in SPLITS if s in wanted]:
-        source = wanted[part]
-        if not sizes.get(source):
-            raise IncompatibleError(
-                f"{builder.info.full_name} was prepared without a split {source!r}",
-                hint=f"it has {', '.join(sizes)}; remove {builder.data_dir} to prepare it again.",
-            )
-        examples = _open_split(builder, source, f"{name}:{version}/{source}", image, label)
+    for part in [name for name in SPLITS if name in wanted]:
+        examples = _open_split(builder, wanted[part], image, label)
         if _labelled(examples):
             parts[part] = examples
         else:
@@ -194,19 +193,20 @@ def _features(info: Any) -> tuple[str, str]:
     )
 
 
-def _check_format(builder: Any) -> None:
+def _check_prepared(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
+    if not builder.is_prepared() or not builder.info.splits:
+        raise IntegrityError(
+            f"{builder.data_dir} is not a complete TFDS dataset",
+            hint="remove that folder: it is then prepared again.",
+        )
     kind = builder.info.file_format
     if kind != tfds.core.FileFormat.TFRECORD:
         raise IncompatibleError(
             f"{builder.data_dir} is in {kind.value if kind else 'unknown'} files; "
             "rezoo reads TFRecord files",
             hint="set TFDS_DATA_DIR to another folder: it is then prepared again there.",
-        )
-    if not builder.info.splits:
-        raise IntegrityError(
-            f"{builder.data_dir} has no splits", hint="remove the folder to prepare it again."
         )
 
 
@@ -224,11 +224,19 @@ def _official(sizes: Mapping[str, int]) -> dict[str, str]:
     return wanted | ({"test": "validation"} if "validation" in has else {})
 
 
-def _open_split(builder: Any, source: str, prefix: str, image: str, label: str) -> RecordExamples:
-    info = builder.info.splits[source]
-    paths = [Path(str(p)) for p in info.filepaths]
-    records = open_records(paths, counts=info.shard_lengths)
-    return RecordExamples(records, np.arange(len(records)), prefix, image, label)
+def _open_split(builder: Any, split: str, image: str, label: str) -> RecordExamples:
+    info = builder.info
+    sizes = {name: part.num_examples for name, part in info.splits.items()}
+    if not sizes.get(split):
+        raise NotFoundError(
+            f"{info.full_name} was prepared without a split {split!r}",
+            hint=f"it has {', '.join(sizes)}; remove {builder.data_dir} to prepare it again.",
+        )
+    name, version = info.full_name.rsplit("/", 1)
+    paths = [Path(str(path)) for path in info.splits[split].filepaths]
+    records = open_records(paths, counts=info.splits[split].shard_lengths)
+    positions = np.arange(len(records))
+    return RecordExamples(records, positions, f"{name}:{version}/{split}", image, label)
 
 
 def _labelled(examples: RecordExamples) -> bool:

@@ -7,15 +7,14 @@ import errno
 import io
 import sys
 import tarfile
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rezoo.data.tfds_network import NetworkGuard, basename, size_text
 from rezoo.errors import (
     IntegrityError,
     MissingExtraError,
@@ -26,8 +25,6 @@ from rezoo.errors import (
     writing,
 )
 
-CONNECT_SECONDS = 5.0
-PROBE_SECONDS = 15.0
 _ROOM = "free some space or set TFDS_DATA_DIR to another folder."
 
 
@@ -37,7 +34,7 @@ def prepare(
     """Make the dataset's files in its data folder; nothing is written to stdout.
 
     Args:
-        builder: A `tfds.core.DatasetBuilder` that is not prepared.
+        builder: A `tfds.core.DatasetBuilder` whose folder does not exist yet.
         licence: The licence of the data where TFDS does not state it.
         archives: Files that users must fetch by hand, below `downloads/manual`.
         say: Called with what the user should know before and after.
@@ -52,10 +49,6 @@ def prepare(
     import tensorflow_datasets as tfds
 
     root = Path(builder.data_dir_root)
-    if builder.data_path.exists():  # TFDS would take it for a prepared one
-        raise IntegrityError(
-            f"{builder.data_dir} is not a complete TFDS dataset", hint="remove that folder."
-        )
     manual = root / "downloads" / "manual"
     absent = [name for name in archives if not (manual / name).is_file()]
     if absent:
@@ -66,7 +59,7 @@ def prepare(
         )
     say(_announcement(builder, licence))
     _accept_by_name(builder.url_infos or {})
-    guard = _Guard(manual, builder.url_infos or {})
+    guard = NetworkGuard(manual, builder.url_infos or {})
     config = tfds.download.DownloadConfig(
         try_download_gcs=False,
         manual_dir=manual,
@@ -101,7 +94,7 @@ def _bars_for_people() -> Iterator[None]:
 
 def _announcement(builder: Any, licence: str) -> str:
     known = builder.url_infos or {}
-    size = _size(sum(int(info.size) for info in known.values()))
+    size = size_text(sum(int(info.size) for info in known.values()))
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         download = "none, the archives are already here"
     elif not known:
@@ -121,124 +114,15 @@ def _announcement(builder: Any, licence: str) -> str:
     )
 
 
-def _size(count: int) -> str:
-    if count < 2**20:
-        return f"{count / 2**10:.1f} KiB"
-    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
-
-
-def _basename(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path).name
-
-
 def _accept_by_name(known: Mapping[str, Any]) -> None:
     """Let TFDS take every known archive from the manual folder, checksum verified.
 
     It looks there only for archives whose file name it has recorded, which older tables lack.
     """
-    names = [info.filename or _basename(url) for url, info in known.items()]
+    names = [info.filename or basename(url) for url, info in known.items()]
     for (_, info), name in zip(known.items(), names, strict=True):
         if not info.filename and names.count(name) == 1:
             info.filename = name
-
-
-@dataclass
-class _Guard:
-    """Probes a host before TFDS downloads from it: TFDS itself would retry for minutes.
-
-    Attributes:
-        manual: Where users put archives that they fetched themselves.
-        known: URL → TFDS's record of its size, checksum and file name.
-        refused: The URLs that were needed and could not be had.
-        reasons: Host → why it cannot be reached, empty where it can.
-    """
-
-    manual: Path
-    known: Mapping[str, Any]
-    refused: list[str] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def installed(self, manager: Any) -> Iterator[None]:
-        """Stand between TFDS's download manager and the network for a while."""
-        original = manager._download
-
-        def download(this: Any, resource: Any) -> Any:
-            from promise import Promise
-
-            url = resource.url
-            own = self.manual / _basename(url)
-            if url not in self.known and own.is_file():  # TFDS has no checksum for it either way
-                return Promise.resolve(type(this.download_dir)(own))
-            reason = self._reason(url)
-            if not reason:
-                return original(this, resource)
-            self.refused.append(url)
-            return Promise.reject(NetworkError(reason))
-
-        manager._download = download
-        try:
-            yield
-        finally:
-            manager._download = original
-
-    def _reason(self, url: str) -> str:
-        host = urlsplit(url).netloc
-        if host not in self.reasons:
-            self.reasons[host] = unreachable(url)
-        return self.reasons[host]
-
-    def instructions(self) -> str:
-        """Return what to fetch, and where to put it."""
-        lines = []
-        for url in self.refused:
-            info = self.known.get(url)
-            name = (info and info.filename) or _basename(url)
-            size = f", {_size(int(info.size))}" if info else ""
-            lines.append(f"  {url} (as {name}{size})")
-        fetch = "\n".join(lines)
-        return (
-            f"connect and run the command again, or fetch these files elsewhere:\n{fetch}\n"
-            f"and put them, under these names, into {self.manual}"
-        )
-
-
-def unreachable(url: str) -> str:
-    """Return why the host of `url` cannot be reached, or "" where it answers.
-
-    Asked as TFDS will ask (through the same proxy settings), but with a limit: at most
-    `PROBE_SECONDS`, of which name lookups would take any number.
-    """
-    import requests
-
-    if urlsplit(url).scheme not in ("http", "https"):
-        return ""
-    answer = [f"no answer within {PROBE_SECONDS:g} s"]
-
-    def ask() -> None:
-        timeout = (CONNECT_SECONDS, PROBE_SECONDS)
-        try:
-            # GET, not HEAD: some servers hang up on HEAD. The body is not read.
-            with requests.get(url, stream=True, timeout=timeout):
-                answer[0] = ""
-        except requests.exceptions.RequestException as error:
-            answer[0] = _root_cause(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answer[0]
-
-
-def _root_cause(error: BaseException) -> str:
-    """Return the innermost reason: urllib3 wraps the system's words three times."""
-    while True:
-        inner = error.__cause__ or error.__context__
-        inner = inner or next((a for a in error.args if isinstance(a, BaseException)), None)
-        inner = inner or getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            return getattr(error, "strerror", None) or str(error) or type(error).__name__
-        error = inner
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -249,7 +133,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 @contextlib.contextmanager
-def _translated(builder: Any, guard: _Guard, manual: Path) -> Iterator[None]:
+def _translated(builder: Any, guard: NetworkGuard, manual: Path) -> Iterator[None]:
     """Turn what TFDS raises while it prepares a dataset into rezoo's errors."""
     try:
         yield
@@ -271,7 +155,7 @@ def _translated(builder: Any, guard: _Guard, manual: Path) -> Iterator[None]:
         ) from error
 
 
-def _fetching(error: BaseException, builder: Any, guard: _Guard) -> RezooError | None:
+def _fetching(error: BaseException, builder: Any, guard: NetworkGuard) -> RezooError | None:
     """Return what a failure to get the archives or what they need means."""
     import requests
     import tensorflow_datasets as tfds

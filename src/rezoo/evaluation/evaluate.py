@@ -15,7 +15,8 @@ from rezoo.data.pipeline import test_batches
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
-from rezoo.references import build, resolve
+from rezoo.loading import build
+from rezoo.references import resolve
 from rezoo.specs import ModelConfig
 
 

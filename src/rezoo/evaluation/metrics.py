@@ -50,13 +50,13 @@ class Scores:
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927); sound at 0, at 1 and for few images."""
+    """Return the 95 % Wilson interval of a proportion (1927); sound at 0, 1 and for few images."""
     if count == 0:
         return (0.0, 1.0)
     p, z2 = right / count, Z_95**2
     centre = (p + z2 / (2 * count)) / (1 + z2 / count)
     half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    return (0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half)
 
 
 def score(
@@ -109,7 +109,7 @@ def score(
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the indices of the `k` largest scores of each row, best first: int `(N, min(k, K))`."""
+    """Return the indices of each row's `k` largest scores, best first: int `(N, min(k, K))`."""
     return np.argsort(-scores, axis=-1, kind="stable")[:, :k]
 
 

@@ -17,7 +17,8 @@ from rezoo.data.images import test_transform
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k
-from rezoo.references import build, resolve
+from rezoo.loading import build
+from rezoo.references import resolve
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
                 raise NotFoundError(f"no such file, folder or match: {item}")
             found.update(dict.fromkeys(m for m in matches if os.path.isfile(m)))
     if not found:
-        raise NotFoundError("no images found", hint=f"wanted are files ending in {', '.join(ENDINGS)}.")
+        raise NotFoundError(
+            "no images found", hint=f"wanted are files ending in {', '.join(ENDINGS)}."
+        )
     return list(found)
 
 

@@ -1,7 +1,7 @@
 """ResNet: "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1.
 
-A 7x7 stem and four stages. Feature maps halve between stages while widths double, so each
-stage costs about the same (section 3.3). Shortcuts are identities where shapes agree and
+A 7x7 stem and four stages. Feature maps halve between stages while widths double, so a
+block costs the same in every stage (section 3.3). Shortcuts are identities where shapes agree and
 projections elsewhere (option B).
 
 | name      | blocks per stage | block      | parameters | MACs at 224 px |

@@ -82,7 +82,7 @@ class Loop:
                 clock.stop()
                 self.save(progress)
                 raise Interrupted(
-                    f"stopped at epoch {progress.epoch + 1}, step {progress.step}; the state is saved",
+                    f"stopped at epoch {progress.epoch + 1}, step {progress.step}; state saved",
                     hint="go on with the same command and --resume.",
                     exit_code=stop.exit_code,
                 )
@@ -147,9 +147,7 @@ def _is_best(record: dict[str, Any], progress: Progress) -> bool:
     if not progress.best_epoch:
         return True
     old = progress.history[progress.best_epoch - 1]
-    return bool(
-        (record["val_top1"], -record["val_loss"]) > (old["val_top1"], -old["val_loss"])
-    )
+    return bool((record["val_top1"], -record["val_loss"]) > (old["val_top1"], -old["val_loss"]))
 
 
 class _Clock:

@@ -80,7 +80,10 @@ def groups(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, head: st
     else:
         in_head = [v.path.split("/", 1)[0] == head for v in trainable]
         parts = [
-            ([v for v, h in zip(trainable, in_head, strict=True) if not h], recipe.backbone_lr_scale),
+            (
+                [v for v, h in zip(trainable, in_head, strict=True) if not h],
+                recipe.backbone_lr_scale,
+            ),
             ([v for v, h in zip(trainable, in_head, strict=True) if h], 1.0),
         ]
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import platform
 import shutil
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from rezoo import artifacts
+from rezoo.configs import CONFIG, WEIGHTS
 from rezoo.errors import ResourceError, SpecError, writing
 
 RECIPE = "recipe.toml"
@@ -28,11 +28,9 @@ ENVIRONMENT = "environment.json"
 REFERENCE = "reference.safetensors"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
-# What only this machine needs to know (paths); checkpoints/ is never published.
-LOCAL = f"{CHECKPOINTS}/local.json"
 _OWN = (
-    artifacts.CONFIG,
-    artifacts.WEIGHTS,
+    CONFIG,
+    WEIGHTS,
     RECIPE,
     METRICS,
     HISTORY,
@@ -127,14 +125,6 @@ def write_reference(folder: Path, images: np.ndarray, logits: np.ndarray) -> Non
     """Keep a batch of network inputs `(N, H, W, C)` and their logits: proof for the next reader."""
     values = {"images": np.asarray(images, np.float32), "logits": np.asarray(logits, np.float32)}
     artifacts.write_tensors(folder / REFERENCE, values)
-
-
-def local_facts(folder: Path) -> dict[str, str]:
-    """Return the model and dataset references that a run was started with, if it is a run."""
-    try:
-        return dict(json.loads((folder / LOCAL).read_text("utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def _version(package: str) -> str:

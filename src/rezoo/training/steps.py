@@ -81,7 +81,11 @@ def _jax_step(model: keras.Model, groups: Sequence[Group], smoothing: float) -> 
     others = list(model.non_trainable_variables)
 
     def loss_of(parts: Any, still: Any, rest: Any, images: Any, labels: Any) -> Any:
-        by_id = {id(v): x for vs, xs in zip(trained, parts, strict=True) for v, x in zip(vs, xs, strict=True)}
+        by_id = {
+            id(v): x
+            for vs, xs in zip(trained, parts, strict=True)
+            for v, x in zip(vs, xs, strict=True)
+        }
         by_id.update({id(v): x for v, x in zip(frozen, still, strict=True)})
         logits, rest = model.stateless_call([by_id[i] for i in order], rest, images, training=True)
         loss, hits = _loss_and_hits(logits, labels, smoothing)
@@ -107,9 +111,11 @@ def _jax_step(model: keras.Model, groups: Sequence[Group], smoothing: float) -> 
             jax.numpy.asarray(images),
             jax.numpy.asarray(labels),
         )
-        targets = [*sum(trained, []), *others, *sum(slots, [])]
-        for variable, value in zip(targets, [*sum(parts, []), *rest, *sum(states, [])], strict=True):
-            variable.assign(value)
+        for variables, values in zip(
+            [*trained, others, *slots], [*parts, rest, *states], strict=True
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
         return loss, hits
 
     return step

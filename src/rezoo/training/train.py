@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -15,19 +14,22 @@ import keras
 import numpy as np
 
 from rezoo import artifacts, recipes
+from rezoo.configs import LOCAL
 from rezoo.data import pipeline
-from rezoo.data.loading import Dataset, dataset_spec, default_preprocessing, load_dataset
+from rezoo.data.loading import Dataset, load_dataset
 from rezoo.errors import RezooError, SpecError
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
+from rezoo.loading import HEAD
 from rezoo.models.factory import create_model
-from rezoo.references import HEAD, Source, resolve
-from rezoo.specs import ModelConfig, Preprocessing, Recipe
+from rezoo.references import Source
+from rezoo.specs import ModelConfig, Recipe
 from rezoo.training import card, checkpoints, optimizers, runs
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
 from rezoo.training.reporting import Plan, Reporter
+from rezoo.training.request import Request
 from rezoo.training.steps import training_step
 
 REFERENCE_IMAGES = 4
@@ -79,40 +81,24 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state has been saved first.
     """
     reporter = reporter or Reporter()
-    source = resolve(model)
-    spec = dataset_spec(dataset)
-    name, reason = recipe, ""
-    if name is None:
-        name, reason = recipes.default_recipe(spec, has_weights=source.has_weights)
-    base = source.config.preprocessing if source.has_weights else default_preprocessing(spec)
-    resolved, imposed = recipes.resolve_recipe(name, spec, changes or {}, preprocessing=base)
-    folder = Path(output) if output else default_folder(model, dataset)
-    runs.prepare(folder, resume=resume, overwrite=overwrite)
-
-    with _empty_folder_removed(folder):
+    request = Request.of(model, dataset, recipe=recipe, changes=changes or {}, output=output)
+    runs.prepare(request.folder, resume=resume, overwrite=overwrite)
+    with _empty_folder_removed(request.folder):
         reporter.status(f"opening {dataset}")
         data = load_dataset(dataset)
-        _check_data(data, resolved)
-        notes = list(data.splits.notes)
-        notes += [f"{key} = {value!r}: the dataset asks for it" for key, value in imposed.items()]
-        setup = _Setup.of(source, data, resolved, base, notes)
+        _check_data(data, request.recipe)
+        setup = _Setup.of(request, data)
     plan = Plan(
         model=model,
         dataset=dataset,
-        recipe=resolved,
-        recipe_reason=reason,
-        folder=str(folder),
+        recipe=request.recipe,
+        recipe_reason=request.recipe_reason,
+        folder=str(request.folder),
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in data.splits.parts.items()},
-        notes=tuple(notes),
+        notes=(*data.splits.notes, *request.notes, *setup.notes),
     )
-    return _run(setup, folder, plan, reporter)
-
-
-def default_folder(model: str, dataset: str) -> Path:
-    """Return `runs/<model>-<dataset>`, with the last parts of paths."""
-    parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
-    return Path("runs") / "-".join(parts)
+    return _run(setup, request.folder, plan, reporter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,20 +112,15 @@ class _Setup:
     groups: list[optimizers.Group]
     steps_per_epoch: int
     signature: str
+    notes: tuple[str, ...]
 
     @classmethod
-    def of(
-        cls, source: Source, data: Dataset, recipe: Recipe, base: Preprocessing, notes: list[str]
-    ) -> _Setup:
+    def of(cls, request: Request, data: Dataset) -> _Setup:
+        recipe, source = request.recipe, request.source
         config = ModelConfig(
             architecture=source.config.architecture,
             num_classes=len(data.class_names),
-            preprocessing=dataclasses.replace(
-                base.at(recipe.image_size),
-                crop_pct=recipe.crop_pct,
-                interpolation=recipe.interpolation,
-                test_crop_pct=None,
-            ),
+            preprocessing=request.preprocessing,
             class_names=data.class_names,
             class_descriptions=data.splits.class_descriptions,
             licence=source.config.licence,
@@ -151,16 +132,10 @@ class _Setup:
                 num_classes=config.num_classes,
                 input_shape=(*config.preprocessing.size, config.preprocessing.channels),
             )
-        if source.folder is not None:
-            keep_head = source.config.class_names == config.class_names
-            artifacts.load_weights(network, source.folder, new_head="" if keep_head else HEAD)
-            notes.append(
-                "the weights' head is kept: the classes are the same"
-                if keep_head
-                else f"new head for {config.num_classes} classes; all else from {source.reference}"
-            )
-        steps = len(data.examples("train")) // recipe.batch_size
-        identity = [recipe.to_dict(), config.architecture, data.class_names, len(data.examples("train"))]
+        notes = _start_from(source, network, config)
+        count = len(data.examples("train"))
+        steps = count // recipe.batch_size
+        identity = [recipe.to_dict(), config.architecture, data.class_names, count]
         return cls(
             network=network,
             config=config,
@@ -169,7 +144,19 @@ class _Setup:
             groups=optimizers.groups(network, recipe, steps, head=HEAD),
             steps_per_epoch=steps,
             signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+            notes=notes,
         )
+
+
+def _start_from(source: Source, network: keras.Model, config: ModelConfig) -> tuple[str, ...]:
+    """Fill the network from the source's weights, if any; say what happened to the head."""
+    if source.folder is None:
+        return ()
+    keep_head = bool(config.class_names) and source.config.class_names == config.class_names
+    artifacts.load_weights(network, source.folder, new_head="" if keep_head else HEAD)
+    if keep_head:
+        return ("the weights' head is kept: the classes are the same",)
+    return (f"new head for {config.num_classes} classes; all else from {source.reference}",)
 
 
 def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
@@ -195,9 +182,7 @@ def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
         ),
         validate=validate,
         learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),
-        save=lambda state: checkpoints.save(
-            folder, network, setup.groups, state, setup.signature
-        ),
+        save=lambda state: checkpoints.save(folder, network, setup.groups, state, setup.signature),
         keep_best=lambda: artifacts.save_model(network, setup.config, folder),
         log=lambda history: runs.write_history(folder, history),
         epochs=recipe.epochs,
@@ -217,7 +202,7 @@ def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
 def _write_beginnings(setup: _Setup, folder: Path, plan: Plan) -> None:
     artifacts.write_bytes(folder / runs.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
     runs.write_environment(folder)
-    artifacts.write_json(folder / runs.LOCAL, {"model": plan.model, "dataset": plan.dataset})
+    artifacts.write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
 
 
 def _write_results(setup: _Setup, folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -263,12 +248,12 @@ def _check_data(data: Dataset, recipe: Recipe) -> None:
     train = data.examples("train")
     if len(data.class_names) < 2:
         raise SpecError(
-            f"{data.reference} has one class only ({data.class_names[0]!r}); a classifier needs two",
+            f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
             hint="a folder of photographs has one folder for each class.",
         )
     if recipe.batch_size > len(train):
         raise SpecError(
-            f"batch_size {recipe.batch_size} is larger than the training split of {len(train)} images",
+            f"batch_size {recipe.batch_size} is larger than train, which has {len(train)} images",
             hint=f"set --batch-size to {len(train)} or less.",
         )
     if not len(data.examples("val")):

@@ -1,0 +1,5 @@
+"""`python -m rezoo`."""
+
+from rezoo.cli.main import main
+
+main()

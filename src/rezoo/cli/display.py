@@ -1,0 +1,126 @@
+"""A run as it goes: bars and figures on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from rezoo.training.reporting import Plan, Reporter
+
+
+class Lines(Reporter):
+    """Plain lines on stderr: what will be done, then one for each epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.epochs = 0
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line."""
+        self.console.print(Text(text, style=style))
+
+    def status(self, text: str) -> None:
+        """Print what takes time now."""
+        self.say(text)
+
+    def started(self, plan: Plan, epoch: int, step: int) -> None:
+        """Print the plan."""
+        self.epochs = plan.recipe.epochs
+        for line in describe(plan):
+            self.say(line)
+        if epoch or step:
+            self.say(f"resuming at epoch {epoch + 1}, step {step + 1}")
+
+    def epoch(self, record: dict[str, Any], *, best: bool) -> None:
+        """Print the figures of an epoch."""
+        self.say(epoch_line(record, self.epochs, best=best))
+
+
+class LiveDisplay(Lines):
+    """Bars of epochs and steps with loss, accuracy, learning rate, speed and time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            speed_estimate_period=120,
+        )
+        self.whole: TaskID | None = None
+        self.part: TaskID | None = None
+        self.steps = 0
+
+    def started(self, plan: Plan, epoch: int, step: int) -> None:
+        """Print the plan and show the bars."""
+        super().started(plan, epoch, step)
+        self.steps = plan.steps_per_epoch
+        # counted in steps, so that the time left is known during the first epoch
+        self.whole = self.bars.add_task(
+            "run  ",
+            total=plan.recipe.epochs * self.steps,
+            completed=epoch * self.steps + step,
+            figures="compiling the first step",
+        )
+        self.part = self.bars.add_task("epoch", total=self.steps, completed=step, figures="")
+        self.bars.start()
+
+    def step(self, epoch: int, step: int, figures: dict[str, float]) -> None:
+        """Move the bars."""
+        if self.whole is None or self.part is None:
+            return
+        text = (
+            f"loss {figures['loss']:.3f}  top-1 {figures['top1']:.1%}  "
+            f"lr {figures['learning_rate']:.2g}  {figures['images_per_s']:.0f} img/s"
+        )
+        done = epoch * self.steps + step
+        self.bars.update(self.whole, completed=done, figures=f"epoch {epoch + 1}")
+        self.bars.update(self.part, completed=step, figures=text)
+
+    def finished(self) -> None:
+        """Leave the bars as they stand."""
+        self.bars.stop()
+
+
+def describe(plan: Plan) -> list[str]:
+    """Return what a run will do, in a few lines."""
+    recipe = plan.recipe
+    reason = f" (default: {plan.recipe_reason})" if plan.recipe_reason else ""
+    sizes = ", ".join(f"{name} {count:,}" for name, count in plan.sizes.items())
+    lines = [
+        f"model    {plan.model}",
+        f"dataset  {plan.dataset}: {sizes}",
+        f"recipe   {recipe.name}{reason}: {recipe.summary}",
+        (
+            f"         {recipe.epochs} epochs of {plan.steps_per_epoch} steps, batch "
+            f"{recipe.batch_size}, {recipe.image_size} px, {recipe.optimizer} lr "
+            f"{recipe.learning_rate:g}, {recipe.precision}, seed {recipe.seed}"
+        ),
+        f"output   {plan.folder}",
+    ]
+    return lines + [f"note     {note}" for note in plan.notes]
+
+
+def epoch_line(record: dict[str, Any], epochs: int, *, best: bool) -> str:
+    """Return the figures of an epoch in one line."""
+    return (
+        f"epoch {record['epoch']:>3}/{epochs}  "
+        f"loss {record['train_loss']:.4f}  top-1 {record['train_top1']:6.2%}  "
+        f"val loss {record['val_loss']:.4f}  val top-1 {record['val_top1']:6.2%}  "
+        f"lr {record['learning_rate']:.2g}  {record['images_per_s']:.0f} img/s"
+        + ("  best" if best else "")
+    )

@@ -1,0 +1,129 @@
+"""`rezoo`: the group of commands, and how errors and signals end it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import warnings
+from typing import Any, TextIO
+
+import click
+
+from rezoo.cli.doctor import doctor
+from rezoo.cli.eval import eval_command
+from rezoo.cli.info import info
+from rezoo.cli.list import list_command
+from rezoo.cli.predict import predict
+from rezoo.cli.train import train
+from rezoo.errors import ResourceError, RezooError, RezooWarning
+
+DEBUG_VARIABLE = "REZOO_DEBUG"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rezoo", message="rezoo %(version)s")
+def cli() -> None:
+    r"""Residual networks for Keras 3: train, evaluate and predict, each claim checkable.
+
+    A MODEL is an architecture (resnet50: random weights) or a folder with weights. A dataset
+    is a name (digits), folder:PATH or tfds:NAME. `rezoo list` shows what there is.
+
+    \b
+    Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,
+    6 incompatible, 7 plugin, 8 diverged, 9 memory or disk, 130 Ctrl-C, 143 SIGTERM.
+    """
+
+
+for command in (list_command, info, train, eval_command, predict, doctor):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every failure ends in one message and a documented exit code."""
+    _tame_streams()
+    warnings.showwarning = _show_warning
+    # TensorFlow's own log lines are not for users; theirs win if they set the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `rezoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        return _fail("Interrupted.", code=130)
+    except KeyboardInterrupt:
+        return _fail("Interrupted.", code=130)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+            raise
+        return _explain(error)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, RezooError):
+        return _fail(error.message, error.hint, error.exit_code)
+    out_of_memory = (
+        isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    )
+    if out_of_memory:
+        hint = "use a smaller --batch-size or --image-size."
+        return _fail("the memory does not suffice", hint, ResourceError.exit_code)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        hint = "free some space, or set TMPDIR, REZOO_CACHE or TFDS_DATA_DIR to another disk."
+        return _fail(f"no space left on the device: {error.filename or ''}", hint, 9)
+    first = (str(error).strip().splitlines() or [""])[0]
+    return _fail(
+        f"unexpected {type(error).__name__}: {first}",
+        f"this is a fault of rezoo; {DEBUG_VARIABLE}=1 shows where it happened.",
+        1,
+    )
+
+
+def _fail(message: str, hint: str = "", code: int = 1) -> int:
+    head = "" if message == "Interrupted." else "Error: "
+    click.echo(f"{head}{_printable(message)}", err=True)
+    if hint:
+        click.echo(f"Hint: {_printable(hint)}", err=True)
+    return code
+
+
+def _printable(text: str) -> str:
+    """Escape control characters: names from files and plugins must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, RezooWarning):
+        click.echo(f"Warning: {_printable(str(message))}", err=True)
+    elif os.environ.get(DEBUG_VARIABLE):
+        click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
+
+
+def _tame_streams() -> None:
+    """Never fail on a character that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            options: dict[str, Any] = {"errors": "replace"}
+            stream.reconfigure(**options)

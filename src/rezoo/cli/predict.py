@@ -1,0 +1,55 @@
+"""`rezoo predict`: the most likely classes of photographs."""
+
+from __future__ import annotations
+
+import click
+
+from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.errors import IntegrityError
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top-k", type=int, default=5, show_default=True, help="Classes to show.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
+@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@json_option
+@click.pass_context
+def predict(
+    context: click.Context,
+    model: str,
+    images: tuple[str, ...],
+    top_k: int,
+    batch_size: int,
+    image_size: int | None,
+    as_json: bool,
+) -> None:
+    """Classify IMAGES (files, folders, patterns) with MODEL, a folder with weights.
+
+    Ends with exit code 5 if some file could not be decoded; the others are answered.
+    """
+    from rezoo.cli import render
+    from rezoo.references import resolve
+
+    resolve(model)  # a wrong name is answered before TensorFlow is loaded
+    with render.status("starting TensorFlow"):
+        prediction = import_quietly("rezoo.evaluation.predict")
+    with render.counter("classifying") as progress:
+        results = prediction.predict(
+            model,
+            images,
+            top_k=top_k,
+            batch_size=batch_size,
+            image_size=image_size,
+            progress=progress,
+        )
+    if as_json:
+        print_json([result.to_dict() for result in results])
+    else:
+        render.predictions(results)
+    failed = [f"{r.path}: {r.error}" for r in results if r.error]
+    if failed:
+        for line in failed:
+            click.echo(f"Error: {line}", err=True)
+        context.exit(IntegrityError.exit_code)

@@ -1,0 +1,253 @@
+"""What the commands' answers look like: the only file that imports Rich.
+
+Answers go to stdout, progress to stderr. Without a terminal there are plain lines instead
+of bars. Text from files and plugins is never read as markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from rezoo.cli.display import Lines, LiveDisplay
+
+if TYPE_CHECKING:
+    from rezoo.evaluation.evaluate import Evaluation
+    from rezoo.evaluation.predict import Prediction
+    from rezoo.profiling import Profile
+    from rezoo.training.reporting import Reporter
+
+_WIDE = 160  # columns of a table that no terminal limits
+
+
+def _console(stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=None if stream.isatty() else _WIDE,
+    )
+
+
+def _grid(console: Console, title: str = "") -> Table:
+    unicode = console.encoding.startswith("utf")
+    return Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD if unicode else box.ASCII,
+        pad_edge=False,
+    )
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print records as a table; the keys of the first are the columns."""
+    console = _console()
+    if not rows:
+        console.print(f"{title}: none")
+        return
+    grid = _grid(console, title)
+    for key in rows[0]:
+        numeric = all(isinstance(row[key], (int, float, type(None))) for row in rows)
+        grid.add_column(
+            key,
+            justify="right" if numeric else "left",
+            no_wrap=key == "name",
+            style="bold" if key == "name" else "",
+        )
+    for row in rows:
+        grid.add_row(*(Text(_cell(value)) for value in row.values()))
+    console.print(grid)
+
+
+def fields(content: Mapping[str, Any]) -> None:
+    """Print keys and values, one a line; nested ones below each other."""
+    console = _console()
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            lines = [f"{k}: {_cell(v)}" for k, v in value.items()] or ["none"]
+            grid.add_row(key, Text("\n".join(lines)))
+        else:
+            grid.add_row(key, Text(_cell(value)))
+    console.print(grid)
+
+
+def network(document: Mapping[str, Any], profile: Profile) -> None:
+    """Print the layer table of an architecture and its counts."""
+    console = _console()
+    console.print(Text(f"{document['name']}: {document['summary']}", style="bold"))
+    console.print(Text(document["source"]))
+    grid = _grid(console)
+    for column in ("stage", "output", "layers"):
+        grid.add_column(column, no_wrap=column != "layers")
+    for column in ("weighted layers", "parameters", "MACs"):
+        grid.add_column(column, justify="right")
+    for stage in profile.stages():
+        grid.add_row(
+            stage.name,
+            "×".join(map(str, stage.output_shape)),
+            Text(stage.contents),
+            str(stage.weighted_layers or ""),
+            f"{stage.params:,}" if stage.params else "",
+            f"{stage.macs:,}" if stage.macs else "",
+        )
+    grid.add_section()
+    grid.add_row(
+        "all", "", "", str(profile.weighted_layers), f"{profile.params:,}", f"{profile.macs:,}"
+    )
+    console.print(grid)
+    height, width, channels = profile.input_shape
+    for line in (
+        (
+            f"for one image of {height}×{width}×{channels}: {profile.macs / 1e9:.2f} GMACs = "
+            f"{profile.flops / 1e9:.2f} GFLOPs (1 MAC, a multiply-add, is 2 FLOPs; the paper's "
+            '"FLOPs" are MACs)'
+        ),
+        (
+            f"{profile.params:,} trained parameters, {profile.statistics:,} running statistics; "
+            f"{profile.activations:,} outputs of convolutions and fc"
+        ),
+        "weighted layers are convolutions and fc outside projection shortcuts",
+    ):
+        console.print(Text(line))
+
+
+def evaluation(result: Evaluation) -> None:
+    """Print accuracies with their intervals, and the classes that went worst."""
+    console, scores = _console(), result.scores
+    console.print(Text(f"{result.model} on {result.dataset}, {result.split} split", style="bold"))
+    rows = [
+        {
+            "metric": name,
+            "value": f"{value:.2%}",
+            "95 % interval": f"{low:.2%} to {high:.2%}",
+            "images": scores.count,
+        }
+        for name, value, (low, high) in (
+            ("top-1", scores.top1, scores.top1_interval),
+            ("top-5", scores.top5, scores.top5_interval),
+        )
+    ]
+    table("", rows)
+    console.print(Text(f"loss {scores.loss:.4f}; input {result.preprocessing}"))
+    worst = sorted((r / n, -n, name, n, r) for name, n, r in result.classes if r < n)[:5]
+    if worst:
+        named = ", ".join(f"{name} {right}/{count}" for _, _, name, count, right in worst)
+        console.print(Text(f"least right: {named}"))
+    for note in result.notes:
+        _console(stderr=True).print(Text(f"Note: {note}."))
+
+
+def predictions(results: Sequence[Prediction]) -> None:
+    """Print the most likely classes of each image."""
+    console = _console()
+    grid = _grid(console)
+    grid.add_column("image", overflow="fold")
+    grid.add_column("class", overflow="fold")
+    grid.add_column("probability", justify="right")
+    for result in results:
+        first = Text(result.path)
+        if result.error:
+            grid.add_row(first, Text(result.error), "")
+        for label, probability in zip(result.labels, result.probabilities, strict=True):
+            grid.add_row(first, Text(label), f"{probability:.1%}")
+            first = Text("")
+    console.print(grid)
+
+
+def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Print where a run is, what it reached, and the next commands."""
+    val = metrics["val"]
+    low, high = val["top1_interval"]
+    console = _console()
+    console.print(
+        Text(
+            f"val top-1 {val['top1']:.2%} ({low:.2%} to {high:.2%}, {val['count']} images), "
+            f"epoch {metrics['best_epoch']} of {metrics['epochs']}, "
+            f"{metrics['wall_time_s']:.0f} s of training"
+        )
+    )
+    console.print(Text(f"run folder   {folder}", style="bold"))
+    for name, what in (
+        ("model.safetensors", "best weights, with config.json: opens in rezoo and timm"),
+        ("checkpoints/", "last state, for --resume"),
+        ("history.csv", "each epoch; metrics.json, recipe.toml, README.md beside it"),
+    ):
+        console.print(Text(f"  {name:<18} {what}"))
+    console.print(Text("next"))
+    console.print(Text(f"  rezoo eval {_shell(folder)}"))
+    console.print(Text(f"  rezoo predict {_shell(folder)} IMAGE…"))
+
+
+def training_display() -> Reporter:
+    """Return a live display on a terminal, plain lines elsewhere."""
+    console = _console(stderr=True)
+    return LiveDisplay(console) if console.is_terminal else Lines(console)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show what takes time, on a terminal only."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(text)):
+        yield
+
+
+@contextmanager
+def counter(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of images done, on a terminal only; yields what to call with done and total."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(text, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} = {_cell(v)}" for k, v in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _shell(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))

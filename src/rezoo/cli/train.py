@@ -1,0 +1,79 @@
+"""`rezoo train`: a model and a dataset become a run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.errors import SpecError
+
+
+@click.command()
+@click.argument("model")
+@click.option("--dataset", default="digits", show_default=True, help="What to learn.")
+@click.option("--recipe", help="Name or .toml file; chosen by weights and dataset if not given.")
+@click.option("--epochs", type=int, help="Passes over the training data.")
+@click.option("--batch-size", type=int, help="Images in a step.")
+@click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
+@click.option("--image-size", type=int, help="Height and width in pixels.")
+@click.option("--seed", type=int, help="Of weights, order and augmentation.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
+@click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@json_option
+def train(
+    model: str,
+    dataset: str,
+    recipe: str | None,
+    settings: tuple[str, ...],
+    output: str | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **frequent: Any,
+) -> None:
+    """Train MODEL on a dataset.
+
+    An architecture's name starts from random weights; a folder with weights is fine-tuned.
+    The run folder holds the best weights by validation, the recipe in full, history,
+    metrics, a checkpoint to resume from and a model card.
+    """
+    changes = {key: value for key, value in frequent.items() if value is not None}
+    changes.update(_parse(settings, changes))
+    from rezoo.cli import render
+    from rezoo.training.request import Request
+
+    # wrong names and keys are answered before TensorFlow is loaded
+    Request.of(model, dataset, recipe=recipe, changes=changes, output=output)
+    with render.status("starting TensorFlow"):
+        training = import_quietly("rezoo.training.train")
+    run = training.train(
+        model,
+        dataset,
+        recipe=recipe,
+        changes=changes,
+        output=output,
+        resume=resume,
+        overwrite=overwrite,
+        reporter=render.training_display(),
+    )
+    if as_json:
+        print_json({"folder": str(run.folder), **run.metrics})
+    else:
+        render.trained(run.folder, run.metrics)
+
+
+def _parse(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
+    changes: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise SpecError(f"--set {setting!r} is not KEY=VALUE", hint="--set momentum=0.8")
+        if key in frequent or key in changes:
+            raise SpecError(f"recipe key {key!r} is set twice", hint="say it once.")
+        changes[key] = value.strip()
+    return changes

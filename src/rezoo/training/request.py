@@ -1,0 +1,82 @@
+"""What a run is asked to do, resolved from names and options before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from rezoo import recipes
+from rezoo.data.loading import dataset_spec, default_preprocessing
+from rezoo.references import Source, resolve
+from rezoo.specs import DatasetSpec, Preprocessing, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A run's inputs.
+
+    Attributes:
+        source: Where the network starts from.
+        dataset: Description of the data, not opened yet.
+        recipe: With every key set.
+        recipe_reason: Why this recipe, where the user named none.
+        preprocessing: Of the network to be trained.
+        folder: The run folder.
+        notes: What the dataset changed in the recipe.
+    """
+
+    source: Source
+    dataset: DatasetSpec
+    recipe: Recipe
+    recipe_reason: str
+    preprocessing: Preprocessing
+    folder: Path
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        dataset: str,
+        *,
+        recipe: str | None,
+        changes: Mapping[str, Any],
+        output: str | Path | None,
+    ) -> Self:
+        """Resolve every name and key; raises as `rezoo.train` does."""
+        source = resolve(model)
+        spec = dataset_spec(dataset)
+        reason = ""
+        if recipe is None:
+            recipe, reason = recipes.default_recipe(spec, has_weights=source.has_weights)
+        base = default_preprocessing(spec)
+        if source.has_weights:
+            base = source.config.preprocessing
+        resolved, imposed = recipes.resolve_recipe(recipe, spec, changes, preprocessing=base)
+        return cls(
+            source=source,
+            dataset=spec,
+            recipe=resolved,
+            recipe_reason=reason,
+            preprocessing=_trained_preprocessing(base, resolved),
+            folder=Path(output).expanduser() if output else default_folder(model, dataset),
+            notes=tuple(f"{k} = {v!r}: {spec.name} asks for it" for k, v in imposed.items()),
+        )
+
+
+def default_folder(model: str, dataset: str) -> Path:
+    """Return `runs/<model>-<dataset>`, with the last parts of paths."""
+    parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
+    return Path("runs") / "-".join(parts)
+
+
+def _trained_preprocessing(base: Preprocessing, recipe: Recipe) -> Preprocessing:
+    return dataclasses.replace(
+        base.at(recipe.image_size),
+        crop_pct=recipe.crop_pct or base.crop_pct,
+        interpolation=recipe.interpolation or base.interpolation,
+        test_crop_pct=None,
+    )
