@@ -84,7 +84,7 @@ def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     full = [str(root / p) for p in paths]
 
     def attempt(index: Any) -> Any:
-        image = decode(tf.io.read_file(tf.gather(tf.constant(full), index)), 3)
+        image = decode(tf.io.read_file(tf.gather(tf.constant(full, tf.string), index)), 3)
         with tf.control_dependencies([image]):
             return tf.identity(index)
 

@@ -112,7 +112,7 @@ class FileExamples(Examples):
         import tensorflow as tf
 
         full = [str(self.root / p) for p in self.paths]
-        path = tf.gather(tf.constant(full), index)
+        path = tf.gather(tf.constant(full, tf.string), index)
         return tf.io.read_file(path), tf.gather(tf.constant(self.targets, tf.int32), index)
 
     def select(self, indices: np.ndarray) -> FileExamples:
@@ -169,8 +169,9 @@ class Splits:
         kept, held = splits.hold_out(hashes, fraction, labels=train.labels())
         parts = {**self.parts, "train": train.select(kept), "val": train.select(held)}
         note = f"val: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
-        ordered = {s: parts[s] for s in SPLITS if s in parts}
-        return dataclasses.replace(self, parts=ordered, notes=(*self.notes, note))
+        ordered = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
+        notes = (*self.notes, note) if len(held) else self.notes
+        return dataclasses.replace(self, parts=ordered, notes=notes)
 
 
 class JoinedExamples(Examples):

@@ -66,18 +66,18 @@ def open_folder(path: str | Path) -> Splits:
     }
     notes = [f"{len(bad)} files left out that cannot be decoded"] if bad else []
     if "" in parts:
-        parts, note = _held_out(parts[""])
-        notes.append(note)
+        parts = _held_out(parts[""], notes)
     notes += _empty_classes(found)
     parts = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
     return Splits(parts=parts, class_names=class_names, notes=tuple(notes))
 
 
-def _held_out(every: Examples) -> tuple[dict[str, Examples], str]:
+def _held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
     hashes = stable_hash([every.key(i) for i in range(len(every))])
     train, test = hold_out(hashes, TEST_FRACTION, labels=every.labels())
-    note = f"test: {len(test)} of {len(every)} images, held out by a fixed rule"
-    return {"train": every.select(train), "test": every.select(test)}, note
+    if len(test):
+        notes.append(f"test: {len(test)} of {len(every)} images, held out by a fixed rule")
+    return {"train": every.select(train), "test": every.select(test)}
 
 
 def _empty_classes(found: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

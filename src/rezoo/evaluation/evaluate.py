@@ -147,6 +147,13 @@ def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray
     )
 
 
+_UNREADABLE = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+)
+
+
 class readable_errors:  # noqa: N801 - used as a context manager, like contextlib.suppress
     """Turn TensorFlow's errors on undecodable images into an `IntegrityError`."""
 
@@ -158,7 +165,7 @@ class readable_errors:  # noqa: N801 - used as a context manager, like contextli
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise the clearer error."""
-        if isinstance(error, (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)):
+        if isinstance(error, _UNREADABLE):
             first = error.message.splitlines()[0].split("{{", 1)[0].strip()
             raise IntegrityError(
                 f"an image of {self.dataset} could not be read: {first}",

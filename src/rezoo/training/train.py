@@ -256,7 +256,7 @@ def _check_data(data: Dataset, recipe: Recipe) -> None:
             f"batch_size {recipe.batch_size} is larger than train, which has {len(train)} images",
             hint=f"set --batch-size to {len(train)} or less.",
         )
-    if not len(data.examples("val")):
+    if "val" not in data.splits.parts:
         raise SpecError(
             f"{data.reference} has no image to validate with",
             hint="each class needs at least two training images.",

@@ -1,0 +1,161 @@
+"""Weights written by timm give timm's logits here, and weights written here give ours there."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from peers import import_timm
+from rezoo import artifacts, create_model, load
+from rezoo.specs import ModelConfig
+
+timm = import_timm()
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
+
+RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
+ARCHITECTURES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50_v1"]
+SIZES = [(224, 224), (160, 192)]
+
+
+def torch_twin(name):
+    """Return timm's network with random weights and statistics that are not trivial."""
+    torch.manual_seed(0)
+    model = timm.create_model(name.removesuffix("_v1"), num_classes=10)
+    if name.endswith("_v1"):  # timm has no v1: move the stride to the first 1x1
+        for stage in (model.layer2, model.layer3, model.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    return model.eval()
+
+
+def write_folder(folder, name, state):
+    """Write weights as timm does: its file names, its tensor names, counters included."""
+    safetensors_torch.save_file(
+        {k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors"
+    )
+    config = {
+        "architecture": name,
+        "num_classes": 10,
+        "pretrained_cfg": {"input_size": [3, 224, 224]},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def logits_of(model, images):
+    """Return logits of NHWC images from either framework."""
+    if isinstance(model, keras.Model):
+        return keras.ops.convert_to_numpy(model(images, training=False))
+    with torch.no_grad():
+        return model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+
+
+def images_of(size, seed=1):
+    return np.random.default_rng(seed).standard_normal((2, *size, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_torch_weights_give_torch_logits(name, tmp_path):
+    twin = torch_twin(name)
+    write_folder(tmp_path, name, twin.state_dict())
+    model = load(str(tmp_path))
+    for size in SIZES:
+        images = images_of(size)
+        wanted, got = logits_of(twin, images), logits_of(model, images)
+        difference = np.abs(wanted - got).max() / np.abs(wanted).max()
+        print(f"{keras.config.backend()} {name} {size}: {difference:.1e} of the largest logit")
+        assert difference <= RELATIVE
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_our_folder_opens_in_timm(name, tmp_path):
+    model = create_model(name, num_classes=7)
+    for variable in model.non_trainable_variables:  # statistics that are not trivial
+        value = np.random.default_rng(2).uniform(0.5, 1.5, variable.shape)
+        variable.assign(value.astype(np.float32))
+    names = tuple("abcdefg")
+    config = ModelConfig(architecture=name, num_classes=7, class_names=names)
+    artifacts.save_model(model, config, tmp_path)
+    twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    images = images_of((96, 96))
+    wanted, got = logits_of(model, images), logits_of(twin, images)
+    assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
+
+
+def test_grey_network_opens_in_timm(tmp_path):
+    from rezoo.specs import Preprocessing
+
+    model = create_model("resnet18", num_classes=10, input_shape=(None, None, 1))
+    pre = Preprocessing(input_size=(1, 32, 32), mean=(0.5,), std=(0.5,))
+    artifacts.save_model(
+        model, ModelConfig(architecture="resnet18", num_classes=10, preprocessing=pre), tmp_path
+    )
+    twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    images = images_of((32, 32))[..., :1]
+    wanted, got = logits_of(model, images), logits_of(twin, images)
+    assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
+
+
+def test_v1_weights_differ_in_v15(tmp_path):
+    """The control: equal shapes, another stride, other logits."""
+    twin = torch_twin("resnet50_v1")
+    write_folder(tmp_path, "resnet50", twin.state_dict())
+    images = images_of((96, 96))
+    wanted, got = logits_of(twin, images), logits_of(load(str(tmp_path)), images)
+    assert np.abs(wanted - got).max() > 100 * RELATIVE * np.abs(wanted).max()
+
+
+# rounding differences grow with the steps, where a ReLU flips
+@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-4), (3, 2e-2)])
+def test_training_steps_follow_torch(steps, tolerance):
+    """SGD with Nesterov and coupled decay: the same weights and statistics as torch."""
+    from rezoo.models import tensors
+    from rezoo.specs import Recipe
+    from rezoo.training.optimizers import groups
+    from rezoo.training.steps import training_step
+
+    recipe = Recipe(
+        name="t",
+        epochs=1,
+        learning_rate=0.01,
+        schedule="constant",
+        nesterov=True,
+        decay_norm_and_bias=True,
+        weight_decay=1e-2,
+        label_smoothing=0.1,
+    )
+    twin = torch_twin("resnet18").train()
+    model = create_model("resnet18", num_classes=10, input_shape=(64, 64, 3))
+    before = {k: v.numpy().copy() for k, v in twin.state_dict().items()}
+    tensors.assign(model, before)
+    images = np.random.default_rng(3).standard_normal((8, 64, 64, 3), dtype=np.float32)
+    labels = np.arange(8, dtype=np.int32)
+    step = training_step(model, groups(model, recipe, 100, head="fc"), recipe)
+    optimizer = torch.optim.SGD(twin.parameters(), 0.01, 0.9, weight_decay=1e-2, nesterov=True)
+    criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    for _ in range(steps):
+        loss, _ = step(images, labels)
+        optimizer.zero_grad()
+        wanted = criterion(
+            twin(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())),
+            torch.from_numpy(labels).long(),
+        )
+        wanted.backward()
+        optimizer.step()
+        assert abs(float(np.asarray(loss)) - wanted.item()) <= 1e-4 * abs(wanted.item())
+    ours, after = tensors.to_tensors(model), twin.state_dict()
+    for kind in ("weight", "bias", "running_mean", "running_var"):
+        if kind == "running_var" and keras.config.backend() != "tensorflow":
+            continue  # Keras keeps the biased variance there
+        names = [name for name in before if name.endswith(f".{kind}")]
+        wanted = np.concatenate([(after[n].numpy() - before[n]).ravel() for n in names])
+        got = np.concatenate([(ours[n] - before[n]).ravel() for n in names])
+        difference = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+        print(f"{keras.config.backend()} {kind}: {difference:.1e} of the update")
+        assert difference <= tolerance, kind

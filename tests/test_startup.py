@@ -1,0 +1,207 @@
+"""What is imported when, and how the command line answers names that it does not know."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from conftest import fails
+
+HEAVY = {"tensorflow", "keras", "numpy", "rich", "huggingface_hub", "sklearn", "safetensors"}
+FRAMEWORKS = {"tensorflow", "keras", "jax", "sklearn", "safetensors", "huggingface_hub"}
+
+# Runs the command line and writes the loaded top-level modules to a file.
+PROBE = """
+import atexit, json, sys
+file, sys.argv = sys.argv[1], ["rezoo", *sys.argv[2:]]
+def note():
+    names = sorted({name.partition(".")[0] for name in sys.modules})
+    open(file, "w").write(json.dumps(names))
+atexit.register(note)
+from rezoo.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """Run code or a command in a fresh Python; return its exit code and the loaded modules."""
+
+    def run(*args: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+        file = tmp_path / "modules.json"
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, str(file), *args],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+        )
+        return done, set(json.loads(file.read_text()))
+
+    return run
+
+
+def test_import_loads_nothing_else():
+    code = "import sys, rezoo; print(sorted(m for m in sys.modules if m.startswith('rezoo')))"
+    code += "; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own, every = done.stdout.splitlines()
+    assert own == "['rezoo']"
+    assert not {*HEAVY, "click", "tomli_w"} & set(re.findall(r"\w+", every))
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["--version"], ["train", "--help"], []])
+def test_help_and_version_load_nothing_heavy(loaded, args):
+    done, modules = loaded(*args)
+    assert not modules & HEAVY
+    assert done.returncode == (0 if args else 2)
+    if args == ["--version"]:
+        assert done.stdout == f"rezoo {version('rezoo')}\n"
+    else:
+        assert "Usage:" in done.stdout + done.stderr
+
+
+def test_help_names_commands_and_exit_codes(loaded):
+    text = loaded("--help")[0].stdout
+    for command in ("doctor", "eval", "info", "list", "predict", "train"):
+        assert re.search(rf"^  {command}  +\S", text, re.MULTILINE)
+    assert "130 Ctrl-C, 143 SIGTERM" in " ".join(text.split())
+
+
+def test_list_loads_no_framework(loaded):
+    done, modules = loaded("list")
+    assert done.returncode == 0
+    assert not modules & {*FRAMEWORKS, "numpy"}
+    for name in ("resnet18", "resnet152", "digits", "oxford_iiit_pet", "folder:PATH", "quick"):
+        assert name in done.stdout
+    assert done.stdout.index("resnet50") < done.stdout.index("resnet101")  # natural order
+
+
+def test_list_json(loaded):
+    done, modules = loaded("list", "--json")
+    assert not modules & {*FRAMEWORKS, "numpy", "rich"}
+    tables = json.loads(done.stdout)
+    assert list(tables) == ["models", "datasets", "recipes"]
+    ours = [row["name"] for row in tables["models"] if row["from"].startswith("rezoo ")]
+    assert ours == ["resnet18", "resnet34", "resnet50", "resnet50_v1", "resnet101", "resnet152"]
+    only = json.loads(loaded("list", "--recipes", "--json")[0].stdout)
+    assert list(only) == ["recipes"]
+    assert [row["name"] for row in only["recipes"]] == ["finetune", "quick", "scratch"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "near"),
+    [
+        (["train", "resent50"], "unknown model 'resent50'", "Did you mean resnet50"),
+        (["train", "ResNet-18"], "unknown model 'ResNet-18'", "Did you mean resnet18"),
+        (["eval", "resnet51"], "unknown model 'resnet51'", "resnet50"),
+        (["predict", "resnet51", "a.jpg"], "unknown model 'resnet51'", "resnet50"),
+        (["info", "digit"], "'digit'", "Did you mean digits"),
+        (["info", "qick"], "'qick'", "Did you mean quick"),
+        (["train", "resnet18", "--dataset", "digit"], "unknown dataset 'digit'", "digits"),
+        (["train", "resnet18", "--dataset", "fodler:x"], "unknown dataset 'fodler:x'", "Hint"),
+        (["train", "resnet18", "--dataset", "folder:"], "names nothing", "folder:PATH"),
+        (["train", "resnet18", "--recipe", "quik"], "unknown recipe 'quik'", "quick"),
+        (["train", "resnet18", "--set", "learningrate=1"], "'learningrate'", "learning_rate"),
+        (["train", "resnet18", "--set", "momentum"], "not KEY=VALUE", "momentum=0.8"),
+        (["train", "resnet18", "--epochs", "0"], "epochs = 0", "1 or more"),
+        (["train", "resnet18", "--epochs", "x"], "not a valid integer", "--epochs"),
+        (["train", "resnet18", "--epochs", "1", "--set", "epochs=2"], "set twice", "once"),
+        (["train", "resnet18", "--nosuch"], "No such option", "--nosuch"),
+        (["trian"], "No such command", "trian"),
+        (["eval"], "Missing argument", "MODEL"),
+        (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
+        (["list", "extra"], "unexpected extra argument", "extra"),
+    ],
+)
+def test_wrong_use_is_answered_without_a_framework(loaded, args, message, near):
+    done, modules = loaded(*args)
+    assert done.returncode == 2, done.stderr
+    assert not modules & FRAMEWORKS
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert near in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "rc", "message"),
+    [
+        (["train", "./nosuch"], 3, "no such folder: ./nosuch"),
+        (["eval", "no/such/run"], 3, "no such folder: no/such/run"),
+        (["predict", "/no/such", "a.jpg"], 3, "no such folder: /no/such"),
+        (["train", "resnet18", "--recipe", "nosuch.toml"], 3, "cannot read the recipe nosuch.toml"),
+        (["eval", "hf://someone/something"], 6, "reads no repositories"),
+    ],
+)
+def test_missing_paths_are_answered_without_a_framework(loaded, args, rc, message):
+    done, modules = loaded(*args)
+    assert done.returncode == rc
+    assert not modules & FRAMEWORKS
+    assert message in done.stderr
+
+
+def test_near_names_are_several():
+    from rezoo.errors import UnknownNameError
+    from rezoo.references import resolve
+
+    with pytest.raises(UnknownNameError, match="unknown model 'resnet5'") as caught:
+        resolve("resnet5")
+    assert " or " in caught.value.hint
+    assert "resnet50" in caught.value.hint
+
+
+def test_public_names():
+    import rezoo
+
+    assert set(rezoo.__all__) <= set(dir(rezoo))
+    for name in rezoo.__all__:
+        assert getattr(rezoo, name) is not None
+    assert rezoo.__version__ == version("rezoo")
+    with pytest.raises(AttributeError, match="'rezoo' has no attribute 'tarin'"):
+        _ = rezoo.tarin
+
+
+def test_console_script_is_installed():
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="rezoo")
+    assert script.value == "rezoo.cli.main:main"
+
+
+@pytest.mark.parametrize("args", [["list"], ["list", "--json"], ["--help"]])
+def test_reader_that_stops_early(cli, args):
+    """`rezoo list | head -1` ends quietly."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        answer = cli(*args, stdout=closed)
+    assert (answer.rc, answer.err) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_encoding_of_the_terminal(cli, encoding):
+    answer = cli("list", env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    assert answer.rc == 0, answer.err
+    assert "resnet50" in answer.out
+    document = cli("list", "--json", env={"PYTHONIOENCODING": encoding}, encoding=encoding)
+    assert "models" in json.loads(document.out)
+
+
+def test_no_escape_codes_without_a_terminal(cli):
+    answer = cli("list")
+    assert "\x1b" not in answer.out + answer.err
+
+
+def test_debug_shows_where(cli):
+    answer = cli("train", "nosuch", env={"REZOO_DEBUG": "1"})
+    assert answer.rc == 1
+    assert "Traceback" in answer.err
+    assert "UnknownNameError" in answer.err
+    fails(cli("train", "nosuch"), 2, "Error: unknown model 'nosuch'", "Hint: ")
