@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -28,58 +29,60 @@ def commands() -> str:
 
     from rezoo.cli.main import cli
 
-    context = click.Context(cli, info_name="rezoo")
-    parts = [_command(cli, context, "rezoo")]
-    for name in sorted(cli.commands):
-        command = cli.commands[name]
-        parts.append(_command(command, click.Context(command, parent=context, info_name=name)))
-    return "\n\n".join(parts)
+    context = click.Context(cli, info_name="rezoo", **cli.context_settings)
+    children = [
+        click.Context(command, parent=context, info_name=name)
+        for name, command in sorted(cli.commands.items())
+    ]
+    return "\n\n".join(map(_command, [context, *children]))
 
 
-def _command(command: object, context: object, title: str = "") -> str:
-    title = title or context.command_path
+def _command(context: Any) -> str:
+    command = context.command
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    paragraphs = inspect.cleandoc(command.help).split("\n\n")
     text = "\n\n".join(p.removeprefix("\b").strip() for p in paragraphs)
     records = [p.get_help_record(context) for p in command.get_params(context)]
-    rows = [(code(name), what) for name, what in filter(None, records)]
-    return f"## `{title}`\n\n```text\n{usage}\n```\n\n{text}\n\n{table(['option', ''], rows)}"
+    rows = [(code(name), what) for name, what in filter(None, records) if what]
+    options = table(["option", "meaning"], rows)
+    return f"## `{context.command_path}`\n\n```text\n{usage}\n```\n\n{text}\n\n{options}"
 
 
 def recipe_keys() -> str:
-    """Return every key of a recipe with its default, what is allowed, and what it means.
+    """Return every key of a recipe with what is allowed, its default and its meaning.
 
     The meaning is the comment behind the field in `rezoo.specs.Recipe`.
     """
     from rezoo import specs
 
     rules = {key: text for key, (_, text) in specs._RECIPE_RULES.items()}
-    rows = [
-        (f"**{name}**", "", "", "") if not kind else (code(name), kind, default, what)
-        for name, kind, default, what in _recipe_fields(inspect.getsource(specs.Recipe), rules)
-    ]
+    source = inspect.getsource(specs.Recipe).partition("def __post_init__")[0]
+    rows = []
+    for line in source.splitlines():
+        if line.startswith("    # "):  # the head of a group of fields
+            rows.append((f"**{line.removeprefix('    # ')}**", "", "", ""))
+        elif field := _FIELD.fullmatch(line):
+            allowed = rules.get(field["name"]) or _KINDS[field["type"]]
+            rows.append((code(field["name"]), allowed, _default(field), field["what"] or ""))
     return table(["key", "allowed", "default", "meaning"], rows)
 
 
-_FIELD = re.compile(r"    (?P<name>\w+): (?P<type>[^=#]+?)(?: = (?P<default>.+?))?(?:  # (?P<what>.*))?")
+_FIELD = re.compile(
+    r"    (?P<name>\w+): (?P<type>[^=#]+?)(?: = (?P<default>.+?))?(?:  # (?P<what>.*))?"
+)
+_KINDS = {"str": "text", "bool": "true or false"}
 
 
-def _recipe_fields(source: str, rules: dict[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    kinds = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false"}
-    for line in source.partition("def __post_init__")[0].splitlines():
-        if line.startswith("    # "):
-            yield line.removeprefix("    # "), "", "", ""
-        elif found := _FIELD.fullmatch(line):
-            kind = found["type"].removesuffix(" | None")
-            default = found["default"] or "the file's name"
-            shown = {"None": "of the weights or the dataset", '""': ""}.get(default, code(default))
-            yield found["name"], rules.get(found["name"], kinds.get(kind, kind)), shown, found[
-                "what"
-            ] or found["name"].replace("_", " ")
+def _default(field: re.Match[str]) -> str:
+    """Return a default as TOML writes it."""
+    special = {None: "the file's name", "None": "from weights or dataset", '""': ""}
+    if field["default"] in special:
+        return special[field["default"]]
+    return code(field["default"].replace("(", "[").replace(")", "]").replace("False", "false"))
 
 
 def exit_codes() -> str:
-    """Return the exit codes and the exceptions behind them, from `rezoo.errors`."""
+    """Return the exceptions, their exit codes and built-in bases, from `rezoo.errors`."""
     from rezoo import errors
 
     found = [
@@ -87,19 +90,12 @@ def exit_codes() -> str:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.RezooError)
     ]
-    rows = [
-        (kind.exit_code, code(kind.__name__), _builtin(kind), inspect.getdoc(kind).splitlines()[0])
-        for kind in sorted(found, key=lambda kind: kind.exit_code)
-    ]
+    rows = []
+    for kind in sorted(found, key=lambda kind: kind.exit_code):
+        builtin = next(b.__name__ for b in kind.__mro__ if b.__module__ == "builtins")
+        when = inspect.getdoc(kind).splitlines()[0]
+        rows.append((kind.exit_code, code(kind.__name__), code(builtin), when))
     return table(["exit code", "exception", "also a", "when"], rows)
-
-
-def _builtin(kind: type) -> str:
-    from rezoo.errors import RezooError
-
-    bases = (b for b in kind.__mro__ if b.__module__ == "builtins" and b not in (Exception, object))
-    name = next((base.__name__ for base in bases), "")
-    return code(name) if issubclass(kind, RezooError) and name != "BaseException" else ""
 
 
 def intervals() -> str:

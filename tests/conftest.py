@@ -170,3 +170,21 @@ def trained(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("runs") / "digits"
     return rezoo.train("resnet18", "digits", changes=TRAIN_TINY, output=folder).folder
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def not_root():
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:
+        pytest.skip("root may read and write everything")

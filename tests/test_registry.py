@@ -169,17 +169,16 @@ def test_plugin_that_writes_past_python(install, place, cli):
 def test_one_name_twice(install, place, cli):
     install("one", "tiny")
     install("two", "tiny")
-    with pytest.raises(PluginError, match="'tiny' is registered twice, by one 1 and two 1"):
+    owners = "(one 1 and two 1|two 1 and one 1)"  # in the file system's order
+    with pytest.raises(PluginError, match=f"'tiny' is registered twice, by {owners}"):
         registry.architectures.get("tiny")
     assert registry.architectures.get("two:tiny").build.__module__ == "two_tiny"
     assert registry.architectures.names().count("tiny") == 1
     env = {"PYTHONPATH": str(place)}
-    fails(cli("info", "tiny", env=env), 7, "one 1 and two 1", "Hint: say which: one:tiny")
+    fails(cli("info", "tiny", env=env), 7, "one 1", "two 1", "Hint: say which: ", ":tiny")
     answer = cli("list", "--json", env=env)
-    assert [r["from"] for r in json.loads(answer.out)["models"] if r["name"] == "tiny"] == [
-        "one 1",
-        "two 1",
-    ]
+    claims = {r["from"] for r in json.loads(answer.out)["models"] if r["name"] == "tiny"}
+    assert claims == {"one 1", "two 1"}
     assert "two registers the model 'tiny', which is also registered by one" in answer.err
 
 

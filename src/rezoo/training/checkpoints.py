@@ -83,7 +83,10 @@ def restore(
             "or start anew with --overwrite or another --output.",
         )
     state = dict(_state(model, groups))
-    if values.keys() != state.keys():
+    fits = values.keys() == state.keys() and all(
+        values[name].shape == tuple(variable.shape) for name, variable in state.items()
+    )
+    if not fits:
         raise IncompatibleError(f"{path} does not fit the network of this version of rezoo")
     for name, variable in state.items():
         variable.assign(values[name])
@@ -91,8 +94,9 @@ def restore(
 
 
 def _state(model: keras.Model, groups: Sequence[Group]) -> Iterator[tuple[str, Any]]:
+    """Yield every variable under its place: Keras numbers the names of optimizers and layers."""
     for number, variable in enumerate(model.variables):
-        yield f"model.{number:05d}.{variable.path}", variable
+        yield f"model.{number:05d}", variable
     for place, group in enumerate(groups):
         for number, variable in enumerate(group.optimizer.variables):
-            yield f"optimizer{place}.{number:05d}.{variable.path}", variable
+            yield f"optimizer{place}.{number:05d}", variable

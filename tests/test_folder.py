@@ -1,0 +1,301 @@
+"""`folder:PATH`: layouts, odd names, and files that are no images."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from conftest import encoded, fails, picture
+from rezoo.data import checks
+from rezoo.data.folder import open_folder
+from rezoo.data.loading import load_dataset
+from rezoo.errors import DataWarning, IntegrityError, NotFoundError
+
+
+def keys(examples) -> list[str]:
+    return [examples.key(i) for i in range(len(examples))]
+
+
+def sizes(splits) -> dict[str, int]:
+    return {name: len(part) for name, part in splits.parts.items()}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "cache"))
+
+
+def test_one_folder_a_class(photographs):
+    opened = open_folder(photographs({"dog": 20, "cat": 10}))
+    assert opened.class_names == ("cat", "dog")
+    assert sizes(opened) == {"train": 27, "test": 3}
+    assert np.bincount(opened["test"].labels()).tolist() == [1, 2]
+    assert opened.notes == ("test: 3 of 30 images, held out by a fixed rule",)
+    for part in opened.parts.values():
+        for i, key in enumerate(keys(part)):
+            assert opened.class_names[part.labels()[i]] == key.split("/")[0]
+    image, label = opened["test"].fetch(0)
+    assert image.numpy()[:2] == b"\xff\xd8"
+    assert int(label) == 0
+
+
+def test_splits_do_not_depend_on_the_place(photographs, tmp_path):
+    one = open_folder(photographs({"a": 9, "b": 9}, root=tmp_path / "one"))
+    two = open_folder(photographs({"a": 9, "b": 9}, root=tmp_path / "x" / "two"))
+    assert keys(one["test"]) == keys(two["test"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [
+        ({"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1, "test/a": 2, "test/b": 2}, (8, 2, 4)),
+        ({"Training/a": 4, "Training/b": 4, "VALID/a": 1, "Test/b": 2}, (8, 1, 2)),
+        ({"train/a": 4, "train/b": 4, "validation/b": 1}, (8, 1, 0)),
+        ({"train/a": 4, "train/b": 4}, (6, 2, 0)),
+        ({"test/a": 4, "test/b": 4}, (0, 0, 8)),
+    ],
+)
+def test_split_folders(photographs, classes, wanted):
+    data = load_dataset(f"folder:{photographs(classes)}")
+    found = tuple(sizes(data.splits).get(split, 0) for split in ("train", "val", "test"))
+    assert found == wanted
+    assert data.class_names == ("a", "b")
+
+
+def test_classes_called_like_splits(photographs):
+    opened = open_folder(photographs({"train": 4, "bus": 4}))
+    assert opened.class_names == ("bus", "train")
+
+
+def test_labels_agree_between_splits(photographs):
+    opened = open_folder(photographs({"train/a": 2, "train/b": 2, "train/c": 2, "test/c": 2}))
+    assert opened.class_names == ("a", "b", "c")
+    assert opened["test"].labels().tolist() == [2, 2]
+    assert "class folder 'a' has no images" not in " ".join(opened.notes)
+
+
+def test_what_is_ignored(photographs):
+    root = photographs({"a": 3, "b": 3})
+    for name in (".DS_Store", "a/.hidden.jpg", "a/notes.txt", "a/Thumbs.db", "top.jpg"):
+        (root / name).write_bytes(b"x")
+    (root / ".git").mkdir()
+    (root / "a" / ".cache").mkdir()
+    (root / "a" / ".cache" / "x.jpg").write_bytes(b"x")
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b")
+    assert len(opened["all"]) == 6
+
+
+def test_nested_folders_and_endings(photographs):
+    root = photographs({"a/one": 2, "a/two/three": 2, "b": 2})
+    photographs({"b": 2}, root=root, ending=".PNG")
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b")
+    assert {"a/one/000.jpg", "a/two/three/001.jpg", "b/000.PNG"} <= set(keys(opened["all"]))
+    assert len(opened["all"]) == 8
+
+
+def test_odd_names(photographs):
+    names = ["Ärger 猫", "[b]x[-b]", "a'b\"c", "<script>", "new\nline", "%s", "-x", "x" * 200]
+    opened = open_folder(photographs(dict.fromkeys(names, 2)))
+    assert opened.class_names == tuple(sorted(names))
+    assert len(opened["all"]) == 2 * len(names)
+    for i in range(len(opened["all"])):
+        assert opened["all"].fetch(i)[0].numpy()[:2] == b"\xff\xd8"
+
+
+def test_names_that_are_no_text(photographs, tmp_path):
+    root = photographs({"a": 3, "b": 3})
+    odd = os.fsencode(root / "b") + b"/\xff.jpg"
+    try:
+        with open(odd, "wb") as file:
+            file.write(encoded(picture(1)))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    opened = load_dataset(f"folder:{root}")
+    assert len(opened.examples("all")) == 7
+    for images, _ in opened.batches("all", image_size=8):
+        assert images.shape[0] == 7
+
+
+def test_links(photographs, tmp_path):
+    elsewhere = photographs({"c": 3}, root=tmp_path / "elsewhere")
+    root = photographs({"a": 3, "b": 3})
+    (root / "c").symlink_to(elsewhere / "c")
+    (root / "a" / "up").symlink_to(root)  # a loop, inside a class
+    (root / "a" / "link.jpg").symlink_to(root / "b" / "000.jpg")
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b", "c")
+    assert len(opened["all"]) == 10
+
+
+def test_link_to_itself(photographs):
+    root = photographs({"a": 3, "b": 3})
+    (root / "loop").symlink_to(root / "loop")
+    assert open_folder(root).class_names == ("a", "b")
+
+
+def test_link_to_the_folder_itself(photographs):
+    """Its images must not be counted twice, under a class that there is not."""
+    root = photographs({"a": 3, "b": 3})
+    (root / "loop").symlink_to(root)
+    try:
+        opened = open_folder(root)
+    except (IntegrityError, NotFoundError):
+        return
+    assert len(opened["all"]) == 6
+
+
+def test_dangling_link_is_named(photographs):
+    root = photographs({"a": 150})
+    (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    with pytest.warns(DataWarning, match=r"'a/gone\.jpg': No such file"):
+        assert len(open_folder(root)["all"]) == 150
+
+
+def test_empty_class(photographs):
+    root = photographs({"a": 3, "b": 3})
+    (root / "c").mkdir()
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b", "c")
+    assert "class folder 'c' has no images" in opened.notes
+
+
+def test_folders_that_cannot_be_opened(tmp_path, photographs):
+    with pytest.raises(NotFoundError, match="no such folder"):
+        open_folder(tmp_path / "nosuch")
+    (tmp_path / "file.jpg").write_bytes(encoded(picture(1)))
+    with pytest.raises(NotFoundError, match="not a folder"):
+        open_folder(tmp_path / "file.jpg")
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(NotFoundError, match="no images in"):
+        open_folder(tmp_path / "empty")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    (flat / "one.jpg").write_bytes(encoded(picture(1)))
+    with pytest.raises(NotFoundError, match="no images in") as caught:
+        open_folder(flat)
+    assert "one folder a class" in caught.value.hint
+
+
+def test_folder_that_cannot_be_read(photographs, not_root):
+    root = photographs({"a": 3})
+    root.chmod(0)
+    try:
+        with pytest.raises(NotFoundError, match="cannot read the folder"):
+            open_folder(root)
+    finally:
+        root.chmod(0o700)
+
+
+def test_home_and_relative_paths(photographs, tmp_path, monkeypatch):
+    photographs({"a": 3, "b": 3}, root=tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_folder("~/data")["all"]) == 6
+    monkeypatch.chdir(tmp_path)
+    assert len(load_dataset("folder:data").examples("all")) == 6
+
+
+BAD = {
+    "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP or WebP image"),
+    "empty": (b"", "the file is empty"),
+    "cut": (encoded(picture(7))[:400], "damaged or cut off (400 bytes)"),
+    "page": (b"<!DOCTYPE html><html>", "not a JPEG"),
+    "png": (encoded(picture(7), "PNG")[:-200], "damaged or cut off"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_image_is_named_and_left_out(photographs, kind):
+    content, reason = BAD[kind]
+    root = photographs({"a": 100, "b": 49})
+    (root / "b" / "bad.jpg").write_bytes(content)
+    with pytest.warns(DataWarning) as seen:
+        opened = open_folder(root)
+    (message,) = [str(w.message) for w in seen]
+    assert message.startswith(f"1 of 150 images in {root} cannot be decoded: 'b/bad.jpg': ")
+    assert reason in message
+    assert message.endswith("They are left out.")
+    assert "b/bad.jpg" not in keys(opened["all"])
+    assert len(opened["all"]) == 149
+    assert "1 files left out that cannot be decoded" in opened.notes
+
+
+def test_too_many_bad_images(photographs, call):
+    root = photographs({"a": 100, "b": 47})
+    for kind, (content, _) in BAD.items():
+        (root / "b" / f"{kind}.jpg").write_bytes(content)
+    with pytest.raises(IntegrityError) as caught:
+        open_folder(root)
+    text = str(caught.value)
+    assert text.startswith("5 of 152 images in ")
+    for kind, (_, reason) in BAD.items():
+        assert f"'b/{kind}.jpg': {reason}" in text
+    assert "at most 1% may be bad" in caught.value.hint
+    answer = call("train", "resnet18", "--dataset", f"folder:{root}", "--output", root / "run")
+    fails(answer, 5, "b/text.jpg", "remove or repair")
+    assert not (root / "run").exists()
+
+
+def test_many_bad_images_are_counted(photographs):
+    root = photographs({"a": 3})
+    for i in range(25):
+        (root / "a" / f"bad{i:02d}.png").write_bytes(b"x")
+    with pytest.raises(IntegrityError, match=r"25 of 28 .* and 15 more"):
+        open_folder(root)
+
+
+def test_every_bad_image_of_a_class(photographs):
+    root = photographs({"a": 150})
+    (root / "b").mkdir()
+    (root / "b" / "bad.jpg").write_bytes(b"")
+    with pytest.warns(DataWarning):
+        opened = open_folder(root)
+    assert "class folder 'b' has no images" in opened.notes
+
+
+def test_wrong_ending_is_no_matter(photographs):
+    root = photographs({"a": 3, "b": 3})
+    for i, kind in enumerate(("PNG", "GIF", "BMP", "WEBP")):
+        (root / "b" / f"other{i}.jpg").write_bytes(encoded(picture(i), kind))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(open_folder(root)["all"]) == 10
+    batches = load_dataset(f"folder:{root}").batches("all", image_size=8)
+    assert sum(len(images) for images, _ in batches) == 10
+
+
+def test_files_are_decoded_once(photographs, monkeypatch):
+    root = photographs({"a": 120, "b": 3})
+    (root / "a" / "bad.jpg").write_bytes(b"x")
+    decoded = []
+    original = checks._undecodable
+    monkeypatch.setattr(checks, "_undecodable", lambda *a: decoded.append(1) or original(*a))
+    for _ in range(2):
+        with pytest.warns(DataWarning, match=r"a/bad\.jpg"):
+            open_folder(root)
+    assert len(decoded) == 1
+    (root / "a" / "bad.jpg").write_bytes(encoded(picture(3)))
+    open_folder(root)
+    assert len(decoded) == 2
+    (root / "b" / "000.jpg").write_bytes(encoded(picture(4)) + b"longer")
+    open_folder(root)
+    assert len(decoded) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"a/000.jpg": 5}'])
+def test_damaged_cache_is_made_again(photographs, tmp_path, content):
+    root = photographs({"a": 3, "b": 3})
+    open_folder(root)
+    (memo,) = (tmp_path / "cache" / "images").iterdir()
+    memo.write_text(content)
+    assert len(open_folder(root)["all"]) == 6
+
+
+def test_cache_that_cannot_be_written(photographs, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "file"))
+    assert len(open_folder(photographs({"a": 3, "b": 3}))["all"]) == 6

@@ -1,0 +1,163 @@
+"""Accuracies and intervals against scikit-learn, SciPy and published values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+
+from rezoo.data.imagenet1k import imagenet1k_classes
+from rezoo.errors import IncompatibleError, NotFoundError
+from rezoo.evaluation.evaluate import match_classes
+from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval
+from rezoo.specs import ModelConfig
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_published_wilson_intervals(right, count, low, high):
+    assert wilson_interval(right, count) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 50_000])
+def test_wilson_intervals_equal_those_of_scipy(count):
+    for right in {0, 1, count // 3, count - 1, count}:
+        wanted = binomtest(right, count).proportion_ci(method="wilson")
+        assert wilson_interval(right, count) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_wilson_interval_bounds():
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    for count in (1, 3, 50_000):
+        for right in (0, 1, count - 1, count):
+            low, high = wilson_interval(right, count)
+            assert 0 <= low <= right / count <= high <= 1
+
+
+@pytest.mark.parametrize("classes", [2, 4, 5, 10, 100])
+def test_scores_equal_those_of_scikit_learn(classes):
+    random = np.random.default_rng(classes)
+    logits = random.normal(0, 3, (257, classes)).astype(np.float32)
+    truth = random.integers(0, classes, 257)
+    truth[:classes] = np.arange(classes)
+    batches = [(logits[i : i + 32], truth[i : i + 32]) for i in range(0, 257, 32)]
+    seen = []
+    scores = score(lambda images: images, batches, progress=seen.append)
+    labels = np.arange(classes)
+    assert scores.count == 257
+    assert seen[-2:] == [256, 257]
+    assert scores.top1 == pytest.approx(accuracy_score(truth, logits.argmax(1)))
+    if classes > 5:
+        wanted = top_k_accuracy_score(truth, logits, k=5, labels=labels)
+        assert scores.top5 == pytest.approx(wanted)
+    else:
+        assert scores.top5 == 1.0
+    probabilities = softmax(logits)
+    assert scores.loss == pytest.approx(log_loss(truth, probabilities, labels=labels), rel=1e-6)
+    assert scores.top1_interval == wilson_interval(round(scores.top1 * 257), 257)
+    assert sum(n for _, n, _ in scores.per_class) == 257
+    assert sum(right for *_, right in scores.per_class) == round(scores.top1 * 257)
+    assert [index for index, *_ in scores.per_class] == sorted(set(truth.tolist()))
+
+
+def test_scores_with_large_logits():
+    logits = np.array([[1e4, 0.0], [0.0, 1e4], [-1e4, -1e4]], np.float32)
+    scores = score(lambda images: images, [(logits, np.array([0, 0, 0]))])
+    assert scores.loss == pytest.approx((0 + 1e4 + np.log(2)) / 3)
+
+
+def test_scores_of_a_part_of_the_classes():
+    """Labels of a dataset with two classes, in a head of six."""
+    logits = np.eye(6, dtype=np.float32)[[4, 1, 4]]
+    scores = score(lambda x: x, [(logits, np.array([0, 1, 1]))], classes=np.array([4, 1]))
+    assert scores.top1 == pytest.approx(2 / 3)
+    assert scores.per_class == ((1, 2, 1), (4, 1, 1))
+
+
+def test_scores_of_nothing():
+    with pytest.raises(NotFoundError, match="no images"):
+        score(lambda images: images, [])
+
+
+def test_scores_as_json():
+    scores = score(lambda x: x, [(np.eye(3, dtype=np.float32), np.arange(3))])
+    fields = ["count", "loss", "top1", "top1_interval", "top5", "top5_interval"]
+    assert list(scores.to_dict()) == fields
+
+
+def test_softmax_and_top_k():
+    logits = np.array([[1.0, 3.0, 2.0, 3.0]])
+    assert top_k(logits, 3).tolist() == [[1, 3, 2]]  # ties in the order of the classes
+    assert top_k(logits, 9).shape == (1, 4)
+    np.testing.assert_allclose(softmax(logits).sum(), 1)
+    np.testing.assert_allclose(softmax(logits + 1e6), softmax(logits))
+
+
+# which class of the head is which of the data
+
+
+def config(names=(), descriptions=(), count=None) -> ModelConfig:
+    return ModelConfig(
+        architecture="resnet18",
+        num_classes=len(names) if count is None else count,
+        class_names=tuple(names),
+        class_descriptions=tuple(descriptions),
+    )
+
+
+def test_classes_are_matched_by_name():
+    found, note = match_classes(["dog", "Cat"], config(["cat", "bird", "DOG"]))
+    assert found.tolist() == [2, 0]
+    assert note == "2 classes matched by names to 3"
+    found, _ = match_classes(["great_dane", "Boxer"], config(["boxer", "Great Dane"]))
+    assert found.tolist() == [1, 0]
+
+
+def test_classes_are_matched_by_readable_name():
+    found, note = match_classes(["shark", "tench"], config(["n1", "n2"], ["Tench", "Shark"]))
+    assert found.tolist() == [1, 0]
+    assert "readable names" in note
+    known = config(*imagenet1k_classes())
+    assert match_classes(["n01440764", "n15075141"], known)[0].tolist() == [0, 999]
+    assert match_classes(["tench"], known)[0].tolist() == [0]
+
+
+def test_first_of_two_classes_with_one_name():
+    assert match_classes(["crane"], config(["n1", "n2"], ["crane", "crane"]))[0].tolist() == [0]
+
+
+def test_classes_without_names_are_matched_by_position():
+    found, note = match_classes(["a", "b"], config(count=2))
+    assert found.tolist() == [0, 1]
+    assert "by position" in note
+
+
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [
+        (["cat", "horse"], config(["cat", "dog"])),
+        (["cat", "dog", "horse"], config(["cat", "dog"])),
+        (["a", "b"], config(count=3)),
+        ([], config(["cat"])),
+        (["1", "2"], config(["0", "1"])),
+    ],
+)
+def test_classes_that_do_not_fit(names, known):
+    with pytest.raises(IncompatibleError, match="are not among the network's") as caught:
+        match_classes(names, known)
+    assert "new head" in caught.value.hint
+    for name in (*names, *known.class_names):
+        assert repr(name) in str(caught.value)
+
+
+def test_long_lists_of_classes_are_shortened():
+    with pytest.raises(IncompatibleError, match=r"'n5' … 94 more"):
+        match_classes([f"n{i}" for i in range(100)], config(["a"]))

@@ -1,0 +1,111 @@
+"""Architectures: what they accept, how they start, and the fused normalization."""
+
+import builtins
+import socket
+
+import keras
+import numpy as np
+import pytest
+
+import rezoo
+from rezoo.errors import SpecError, UnknownNameError
+from rezoo.models.layers import BatchNormalization
+
+
+def test_create_model_touches_neither_disk_nor_network(monkeypatch):
+    rezoo.create_model("resnet18", num_classes=2)  # imports and entry points, once
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError(f"touched {args}")
+
+    monkeypatch.setattr(builtins, "open", forbidden)
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    rezoo.create_model("resnet50", num_classes=37)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "classes"), [(32, 1, 2), (33, 3, 10), (64, 4, 1), (1, 3, 5)]
+)
+def test_any_size_channels_and_classes(size, channels, classes):
+    model = rezoo.create_model("resnet18", num_classes=classes, input_shape=(None, None, channels))
+    outputs = model(np.zeros((2, size, size + 7, channels), np.float32), training=False)
+    assert outputs.shape == (2, classes)
+
+
+def test_no_head_gives_features():
+    model = rezoo.create_model("resnet50", num_classes=0)
+    assert model.output_shape == (None, 2048)
+
+
+def test_softmax_head():
+    model = rezoo.create_model("resnet18", num_classes=4, classifier_activation="softmax")
+    outputs = keras.ops.convert_to_numpy(model(np.ones((3, 32, 32, 3), np.float32)))
+    assert np.allclose(outputs.sum(axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_classes": -1},
+        {"input_shape": (32, 32)},
+        {"input_shape": (0, 32, 3)},
+        {"classifier_activation": "softmix"},
+    ],
+)
+def test_arguments_out_of_bounds(arguments):
+    with pytest.raises(SpecError):
+        rezoo.create_model("resnet18", **arguments)
+
+
+def test_unknown_name_has_near_ones():
+    with pytest.raises(UnknownNameError, match="resent50") as unknown:
+        rezoo.create_model("resent50")
+    assert "resnet50" in unknown.value.hint
+
+
+def test_start_is_he_with_silent_residuals():
+    model = rezoo.create_model("resnet50", num_classes=10)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel = keras.ops.convert_to_numpy(layer.kernel)
+            fan_out = kernel.shape[0] * kernel.shape[1] * kernel.shape[3]
+            assert kernel.std() == pytest.approx(np.sqrt(2 / fan_out), rel=0.05)
+            assert not layer.use_bias
+        if isinstance(layer, BatchNormalization):
+            last = layer.name.endswith(".bn3")
+            assert np.all(keras.ops.convert_to_numpy(layer.gamma) == (0.0 if last else 1.0))
+            assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_normalization_equals_keras(training):
+    options = {"epsilon": 1e-5, "momentum": 0.9}
+    ours, theirs = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    x = np.random.default_rng(0).normal(1.0, 3.0, (4, 5, 6, 7)).astype(np.float32)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.gamma.assign(np.linspace(0.5, 2.0, 7))
+        layer.beta.assign(np.linspace(-1.0, 1.0, 7))
+    y, z = (keras.ops.convert_to_numpy(f(x, training=training)) for f in (ours, theirs))
+    assert np.abs(y - z).max() < 2e-6 * np.abs(z).max() + 2e-6
+    mean, wanted = (keras.ops.convert_to_numpy(f.moving_mean) for f in (ours, theirs))
+    assert np.allclose(mean, wanted, atol=1e-6)
+    if training and keras.config.backend() == "tensorflow":
+        variance = keras.ops.convert_to_numpy(ours.moving_variance)
+        unbiased = 0.9 + 0.1 * x.reshape(-1, 7).var(axis=0, ddof=1)
+        assert np.allclose(variance, unbiased, rtol=1e-5)
+
+
+def test_fused_normalization_when_frozen():
+    layer = BatchNormalization(epsilon=1e-5)
+    x = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    layer.build(x.shape)
+    layer.trainable = False
+    y = keras.ops.convert_to_numpy(layer(x, training=True))
+    assert np.allclose(y, x, atol=1e-4)  # moving statistics are still 0 and 1
+    assert np.all(keras.ops.convert_to_numpy(layer.moving_mean) == 0)
+
+
+def test_registry_lists_naturally():
+    names = rezoo.list_models()
+    assert names.index("resnet18") < names.index("resnet50") < names.index("resnet101")

@@ -1,0 +1,207 @@
+"""The training loop: runs, exact resume, fine-tuning, and what stops a run."""
+
+import csv
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import rezoo
+from rezoo import artifacts
+from rezoo.errors import DivergedError, Interrupted, SpecError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.specs import Recipe
+from rezoo.training import optimizers
+from rezoo.training.reporting import Reporter
+
+SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2}
+FILES = {
+    "README.md",
+    "checkpoints",
+    "config.json",
+    "environment.json",
+    "history.csv",
+    "metrics.json",
+    "model.safetensors",
+    "recipe.toml",
+    "reference.safetensors",
+}
+
+
+class StopAt(Reporter):
+    """Asks to stop at a step, as Ctrl-C does."""
+
+    def __init__(self, epoch, step, number=signal.SIGINT):
+        self.at, self.number = (epoch, step), number
+
+    def started(self, plan, epoch, step):
+        from rezoo.training import loop
+
+        loop.REPORT_EVERY_S = 0.0  # hear of every step
+
+    def step(self, epoch, step, figures):
+        if (epoch, step) == self.at:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture(autouse=True)
+def _report_interval():
+    from rezoo.training import loop
+
+    before = loop.REPORT_EVERY_S
+    yield
+    loop.REPORT_EVERY_S = before
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    return rezoo.train("resnet18", "digits", changes=SMALL, output=folder)
+
+
+def test_run_folder_is_complete(run):
+    assert {p.name for p in run.folder.iterdir()} == FILES
+    with open(run.folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics == json.loads(json.dumps(run.metrics))
+    best = max(rows, key=lambda row: (float(row["val_top1"]), -float(row["val_loss"])))
+    assert metrics["best_epoch"] == int(best["epoch"])
+    assert metrics["val"]["top1"] == pytest.approx(float(best["val_top1"]))
+    assert str(run.folder.parent) not in (run.folder / "README.md").read_text()
+
+
+def test_reference_batch_is_reproduced(run):
+    reference = artifacts.read_tensors(run.folder / "reference.safetensors")
+    logits = compiled_forward(rezoo.load(str(run.folder)))(reference["images"])
+    assert np.abs(logits - reference["logits"]).max() <= 1e-5 * np.abs(reference["logits"]).max()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_resume_continues_to_the_same_bits(run, tmp_path, number):
+    with pytest.raises(Interrupted) as stopped:
+        rezoo.train(
+            "resnet18", "digits", changes=SMALL, output=tmp_path, reporter=StopAt(1, 3, number)
+        )
+    assert stopped.value.exit_code == 128 + number
+    rezoo.train("resnet18", "digits", changes=SMALL, output=tmp_path, resume=True)
+    for name in ("model.safetensors", "reference.safetensors"):
+        assert (tmp_path / name).read_bytes() == (run.folder / name).read_bytes()
+    ours, theirs = (
+        artifacts.read_tensors(f / "checkpoints" / "last.safetensors")
+        for f in (tmp_path, run.folder)
+    )
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_another_seed_gives_other_weights(run, tmp_path):
+    other = rezoo.train("resnet18", "digits", changes={**SMALL, "seed": 1}, output=tmp_path)
+    assert (other.folder / "model.safetensors").read_bytes() != (
+        run.folder / "model.safetensors"
+    ).read_bytes()
+
+
+def test_resume_refuses_another_recipe(run):
+    with pytest.raises(rezoo.RezooError, match="another recipe") as refused:
+        rezoo.train(
+            "resnet18", "digits", changes={**SMALL, "seed": 9}, output=run.folder, resume=True
+        )
+    assert refused.value.exit_code == 6
+
+
+def test_resume_of_a_finished_run_changes_nothing(run):
+    before = (run.folder / "model.safetensors").read_bytes()
+    again = rezoo.train("resnet18", "digits", changes=SMALL, output=run.folder, resume=True)
+    assert (run.folder / "model.safetensors").read_bytes() == before
+    assert again.metrics["val"] == run.metrics["val"]
+
+
+def test_occupied_folders_are_refused(run, tmp_path):
+    with pytest.raises(SpecError, match="already holds a run"):
+        rezoo.train("resnet18", "digits", changes=SMALL, output=run.folder)
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(SpecError, match="not empty"):
+        rezoo.train("resnet18", "digits", changes=SMALL, output=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_divergence_stops_and_keeps_the_checkpoint(tmp_path):
+    changes = {**SMALL, "epochs": 3, "learning_rate": 1e30, "warmup_epochs": 0.0}
+    with pytest.raises(DivergedError, match="the loss is"):
+        rezoo.train("resnet18", "digits", changes=changes, output=tmp_path)
+
+
+def test_fine_tuning_takes_the_weights_and_a_new_head(run, tmp_path):
+    photographs = tmp_path / "photographs"
+    for name in ("ant", "bee"):
+        (photographs / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = np.random.default_rng(i).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            keras.utils.save_img(photographs / name / f"{i}.png", pixels)
+    changes = {"epochs": 1, "batch_size": 8, "backbone_lr_scale": 0.0}
+    tuned = rezoo.train(
+        str(run.folder), f"folder:{photographs}", changes=changes, output=tmp_path / "tuned"
+    )
+    before = artifacts.read_tensors(run.folder / "model.safetensors")
+    after = artifacts.read_tensors(tuned.folder / "model.safetensors")
+    assert after["fc.weight"].shape == (2, 512)
+    for name, value in before.items():
+        if not name.startswith("fc.") and "running_" not in name:
+            assert np.array_equal(after[name], value), name
+    config = json.loads((tuned.folder / "config.json").read_text())
+    assert config["label_names"] == ["ant", "bee"]
+    assert config["pretrained_cfg"]["mean"] == [0.5]  # of the weights, not of photographs
+
+
+def test_same_classes_keep_the_head(run, tmp_path):
+    class Notes(Reporter):
+        def started(self, plan, epoch, step):
+            self.notes = plan.notes
+
+    heard = Notes()
+    changes = {"epochs": 1, "batch_size": 128, "learning_rate": 1e-6}
+    tuned = rezoo.train(str(run.folder), "digits", changes=changes, output=tmp_path, reporter=heard)
+    assert any("head is kept" in note for note in heard.notes)
+    assert tuned.metrics["val"]["top1"] == pytest.approx(run.metrics["val"]["top1"], abs=0.15)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {"precision": "mixed_bfloat16"}])
+def test_variants_learn(tmp_path, changes):
+    settings = {**SMALL, **changes, "epochs": 1, "learning_rate": 0.01}
+    result = rezoo.train("resnet18", "digits", changes=settings, output=tmp_path)
+    assert np.isfinite(result.metrics["val"]["loss"])
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("constant", [0.0, 0.5, 1.0, 1.0, 1.0]),
+        ("step", [0.0, 0.5, 1.0, 0.1, 0.01]),
+        ("cosine", [0.0, 0.5, 1.0, 0.5, 0.0]),
+    ],
+)
+def test_schedules(kind, expected):
+    """10 steps an epoch, warm-up of 2 epochs, 10 epochs in all; a tenth each 4 epochs."""
+    steps = {"step": [0, 10, 20, 40, 80]}.get(kind, [0, 10, 20, 60, 100])
+    recipe = Recipe(
+        name="t", learning_rate=1.0, schedule=kind, epochs=10, warmup_epochs=2.0, step_epochs=4
+    )
+    rate = optimizers.schedule(recipe, 10)
+    assert [float(keras.ops.convert_to_numpy(rate(s))) for s in steps] == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_decay_spares_norm_and_bias():
+    model = rezoo.create_model("resnet18", num_classes=3, input_shape=(16, 16, 1))
+    recipe = Recipe(name="t", weight_decay=0.1)
+    (group,) = optimizers.groups(model, recipe, 10, head="fc")
+    decayed = {v.path for v, d in zip(group.variables, group.coupled_decay, strict=True) if d}
+    assert all(path.endswith("/kernel") for path in decayed)
+    assert len(decayed) == 21
