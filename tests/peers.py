@@ -4,6 +4,7 @@ import importlib.util
 import sys
 import types
 
+import keras
 import pytest
 
 _TORCHVISION = (
@@ -44,3 +45,22 @@ class _Stub(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return _AnyAttribute(name, (), {})
+
+
+def timm_network(name, **arguments):
+    """Return a timm network; `resnet50_v1`, which timm has not, is resnet50 with moved strides."""
+    model = import_timm().create_model(name.removesuffix("_v1"), **arguments)
+    if name.endswith("_v1"):
+        for stage in (model.layer2, model.layer3, model.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return model
+
+
+def logits_of(model, images):
+    """Return the logits of NHWC images as NumPy, from a network of either framework."""
+    if isinstance(model, keras.Model):
+        return keras.ops.convert_to_numpy(model(images, training=False))
+    import torch
+
+    with torch.no_grad():
+        return model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from conftest import encoded, fails, picture
 from rezoo.data import checks
@@ -104,7 +105,7 @@ def test_odd_names(photographs):
     assert opened.class_names == tuple(sorted(names))
     assert len(opened["all"]) == 2 * len(names)
     for i in range(len(opened["all"])):
-        assert opened["all"].fetch(i)[0].numpy()[:2] == b"\xff\xd8"
+        assert opened["all"].fetch(tf.constant(i, tf.int64))[0].numpy()[:2] == b"\xff\xd8"
 
 
 def test_names_that_are_no_text(photographs, tmp_path):

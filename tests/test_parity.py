@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from peers import import_timm
+from peers import import_timm, logits_of, timm_network
 from rezoo import artifacts, create_model, load
 from rezoo.specs import ModelConfig
 
@@ -22,10 +22,7 @@ SIZES = [(224, 224), (160, 192)]
 def torch_twin(name):
     """Return timm's network with random weights and statistics that are not trivial."""
     torch.manual_seed(0)
-    model = timm.create_model(name.removesuffix("_v1"), num_classes=10)
-    if name.endswith("_v1"):  # timm has no v1: move the stride to the first 1x1
-        for stage in (model.layer2, model.layer3, model.layer4):
-            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    model = timm_network(name, num_classes=10)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.5, 0.5)
@@ -46,14 +43,6 @@ def write_folder(folder, name, state):
         "pretrained_cfg": {"input_size": [3, 224, 224]},
     }
     (folder / "config.json").write_text(json.dumps(config))
-
-
-def logits_of(model, images):
-    """Return logits of NHWC images from either framework."""
-    if isinstance(model, keras.Model):
-        return keras.ops.convert_to_numpy(model(images, training=False))
-    with torch.no_grad():
-        return model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
 
 
 def images_of(size, seed=1):

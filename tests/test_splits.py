@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rezoo.data.examples import ArrayExamples, Splits
 from rezoo.data.loading import load_dataset
@@ -139,5 +140,5 @@ def test_joined_and_selected_examples():
     picked = joined.select(np.array([6, 0, 4])).select(np.array([2, 0]))
     assert [picked.key(i) for i in range(2)] == ["t0", "t2"]
     assert picked.labels().tolist() == [0, 0]
-    image, label = picked.fetch(1)
+    image, label = picked.fetch(tf.constant(1, tf.int64))
     assert (int(image[0, 0, 0]), int(label)) == (2, 0)

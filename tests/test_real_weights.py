@@ -1,0 +1,91 @@
+"""Real weights on real photographs: what torch says, and what Pillow sees."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import rezoo
+from peers import import_timm, logits_of, timm_network
+from rezoo.data import pipeline
+from rezoo.data.imagenet1k import imagenet1k_classes
+
+
+@pytest.fixture(scope="module")
+def weights(shared):
+    return shared / "data" / "weights" / "resnet50_v1_keras"
+
+
+@pytest.fixture(scope="module")
+def photographs(shared, tmp_path_factory):
+    """The photographs in one folder a class; the file names begin with the WordNet id."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for path in sorted((shared / "data" / "imagenet_photos").glob("*.JPEG")):
+        below = folder / path.name.split("_", 1)[0]
+        below.mkdir()
+        shutil.copy(path, below)
+    return folder
+
+
+def pillow_input(path, size=224, crop_pct=0.875):
+    """Return the pixels that torchvision's and timm's test transforms give, on 0..255."""
+    image_module = pytest.importorskip("PIL.Image")
+    image = image_module.open(path).convert("RGB")
+    shorter = int(size / crop_pct)
+    width, height = image.size
+    if width > height:
+        new = (int(shorter * width / height), shorter)
+    else:
+        new = (shorter, int(shorter * height / width))
+    image = image.resize(new, image_module.Resampling.BILINEAR)
+    left, top = (round((side - size) / 2.0) for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)), np.float32)
+
+
+def test_accuracy_and_torch_on_the_same_pixels(weights, photographs):
+    result = rezoo.evaluate(str(weights), f"folder:{photographs}", split="all")
+    assert result.scores.count == 100
+    assert result.scores.top1 >= 0.88
+
+    import_timm()
+    from safetensors.torch import load_file
+
+    twin = timm_network("resnet50_v1").eval()
+    twin.load_state_dict(load_file(weights / "model.safetensors"))
+    model = rezoo.load(str(weights))
+    config = model.rezoo_config
+    data = rezoo.load_dataset(f"folder:{photographs}")
+    batches = pipeline.test_batches(data.examples("all"), config.preprocessing, batch_size=25)
+    ids, _ = imagenet1k_classes()
+    truth = np.array([ids.index(name) for name in data.class_names])
+    right = 0
+    for images, labels in batches.as_numpy_iterator():
+        ours, theirs = logits_of(model, images), logits_of(twin, images)
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+        assert np.array_equal(ours.argmax(1), theirs.argmax(1))
+        right += int((theirs.argmax(1) == truth[labels]).sum())
+    assert right / 100 == result.scores.top1
+
+
+def test_pillow_sees_the_same(weights, photographs):
+    """The same network on Pillow's pixels: nearly all answers agree."""
+    model = rezoo.load(str(weights))
+    pre = model.rezoo_config.preprocessing
+    examples = rezoo.load_dataset(f"folder:{photographs}").examples("all")
+    paths = [photographs / examples.key(i) for i in range(len(examples))]
+    (ours, _), *rest = pipeline.test_batches(examples, pre, batch_size=100).as_numpy_iterator()
+    assert not rest
+    pixels = np.stack([pillow_input(path) for path in paths])
+    theirs = (pixels / 255 - np.float32(pre.mean)) / np.float32(pre.std)
+    grey_levels = np.abs(ours - theirs).mean() * pre.std[0] * 255
+    print(f"mean difference to Pillow: {grey_levels:.3f} of 255")
+    assert grey_levels <= 0.3
+    same = logits_of(model, ours).argmax(1) == logits_of(model, theirs.astype(np.float32)).argmax(1)
+    assert same.mean() >= 0.98
+
+
+def test_a_cat_is_a_cat(weights, shared):
+    (answer,) = rezoo.predict(
+        str(weights), shared / "data" / "pets" / "images" / "Persian_175.jpg", top_k=1
+    )
+    assert answer.labels == ("Persian cat",)
