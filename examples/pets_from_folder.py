@@ -1,7 +1,7 @@
 """Prepare TFDS's `oxford_iiit_pet` from a folder of its own layout, without a network.
 
     python examples/pets_from_folder.py FOLDER DATA_DIR [--force]
-    TFDS_DATA_DIR=DATA_DIR rezoo train resnet18 --data oxford_iiit_pet
+    TFDS_DATA_DIR=DATA_DIR rezoo train resnet18 --dataset oxford_iiit_pet
 
 FOLDER has `images/*.jpg` and `annotations/{list,trainval,test}.txt`, with `annotations/xmls`
 and `annotations/trimaps` where there are any. It may be a part of the dataset: then no
@@ -145,7 +145,7 @@ def prepare(data_dir: Path) -> None:
     opened = open_tfds("oxford_iiit_pet", folder=data_dir, licence="as the folder's")
     sizes = ", ".join(f"{name} {len(part)}" for name, part in opened.parts.items())
     say(f"{data_dir}: {sizes}, {len(opened.class_names)} classes")
-    say(f"now: TFDS_DATA_DIR={data_dir} rezoo train resnet18 --data oxford_iiit_pet")
+    say(f"now: TFDS_DATA_DIR={data_dir} rezoo train resnet18 --dataset oxford_iiit_pet")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,6 @@ def _own_dataset(model: str) -> str:
     from rezoo.configs import local_facts
 
     dataset = local_facts(Path(model).expanduser()).get("dataset")
-    if not dataset:
+    if dataset is None:
         raise SpecError(f"{model} does not say which dataset it is for", hint="give --dataset.")
     return dataset

@@ -25,7 +25,7 @@ DEBUG_VARIABLE = "REZOO_DEBUG"
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rezoo", message="rezoo %(version)s")
 def cli() -> None:
-    r"""Residual networks for Keras 3: train, evaluate and predict, each claim checkable.
+    """Residual networks for Keras 3: train, evaluate and predict, each claim checkable.
 
     A MODEL is an architecture (resnet50: random weights) or a folder with weights. A dataset
     is a name (digits), folder:PATH or tfds:NAME. `rezoo list` shows what there is.
@@ -33,7 +33,7 @@ def cli() -> None:
     \b
     Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,
     6 incompatible, 7 plugin, 8 diverged, 9 memory or disk, 130 Ctrl-C, 143 SIGTERM.
-    """
+    """  # noqa: D301 - click reads the control character
 
 
 for command in (list_command, info, train, eval_command, predict, doctor):
@@ -46,6 +46,8 @@ def main() -> None:
     warnings.showwarning = _show_warning
     # TensorFlow's own log lines are not for users; theirs win if they set the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow would take all of a GPU's memory at once.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     try:
         code = _run()
         sys.stdout.flush()

@@ -149,6 +149,7 @@ def evaluation(result: Evaluation) -> None:
             ("top-1", scores.top1, scores.top1_interval),
             ("top-5", scores.top5, scores.top5_interval),
         )
+        if name == "top-1" or result.num_classes > 5
     ]
     table("", rows)
     console.print(Text(f"loss {scores.loss:.4f}; input {result.preprocessing}"))
@@ -191,7 +192,7 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     )
     console.print(Text(f"run folder   {folder}", style="bold"))
     for name, what in (
-        ("model.safetensors", "best weights, with config.json: opens in rezoo and timm"),
+        ("model.safetensors", "best weights; config.json beside it, both in timm's layout"),
         ("checkpoints/", "last state, for --resume"),
         ("history.csv", "each epoch; metrics.json, recipe.toml, README.md beside it"),
     ):

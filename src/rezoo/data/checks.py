@@ -52,7 +52,7 @@ def drop_bad_images(root: Path, paths: Sequence[str]) -> tuple[list[str], list[s
 
 
 def _cached(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16)
+    digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16, person=b"decodes")
     for path in paths:
         try:
             status = (root / path).stat()
@@ -85,13 +85,12 @@ def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
 
     def attempt(index: Any) -> Any:
         image = decode(tf.io.read_file(tf.gather(tf.constant(full, tf.string), index)), 3)
-        with tf.control_dependencies([image]):
-            return tf.identity(index)
+        return index, tf.reduce_max(image)  # the pixels must be needed, or nothing is decoded
 
     stream = tf.data.Dataset.range(len(full)).map(
         attempt, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False
     )
-    sound = set(stream.ignore_errors().as_numpy_iterator())
+    sound = {int(index) for index, _ in stream.ignore_errors().as_numpy_iterator()}
     return {paths[i]: _reason(full[i]) for i in range(len(full)) if i not in sound}
 
 
@@ -108,8 +107,7 @@ def _reason(path: str) -> str:
     except OSError as error:
         return error.strerror or str(error)
     except tf.errors.OpError as error:
-        text = error.message.splitlines()[0].split("{{", 1)[0]
-        if "Unknown image file format" in text:
+        if "Unknown image file format" in error.message:
             return "not a JPEG, PNG, GIF, BMP or WebP image"
         return f"damaged or cut off ({size} bytes)"
     return "could not be read"

@@ -42,7 +42,13 @@ digits = DatasetSpec(
     licence="CC BY 4.0",
     recipe="quick",
     # A mirrored digit is another sign, and its strokes reach the border: crop gently.
-    overrides={"flip": 0.0, "crop_scale": (0.7, 1.0), "crop_ratio": (0.8, 1.25), "crop_pct": 1.0},
+    overrides={
+        "image_size": 32,
+        "crop_pct": 1.0,
+        "crop_scale": (0.7, 1.0),
+        "crop_ratio": (0.8, 1.25),
+        "flip": 0.0,
+    },
     image_size=32,
     mean=(0.5,),
     std=(0.5,),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,10 +75,7 @@ class ArrayExamples(Examples):
         return len(self.images)
 
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        image = tf.gather(tf.constant(self.images), index)
-        return image, tf.gather(tf.constant(self.targets, tf.int32), index)
+        return _pick(self.images, index), _pick(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> ArrayExamples:
         keys = [self.keys[i] for i in indices]
@@ -111,9 +109,8 @@ class FileExamples(Examples):
     def fetch(self, index: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        full = [str(self.root / p) for p in self.paths]
-        path = tf.gather(tf.constant(full, tf.string), index)
-        return tf.io.read_file(path), tf.gather(tf.constant(self.targets, tf.int32), index)
+        full = np.array([os.fsencode(self.root / p) for p in self.paths], object)
+        return tf.io.read_file(_pick(full, index)), _pick(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> FileExamples:
         return FileExamples(self.root, [self.paths[i] for i in indices], self.targets[indices])
@@ -123,6 +120,15 @@ class FileExamples(Examples):
 
     def labels(self) -> np.ndarray:
         return np.asarray(self.targets, np.int32)
+
+
+def _pick(table: np.ndarray, index: Any) -> Any:
+    """Return one row inside a graph; the table is held once, not copied into the graph."""
+    import tensorflow as tf
+
+    with tf.init_scope(), tf.device("CPU:0"):
+        held = tf.constant(table, tf.string if table.dtype == object else None)
+    return tf.gather(held, index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +229,7 @@ class SelectedExamples(Examples):
         return len(self.indices)
 
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        return self.base.fetch(tf.gather(tf.constant(self.indices), index))
+        return self.base.fetch(_pick(self.indices, index))
 
     def select(self, indices: np.ndarray) -> SelectedExamples:
         return SelectedExamples(self.base, self.indices[indices])

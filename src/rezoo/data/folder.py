@@ -20,7 +20,7 @@ import numpy as np
 from rezoo.data.checks import drop_bad_images
 from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
 from rezoo.data.splits import TEST_FRACTION, hold_out, stable_hash
-from rezoo.errors import NotFoundError
+from rezoo.errors import NotFoundError, SpecError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 _SPLIT_FOLDERS = {
@@ -42,12 +42,13 @@ def open_folder(path: str | Path) -> Splits:
 
     Raises:
         NotFoundError: The folder is missing, cannot be read or has no images.
+        SpecError: It has split folders and others side by side.
         IntegrityError: More than one percent of the images cannot be decoded.
     """
     root = Path(path).expanduser()
     folders = _subfolders(root)
-    by_split = {_SPLIT_FOLDERS[f.lower()]: f for f in folders if f.lower() in _SPLIT_FOLDERS}
-    if folders and len(by_split) == len(folders):
+    by_split = _split_folders(root, folders)
+    if by_split:
         found = {s: _images(root, by_split[s]) for s in SPLITS if s in by_split}
     else:
         found = {"": _images(root, "")}
@@ -70,6 +71,24 @@ def open_folder(path: str | Path) -> Splits:
     notes += _empty_classes(found)
     parts = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
     return Splits(parts=parts, class_names=class_names, notes=tuple(notes))
+
+
+def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
+    """Return split → folder; empty where the folders are classes."""
+    named = [f for f in folders if f.lower() in _SPLIT_FOLDERS]
+    by_split = {_SPLIT_FOLDERS[f.lower()]: f for f in named}
+    if len(named) > len(by_split):
+        raise SpecError(
+            f"{root} has two folders for one split: {', '.join(named)}",
+            hint="keep one folder each for train, val and test.",
+        )
+    others = [f for f in folders if f not in named]
+    if "train" in by_split and others:
+        raise SpecError(
+            f"{root} has split folders ({', '.join(named)}) and others ({', '.join(others[:5])})",
+            hint="train, val and test stand alone; hide another folder as .NAME.",
+        )
+    return {} if others else by_split
 
 
 def _held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:

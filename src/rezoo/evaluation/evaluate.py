@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Evaluation:
         model: The reference that was measured.
         dataset: The reference of the data.
         split: The split.
+        num_classes: Width of the network's head.
         scores: Accuracies with their intervals.
         classes: `(name, images, right)` of each class that occurs.
         preprocessing: What the images went through, in words.
@@ -38,6 +40,7 @@ class Evaluation:
     model: str
     dataset: str
     split: str
+    num_classes: int
     scores: Scores
     classes: tuple[tuple[str, int, int], ...]
     preprocessing: str
@@ -50,6 +53,7 @@ class Evaluation:
             "model": self.model,
             "dataset": self.dataset,
             "split": self.split,
+            "num_classes": self.num_classes,
             **self.scores.to_dict(),
             "preprocessing": self.preprocessing,
             "images_per_s": self.images_per_s,
@@ -108,6 +112,7 @@ def evaluate(
         model=model,
         dataset=dataset,
         split=split,
+        num_classes=source.config.num_classes,
         scores=scores,
         classes=tuple((source.config.label(i), n, right) for i, n, right in scores.per_class),
         preprocessing=f"{height}x{width}, crop {preprocessing.crop_pct:g}, "
@@ -166,7 +171,7 @@ class readable_errors:  # noqa: N801 - used as a context manager, like contextli
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise the clearer error."""
         if isinstance(error, _UNREADABLE):
-            first = error.message.splitlines()[0].split("{{", 1)[0].strip()
+            first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
             raise IntegrityError(
                 f"an image of {self.dataset} could not be read: {first}",
                 hint="the files changed after they were checked, or the prepared data is damaged.",

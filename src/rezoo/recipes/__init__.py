@@ -1,7 +1,8 @@
 """Recipes: one TOML file each, and how a run's recipe is put together.
 
-Later sources win: the recipe's file, what the dataset needs otherwise (`DatasetSpec.overrides`),
-what the user sets. What nobody says comes from the weights, else from the dataset.
+Later sources win: the recipe's file, what the dataset needs otherwise (`DatasetSpec.overrides`,
+for rezoo's own recipes only), what the user sets. What nobody says comes from the weights, else
+from the dataset. A run's `recipe.toml` names every key and therefore repeats that run.
 """
 
 from __future__ import annotations
@@ -75,20 +76,21 @@ def resolve_recipe(
 
     Args:
         name: A recipe's name or the path of a `.toml` file.
-        dataset: Its overrides apply.
+        dataset: Its overrides apply to a recipe of rezoo's, not to a file of the user's.
         changes: What the user sets; wins.
         preprocessing: Of the weights, or of the dataset where there are none.
 
     Returns:
         The recipe with every key set, and those of the dataset's overrides that took effect.
     """
-    values = read_recipe(name)
+    plain = Recipe.from_dict(read_recipe(name), origin=f"recipe {name}")
+    wanted = {} if name.endswith(".toml") else dataset.overrides
+    recipe = Recipe.from_dict({**plain.to_dict(), **wanted}, origin=f"dataset {dataset.name}")
     imposed = {
         key: value
-        for key, value in dataset.overrides.items()
-        if key not in changes and values.get(key) != value
+        for key, value in recipe.to_dict().items()
+        if key not in changes and value != getattr(plain, key)
     }
-    recipe = Recipe.from_dict({**values, **imposed}, origin=f"dataset {dataset.name}")
     recipe = Recipe.from_dict({**recipe.to_dict(), **changes}, origin="--set")
     height, width = preprocessing.size
     return dataclasses.replace(

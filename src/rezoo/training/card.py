@@ -23,7 +23,7 @@ def model_card(
     head = {
         "library_name": "rezoo",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "keras", "tensorflow", "resnet", "rezoo"],
+        "tags": ["image-classification", "keras", "tensorflow", "rezoo"],
         "metrics": ["accuracy"],
     }
     if config.licence:
@@ -62,7 +62,7 @@ $ rezoo predict path/to/this/folder photo.jpg
 
 ## Input
 
-{height}x{width} pixels, {pre.channels} channels: the shorter side is resized to
+{height}x{width} pixels, {"grey" if pre.channels == 1 else "RGB"}: the shorter side is resized to
 {int(min(pre.size) / pre.crop_pct)} ({pre.interpolation}, antialiased), the centre is cropped,
 values are divided by 255, minus {list(pre.mean)}, divided by {list(pre.std)}.
 

@@ -42,12 +42,12 @@ _OWN = (
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
-def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make sure that a run may write into `folder`, and create it.
+def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that a run may write into `folder`, without touching it.
 
     Raises:
         SpecError: It already holds a run, or other files, and nobody said what to do.
-        ResourceError: It cannot be created or written.
+        ResourceError: It cannot be written.
     """
     if resume and overwrite:
         raise SpecError("resume and overwrite exclude each other", hint="choose one.")
@@ -64,12 +64,17 @@ def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder} is not empty and holds no run",
             hint="choose another folder with --output; rezoo does not write among other files.",
         )
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
+
+
+def occupy(folder: Path, *, overwrite: bool) -> None:
+    """Create the run folder; with `overwrite` remove the run that is there, and only that."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
             _remove_run(folder)
-    if not os.access(folder, os.W_OK):
-        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
 
 
 def _remove_run(folder: Path) -> None:
@@ -94,7 +99,9 @@ def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_environment(folder: Path) -> None:
-    """Record the software and the machine, without names or paths of the user."""
+    """Record what a run was started on, without names or paths of the user."""
+    if (folder / ENVIRONMENT).exists():  # resumed
+        return
     content = {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

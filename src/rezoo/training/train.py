@@ -17,7 +17,7 @@ from rezoo import artifacts, recipes
 from rezoo.configs import LOCAL
 from rezoo.data import pipeline
 from rezoo.data.loading import Dataset, load_dataset
-from rezoo.errors import RezooError, SpecError
+from rezoo.errors import SpecError
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
@@ -82,12 +82,12 @@ def train(
     """
     reporter = reporter or Reporter()
     request = Request.of(model, dataset, recipe=recipe, changes=changes or {}, output=output)
-    runs.prepare(request.folder, resume=resume, overwrite=overwrite)
-    with _empty_folder_removed(request.folder):
-        reporter.status(f"opening {dataset}")
-        data = load_dataset(dataset)
-        _check_data(data, request.recipe)
-        setup = _Setup.of(request, data)
+    runs.check_output(request.folder, resume=resume, overwrite=overwrite)
+    reporter.status(f"opening {dataset}")
+    data = load_dataset(dataset)
+    _check_data(data, request.recipe)
+    setup = _Setup.of(request, data)
+    runs.occupy(request.folder, overwrite=overwrite)
     plan = Plan(
         model=model,
         dataset=dataset,
@@ -272,14 +272,3 @@ def _dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-@contextmanager
-def _empty_folder_removed(folder: Path) -> Iterator[None]:
-    """Leave no empty run folder behind when the data turns out to be wrong."""
-    try:
-        yield
-    except (RezooError, KeyboardInterrupt):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise

@@ -1,0 +1,386 @@
+"""What goes wrong at a user's keyboard: one message, one documented exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rezoo
+from conftest import encoded, fails, picture, start
+from rezoo import artifacts
+
+TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
+
+
+@pytest.fixture
+def run_copy(trained, tmp_path) -> Path:
+    """A run folder that the test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "run copy"))
+
+
+@pytest.fixture(scope="session")
+def animals(tmp_path_factory) -> Path:
+    """A folder of photographs, forty of each of two classes."""
+    root = tmp_path_factory.mktemp("animals")
+    for place, name in enumerate(("cat", "dog")):
+        (root / name).mkdir()
+        for i in range(40):
+            data = encoded(picture(100 * place + i, (20, 16)))
+            (root / name / f"{i:02d}.jpg").write_bytes(data)
+    return root
+
+
+def train(call, dataset, output, *options):
+    options = options or ("--epochs", "1", "--batch-size", "16", "--image-size", "8")
+    return call("train", "resnet18", "--dataset", dataset, "--output", output, *options)
+
+
+# data that is not there, or wrong
+
+
+def test_train_on_a_missing_folder(call, tmp_path):
+    answer = train(call, f"folder:{tmp_path}/nosuch", tmp_path / "run")
+    fails(answer, 3, f"no such folder: {tmp_path}/nosuch", "Hint: check the path.")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_on_a_folder_without_images(call, tmp_path):
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    answer = train(call, f"folder:{tmp_path}/data", tmp_path / "run")
+    fails(answer, 3, "no images in", "one folder a class", ".jpg")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_on_one_class(call, photographs, tmp_path):
+    answer = train(call, f"folder:{photographs({'cat': 30})}", tmp_path / "run")
+    fails(answer, 2, "has one class only, 'cat'", "one folder for each class")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_without_a_train_split(call, photographs, tmp_path):
+    data = photographs({"test/cat": 3, "test/dog": 3})
+    fails(train(call, f"folder:{data}", tmp_path / "run"), 3, "no split 'train'", "it has test")
+
+
+def test_train_with_one_image_a_class(call, photographs, tmp_path):
+    answer = train(call, f"folder:{photographs({'cat': 1, 'dog': 1})}", tmp_path / "run")
+    assert answer.rc == 2
+    assert "unexpected" not in answer.err
+
+
+def test_batch_larger_than_the_data(call, animals, tmp_path):
+    answer = train(call, f"folder:{animals}", tmp_path / "run", "--batch-size", "500")
+    fails(answer, 2, "batch_size 500 is larger than train, which has", "set --batch-size to")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_on_a_folder_that_cannot_be_read(call, photographs, tmp_path, not_root):
+    root = photographs({"cat": 3, "dog": 3})
+    root.chmod(0)
+    answer = train(call, f"folder:{root}", tmp_path / "run")
+    root.chmod(0o700)
+    fails(answer, 3, "cannot read the folder")
+
+
+def test_one_bad_image_is_named_and_the_run_goes_on(call, photographs, tmp_path):
+    root = photographs({"cat": 80, "dog": 69})
+    (root / "dog" / "notes.jpg").write_text("this is no image")
+    answer = train(call, f"folder:{root}", tmp_path / "run")
+    assert answer.rc == 0, answer.err
+    assert "Warning: 1 of 150 images" in answer.err
+    assert "'dog/notes.jpg': not a JPEG, PNG, GIF, BMP or WebP image" in answer.err
+    assert "1 files left out" in answer.err
+
+
+def test_too_many_bad_images(call, photographs, tmp_path):
+    root = photographs({"cat": 80, "dog": 68})
+    for i in range(2):
+        (root / "dog" / f"notes{i}.jpg").write_text("this is no image")
+    answer = train(call, f"folder:{root}", tmp_path / "run")
+    fails(answer, 5, "2 of 150 images", "dog/notes0.jpg", "dog/notes1.jpg", "at most 1% may be bad")
+    assert not (tmp_path / "run").exists()
+
+
+def test_eval_and_predict_on_missing_paths(call, trained, tmp_path):
+    fails(call("eval", trained, "--dataset", f"folder:{tmp_path}/nosuch"), 3, "no such folder")
+    fails(call("eval", tmp_path / "nosuch"), 3, "no such folder")
+    fails(call("predict", trained, tmp_path / "nosuch.jpg"), 3, "no such file, folder or match")
+    fails(call("predict", trained, f"{tmp_path}/*.jpg"), 3, "no such file, folder or match")
+    fails(call("predict", trained, tmp_path), 3, "no images found", ".jpg")
+    fails(call("predict", tmp_path / "nosuch", "x.jpg"), 3, "no such folder")
+
+
+def test_eval_on_other_classes(call, trained, animals):
+    answer = call("eval", trained, "--dataset", f"folder:{animals}")
+    fails(answer, 6, "the dataset's 2 classes ('cat', 'dog')", "among the network's 10", "new head")
+
+
+def test_eval_without_weights(call):
+    fails(call("eval", "resnet18", "--dataset", "digits"), 2, "has no weights to measure")
+    fails(call("predict", "resnet18", "x.jpg"), 2, "has no weights")
+
+
+def test_eval_out_of_bounds(call, trained):
+    for option in ("--batch-size", "--image-size"):
+        fails(call("eval", trained, option, "0"), 2, option[2:].split("-")[1])
+    fails(call("predict", trained, "x.jpg", "--top-k", "0"), 2, "top_k: 0")
+
+
+def test_eval_of_a_split_that_is_not_there(call, run_copy, photographs):
+    data = photographs({"train/0": 3, "train/1": 3})
+    answer = call("eval", run_copy, "--dataset", f"folder:{data}")
+    fails(answer, 3, "no split 'test'", "it has train, val, all")
+
+
+def test_damaged_weights(call, run_copy):
+    weights = run_copy / "model.safetensors"
+    values = artifacts.read_tensors(weights)
+    os.truncate(weights, 1_000_000)
+    fails(call("eval", run_copy), 5, "model.safetensors is damaged", "get the file again")
+    weights.unlink()
+    fails(call("eval", run_copy), 3, "has no model.safetensors")
+    artifacts.write_tensors(weights, {**values, "fc.bias": np.full(10, np.nan, np.float32)})
+    fails(call("eval", run_copy), 5, "NaN or infinite", "fc.bias")
+    artifacts.write_tensors(weights, {**values, "fc.bias": np.zeros(3, np.float32)})
+    fails(call("eval", run_copy), 6, "fc.bias is (3,), not (10,)", "nothing was loaded")
+
+
+def test_damaged_config(call, run_copy):
+    config = run_copy / "config.json"
+    text = config.read_text()
+    config.write_text(text[:50])
+    fails(call("eval", run_copy), 5, "config.json is not valid JSON")
+    config.write_text(text.replace('"num_classes": 10', '"num_classes": 11'))
+    fails(call("eval", run_copy), 6, "10 class names for num_classes = 11")
+    config.write_text(text.replace("resnet18", "resnet50"))
+    fails(call("eval", run_copy), 6, "does not fit resnet50", "missing", "of another shape")
+    config.unlink()
+    fails(call("eval", run_copy), 3, "has no config.json")
+
+
+def test_predict_names_what_is_no_image(call, trained, tmp_path):
+    (tmp_path / "good.png").write_bytes(encoded(picture(1), "PNG"))
+    (tmp_path / "bad\x1b[31m.png").write_text("no image")
+    answer = call("predict", trained, tmp_path / "good.png", tmp_path / "bad\x1b[31m.png", "--json")
+    assert answer.rc == 5
+    assert "not an image that can be decoded" in answer.err
+    assert "\x1b" not in answer.err
+    good, bad = json.loads(answer.out)
+    assert len(good["predictions"]) == 5
+    assert sum(p["probability"] for p in good["predictions"]) <= 1.000001
+    assert bad["error"] == "not an image that can be decoded"
+
+
+# recipe values and names: more in test_startup.py, which also looks at what is loaded
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (["--set", "momentun=0.9"], ["unknown recipe key 'momentun'", "momentum"]),
+        (["--epochs", "0"], ["epochs = 0", "1 or more"]),
+        (["--batch-size", "-4"], ["batch_size = -4", "1 or more"]),
+        (["--lr", "nan"], ["learning_rate = nan", "must be finite"]),
+        (["--lr", "0"], ["learning_rate = 0.0", "above 0"]),
+        (["--image-size", "99999"], ["image_size = 99999", "1 to 8192"]),
+        (["--seed", "-1"], ["seed = -1", "2147483647"]),
+        (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd or adamw"]),
+        (["--set", "precision=float16"], ["precision = 'float16'", "mixed_bfloat16"]),
+    ],
+)
+def test_wrong_recipe_values(call, tmp_path, options, fragments):
+    answer = call("train", "resnet18", "--output", tmp_path / "run", *options)
+    fails(answer, 2, *fragments)
+    assert not (tmp_path / "run").exists()
+
+
+# the run folder
+
+
+def test_folder_that_holds_a_run(call, run_copy):
+    answer = train(call, "digits", run_copy, *TINY)
+    fails(answer, 2, "already holds a run", "--resume", "--overwrite", "--output")
+    both = train(call, "digits", run_copy, *TINY, "--resume", "--overwrite")
+    fails(both, 2, "resume and overwrite exclude each other")
+
+
+def test_resume_of_a_finished_run(call, run_copy):
+    before = (run_copy / "model.safetensors").read_bytes()
+    answer = train(call, "digits", run_copy, *TINY, "--resume", "--json")
+    assert answer.rc == 0, answer.err
+    assert json.loads(answer.out)["best_epoch"] == 1
+    assert (run_copy / "model.safetensors").read_bytes() == before
+
+
+def test_resume_with_another_recipe(call, run_copy):
+    answer = train(call, "digits", run_copy, *TINY, "--lr", "0.5", "--resume")
+    fails(answer, 6, "started with another recipe, dataset or network", "--overwrite")
+
+
+def test_failed_resume_leaves_the_run_as_it_was(call, run_copy):
+    before = {p.name: p.read_bytes() for p in run_copy.iterdir() if p.is_file()}
+    assert train(call, "digits", run_copy, *TINY, "--lr", "0.5", "--resume").rc == 6
+    assert {p.name: p.read_bytes() for p in run_copy.iterdir() if p.is_file()} == before
+
+
+def test_resume_from_a_damaged_checkpoint(call, run_copy):
+    os.truncate(run_copy / "checkpoints" / "last.safetensors", 1000)
+    answer = train(call, "digits", run_copy, *TINY, "--resume")
+    fails(answer, 5, "last.safetensors")
+
+
+def test_overwrite(call, run_copy):
+    (run_copy / "notes.txt").write_text("mine")
+    answer = train(call, "digits", run_copy, *TINY, "--seed", "3", "--overwrite")
+    assert answer.rc == 0, answer.err
+    assert "seed = 3" in (run_copy / "recipe.toml").read_text()
+    assert (run_copy / "notes.txt").read_text() == "mine"  # nothing of the user's is removed
+
+
+@pytest.mark.parametrize("reason", ["missing data", "batch too large"])
+def test_overwrite_that_fails_keeps_the_old_run(call, run_copy, reason):
+    """A typing error in --dataset must not cost the run that is there."""
+    before = sorted(p.name for p in run_copy.iterdir())
+    if reason == "missing data":
+        answer = train(call, f"folder:{run_copy}/nosuch", run_copy, *TINY, "--overwrite")
+    else:
+        answer = train(call, "digits", run_copy, "--batch-size", "5000", "--overwrite")
+    assert answer.rc in (2, 3)
+    assert run_copy.exists()
+    assert sorted(p.name for p in run_copy.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", [(), ("--overwrite",), ("--resume",)])
+def test_foreign_folder(call, tmp_path, option):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("ten years")
+    answer = train(call, "digits", tmp_path / "thesis", *TINY, *option)
+    fails(answer, 2, "is not empty and holds no run")
+    assert (tmp_path / "thesis" / "thesis.tex").read_text() == "ten years"
+    fails(train(call, "digits", tmp_path / "thesis" / "thesis.tex", *TINY, *option), 2, "is a file")
+
+
+def test_output_that_cannot_be_written(call, tmp_path, not_root):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    fails(train(call, "digits", tmp_path / "locked" / "run", *TINY), 9, "cannot write")
+    fails(train(call, "digits", tmp_path / "locked", *TINY), 9, "cannot write")
+
+
+def test_output_below_a_file(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    fails(train(call, "digits", tmp_path / "file" / "run", *TINY), 9, "cannot write")
+
+
+def test_full_disk(call, full_disk):
+    fails(train(call, "digits", full_disk / "run", *TINY), 9, "no space left", "free some space")
+    assert not list(full_disk.rglob("*.tmp"))
+
+
+def test_odd_output_names(call, tmp_path):
+    folder = tmp_path / "täst [/x] %s 'q'"
+    answer = train(call, "digits", folder, *TINY)
+    assert answer.rc == 0, answer.err
+    assert call("eval", folder, "--json").rc == 0
+
+
+# answers
+
+
+def test_json_answers_are_pure(call, trained, tmp_path):
+    found = json.loads(call("eval", trained, "--json").out)
+    assert (found["count"], found["split"], len(found["classes"])) == (359, "test", 10)
+    assert found["top1_interval"][0] < found["top1"] < found["top1_interval"][1]
+    (tmp_path / "a.png").write_bytes(encoded(picture(1), "PNG"))
+    (found,) = json.loads(call("predict", trained, tmp_path, "--top-k", "2", "--json").out)
+    assert found["path"] == str(tmp_path / "a.png")
+    assert len(found["predictions"]) == 2
+    found = json.loads(train(call, "digits", tmp_path / "run", *TINY, "--json").out)
+    assert found["folder"] == str(tmp_path / "run")
+    assert found["val"]["count"] == 143
+    for command in (["list"], ["info", "resnet18"], ["info", "digits"], ["info", trained]):
+        json.loads(call(*command, "--json").out)
+
+
+def test_answers_as_text(call, trained, tmp_path):
+    assert "top-1" in call("eval", trained, "--split", "val").out
+    (tmp_path / "[bold]x[-bold].png").write_bytes(encoded(picture(1), "PNG"))
+    assert "[bold]x[-bold].png" in call("predict", trained, tmp_path).out
+
+
+def test_image_size_at_eval(call, trained):
+    assert "12x12" in json.loads(call("eval", trained, "--image-size", "12", "--json").out)[
+        "preprocessing"
+    ]
+
+
+def test_folder_of_the_wanted_classes(call, trained, photographs):
+    data = photographs({"7": 3, "3": 4})
+    found = json.loads(
+        call("eval", trained, "--dataset", f"folder:{data}", "--split", "all", "--json").out
+    )
+    assert found["count"] == 7
+    assert [c["name"] for c in found["classes"]] == ["3", "7"]
+
+
+# signals: processes of their own
+
+
+def interrupted(folder: Path, numbers: list[int], cwd: Path) -> tuple[int, str, str]:
+    """Train until the first epoch is done, send signals, and return how the process ended."""
+    options = ("--epochs", "500", "--batch-size", "128", "--image-size", "8")
+    seen = ""
+    with start("train", "resnet18", "--output", folder, *options, cwd=cwd) as process:
+        try:
+            for line in process.stderr:
+                seen += line
+                if line.startswith("epoch   1/500"):
+                    for number in numbers:
+                        process.send_signal(number)
+                    break
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, out, seen + err
+
+
+@pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stop_and_resume(call, tmp_path, number, rc):
+    folder = tmp_path / "run"
+    code, out, err = interrupted(folder, [number], tmp_path)
+    assert code == rc, err
+    assert out == ""
+    assert "state saved" in err
+    assert "Hint: go on with the same command and --resume." in err
+    assert "Traceback" not in err
+    assert rezoo.load(str(folder)).output_shape == (None, 10)
+    state, metadata = artifacts.read_tensors_and_metadata(folder / "checkpoints/last.safetensors")
+    assert json.loads(metadata["rezoo"])["epoch"] >= 1
+    assert all(np.isfinite(v).all() for v in state.values())
+    assert not list(folder.rglob("*.tmp"))
+    lines = (folder / "history.csv").read_text().splitlines()
+    assert len(lines) == json.loads(metadata["rezoo"])["epoch"] + 1
+    again = train(call, "digits", folder, *TINY)
+    fails(again, 2, "already holds a run")
+
+
+def test_second_signal_stops_at_once(tmp_path):
+    code, _, err = interrupted(tmp_path / "run", [signal.SIGINT, signal.SIGINT], tmp_path)
+    assert code == 130, err
+    assert "Traceback" not in err
+    artifacts.read_tensors(tmp_path / "run" / "checkpoints" / "last.safetensors")
+
+
+def test_start_up_of_training_is_quiet(cli, tmp_path):
+    """TensorFlow's own lines stay away, and the answer is pure, in a process of its own."""
+    answer = cli("train", "resnet18", *TINY, "--json", env={"PYTHONIOENCODING": "ascii"})
+    assert answer.rc == 0, answer.err
+    assert json.loads(answer.out)["folder"] == "runs/resnet18-digits"
+    starts = ("model ", "dataset ", "recipe ", "  ", "output ", "note ", "epoch ", "opening ")
+    assert [line for line in answer.err.splitlines() if not line.startswith(starts)] == []
+    assert (tmp_path / "runs" / "resnet18-digits" / "metrics.json").exists()

@@ -1,0 +1,180 @@
+"""Parameters, multiply-adds and activations of the architectures, exactly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from conftest import fails
+from rezoo.models.factory import create_model, list_models
+from rezoo.profiling import profile
+
+# Computed; equal to torchvision's and timm's published figures to every printed digit.
+# name: (weighted layers, parameters, running statistics, MACs, activations) at 224 pixels
+COUNTS = {
+    "resnet18": (18, 11_689_512, 9_600, 1_814_073_344, 2_484_712),
+    "resnet34": (34, 21_797_672, 17_024, 3_663_761_408, 3_739_112),
+    "resnet50": (50, 25_557_032, 53_120, 4_089_184_256, 11_114_984),
+    "resnet50_v1": (50, 25_557_032, 53_120, 3_857_973_248, 10_588_136),
+    "resnet101": (101, 44_549_160, 105_344, 7_801_405_440, 16_232_936),
+    "resnet152": (152, 60_192_808, 151_424, 11_513_626_624, 22_555_112),
+}
+MACS = {
+    "resnet18": {
+        128: 592_695_296,
+        160: 925_798_400,
+        176: 1_168_343_040,
+        192: 1_332_924_416,
+        224: 1_814_073_344,
+        256: 2_369_245_184,
+        288: 2_998_439_936,
+        384: 5_330_161_664,
+    },
+    "resnet50": {
+        128: 1_336_623_104,
+        160: 2_087_321_600,
+        176: 2_608_132_096,
+        192: 3_004_841_984,
+        224: 4_089_184_256,
+        256: 5_340_348_416,
+        288: 6_758_334_464,
+        384: 12_013_223_936,
+    },
+}
+# head of 37 classes, no head: trainable parameters
+HEADS = {
+    "resnet18": (11_195_493, 11_176_512),
+    "resnet34": (21_303_653, 21_284_672),
+    "resnet50": (23_583_845, 23_508_032),
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Built networks of any size, each once."""
+    built = {}
+
+    def get(name):
+        if name not in built:
+            built[name] = create_model(name)
+        return built[name]
+
+    return get
+
+
+def test_all_architectures_are_counted():
+    assert set(COUNTS) <= set(list_models())
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts(models, name):
+    counted = profile(models(name), input_shape=(224, 224, 3))
+    layers, params, statistics, macs, activations = COUNTS[name]
+    assert counted.weighted_layers == layers
+    assert (counted.params, counted.statistics) == (params, statistics)
+    assert (counted.macs, counted.flops) == (macs, 2 * macs)
+    assert counted.activations == activations
+    assert models(name).count_params() == params + statistics
+
+
+@pytest.mark.parametrize(("name", "pixels"), [(n, px) for n, row in MACS.items() for px in row])
+def test_macs_by_resolution(models, name, pixels):
+    counted = profile(models(name), input_shape=(pixels, pixels, 3))
+    assert counted.macs == MACS[name][pixels]
+    assert counted.params == COUNTS[name][1]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_other_heads(name):
+    for classes, wanted in zip((37, 0), HEADS[name], strict=True):
+        model = create_model(name, num_classes=classes)
+        assert sum(w.numpy().size for w in model.trainable_weights) == wanted
+
+
+def test_stages_are_the_table_of_the_paper(models):
+    stages = profile(models("resnet50"), input_shape=(224, 224, 3)).stages()
+    assert [(s.name, s.output_shape) for s in stages] == [
+        ("conv1", (112, 112, 64)),
+        ("maxpool", (56, 56, 64)),
+        ("layer1", (56, 56, 256)),
+        ("layer2", (28, 28, 512)),
+        ("layer3", (14, 14, 1024)),
+        ("layer4", (7, 7, 2048)),
+        ("global_pool", (2048,)),
+        ("fc", (1000,)),
+    ]
+    assert stages[2].contents == "[1×1, 64 · 3×3, 64 · 1×1, 256] ×3"
+    assert [s.weighted_layers for s in stages] == [1, 0, 9, 12, 18, 9, 0, 1]
+    basic = profile(models("resnet18"), input_shape=(224, 224, 3)).stages()
+    assert basic[2].contents == "[3×3, 64 · 3×3, 64] ×2"
+
+
+def test_stages_add_up(models):
+    counted = profile(models("resnet34"), input_shape=(97, 160, 3))
+    assert sum(s.params for s in counted.stages()) == counted.params
+    assert sum(s.macs for s in counted.stages()) == counted.macs
+
+
+def test_profile_leaves_the_model_alone(models):
+    model = models("resnet18")
+    before = [w.path for w in model.weights]
+    profile(model, input_shape=(64, 32, 3))
+    assert [w.path for w in model.weights] == before
+    assert model.input_shape == (None, None, None, 3)
+
+
+def test_info_of_an_architecture(call):
+    answer = call("info", "resnet50", "--json")
+    assert answer.rc == 0
+    found = json.loads(answer.out)
+    layers, params, statistics, macs, activations = COUNTS["resnet50"]
+    wanted = {
+        "architecture": "resnet50",
+        "input_shape": [224, 224, 3],
+        "num_classes": 1000,
+        "weighted_layers": layers,
+        "params": params,
+        "statistics": statistics,
+        "macs": macs,
+        "flops": 2 * macs,
+        "activations": activations,
+    }
+    assert {key: found[key] for key in wanted} == wanted
+    assert len(found["stages"]) == 8
+
+
+def test_info_as_text(call):
+    answer = call("info", "resnet18", "--image-size", 128, "--num-classes", 37)
+    assert answer.rc == 0
+    for text in ("592,", "11,195,493", "GMACs", "1 MAC, a multiply-add, is 2 FLOPs", "1512.03385"):
+        assert text in answer.out
+
+
+def test_info_of_data_and_recipes(call):
+    digits = json.loads(call("info", "digits", "--json").out)
+    assert (digits["classes"], digits["licence"]) == (10, "CC BY 4.0")
+    quick = json.loads(call("info", "quick", "--json").out)
+    assert quick["epochs"] == 30
+    for name in ("digits", "quick"):
+        assert name in call("info", name).out
+
+
+def test_info_of_a_run(call, trained):
+    found = json.loads(call("info", trained, "--json").out)
+    assert found["architecture"] == "resnet18"
+    assert found["input_shape"] == [8, 8, 1]
+    assert found["class_names"] == list("0123456789")
+    assert found["preprocessing"]["mean"] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image-size", "0"], "sides are 1 to 8192"),
+        (["--image-size", "8193"], "sides are 1 to 8192"),
+        (["--num-classes", "-1"], "num_classes: -1"),
+    ],
+)
+def test_info_out_of_bounds(call, options, message):
+    fails(call("info", "resnet18", *options), 2, message)
