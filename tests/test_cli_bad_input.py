@@ -14,6 +14,7 @@ import pytest
 import rezoo
 from conftest import encoded, fails, picture, start
 from rezoo import artifacts
+from rezoo.cli.options import import_quietly
 
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
 
@@ -175,6 +176,8 @@ def test_predict_names_what_is_no_image(call, trained, tmp_path):
     assert len(good["predictions"]) == 5
     assert sum(p["probability"] for p in good["predictions"]) <= 1.000001
     assert bad["error"] == "not an image that can be decoded"
+    text = call("predict", trained, tmp_path / "good.png", tmp_path / "bad\x1b[31m.png")
+    assert "\x1b" not in text.out  # a file's name must not steer the terminal
 
 
 # recipe values and names: more in test_startup.py, which also looks at what is loaded
@@ -314,9 +317,10 @@ def test_answers_as_text(call, trained, tmp_path):
 
 
 def test_image_size_at_eval(call, trained):
-    assert "12x12" in json.loads(call("eval", trained, "--image-size", "12", "--json").out)[
-        "preprocessing"
-    ]
+    assert (
+        "12x12"
+        in json.loads(call("eval", trained, "--image-size", "12", "--json").out)["preprocessing"]
+    )
 
 
 def test_folder_of_the_wanted_classes(call, trained, photographs):
@@ -374,6 +378,19 @@ def test_second_signal_stops_at_once(tmp_path):
     assert code == 130, err
     assert "Traceback" not in err
     artifacts.read_tensors(tmp_path / "run" / "checkpoints" / "last.safetensors")
+
+
+@pytest.mark.parametrize("end", ["pass", "raise ImportError('initialization failed')"])
+def test_ctrl_c_while_a_library_loads(tmp_path, monkeypatch, end):
+    """Libraries lose a Ctrl-C that comes while they load (jax in a callback, TensorFlow in C++)."""
+    name = f"loses_ctrl_c_{len(end)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    time.sleep(0.1)\nexcept KeyboardInterrupt:\n    {end}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        import_quietly(name)
 
 
 def test_start_up_of_training_is_quiet(cli, tmp_path):

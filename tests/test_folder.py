@@ -13,7 +13,7 @@ from conftest import encoded, fails, picture
 from rezoo.data import checks
 from rezoo.data.folder import open_folder
 from rezoo.data.loading import load_dataset
-from rezoo.errors import DataWarning, IntegrityError, NotFoundError
+from rezoo.errors import DataWarning, IntegrityError, NotFoundError, SpecError
 
 
 def keys(examples) -> list[str]:
@@ -66,9 +66,20 @@ def test_split_folders(photographs, classes, wanted):
     assert data.class_names == ("a", "b")
 
 
-def test_classes_called_like_splits(photographs):
-    opened = open_folder(photographs({"train": 4, "bus": 4}))
-    assert opened.class_names == ("bus", "train")
+def test_folders_that_are_splits_or_classes(photographs, tmp_path):
+    opened = open_folder(photographs({"test": 4, "exam": 4}, root=tmp_path / "one"))
+    assert opened.class_names == ("exam", "test")
+    mixed = photographs({"train/a": 2, "train/b": 2, "extra/a": 2}, root=tmp_path / "two")
+    with pytest.raises(SpecError, match=r"split folders \(train\) and others \(extra\)"):
+        open_folder(mixed)
+    twice = photographs({"train/a": 2, "val/a": 2, "valid/a": 2}, root=tmp_path / "three")
+    with pytest.raises(SpecError, match="two folders for one split: val, valid"):
+        open_folder(twice)
+
+
+def test_classes_of_vehicles(photographs):
+    """A train is also a vehicle: its folder holds images, a split's folder holds folders."""
+    assert open_folder(photographs({"bus": 4, "train": 4})).class_names == ("bus", "train")
 
 
 def test_labels_agree_between_splits(photographs):

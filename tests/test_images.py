@@ -115,7 +115,9 @@ def test_grey_and_colour_of_pixels():
     assert np.abs(levels(one, colour) - levels(one, grey)).max() <= 1.01
 
 
-@pytest.mark.parametrize("data", [b"", b"text", encoded(picture(1))[:300], encoded(picture(1), "PNG")[:300]])
+@pytest.mark.parametrize(
+    "data", [b"", b"text", encoded(picture(1))[:300], encoded(picture(1), "PNG")[:300]]
+)
 def test_what_is_no_image(data):
     with pytest.raises(tf.errors.InvalidArgumentError):
         images.decode(data, 3)
@@ -163,6 +165,20 @@ def test_photographs_resize_as_with_pillow(path, pixels, crop_pct, interpolation
     difference = np.abs(levels(pre, path.read_bytes()) - wanted)
     assert difference.mean() <= 0.6
     assert difference.max() <= 6
+
+
+def test_thin_images_are_not_blown_up(monkeypatch):
+    """One pixel by 3000 is not worth 196 million pixels (14 GB)."""
+    asked = []
+
+    def resize(image, size, interpolation):
+        asked.append([int(side) for side in size])
+        return tf.zeros((*asked[-1][:1], 224, 3))
+
+    monkeypatch.setattr(images, "_resize", resize)
+    monkeypatch.setattr(images, "_centre_crop", lambda image, size: tf.zeros((*size, 3)))
+    levels(Preprocessing(**RAW), np.zeros((1, 3000, 3), np.uint8))
+    assert all(height * width <= 64_000_000 for height, width in asked)
 
 
 def test_normalization():
@@ -280,9 +296,7 @@ def test_epochs_of_a_run(whole_run):
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 1), (0, 4), (1, 0), (1, 3), (2, 4), (0, 5)])
 def test_run_that_starts_in_the_middle(whole_run, epoch, step):
-    stream = pipeline.train_batches(
-        numbered(), SMALL, RECIPE, first_epoch=epoch, first_step=step
-    )
+    stream = pipeline.train_batches(numbered(), SMALL, RECIPE, first_epoch=epoch, first_step=step)
     assert drawn(stream) == whole_run[5 * epoch + step :]
 
 

@@ -209,9 +209,7 @@ def test_recipe_round_trip(name, tmp_path):
 def test_who_wins_in_a_recipe():
     spec = DatasetSpec(name="d", open=list, overrides={"flip": 0.0, "epochs": 7})
     weights = Preprocessing(input_size=(3, 100, 80), crop_pct=0.9, interpolation="bicubic")
-    recipe, imposed = recipes.resolve_recipe(
-        "finetune", spec, {"epochs": 3}, preprocessing=weights
-    )
+    recipe, imposed = recipes.resolve_recipe("finetune", spec, {"epochs": 3}, preprocessing=weights)
     assert (recipe.epochs, recipe.flip) == (3, 0.0)
     assert imposed == {"flip": 0.0}
     assert (recipe.image_size, recipe.crop_pct, recipe.interpolation) == (100, 0.9, "bicubic")

@@ -119,7 +119,9 @@ def test_digits_are_split_as_ever():
 
 
 def examples(count: int, tag: str = "") -> ArrayExamples:
-    images = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 2, 2, 1), np.uint8)
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.zeros(
+        (1, 2, 2, 1), np.uint8
+    )
     return ArrayExamples(images, np.arange(count) % 2, [f"{tag}{i}" for i in range(count)])
 
 
@@ -134,7 +136,9 @@ def test_validation_is_held_out_once():
 
 
 def test_joined_and_selected_examples():
-    joined = Splits(parts={"test": examples(3, "t"), "train": examples(4, "a")}, class_names=())["all"]
+    joined = Splits(parts={"test": examples(3, "t"), "train": examples(4, "a")}, class_names=())[
+        "all"
+    ]
     assert len(joined) == 7
     assert [joined.key(i) for i in range(7)] == ["a0", "a1", "a2", "a3", "t0", "t1", "t2"]
     picked = joined.select(np.array([6, 0, 4])).select(np.array([2, 0]))

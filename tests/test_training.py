@@ -27,6 +27,7 @@ FILES = {
     "metrics.json",
     "model.safetensors",
     "recipe.toml",
+    "report.html",
     "reference.safetensors",
 }
 

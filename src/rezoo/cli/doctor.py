@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def _backend() -> dict[str, Any]:
     except Exception as error:  # the point of this command is to say what is broken
         return {"backend": f"does not start: {type(error).__name__}: {error}", "devices": []}
     return {
-        "backend": keras.config.backend(),
+        "backend": f"{keras.config.backend()} (KERAS_BACKEND chooses)",
+        "backends": [name for name in ("tensorflow", "jax", "torch") if find_spec(name)],
         "devices": runs.devices(),
         "cpus": os.cpu_count(),
     }

@@ -193,8 +193,8 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     console.print(Text(f"run folder   {folder}", style="bold"))
     for name, what in (
         ("model.safetensors", "best weights; config.json beside it, both in timm's layout"),
-        ("checkpoints/", "last state, for --resume"),
-        ("history.csv", "each epoch; metrics.json, recipe.toml, README.md beside it"),
+        ("report.html", "curves and classes; metrics.json, history.csv, recipe.toml beside it"),
+        ("checkpoints/", "last state, for --resume; checkpoints/last has the last weights"),
     ):
         console.print(Text(f"  {name:<18} {what}"))
     console.print(Text("next"))

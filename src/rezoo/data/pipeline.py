@@ -15,6 +15,9 @@ from rezoo.data import images, splits
 from rezoo.data.examples import Examples
 from rezoo.specs import Preprocessing, Recipe
 
+# What is mapped has no Python branches on tensors for AutoGraph to rewrite.
+_plain = tf.autograph.experimental.do_not_convert
+
 
 def train_batches(
     examples: Examples,
@@ -56,6 +59,7 @@ def train_batches(
 
     transform = images.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
+    @_plain
     def example(index: Any, key: Any) -> tuple[Any, Any]:
         image, label = examples.fetch(index)
         return transform(image, tf.stack([key, index])), label
@@ -75,6 +79,7 @@ def test_batches(
     """
     transform = images.test_transform(preprocessing, encoded=examples.encoded)
 
+    @_plain
     def example(index: Any) -> tuple[Any, Any]:
         image, label = examples.fetch(index)
         return transform(image), label

@@ -27,7 +27,10 @@ HISTORY = "history.csv"
 ENVIRONMENT = "environment.json"
 REFERENCE = "reference.safetensors"
 CARD = "README.md"
+REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
+# The last weights as a model folder; the run folder itself has the best ones.
+LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 _OWN = (
     CONFIG,
     WEIGHTS,
@@ -37,6 +40,7 @@ _OWN = (
     ENVIRONMENT,
     REFERENCE,
     CARD,
+    REPORT,
     CHECKPOINTS,
 )
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")

@@ -28,6 +28,7 @@ from rezoo.specs import ModelConfig, Recipe
 from rezoo.training import card, checkpoints, optimizers, runs
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
+from rezoo.training.report import report
 from rezoo.training.reporting import Plan, Reporter
 from rezoo.training.request import Request
 from rezoo.training.steps import training_step
@@ -206,8 +207,9 @@ def _write_beginnings(setup: _Setup, folder: Path, plan: Plan) -> None:
 
 
 def _write_results(setup: _Setup, folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Measure the best weights once more, as they are in the file, and write the last files."""
+    """Keep the last weights, measure the best ones as they are in the file, write the report."""
     network = setup.network
+    artifacts.save_model(network, setup.config, folder / runs.LAST_WEIGHTS)
     artifacts.load_weights(network, folder)
     forward = compiled_forward(network)
     scores = score(forward, _validation(setup))
@@ -226,6 +228,8 @@ def _write_results(setup: _Setup, folder: Path, plan: Plan, progress: Progress) 
     artifacts.write_json(folder / runs.METRICS, metrics)
     text = card.model_card(setup.config, setup.recipe, setup.data.spec, metrics)
     artifacts.write_bytes(folder / runs.CARD, text.encode())
+    page = report(setup.config, setup.recipe, metrics, progress.history, scores)
+    artifacts.write_bytes(folder / runs.REPORT, page.encode())
     return metrics
 
 

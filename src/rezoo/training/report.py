@@ -1,0 +1,116 @@
+"""`report.html`: a run on one page that needs no network and runs no script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from rezoo.evaluation.metrics import Scores
+from rezoo.specs import ModelConfig, Recipe
+
+_WIDTH, _HEIGHT, _MARGIN = 420, 220, 56
+_COLOURS = ("#2f5ec4", "#d1601c")
+_WORST = 10
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1a2233; background: #fff }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { border-bottom: 1px solid #d5dae5; padding: .25rem .8rem .25rem 0; text-align: left }
+svg { margin: 0 1rem 1rem 0 } text { font: 12px system-ui, sans-serif; fill: #4a556b }
+"""
+
+
+def report(
+    config: ModelConfig,
+    recipe: Recipe,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    scores: Scores,
+) -> str:
+    """Return the page as HTML; every name is escaped and nothing outside is referred to."""
+    title = f"{config.architecture} on {metrics['dataset']}"
+    val = metrics["val"]
+    low, high = val["top1_interval"]
+    curves = "".join(
+        _chart(name, [[row[key] for row in history] for key in keys], labels)
+        for name, keys, labels in (
+            ("loss", ("train_loss", "val_loss"), ("train", "val")),
+            ("top-1", ("train_top1", "val_top1"), ("train", "val")),
+            ("learning rate", ("learning_rate",), ("",)),
+            ("images/s", ("images_per_s",), ("",)),
+        )
+    )
+    worst = sorted(scores.per_class, key=lambda c: (c[2] / c[1], -c[1]))[:_WORST]
+    rows = [
+        (config.label(i), f"{right}/{count}", f"{right / count:.1%}") for i, count, right in worst
+    ]
+    figures = [
+        ("validation top-1", f"{val['top1']:.2%}, 95 % interval {low:.2%} to {high:.2%}"),
+        ("validation loss", f"{val['loss']:.4f}"),
+        ("validation images", val["count"]),
+        ("weights of epoch", f"{metrics['best_epoch']} of {metrics['epochs']}, the best by these"),
+        ("training", f"{metrics['wall_time_s'] / 60:.1f} minutes"),
+    ]
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{_table(figures)}
+<h2>Epochs</h2>
+<div>{curves}</div>
+<h2>Classes, least right first</h2>
+{_table(rows)}
+<h2>Recipe</h2>
+{_table(list(recipe.to_dict().items()))}
+</body>
+</html>
+"""
+
+
+def _table(rows: Sequence[Sequence[Any]]) -> str:
+    lines = (
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _chart(name: str, series: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
+    """Draw lines over the epochs as SVG, the axis from 0 or the lowest value to the highest."""
+    values = [v for line in series for v in line if v == v]
+    low, high = min(0.0, *values, 0.0), max(*values, 1e-12)
+    right, bottom = _WIDTH - 12, _HEIGHT - 28
+
+    def point(index: int, value: float, count: int) -> str:
+        x = _MARGIN + (right - _MARGIN) * (index / max(count - 1, 1))
+        y = bottom - (bottom - 28) * (value - low) / (high - low)
+        return f"{x:.1f},{y:.1f}"
+
+    drawn = []
+    for number, (line, colour) in enumerate(zip(series, _COLOURS, strict=False)):
+        points = [point(i, v, len(line)) for i, v in enumerate(line) if v == v]
+        x, y = points[-1].split(",") if points else ("-9", "-9")
+        drawn += [
+            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}"'
+            ' stroke-width="2"/>',
+            f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>',
+            f'<text x="{right - 70 + 40 * number}" y="18" style="fill:{colour}">'
+            f"{escape(labels[number])}</text>",
+        ]
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(name)}">'
+        f'<text x="{_MARGIN}" y="18">{escape(name)}</text>'
+        f'<path d="M{_MARGIN} 28V{bottom}H{right}" fill="none" stroke="#9aa5ba"/>'
+        f'<text x="{_MARGIN - 6}" y="36" text-anchor="end">{high:.3g}</text>'
+        f'<text x="{_MARGIN - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{_MARGIN}" y="{bottom + 18}">1</text>'
+        f'<text x="{right}" y="{bottom + 18}" text-anchor="end">epoch {len(series[0])}</text>'
+        f"{''.join(drawn)}</svg>"
+    )
