@@ -97,12 +97,12 @@ def _chart(name: str, series: Sequence[Sequence[float]], labels: Sequence[str]) 
     for number, (line, colour) in enumerate(zip(series, _COLOURS, strict=False)):
         points = [point(i, v, len(line)) for i, v in enumerate(line) if v == v]
         x, y = points[-1].split(",") if points else ("-9", "-9")
+        path, place = " ".join(points), right - 70 + 40 * number
+        label = f'x="{place}" y="18" style="fill:{colour}">{escape(labels[number])}'
         drawn += [
-            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}"'
-            ' stroke-width="2"/>',
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
             f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>',
-            f'<text x="{right - 70 + 40 * number}" y="18" style="fill:{colour}">'
-            f"{escape(labels[number])}</text>",
+            f"<text {label}</text>",
         ]
     return (
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(name)}">'
