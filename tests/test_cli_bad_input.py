@@ -354,7 +354,7 @@ def interrupted(folder: Path, numbers: list[int], cwd: Path) -> tuple[int, str, 
 
 
 @pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stop_and_resume(call, tmp_path, number, rc):
+def test_stop_after_the_step(call, tmp_path, number, rc):
     folder = tmp_path / "run"
     code, out, err = interrupted(folder, [number], tmp_path)
     assert code == rc, err
