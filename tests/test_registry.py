@@ -226,6 +226,7 @@ def test_stale_and_doubled_distributions(install, place, monkeypatch):
         ("METADATA", b"Name: only\n"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::rezoo.errors.PluginWarning")
 def test_damaged_metadata_spoils_only_itself(install, file, content):
     info = install("damaged", "tiny")
     (info / file).write_bytes(content)

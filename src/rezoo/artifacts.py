@@ -99,6 +99,11 @@ def read_tensors_and_metadata(path: Path) -> tuple[dict[str, np.ndarray], dict[s
         with safetensors.safe_open(path, framework="np") as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except AttributeError as error:  # NumPy has no such type
+        raise IncompatibleError(
+            f"{path} has tensors of a type that NumPy lacks: {error}",
+            hint="rezoo reads float16, float32, float64 and integers.",
+        ) from error
     except (safetensors.SafetensorError, ValueError, TypeError) as error:
         raise IntegrityError(
             f"{path} is damaged: {error}", hint="get the file again from where it came from."
@@ -149,35 +154,42 @@ def _check_header(path: Path) -> None:
         size = path.stat().st_size
         with open(path, "rb") as file:
             start = file.read(256)
-            if start.startswith(b"version https://git-lfs"):
-                raise IntegrityError(f"{path} is a Git-LFS pointer", hint="run git lfs pull.")
-            if start[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
-                raise IntegrityError(
-                    f"{path} is a web page, not weights", hint="download the file itself."
-                )
-            if size < 8:
-                raise IntegrityError(f"{path} is cut off: {size} bytes", hint="get the file again.")
+            _check_start(path, start, size)
             (length,) = struct.unpack("<Q", start[:8])
-            if length > min(MAX_HEADER_BYTES, size - 8):
-                raise UnsafeFileError(
-                    f"{path}: the header claims {length} bytes in a file of {size}; "
-                    f"at most {MAX_HEADER_BYTES} are allowed",
-                    hint="this is no safetensors file, or it is damaged or cut off.",
-                )
             file.seek(8)
             header = json.loads(file.read(length), object_pairs_hook=unique_keys)
+    except IntegrityError:
+        raise
     except FileNotFoundError:
         raise NotFoundError(
             f"{path.parent} has no {path.name}", hint="weights are read from safetensors only."
         ) from None
-    except PermissionError as error:
+    except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{path}: the header is damaged: {error}", hint="get the file again."
         ) from error
+    if not isinstance(header, dict):
+        raise IntegrityError(f"{path}: the header is no table of tensors", hint="get it again.")
     if len(header) > MAX_TENSORS:
         raise UnsafeFileError(f"{path} has {len(header)} tensors; at most {MAX_TENSORS}")
+
+
+def _check_start(path: Path, start: bytes, size: int) -> None:
+    if start.startswith(b"version https://git-lfs"):
+        raise IntegrityError(f"{path} is a Git-LFS pointer", hint="run git lfs pull.")
+    if start[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise IntegrityError(f"{path} is a web page, not weights", hint="download the file itself.")
+    if size < 8:
+        raise IntegrityError(f"{path} is cut off: {size} bytes", hint="get the file again.")
+    (length,) = struct.unpack("<Q", start[:8])
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise UnsafeFileError(
+            f"{path}: the header claims {length} bytes in a file of {size}; "
+            f"at most {MAX_HEADER_BYTES} are allowed",
+            hint="this is no safetensors file, or it is damaged or cut off.",
+        )
 
 
 def _finite(value: Any) -> Any:

@@ -153,9 +153,10 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
 def local_facts(folder: Path) -> dict[str, str]:
     """Return the model and dataset references that a run was started with, if it is a run."""
     try:
-        return dict(json.loads((folder / LOCAL).read_text("utf-8")))
+        facts = json.loads((folder / LOCAL).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -177,12 +178,14 @@ def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
     grey = channels == 1
     return Preprocessing(
         input_size=size,
-        crop_pct=float(_typed(cfg, "crop_pct", (int, float), default.crop_pct)),
+        crop_pct=_number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
         interpolation=_typed(cfg, "interpolation", str, default.interpolation),
         mean=_numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
         std=_numbers(cfg, "std") or ((0.5,) if grey else default.std),
         test_input_size=_triple(cfg, "test_input_size"),
-        test_crop_pct=_typed(cfg, "test_crop_pct", (int, float), None),
+        test_crop_pct=None
+        if cfg.get("test_crop_pct") is None
+        else _number("test_crop_pct", cfg["test_crop_pct"]),
     )
 
 
@@ -228,6 +231,15 @@ def _triple(cfg: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
 
 def _numbers(cfg: Mapping[str, Any], key: str) -> tuple[float, ...]:
     value = cfg.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(v, (int, float)) for v in value):
+    if not isinstance(value, list):
         raise IncompatibleError(f"key {key!r} must be a list of numbers: {value!r}")
-    return tuple(float(v) for v in value)
+    return tuple(_number(key, v) for v in value)
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            value = "a number beyond all bounds"
+    raise IncompatibleError(f"key {key!r} must be a number: {value!r}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 def natural_key(name: str) -> tuple[object, ...]:
     """Sort key that puts resnet18 before resnet101."""
     parts = re.split(r"(\d+)", name.lower())
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts if p)
+    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts if p)
 
 
 def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
@@ -28,6 +28,11 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"{otherwise} {', '.join(known)}."
+
+
+def printable(text: str) -> str:
+    """Escape control characters: names from files and plugins must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _fold(name: str) -> str:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,29 +160,33 @@ def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
     seen: set[str] = set()
     found: list[Entry] = []
     for distribution in distributions():
-        raw_name = distribution.metadata["Name"]
-        name = _normalize(raw_name) if raw_name else ""
-        if not name or name in seen:  # a stale or doubled dist-info
-            continue
-        seen.add(name)
-        if builtin_only and name != BUILTIN:
-            continue
-        found.extend(
-            Entry(point.name, name, distribution.version, point)
-            for point in distribution.entry_points
-            if point.group == group
-        )
-    return tuple(found)
+        try:
+            name = _normalize(distribution.name or "")
+            if not name or name in seen:  # a stale or doubled dist-info
+                continue
+            seen.add(name)
+            if builtin_only and name != BUILTIN:
+                continue
+            found.extend(
+                Entry(point.name, name, distribution.version, point)
+                for point in distribution.entry_points
+                if point.group == group
+            )
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            where = getattr(distribution, "_path", "a distribution")
+            text = f"the metadata of {where} are damaged and left out: {type(error).__name__}."
+            warnings.warn(PluginWarning(text), stacklevel=2)
+    return tuple(sorted(found, key=lambda entry: entry.distribution))
 
 
 @cache
 def _import(entry: Entry) -> object:
     """Import an entry point's object; whatever its module does, only `PluginError` comes out."""
-    spoken = io.StringIO()
     who = f"plugin {entry.distribution} {entry.version}"
     try:
-        # stdout belongs to the command's own answer (`--json` must stay pure).
-        with contextlib.redirect_stdout(spoken):
+        if entry.builtin:
+            return entry.point.load()
+        with _stdout_aside() as spoken:
             found = entry.point.load()
     except KeyboardInterrupt:
         raise
@@ -191,10 +197,30 @@ def _import(entry: Entry) -> object:
             f"{who} does not load ({entry.point.value}): {reason}.",
             hint=_REMEDY.format(entry.distribution),
         ) from error
-    if spoken.getvalue().strip():
-        line = spoken.getvalue().strip().splitlines()[0]
+    if spoken:
+        line = spoken[0].splitlines()[0]
         warnings.warn(PluginWarning(f"{who} printed at import: {line!r}."), stacklevel=2)
     return found
+
+
+@contextlib.contextmanager
+def _stdout_aside() -> Iterator[list[str]]:
+    """Collect what is written to stdout: it belongs to the command's answer (`--json`)."""
+    spoken: list[str] = []
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as file, io.StringIO() as text:
+        os.dup2(file.fileno(), 1)
+        try:
+            with contextlib.redirect_stdout(text):
+                yield spoken
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            file.seek(0)
+            said = text.getvalue() + file.read().decode(errors="replace")
+            if said.strip():
+                spoken.append(said.strip())
 
 
 def _normalize(name: str) -> str:

@@ -21,6 +21,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_CLASSES = 1_000_000
 MAX_IMAGE_SIZE = 8192
+MIN_CROP_PCT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ class Preprocessing:
 
     Attributes:
         input_size: `(channels, height, width)`, channels first as timm writes it.
-        crop_pct: The part of the resized shorter side that the crop keeps, in (0, 1].
+        crop_pct: The part of the resized shorter side that the crop keeps, 0.05 to 1.
         interpolation: `"bilinear"` or `"bicubic"`.
         mean: Per channel, on 0..1, RGB order.
         std: Per channel, on 0..1, RGB order.
@@ -115,14 +116,14 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         channels = self.input_size[0]
-        for size in (self.input_size, self.test_input_size or self.input_size):
+        for size in filter(None, (self.input_size, self.test_input_size)):
             if len(size) != 3 or size[0] != channels or channels not in (1, 3):
                 raise SpecError(f"input_size: {size}; it must be (1 or 3 channels, height, width)")
             if not all(1 <= side <= MAX_IMAGE_SIZE for side in size[1:]):
                 raise SpecError(f"input_size: {size}; sides are 1 to {MAX_IMAGE_SIZE}")
-        for crop in (self.crop_pct, self.test_crop_pct or self.crop_pct):
-            if not 0 < crop <= 1:
-                raise SpecError(f"crop_pct: {crop}; allowed is 0 < crop_pct <= 1")
+        for crop in (self.crop_pct, self.test_crop_pct):
+            if crop is not None and not MIN_CROP_PCT <= crop <= 1:
+                raise SpecError(f"crop_pct: {crop}; allowed is {MIN_CROP_PCT} to 1")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise SpecError(
                 f"interpolation: {self.interpolation!r}; allowed are 'bilinear' and 'bicubic'"
@@ -280,7 +281,7 @@ def _interval(low: float, high: float) -> Callable[[Any], bool]:
 
 _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
-    "crop_pct": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "crop_pct": (lambda v: MIN_CROP_PCT <= v <= 1, f"{MIN_CROP_PCT} to 1"),
     "interpolation": (lambda v: v in ("bilinear", "bicubic"), "bilinear or bicubic"),
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
     "crop_ratio": (_interval(0.01, 100.0), "[low, high] with 0.01 <= low <= high <= 100"),
@@ -307,10 +308,10 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
     if isinstance(value, str) and kind != "str":
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise SpecError(f"recipe key {key} = {value!r}; it must be {_KINDS[kind]}") from None
     if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _as_float(key, value)
     if kind == "float" and isinstance(value, float) and not math.isfinite(value):
         raise SpecError(f"recipe key {key} = {value}; it must be finite")
     good = {
@@ -326,7 +327,14 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
     }[kind]
     if not good(value):
         raise SpecError(f"recipe key {key} = {value!r}; it must be {_KINDS[kind]}")
-    return tuple(float(v) for v in value) if kind.startswith("tuple") else value
+    return tuple(_as_float(key, v) for v in value) if kind.startswith("tuple") else value
+
+
+def _as_float(key: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise SpecError(f"recipe key {key}: the number is beyond all bounds") from None
 
 
 _KINDS = {

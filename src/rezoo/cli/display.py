@@ -15,6 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from rezoo.names import printable
 from rezoo.training.reporting import Plan, Reporter
 
 
@@ -27,7 +28,7 @@ class Lines(Reporter):
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(printable(text), style=style))
 
     def status(self, text: str) -> None:
         """Print what takes time now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 import warnings
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ from rezoo.cli.list import list_command
 from rezoo.cli.predict import predict
 from rezoo.cli.train import train
 from rezoo.errors import ResourceError, RezooError, RezooWarning
+from rezoo.names import printable
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
 
@@ -51,8 +53,11 @@ def main() -> None:
     try:
         code = _run()
         sys.stdout.flush()
-    except BrokenPipeError:  # `rezoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        # click and Rich turn a reader that stopped early (`rezoo list | head`) into exit 1
+        if not (isinstance(error.__context__, BrokenPipeError) or _reader_is_gone()):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to complain at the end
         code = 0
     sys.exit(code)
 
@@ -74,6 +79,14 @@ def _run() -> int:
             raise
         return _explain(error)
     return result if isinstance(result, int) else 0
+
+
+def _reader_is_gone() -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _explain(error: Exception) -> int:
@@ -98,15 +111,10 @@ def _explain(error: Exception) -> int:
 
 def _fail(message: str, hint: str = "", code: int = 1) -> int:
     head = "" if message == "Interrupted." else "Error: "
-    click.echo(f"{head}{_printable(message)}", err=True)
+    click.echo(f"{head}{printable(message)}", err=True)
     if hint:
-        click.echo(f"Hint: {_printable(hint)}", err=True)
+        click.echo(f"Hint: {printable(hint)}", err=True)
     return code
-
-
-def _printable(text: str) -> str:
-    """Escape control characters: names from files and plugins must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _show_warning(
@@ -118,7 +126,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, RezooWarning):
-        click.echo(f"Warning: {_printable(str(message))}", err=True)
+        click.echo(f"Warning: {printable(str(message))}", err=True)
     elif os.environ.get(DEBUG_VARIABLE):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 

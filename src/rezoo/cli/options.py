@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -26,21 +30,44 @@ def import_quietly(module: str) -> Any:
     They are written by C++ before any setting is read, so the file descriptor is turned
     away; what Python raises or prints is not lost. `REZOO_DEBUG=1` lets everything through.
     """
-    if os.environ.get("REZOO_DEBUG", "") not in ("", "0"):
-        return importlib.import_module(module)
-    sys.stderr.flush()
+    with _late_interrupt():
+        if os.environ.get("REZOO_DEBUG", "") not in ("", "0"):
+            return importlib.import_module(module)
+        with _silent_stderr():
+            loaded = importlib.import_module(module)
+            if "tensorflow" in sys.modules:
+                sys.modules["tensorflow"].constant(0)  # the first operation logs once more
+            return loaded
+
+
+@contextmanager
+def _late_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back until the imports are done: inside, libraries swallow or disguise it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
     try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    try:
+        sys.stderr.flush()
         kept = os.dup(2)
     except OSError:  # no stderr at all
-        return importlib.import_module(module)
+        yield
+        return
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        loaded = importlib.import_module(module)
-        if "tensorflow" in sys.modules and os.environ.get("KERAS_BACKEND") != "jax":
-            # the first operation logs once more, on another thread
-            sys.modules["tensorflow"].constant(0)
-        return loaded
+        yield
     finally:
         sys.stderr.flush()
         os.dup2(kept, 2)

@@ -6,6 +6,7 @@ import click
 
 from rezoo.cli.options import import_quietly, json_option, print_json
 from rezoo.errors import IntegrityError
+from rezoo.names import printable
 
 
 @click.command()
@@ -51,5 +52,5 @@ def predict(
     failed = [f"{r.path}: {r.error}" for r in results if r.error]
     if failed:
         for line in failed:
-            click.echo(f"Error: {line}", err=True)
+            click.echo(f"Error: {printable(line)}", err=True)
         context.exit(IntegrityError.exit_code)

@@ -23,9 +23,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
 from rezoo.cli.display import Lines, LiveDisplay
+from rezoo.names import printable
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from rezoo.training.reporting import Reporter
 
 _WIDE = 160  # columns of a table that no terminal limits
+
+
+def _text(content: str, style: str = "") -> RichText:
+    """Return text without markup and without control characters."""
+    return RichText(printable(content), style)
 
 
 def _console(stderr: bool = False) -> Console:
@@ -75,7 +81,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
             style="bold" if key == "name" else "",
         )
     for row in rows:
-        grid.add_row(*(Text(_cell(value)) for value in row.values()))
+        grid.add_row(*(_text(_cell(value)) for value in row.values()))
     console.print(grid)
 
 
@@ -88,17 +94,17 @@ def fields(content: Mapping[str, Any]) -> None:
     for key, value in content.items():
         if isinstance(value, Mapping):
             lines = [f"{k}: {_cell(v)}" for k, v in value.items()] or ["none"]
-            grid.add_row(key, Text("\n".join(lines)))
+            grid.add_row(key, _text("\n".join(lines)))
         else:
-            grid.add_row(key, Text(_cell(value)))
+            grid.add_row(key, _text(_cell(value)))
     console.print(grid)
 
 
 def network(document: Mapping[str, Any], profile: Profile) -> None:
     """Print the layer table of an architecture and its counts."""
     console = _console()
-    console.print(Text(f"{document['name']}: {document['summary']}", style="bold"))
-    console.print(Text(document["source"]))
+    console.print(_text(f"{document['name']}: {document['summary']}", style="bold"))
+    console.print(_text(document["source"]))
     grid = _grid(console)
     for column in ("stage", "output", "layers"):
         grid.add_column(column, no_wrap=column != "layers")
@@ -108,7 +114,7 @@ def network(document: Mapping[str, Any], profile: Profile) -> None:
         grid.add_row(
             stage.name,
             "×".join(map(str, stage.output_shape)),
-            Text(stage.contents),
+            _text(stage.contents),
             str(stage.weighted_layers or ""),
             f"{stage.params:,}" if stage.params else "",
             f"{stage.macs:,}" if stage.macs else "",
@@ -131,13 +137,13 @@ def network(document: Mapping[str, Any], profile: Profile) -> None:
         ),
         "weighted layers are convolutions and fc outside projection shortcuts",
     ):
-        console.print(Text(line))
+        console.print(_text(line))
 
 
 def evaluation(result: Evaluation) -> None:
     """Print accuracies with their intervals, and the classes that went worst."""
     console, scores = _console(), result.scores
-    console.print(Text(f"{result.model} on {result.dataset}, {result.split} split", style="bold"))
+    console.print(_text(f"{result.model} on {result.dataset}, {result.split} split", style="bold"))
     rows = [
         {
             "metric": name,
@@ -152,13 +158,13 @@ def evaluation(result: Evaluation) -> None:
         if name == "top-1" or result.num_classes > 5
     ]
     table("", rows)
-    console.print(Text(f"loss {scores.loss:.4f}; input {result.preprocessing}"))
+    console.print(_text(f"loss {scores.loss:.4f}; input {result.preprocessing}"))
     worst = sorted((r / n, -n, name, n, r) for name, n, r in result.classes if r < n)[:5]
     if worst:
         named = ", ".join(f"{name} {right}/{count}" for _, _, name, count, right in worst)
-        console.print(Text(f"least right: {named}"))
+        console.print(_text(f"least right: {named}"))
     for note in result.notes:
-        _console(stderr=True).print(Text(f"Note: {note}."))
+        _console(stderr=True).print(_text(f"Note: {note}."))
 
 
 def predictions(results: Sequence[Prediction]) -> None:
@@ -169,12 +175,12 @@ def predictions(results: Sequence[Prediction]) -> None:
     grid.add_column("class", overflow="fold")
     grid.add_column("probability", justify="right")
     for result in results:
-        first = Text(result.path)
+        first = _text(result.path)
         if result.error:
-            grid.add_row(first, Text(result.error), "")
+            grid.add_row(first, _text(result.error), "")
         for label, probability in zip(result.labels, result.probabilities, strict=True):
-            grid.add_row(first, Text(label), f"{probability:.1%}")
-            first = Text("")
+            grid.add_row(first, _text(label), f"{probability:.1%}")
+            first = _text("")
     console.print(grid)
 
 
@@ -184,22 +190,22 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     low, high = val["top1_interval"]
     console = _console()
     console.print(
-        Text(
+        _text(
             f"val top-1 {val['top1']:.2%} ({low:.2%} to {high:.2%}, {val['count']} images), "
             f"epoch {metrics['best_epoch']} of {metrics['epochs']}, "
             f"{metrics['wall_time_s']:.0f} s of training"
         )
     )
-    console.print(Text(f"run folder   {folder}", style="bold"))
+    console.print(_text(f"run folder   {folder}", style="bold"))
     for name, what in (
         ("model.safetensors", "best weights; config.json beside it, both in timm's layout"),
         ("report.html", "curves and classes; metrics.json, history.csv, recipe.toml beside it"),
         ("checkpoints/", "last state, for --resume; checkpoints/last has the last weights"),
     ):
-        console.print(Text(f"  {name:<18} {what}"))
-    console.print(Text("next"))
-    console.print(Text(f"  rezoo eval {_shell(folder)}"))
-    console.print(Text(f"  rezoo predict {_shell(folder)} IMAGE…"))
+        console.print(_text(f"  {name:<18} {what}"))
+    console.print(_text("next"))
+    console.print(_text(f"  rezoo eval {_shell(folder)}"))
+    console.print(_text(f"  rezoo predict {_shell(folder)} IMAGE…"))
 
 
 def training_display() -> Reporter:
@@ -215,7 +221,7 @@ def status(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(Text(text)):
+    with console.status(_text(text)):
         yield
 
 

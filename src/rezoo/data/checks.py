@@ -62,9 +62,12 @@ def _cached(root: Path, paths: Sequence[str]) -> dict[str, str]:
             digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"))
     memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
     try:
-        return dict(json.loads(memo.read_text("utf-8")))
+        known = json.loads(memo.read_text("utf-8"))
+        if isinstance(known, dict):
+            return known
     except (OSError, ValueError):
-        bad = _undecodable(root, paths)
+        pass
+    bad = _undecodable(root, paths)
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
         partial = memo.with_suffix(f".{os.getpid()}")
@@ -81,7 +84,7 @@ def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
 
     from rezoo.data.images import decode
 
-    full = [str(root / p) for p in paths]
+    full = [os.fsencode(root / p) for p in paths]
 
     def attempt(index: Any) -> Any:
         image = decode(tf.io.read_file(tf.gather(tf.constant(full, tf.string), index)), 3)
@@ -94,7 +97,7 @@ def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     return {paths[i]: _reason(full[i]) for i in range(len(full)) if i not in sound}
 
 
-def _reason(path: str) -> str:
+def _reason(path: bytes) -> str:
     import tensorflow as tf
 
     from rezoo.data.images import decode

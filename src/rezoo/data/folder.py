@@ -75,7 +75,8 @@ def open_folder(path: str | Path) -> Splits:
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     """Return split → folder; empty where the folders are classes."""
-    named = [f for f in folders if f.lower() in _SPLIT_FOLDERS]
+    # a split folder holds folders; a class may be called "train" and holds images
+    named = [f for f in folders if f.lower() in _SPLIT_FOLDERS and not _holds_images(root / f)]
     by_split = {_SPLIT_FOLDERS[f.lower()]: f for f in named}
     if len(named) > len(by_split):
         raise SpecError(
@@ -89,6 +90,11 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
             hint="train, val and test stand alone; hide another folder as .NAME.",
         )
     return {} if others else by_split
+
+
+def _holds_images(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(e.name.lower().endswith(ENDINGS) for e in entries)
 
 
 def _held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
@@ -111,7 +117,7 @@ def _empty_classes(found: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
 def _subfolders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.name for e in entries if not e.name.startswith(".") and _leads_on(e))
     except FileNotFoundError:
         raise NotFoundError(f"no such folder: {folder}", hint="check the path.") from None
     except NotADirectoryError:
@@ -120,6 +126,17 @@ def _subfolders(folder: Path) -> list[str]:
         raise NotFoundError(
             f"cannot read the folder {folder}", hint="ask for permission to read it."
         ) from None
+
+
+def _leads_on(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, and no link back to where it lies."""
+    try:
+        if not entry.is_dir():
+            return False
+        here = Path(entry.path).parent.resolve()
+        return not entry.is_symlink() or Path(entry.path).resolve() not in (here, *here.parents)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
 def _images(root: Path, split: str) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from rezoo.specs import Preprocessing, Recipe
 # Each random decision of an example has a stream of its own below the example's seed.
 _CROP_AREA, _CROP_RATIO, _CROP_PLACE, _FLIP, _STREAMS = range(5)
 _CROP_TRIES = 10
+_LONGEST = 16  # times the shorter side
 
 Transform = Callable[[Any], Any]
 RandomTransform = Callable[[Any, Any], Any]
@@ -55,7 +56,7 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
     """
 
     def transform(image: Any) -> Any:
-        image = _pixels(image, preprocessing.channels, encoded)
+        image = _not_too_thin(_pixels(image, preprocessing.channels, encoded))
         image = _resize_shorter_side(image, preprocessing)
         return _normalize(_centre_crop(image, preprocessing.size), preprocessing)
 
@@ -89,6 +90,18 @@ def _pixels(image: Any, channels: int, encoded: bool) -> Any:
     if image.shape[-1] == channels:
         return image
     return tf.image.rgb_to_grayscale(image) if channels == 1 else tf.image.grayscale_to_rgb(image)
+
+
+def _not_too_thin(image: Any) -> Any:
+    """Keep the centre of an image that is over sixteen times as long as wide.
+
+    The crop that follows takes at most a square from there; resizing all of a 1x3000 image
+    would take gigabytes.
+    """
+    sides = tf.shape(image)[:2]
+    kept = tf.minimum(sides, _LONGEST * tf.reduce_min(sides))
+    start = (sides - kept) // 2
+    return tf.image.crop_to_bounding_box(image, start[0], start[1], kept[0], kept[1])
 
 
 def _resize_shorter_side(image: Any, preprocessing: Preprocessing) -> Any:

@@ -41,6 +41,8 @@ def read_recipe(name: str) -> dict[str, Any]:
             text = path.read_text("utf-8")
         except OSError as error:
             raise NotFoundError(f"cannot read the recipe {name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SpecError(f"recipe {name} is not in UTF-8: {error.reason}") from error
     elif name in list_recipes():
         text = (files(__name__) / f"{name}.toml").read_text("utf-8")
     else:

@@ -89,6 +89,8 @@ def train(
     _check_data(data, request.recipe)
     setup = _Setup.of(request, data)
     runs.occupy(request.folder, overwrite=overwrite)
+    anew = resume and not (request.folder / checkpoints.LAST).exists()
+    anew_note = ("nothing to resume there: a new run",) if anew else ()
     plan = Plan(
         model=model,
         dataset=dataset,
@@ -97,7 +99,7 @@ def train(
         folder=str(request.folder),
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in data.splits.parts.items()},
-        notes=(*data.splits.notes, *request.notes, *setup.notes),
+        notes=(*data.splits.notes, *request.notes, *setup.notes, *anew_note),
     )
     return _run(setup, request.folder, plan, reporter)
 
