@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rezoo import registry
 from rezoo.configs import read_config
-from rezoo.errors import IncompatibleError, NotFoundError, UnknownNameError
+from rezoo.errors import IncompatibleError, NotFoundError, SpecError, UnknownNameError
 from rezoo.specs import ModelConfig, Preprocessing
 
 
@@ -71,3 +71,18 @@ def resolve(reference: str) -> Source:
         preprocessing=Preprocessing(input_size=(3, size, size)),
     )
     return Source(reference, config, None)
+
+
+def resolve_weights(reference: str) -> Source:
+    """Resolve a reference that must have weights; raises as `resolve` does.
+
+    Raises:
+        SpecError: It names an architecture, whose weights would be random.
+    """
+    source = resolve(reference)
+    if not source.has_weights:
+        raise SpecError(
+            f"{reference} has no weights: a bare architecture would guess at random",
+            hint="name a folder with weights, such as a run of rezoo train.",
+        )
+    return source

@@ -37,10 +37,10 @@ def eval_command(
     """
     from rezoo.cli import render
     from rezoo.data.loading import dataset_spec
-    from rezoo.references import resolve
+    from rezoo.references import resolve_weights
 
     # wrong names are answered before TensorFlow is loaded
-    resolve(model)
+    resolve_weights(model)
     dataset = dataset or _own_dataset(model)
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):

@@ -31,9 +31,9 @@ def predict(
     Ends with exit code 5 if some file could not be decoded; the others are answered.
     """
     from rezoo.cli import render
-    from rezoo.references import resolve
+    from rezoo.references import resolve_weights
 
-    resolve(model)  # a wrong name is answered before TensorFlow is loaded
+    resolve_weights(model)  # a wrong name is answered before TensorFlow is loaded
     with render.status("starting TensorFlow"):
         prediction = import_quietly("rezoo.evaluation.predict")
     with render.counter("classifying") as progress:

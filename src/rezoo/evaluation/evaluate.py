@@ -17,7 +17,7 @@ from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
 from rezoo.loading import build
-from rezoo.references import resolve
+from rezoo.references import resolve_weights
 from rezoo.specs import ModelConfig
 
 
@@ -88,12 +88,7 @@ def evaluate(
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    source = resolve(model)
-    if not source.has_weights:
-        raise SpecError(
-            f"{model} has no weights to measure: a bare architecture starts at random",
-            hint="name a folder with weights, such as a run of rezoo train.",
-        )
+    source = resolve_weights(model)
     data = load_dataset(dataset)
     examples = data.examples(split)
     classes, note = match_classes(data.class_names, source.config)

@@ -18,7 +18,7 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.loading import build
-from rezoo.references import resolve
+from rezoo.references import resolve_weights
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,7 @@ def predict(
     """
     if top_k < 1 or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
-    source = resolve(model)
-    if not source.has_weights:
-        raise SpecError(
-            f"{model} has no weights: a bare architecture would guess at random",
-            hint="name a folder with weights, such as a run of rezoo train.",
-        )
+    source = resolve_weights(model)
     paths = find_images([images] if isinstance(images, (str, Path)) else images)
     network = build(source)
     preprocessing = source.config.preprocessing.for_test().at(image_size)
