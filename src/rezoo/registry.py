@@ -161,14 +161,16 @@ def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for distribution in distributions():
         try:
-            name = _normalize(distribution.name or "")
+            metadata = distribution.metadata
+            name = _normalize(metadata["Name"] if "Name" in metadata else "")
             if not name or name in seen:  # a stale or doubled dist-info
                 continue
             seen.add(name)
             if builtin_only and name != BUILTIN:
                 continue
+            version = metadata["Version"] if "Version" in metadata else "of no version"
             found.extend(
-                Entry(point.name, name, distribution.version, point)
+                Entry(point.name, name, version, point)
                 for point in distribution.entry_points
                 if point.group == group
             )
