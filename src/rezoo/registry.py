@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Generic, TypeVar
 
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
@@ -161,14 +161,13 @@ def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for distribution in distributions():
         try:
-            metadata = distribution.metadata
-            name = _normalize(metadata["Name"] if "Name" in metadata else "")
+            name = _normalize(_field(distribution, "Name"))
             if not name or name in seen:  # a stale or doubled dist-info
                 continue
             seen.add(name)
             if builtin_only and name != BUILTIN:
                 continue
-            version = metadata["Version"] if "Version" in metadata else "of no version"
+            version = _field(distribution, "Version") or "of no version"
             found.extend(
                 Entry(point.name, name, version, point)
                 for point in distribution.entry_points
@@ -179,6 +178,12 @@ def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
             text = f"the metadata of {where} are damaged and left out: {type(error).__name__}."
             warnings.warn(PluginWarning(text), stacklevel=2)
     return tuple(sorted(found, key=lambda entry: entry.distribution))
+
+
+def _field(distribution: Distribution, key: str) -> str:
+    """Return a metadata field, or "" where it is missing: indexing will then raise, one day."""
+    metadata = distribution.metadata
+    return metadata[key] if key in metadata else ""  # noqa: SIM401 - the protocol has no `get`
 
 
 @cache
