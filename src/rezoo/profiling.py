@@ -27,7 +27,7 @@ class LayerCost:
         params: Trainable parameters.
         statistics: Parameters that are not trained (running means and variances).
         macs: Multiply-adds.
-        text: A convolution as the paper writes it: `3×3, 64`; else empty.
+        text: As the paper writes it: `3×3, 64` for a convolution; empty for minor layers.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Stage:
     @classmethod
     def of(cls, name: str, layers: list[LayerCost]) -> Stage:
         """Summarize layers that follow each other."""
-        counted = [x for x in layers if x.text and not _on_shortcut(x.name)]
+        counted = [x for x in layers if x.macs and not _on_shortcut(x.name)]
         blocks = [
             " · ".join(layer.text for layer in block)
             for _, block in groupby(counted, key=lambda layer: layer.name.rpartition(".")[0])
@@ -125,9 +125,9 @@ class Stage:
         )
         return cls(
             name=name,
-            contents=contents or (layers[-1].kind if _is_pool(layers[-1]) else ""),
+            contents=contents or layers[-1].text,
             output_shape=layers[-1].output_shape,
-            weighted_layers=sum(1 for layer in counted if layer.macs),
+            weighted_layers=len(counted),
             params=sum(layer.params for layer in layers),
             macs=sum(layer.macs for layer in layers),
         )
@@ -174,7 +174,10 @@ def _text(layer: Any) -> str:
     if isinstance(layer, keras.layers.Conv2D):
         height, width = layer.kernel_size
         return f"{height}×{width}, {layer.filters}"
-    return ""
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        height, width = layer.pool_size
+        return f"{height}×{width} max pool"
+    return "average pool" if isinstance(layer, keras.layers.GlobalAveragePooling2D) else ""
 
 
 def _stage_of(name: str) -> str:
@@ -186,7 +189,3 @@ def _stage_of(name: str) -> str:
 
 def _on_shortcut(name: str) -> bool:
     return "downsample" in name.split(".")
-
-
-def _is_pool(layer: LayerCost) -> bool:
-    return "Pool" in layer.kind

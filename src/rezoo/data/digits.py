@@ -37,7 +37,7 @@ def open_digits() -> Splits:
 digits = DatasetSpec(
     name="digits",
     open=open_digits,
-    summary="1,797 handwritten digits, 8x8 grey (embedded, no download)",
+    summary="1,797 handwritten digits, 8x8 grey; no download",
     classes=10,
     licence="CC BY 4.0",
     recipe="quick",

@@ -38,9 +38,9 @@ def open_imagenet() -> Splits:
 imagenet2012 = DatasetSpec(
     name="imagenet2012",
     open=open_imagenet,
-    summary="ImageNet-1k: 1.28 million photographs, 1000 classes (archives fetched by hand)",
+    summary="1.28 million photographs; archives by hand",
     classes=1000,
-    licence="non-commercial research and education (terms of image-net.org)",
+    licence="research only (image-net.org)",
     recipe="scratch",
     val_fraction=0.01,
 )

@@ -25,7 +25,7 @@ def open_pets() -> Splits:
 oxford_iiit_pet = DatasetSpec(
     name="oxford_iiit_pet",
     open=open_pets,
-    summary="7,349 photographs of 37 breeds of cats and dogs (downloads 774 MiB)",
+    summary="7,349 cats and dogs by breed; downloads 774 MiB",
     classes=37,
     licence="CC BY-SA 4.0",
     recipe="quick",
