@@ -51,12 +51,12 @@ def _command(context: Any) -> str:
 def recipe_keys() -> str:
     """Return every key of a recipe with what is allowed, its default and its meaning.
 
-    The meaning is the comment behind the field in `rezoo.specs.Recipe`.
+    The meaning is the comment behind the field in `rezoo.recipes.recipe.Recipe`.
     """
-    from rezoo import specs
+    from rezoo.recipes import recipe
 
-    rules = {key: text for key, (_, text) in specs._RECIPE_RULES.items()}
-    source = inspect.getsource(specs.Recipe).partition("def __post_init__")[0]
+    rules = {key: text for key, (_, text) in recipe._RECIPE_RULES.items()}
+    source = inspect.getsource(recipe.Recipe).partition("def __post_init__")[0]
     rows = []
     for line in source.splitlines():
         if line.startswith("    # "):  # the head of a group of fields

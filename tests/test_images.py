@@ -15,7 +15,8 @@ from PIL import Image
 from conftest import encoded, picture
 from rezoo.data import images, pipeline
 from rezoo.data.examples import ArrayExamples, FileExamples
-from rezoo.specs import Preprocessing, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 
 PHOTOGRAPHS = [
     Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")

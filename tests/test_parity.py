@@ -105,7 +105,7 @@ def test_v1_weights_differ_in_v15(tmp_path):
 def test_training_steps_follow_torch(steps, tolerance):
     """SGD with Nesterov and coupled decay: the same weights and statistics as torch."""
     from rezoo.models import tensors
-    from rezoo.specs import Recipe
+    from rezoo.recipes.recipe import Recipe
     from rezoo.training.optimizers import groups
     from rezoo.training.steps import training_step
 

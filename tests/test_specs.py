@@ -13,7 +13,8 @@ from rezoo.configs import config_from_json, config_to_json, local_facts, read_co
 from rezoo.data.digits import digits
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, SpecError
 from rezoo.names import natural_key, near, suggest
-from rezoo.specs import DatasetSpec, ModelConfig, Preprocessing, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import DatasetSpec, ModelConfig, Preprocessing
 
 GOLDEN = {  # timm/resnet50.a1_in1k's published file: 756 bytes with an indent of two
     "architecture": "resnet50",

@@ -13,7 +13,7 @@ import rezoo
 from rezoo import artifacts
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.specs import Recipe
+from rezoo.recipes.recipe import Recipe
 from rezoo.training import optimizers
 from rezoo.training.reporting import Reporter
 

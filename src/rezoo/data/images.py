@@ -12,7 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.specs import Preprocessing, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 
 # Each random decision of an example has a stream of its own below the example's seed.
 _CROP_AREA, _CROP_RATIO, _CROP_PLACE, _FLIP, _STREAMS = range(5)

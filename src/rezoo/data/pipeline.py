@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from rezoo.data import images, splits
 from rezoo.data.examples import Examples
-from rezoo.specs import Preprocessing, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 
 # What is mapped has no Python branches on tensors for AutoGraph to rewrite.
 _plain = tf.autograph.experimental.do_not_convert

@@ -18,7 +18,8 @@ import tomli_w
 
 from rezoo.errors import NotFoundError, SpecError, UnknownNameError
 from rezoo.names import suggest
-from rezoo.specs import DatasetSpec, Preprocessing, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import DatasetSpec, Preprocessing
 
 
 def list_recipes() -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rezoo.specs import DatasetSpec, ModelConfig, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import DatasetSpec, ModelConfig
 
 
 def model_card(

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from rezoo.specs import Recipe
+from rezoo.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 from rezoo.evaluation.metrics import Scores
-from rezoo.specs import ModelConfig, Recipe
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import ModelConfig
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 220, 56
 _COLOURS = ("#2f5ec4", "#d1601c")

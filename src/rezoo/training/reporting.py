@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rezoo.specs import Recipe
+from rezoo.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

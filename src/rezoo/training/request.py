@@ -10,8 +10,9 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.data.loading import dataset_spec, default_preprocessing
+from rezoo.recipes.recipe import Recipe
 from rezoo.references import Source, resolve
-from rezoo.specs import DatasetSpec, Preprocessing, Recipe
+from rezoo.specs import DatasetSpec, Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

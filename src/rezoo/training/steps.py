@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from rezoo.errors import IncompatibleError
-from rezoo.specs import Recipe
+from rezoo.recipes.recipe import Recipe
 from rezoo.training.optimizers import Group
 
 Step = Callable[[Any, Any], tuple[Any, Any]]

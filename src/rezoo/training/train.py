@@ -23,8 +23,9 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
 from rezoo.loading import HEAD
 from rezoo.models.factory import create_model
+from rezoo.recipes.recipe import Recipe
 from rezoo.references import Source
-from rezoo.specs import ModelConfig, Recipe
+from rezoo.specs import ModelConfig
 from rezoo.training import card, checkpoints, optimizers, runs
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
