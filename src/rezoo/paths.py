@@ -1,8 +1,10 @@
-"""Folders outside the user's own: where rezoo and TFDS keep what they fetch and compute."""
+"""What the environment decides: switches, and where rezoo and TFDS keep what they compute."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 CACHE_VARIABLE = "REZOO_CACHE"
@@ -23,3 +25,22 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Return the folder of prepared datasets: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`."""
     return Path(os.environ.get(DATA_VARIABLE) or "~/tensorflow_datasets").expanduser()
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Put a file into the cache, whole or not at all; a cache that cannot be written is none."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+
+
+def switched_on(variable: str) -> bool:
+    """Whether an environment variable is set to anything but nothing and 0."""
+    return os.environ.get(variable, "") not in ("", "0")

@@ -27,6 +27,7 @@ from typing import Generic, TypeVar
 
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.names import natural_key, suggest
+from rezoo.paths import switched_on
 from rezoo.specs import DatasetSpec, ModelSpec
 
 BUILTIN = "rezoo"
@@ -52,7 +53,7 @@ class Entry:
 
 def plugins_disabled() -> bool:
     """Whether the environment asks for rezoo's own names only."""
-    return os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
+    return switched_on(DISABLE_VARIABLE)
 
 
 class Registry(Generic[Spec]):

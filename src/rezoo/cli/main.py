@@ -16,12 +16,12 @@ from rezoo.cli.doctor import doctor
 from rezoo.cli.eval import eval_command
 from rezoo.cli.info import info
 from rezoo.cli.list import list_command
+from rezoo.cli.options import DEBUG_VARIABLE
 from rezoo.cli.predict import predict
 from rezoo.cli.train import train
 from rezoo.errors import ResourceError, RezooError, RezooWarning
 from rezoo.names import printable
-
-DEBUG_VARIABLE = "REZOO_DEBUG"
+from rezoo.paths import switched_on
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -75,7 +75,7 @@ def _run() -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        if switched_on(DEBUG_VARIABLE):
             raise
         return _explain(error)
     return result if isinstance(result, int) else 0
@@ -127,7 +127,7 @@ def _show_warning(
 ) -> None:
     if issubclass(category, RezooWarning):
         click.echo(f"Warning: {printable(str(message))}", err=True)
-    elif os.environ.get(DEBUG_VARIABLE):
+    elif switched_on(DEBUG_VARIABLE):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 

@@ -14,6 +14,10 @@ from typing import Any
 
 import click
 
+from rezoo.paths import switched_on
+
+DEBUG_VARIABLE = "REZOO_DEBUG"
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
@@ -31,7 +35,7 @@ def import_quietly(module: str) -> Any:
     away; what Python raises or prints is not lost. `REZOO_DEBUG=1` lets everything through.
     """
     with _late_interrupt():
-        if os.environ.get("REZOO_DEBUG", "") not in ("", "0"):
+        if switched_on(DEBUG_VARIABLE):
             return importlib.import_module(module)
         with _silent_stderr():
             loaded = importlib.import_module(module)

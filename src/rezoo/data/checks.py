@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.errors import DataWarning, IntegrityError
-from rezoo.paths import cache_dir
+from rezoo.paths import cache_dir, keep
 
 BAD_LIMIT = 0.01  # of all images
 _SHOWN = 10
@@ -68,26 +68,22 @@ def _cached(root: Path, paths: Sequence[str]) -> dict[str, str]:
     except (OSError, ValueError):
         pass
     bad = _undecodable(root, paths)
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        partial = memo.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(bad, indent=1), "utf-8")
-        partial.replace(memo)
-    except OSError:
-        pass  # a cache that cannot be written only costs time
+    keep(memo, json.dumps(bad, indent=1).encode())
     return bad
 
 
 def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """Return path → reason of the files that TensorFlow cannot decode, two threads a core."""
+    import numpy as np
     import tensorflow as tf
 
+    from rezoo.data.examples import pick
     from rezoo.data.images import decode
 
-    full = [os.fsencode(root / p) for p in paths]
+    full = np.array([os.fsencode(root / p) for p in paths], object)
 
     def attempt(index: Any) -> Any:
-        image = decode(tf.io.read_file(tf.gather(tf.constant(full, tf.string), index)), 3)
+        image = decode(tf.io.read_file(pick(full, index)), 3)
         return index, tf.reduce_max(image)  # the pixels must be needed, or nothing is decoded
 
     stream = tf.data.Dataset.range(len(full)).map(

@@ -22,16 +22,14 @@ def open_digits() -> Splits:
     from sklearn.datasets import load_digits
 
     from rezoo.data.examples import ArrayExamples, Splits
-    from rezoo.data.splits import hold_out, stable_hash
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
     keys = [f"digits/{i}" for i in range(len(images))]
     every = ArrayExamples(images, labels, keys)
-    train, test = hold_out(stable_hash(keys), TEST_FRACTION, labels=labels)
-    parts = {"train": every.select(train), "test": every.select(test)}
-    return Splits(parts=parts, class_names=tuple("0123456789"))
+    train, test = every.hold_out(TEST_FRACTION)
+    return Splits(parts={"train": train, "test": test}, class_names=tuple("0123456789"))
 
 
 digits = DatasetSpec(

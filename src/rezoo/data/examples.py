@@ -55,6 +55,15 @@ class Examples(abc.ABC):
         """Return int32 `(N,)`, or None where labels are known only by reading every example."""
         return None
 
+    def hold_out(self, fraction: float) -> tuple[Examples, Examples]:
+        """Return `(kept, held out)` by a rule that looks at the keys, and at known classes.
+
+        No seed is involved: see `rezoo.data.splits.hold_out`.
+        """
+        hashes = splits.stable_hash([self.key(i) for i in range(len(self))])
+        kept, held = splits.hold_out(hashes, fraction, labels=self.labels())
+        return self.select(kept), self.select(held)
+
 
 @dataclass(frozen=True)
 class ArrayExamples(Examples):
@@ -75,7 +84,7 @@ class ArrayExamples(Examples):
         return len(self.images)
 
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        return _pick(self.images, index), _pick(self.labels(), index)
+        return pick(self.images, index), pick(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> ArrayExamples:
         keys = [self.keys[i] for i in indices]
@@ -110,7 +119,7 @@ class FileExamples(Examples):
         import tensorflow as tf
 
         full = np.array([os.fsencode(self.root / p) for p in self.paths], object)
-        return tf.io.read_file(_pick(full, index)), _pick(self.labels(), index)
+        return tf.io.read_file(pick(full, index)), pick(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> FileExamples:
         return FileExamples(self.root, [self.paths[i] for i in indices], self.targets[indices])
@@ -122,7 +131,7 @@ class FileExamples(Examples):
         return np.asarray(self.targets, np.int32)
 
 
-def _pick(table: np.ndarray, index: Any) -> Any:
+def pick(table: np.ndarray, index: Any) -> Any:
     """Return one row inside a graph; the table is held once, not copied into the graph."""
     import tensorflow as tf
 
@@ -165,15 +174,13 @@ class Splits:
     def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
         """Return the same splits with a validation part held out of train, if there is none.
 
-        The rule looks only at the examples' keys (and their classes where these are known),
-        never at a seed: see `rezoo.data.splits.hold_out`.
+        The rule is that of `Examples.hold_out`.
         """
         if "val" in self.parts or "train" not in self.parts:
             return self
         train = self.parts["train"]
-        hashes = splits.stable_hash([train.key(i) for i in range(len(train))])
-        kept, held = splits.hold_out(hashes, fraction, labels=train.labels())
-        parts = {**self.parts, "train": train.select(kept), "val": train.select(held)}
+        kept, held = train.hold_out(fraction)
+        parts = {**self.parts, "train": kept, "val": held}
         note = f"val: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
         ordered = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
         notes = (*self.notes, note) if len(held) else self.notes
@@ -229,7 +236,7 @@ class SelectedExamples(Examples):
         return len(self.indices)
 
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        return self.base.fetch(_pick(self.indices, index))
+        return self.base.fetch(pick(self.indices, index))
 
     def select(self, indices: np.ndarray) -> SelectedExamples:
         return SelectedExamples(self.base, self.indices[indices])

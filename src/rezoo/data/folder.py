@@ -19,7 +19,7 @@ import numpy as np
 
 from rezoo.data.checks import drop_bad_images
 from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
-from rezoo.data.splits import TEST_FRACTION, hold_out, stable_hash
+from rezoo.data.splits import TEST_FRACTION
 from rezoo.errors import NotFoundError, SpecError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -98,11 +98,10 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
-    hashes = stable_hash([every.key(i) for i in range(len(every))])
-    train, test = hold_out(hashes, TEST_FRACTION, labels=every.labels())
+    train, test = every.hold_out(TEST_FRACTION)
     if len(test):
         notes.append(f"test: {len(test)} of {len(every)} images, held out by a fixed rule")
-    return {"train": every.select(train), "test": every.select(test)}
+    return {"train": train, "test": test}
 
 
 def _empty_classes(found: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

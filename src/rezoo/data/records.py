@@ -7,11 +7,10 @@ read once, and the table of places is kept in rezoo's cache.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.data.examples import pick
 from rezoo.errors import IntegrityError
-from rezoo.paths import cache_dir
+from rezoo.paths import cache_dir, keep
 
 LENGTH_BYTES = 8
 FRAME_BYTES = 16  # the length, its checksum and the data's checksum
@@ -56,13 +56,11 @@ class RecordFiles:
         """
         import tensorflow as tf
 
-        with tf.init_scope(), tf.device("CPU:0"):  # held once, not copied into each graph
-            table = tf.constant(self.table)
-            paths = tf.constant([str(p) for p in self.paths])
-        file, offset = tf.unstack(tf.gather(table, index), num=2)
+        file, offset = tf.unstack(pick(self.table, index), num=2)
+        path = pick(np.array([os.fsencode(p) for p in self.paths], object), file)
         kind = {"output_types": [tf.string], "output_shapes": [()]}
         reader = tf.raw_ops.TFRecordDatasetV2(
-            filenames=tf.gather(paths, file)[None],
+            filenames=path[None],
             compression_type="",
             buffer_size=tf.constant(0, tf.int64),
             byte_offsets=offset[None],
@@ -149,13 +147,6 @@ def _load(cached: Path, sizes: np.ndarray) -> np.ndarray | None:
 
 
 def _save(cached: Path, table: np.ndarray) -> None:
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=cached.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, table)
-            os.replace(name, cached)
-        except BaseException:
-            os.unlink(name)
-            raise
+    content = io.BytesIO()
+    np.save(content, table)
+    keep(cached, content.getvalue())

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import splits as rules
-from rezoo.data.examples import SPLITS, Examples, Splits
+from rezoo.data.examples import SPLITS, Examples, Splits, pick
 from rezoo.data.records import RecordFiles, open_records
+from rezoo.data.splits import TEST_FRACTION
 from rezoo.data.tfds_prepare import prepare
 from rezoo.errors import (
     IncompatibleError,
@@ -55,9 +55,7 @@ class RecordExamples(Examples):
         """As `Examples.fetch`: the encoded image file and its class."""
         import tensorflow as tf
 
-        with tf.init_scope(), tf.device("CPU:0"):
-            positions = tf.constant(self.positions, tf.int64)
-        record = self.records.fetch(tf.gather(positions, index))
+        record = self.records.fetch(pick(self.positions, index))
         kinds = {
             self.image: tf.io.FixedLenFeature([], tf.string),
             self.label: tf.io.FixedLenFeature([], tf.int64),
@@ -249,7 +247,6 @@ def _labelled(examples: RecordExamples) -> bool:
 
 
 def _hold_out_test(train: Examples) -> tuple[dict[str, Examples], str]:
-    hashes = rules.stable_hash([train.key(i) for i in range(len(train))])
-    kept, held = rules.hold_out(hashes, rules.TEST_FRACTION)
+    kept, held = train.hold_out(TEST_FRACTION)
     note = f"test: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
-    return {"train": train.select(kept), "test": train.select(held)}, note
+    return {"train": kept, "test": held}, note
