@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hub_fixtures import hub, small_repository  # noqa: F401 - fixtures
 from rezoo.errors import RezooWarning
 
 TRAIN_TINY = {"epochs": 1, "batch_size": 128, "image_size": 8}

@@ -15,6 +15,7 @@ import rezoo
 from conftest import encoded, fails, picture, start
 from rezoo import artifacts
 from rezoo.cli.options import import_quietly
+from rezoo.tensorfile import read_tensors, write_tensors
 
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
 
@@ -141,14 +142,16 @@ def test_eval_of_a_split_that_is_not_there(call, run_copy, photographs):
 
 def test_damaged_weights(call, run_copy):
     weights = run_copy / "model.safetensors"
-    values = artifacts.read_tensors(weights)
+    values, _ = read_tensors(weights)
     os.truncate(weights, 1_000_000)
-    fails(call("eval", run_copy), 5, "model.safetensors is damaged", "get the file again")
+    fails(call("eval", run_copy), 5, "has 1,000,000 bytes; its config.json says", "get the file")
+    artifacts.unseal_folder(run_copy)
+    fails(call("eval", run_copy), 5, "header is damaged", "get the file again")
     weights.unlink()
     fails(call("eval", run_copy), 3, "has no model.safetensors")
-    artifacts.write_tensors(weights, {**values, "fc.bias": np.full(10, np.nan, np.float32)})
+    write_tensors(weights, {**values, "fc.bias": np.full(10, np.nan, np.float32)})
     fails(call("eval", run_copy), 5, "NaN or infinite", "fc.bias")
-    artifacts.write_tensors(weights, {**values, "fc.bias": np.zeros(3, np.float32)})
+    write_tensors(weights, {**values, "fc.bias": np.zeros(3, np.float32)})
     fails(call("eval", run_copy), 6, "fc.bias is (3,), not (10,)", "nothing was loaded")
 
 
@@ -363,7 +366,7 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
     assert "Hint: go on with the same command and --resume." in err
     assert "Traceback" not in err
     assert rezoo.load(str(folder)).output_shape == (None, 10)
-    state, metadata = artifacts.read_tensors_and_metadata(folder / "checkpoints/last.safetensors")
+    state, metadata = read_tensors(folder / "checkpoints/last.safetensors")
     assert json.loads(metadata["rezoo"])["epoch"] >= 1
     assert all(np.isfinite(v).all() for v in state.values())
     assert not list(folder.rglob("*.tmp"))
@@ -377,7 +380,7 @@ def test_second_signal_stops_at_once(tmp_path):
     code, _, err = interrupted(tmp_path / "run", [signal.SIGINT, signal.SIGINT], tmp_path)
     assert code == 130, err
     assert "Traceback" not in err
-    artifacts.read_tensors(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    read_tensors(tmp_path / "run" / "checkpoints" / "last.safetensors")
 
 
 @pytest.mark.parametrize("end", ["pass", "raise ImportError('initialization failed')"])

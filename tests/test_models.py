@@ -1,6 +1,7 @@
 """Architectures: what they accept, how they start, and the fused normalization."""
 
 import builtins
+import json
 import socket
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import rezoo
+from rezoo import registry
 from rezoo.errors import SpecError, UnknownNameError
 from rezoo.models.layers import BatchNormalization
 
@@ -23,18 +25,65 @@ def test_create_model_touches_neither_disk_nor_network(monkeypatch):
     rezoo.create_model("resnet50", num_classes=37)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "test_resnet"])
 @pytest.mark.parametrize(
     ("size", "channels", "classes"), [(32, 1, 2), (33, 3, 10), (64, 4, 1), (1, 3, 5)]
 )
-def test_any_size_channels_and_classes(size, channels, classes):
-    model = rezoo.create_model("resnet18", num_classes=classes, input_shape=(None, None, channels))
+def test_any_size_channels_and_classes(name, size, channels, classes):
+    model = rezoo.create_model(name, num_classes=classes, input_shape=(None, None, channels))
     outputs = model(np.zeros((2, size, size + 7, channels), np.float32), training=False)
     assert outputs.shape == (2, classes)
 
 
-def test_no_head_gives_features():
-    model = rezoo.create_model("resnet50", num_classes=0)
-    assert model.output_shape == (None, 2048)
+@pytest.mark.parametrize(("name", "features"), [("resnet50", 2048), ("test_resnet", 96)])
+def test_no_head_gives_features(name, features):
+    model = rezoo.create_model(name, num_classes=0)
+    assert model.output_shape == (None, features)
+
+
+def test_a_spec_that_went_through_json_builds_the_same():
+    spec = registry.architectures.get("test_resnet")
+    model, again = (
+        spec.build(
+            name=spec.name,
+            input_shape=(None, None, 3),
+            num_classes=2,
+            classifier_activation=None,
+            **config,
+        )
+        for config in (spec.config, json.loads(json.dumps(dict(spec.config))))
+    )
+    assert again.to_json() == model.to_json()
+
+
+def test_deep_stem_has_the_names_of_timm():
+    layers = [layer.name for layer in rezoo.create_model("resnet50c", num_classes=2).layers]
+    assert layers[1 : layers.index("maxpool.pad")] == [
+        *("conv1.0.pad", "conv1.0", "conv1.1", "conv1.2"),
+        *("conv1.3", "conv1.4", "conv1.5"),
+        *("conv1.6", "bn1", "act1"),
+    ]
+    assert "layer1.0.downsample.0" in layers  # the projections of resnet50
+
+
+def test_pooled_shortcuts_pool_only_where_the_map_shrinks():
+    model = rezoo.create_model("resnet26d", num_classes=2)
+    layers = [layer.name for layer in model.layers]
+    assert [n for n in layers if "layer1.0.downsample" in n] == [
+        "layer1.0.downsample.1",
+        "layer1.0.downsample.2",
+    ]
+    pool = model.get_layer("layer2.0.downsample.0")
+    assert isinstance(pool, keras.layers.AveragePooling2D)
+    assert (pool.pool_size, pool.strides, pool.padding) == ((2, 2), (2, 2), "same")
+    assert model.get_layer("layer2.0.downsample.1").strides == (1, 1)
+    assert not [n for n in layers if "downsample" in n and ".1.downsample" in n]
+
+
+def test_wide_nets_widen_only_the_inside():
+    model = rezoo.create_model("wide_resnet50_2", num_classes=2)
+    filters = [model.get_layer(f"layer1.0.conv{i}").filters for i in (1, 2, 3)]
+    assert filters == [128, 128, 256]
 
 
 def test_softmax_head():

@@ -55,7 +55,7 @@ def place(tmp_path, monkeypatch):
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
     registry._scan.cache_clear()
-    registry._import.cache_clear()
+    registry.load.cache_clear()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rezoo.data.digits import digits
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, SpecError
 from rezoo.names import natural_key, near, suggest
 from rezoo.recipes.recipe import Recipe
-from rezoo.specs import DatasetSpec, ModelConfig, Preprocessing
+from rezoo.specs import DatasetSpec, ModelConfig, Origin, Preprocessing
 
 GOLDEN = {  # timm/resnet50.a1_in1k's published file: 756 bytes with an indent of two
     "architecture": "resnet50",
@@ -358,7 +358,9 @@ def test_config_round_trip():
         class_descriptions=("Katze", "犬 <b> ---"),
         tag="mine",
         licence="mit",
-        extra={"fingerprint": "abc", "files": {"a": 1}},
+        base=Origin(repo="timm/resnet18.a1_in1k", commit="1" * 40, sha256="2" * 64),
+        fingerprint="1:abc",
+        extra={"my_key": {"a": 1}},
         extra_cfg={"paper_ids": "arXiv:1"},
     )
     content = json.loads(json.dumps(config_to_json(config)))
@@ -468,7 +470,7 @@ def test_config_that_is_too_large(tmp_path):
     path = tmp_path / "config.json"
     with open(path, "wb") as file:
         file.truncate(2**31)  # sparse: nothing is read
-    with pytest.raises(IntegrityError, match="at most 16777216"):
+    with pytest.raises(IntegrityError, match="at most 8388608"):
         read_config(tmp_path)
 
 

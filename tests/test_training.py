@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import rezoo
-from rezoo import artifacts
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
+from rezoo.tensorfile import read_tensors
 from rezoo.training import optimizers
 from rezoo.training.reporting import Reporter
 
@@ -78,8 +78,10 @@ def test_run_folder_is_complete(run):
 
 
 def test_reference_batch_is_reproduced(run):
-    reference = artifacts.read_tensors(run.folder / "reference.safetensors")
-    logits = compiled_forward(rezoo.load(str(run.folder)))(reference["images"])
+    reference, metadata = read_tensors(run.folder / "reference.safetensors")
+    assert metadata == {"images": "4 validation images of digits (CC BY 4.0)"}
+    assert {reference[f"image.{i}"].shape for i in range(4)} == {(8, 8, 1)}
+    logits = compiled_forward(rezoo.load(str(run.folder)))(reference["inputs"])
     assert np.abs(logits - reference["logits"]).max() <= 1e-5 * np.abs(reference["logits"]).max()
 
 
@@ -94,8 +96,7 @@ def test_resume_continues_to_the_same_bits(run, tmp_path, number):
     for name in ("model.safetensors", "reference.safetensors"):
         assert (tmp_path / name).read_bytes() == (run.folder / name).read_bytes()
     ours, theirs = (
-        artifacts.read_tensors(f / "checkpoints" / "last.safetensors")
-        for f in (tmp_path, run.folder)
+        read_tensors(f / "checkpoints" / "last.safetensors")[0] for f in (tmp_path, run.folder)
     )
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
@@ -148,8 +149,8 @@ def test_fine_tuning_takes_the_weights_and_a_new_head(run, tmp_path):
     tuned = rezoo.train(
         str(run.folder), f"folder:{photographs}", changes=changes, output=tmp_path / "tuned"
     )
-    before = artifacts.read_tensors(run.folder / "model.safetensors")
-    after = artifacts.read_tensors(tuned.folder / "model.safetensors")
+    before, _ = read_tensors(run.folder / "model.safetensors")
+    after, _ = read_tensors(tuned.folder / "model.safetensors")
     assert after["fc.weight"].shape == (2, 512)
     for name, value in before.items():
         if not name.startswith("fc.") and "running_" not in name:

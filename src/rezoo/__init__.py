@@ -1,8 +1,8 @@
 """A plugin model zoo of residual networks for Keras 3, each claim checkable by a command.
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
-`list_models`, `list_datasets`, `create_model`, `load`, `load_dataset`, `train`, `evaluate`,
-`predict`, and the exceptions of `rezoo.errors`.
+`list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`, `train`,
+`evaluate`, `predict`, `verify`, `push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rezoo.catalogue import list_weights as list_weights
     from rezoo.data.loading import list_datasets as list_datasets
     from rezoo.data.loading import load_dataset as load_dataset
     from rezoo.errors import RezooError as RezooError
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from rezoo.loading import load as load
     from rezoo.models.factory import create_model as create_model
     from rezoo.models.factory import list_models as list_models
+    from rezoo.publishing import push as push
     from rezoo.training.train import train as train
+    from rezoo.verification import verify as verify
 
 _WHERE = {
     "list_models": "rezoo.models.factory",
+    "list_weights": "rezoo.catalogue",
     "list_datasets": "rezoo.data.loading",
     "create_model": "rezoo.models.factory",
     "load": "rezoo.loading",
@@ -30,6 +34,8 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
+    "verify": "rezoo.verification",
+    "push": "rezoo.publishing",
     "RezooError": "rezoo.errors",
 }
 __all__ = [*_WHERE, "__version__"]

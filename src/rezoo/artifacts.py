@@ -1,214 +1,127 @@
 """Folders with a network in them: `config.json` beside `model.safetensors`, in timm's layout.
 
-Files are written whole or not at all (temporary name, fsync, rename) and read with limits
-and checks before anything is allocated. No pickle, HDF5 or code is ever opened.
+Files are written whole or not at all and read with limits and checks before anything is
+allocated. No pickle, HDF5 or code is ever opened.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import struct
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import safetensors
-import safetensors.numpy
 
-from rezoo.configs import CONFIG, WEIGHTS, config_to_json, unique_keys
-from rezoo.errors import (
-    IncompatibleError,
-    IntegrityError,
-    NotFoundError,
-    UnsafeFileError,
-    writing,
-)
+from rezoo.configs import CONFIG, WEIGHTS, config_to_json, read_config, read_json, seal
+from rezoo.errors import IncompatibleError, IntegrityError
+from rezoo.files import FileRecord, record, write_json
 from rezoo.models import tensors
+from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.specs import ModelConfig
+from rezoo.tensorfile import TensorFile, write_tensors
 
-MAX_HEADER_BYTES = 1024 * 1024
-MAX_TENSORS = 10_000
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a crash leaves the old one.
-
-    Raises:
-        ResourceError: No space, or the folder cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, no NaN) whole or not at all; numbers that are not finite become null."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
-
-
-def write_tensors(
-    path: Path, values: Mapping[str, np.ndarray], *, metadata: dict[str, str] | None = None
-) -> None:
-    """Write a safetensors file whole or not at all, and compare it with what was meant.
-
-    Raises:
-        IntegrityError: The file read back differs by a name, shape, dtype or bit.
-        ResourceError: No space, or the folder cannot be written.
-    """
-    ordered = {name: np.asarray(value, order="C") for name, value in values.items()}
-    content = safetensors.numpy.save(ordered, metadata)
-    back = safetensors.numpy.load(content)
-    same = back.keys() == ordered.keys() and all(
-        back[n].dtype == v.dtype and back[n].shape == v.shape and back[n].tobytes() == v.tobytes()
-        for n, v in ordered.items()
-    )
-    if not same:
-        raise IntegrityError(f"{path.name}: the tensors read back are not those written")
-    write_bytes(path, content)
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Read a safetensors file after checking its header against our own bounds.
-
-    Raises:
-        NotFoundError: There is no such file.
-        IntegrityError: It is cut off, damaged, or something else altogether.
-    """
-    return read_tensors_and_metadata(path)[0]
-
-
-def read_tensors_and_metadata(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read a safetensors file with the texts in its header; raises as `read_tensors` does."""
-    _check_header(path)
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except AttributeError as error:  # NumPy has no such type
-        raise IncompatibleError(
-            f"{path} has tensors of a type that NumPy lacks: {error}",
-            hint="rezoo reads float16, float32, float64 and integers.",
-        ) from error
-    except (safetensors.SafetensorError, ValueError, TypeError) as error:
-        raise IntegrityError(
-            f"{path} is damaged: {error}", hint="get the file again from where it came from."
-        ) from error
+HEAD = "fc"
 
 
 def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors` of a model into a folder."""
+    """Write `config.json` and `model.safetensors` of a model into a folder.
+
+    The folder is not sealed: `seal_folder` does that when all its files are there.
+    """
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
-    write_json(folder / CONFIG, config_to_json(config))
+    config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD), files={})
+    write_json(folder / CONFIG, config_to_json(config, first_conv=_first_conv(model)))
 
 
-def load_weights(model: keras.Model, folder: Path, *, new_head: str = "") -> None:
-    """Fill a model from the `model.safetensors` of a folder: all of it, or an error.
+def _first_conv(model: keras.Model) -> str:
+    """Return the layer that timm adapts to another number of channels."""
+    convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))
+    return next(convolutions, "conv1")
+
+
+def seal_folder(folder: Path, names: tuple[str, ...] = (WEIGHTS,)) -> None:
+    """Let `config.json` vouch for itself and for those of the named files that are there."""
+    files = {name: record(folder / name) for name in names if (folder / name).is_file()}
+    write_json(folder / CONFIG, seal(read_json(folder), files))
+
+
+def renew_seal(folder: Path, names: tuple[str, ...]) -> None:
+    """Let a sealed folder's `config.json` vouch for files that were just written, and the rest."""
+    files = {name: record(folder / name) for name in names}
+    write_json(folder / CONFIG, seal(read_json(folder), {**read_config(folder).files, **files}))
+
+
+def unseal_folder(folder: Path) -> None:
+    """Take the seal off a folder whose files are about to change, if it has one."""
+    content = read_json(folder)
+    if "files" in content:
+        rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
+        write_json(folder / CONFIG, rest)
+
+
+def load_weights(
+    model: keras.Model,
+    path: Path,
+    *,
+    expected: FileRecord | None = None,
+    structure: str = "",
+    new_head: str = "",
+    allow_nonfinite: bool = False,
+) -> str:
+    """Fill a model from a weights file: all of it, or an error.
 
     Args:
-        model: The network, as the folder's `config.json` describes it.
-        folder: Where the weights are.
+        model: The network, as the file's `config.json` describes it.
+        path: A `model.safetensors`.
+        expected: What its bytes should be; compared before it is parsed.
+        structure: The fingerprint of the network that the weights were written from.
         new_head: Layer that keeps its random weights, because the classes are others.
+        allow_nonfinite: Take NaN and infinite values as well.
+
+    Returns:
+        The SHA-256 of the file.
 
     Raises:
-        IncompatibleError: Names, shapes or dtypes do not fit; all differences are listed.
-        IntegrityError: The file is damaged or has values that are not finite.
+        IncompatibleError: Names, shapes, dtypes or the fingerprint do not fit; all
+            differences are listed.
+        IntegrityError: Other bytes than expected, damaged, or values that are not finite.
     """
-    path = folder / WEIGHTS
-    found = read_tensors(path)
     skip = f"{new_head}." if new_head else ""
-    tensors.check(model, {n: v.shape for n, v in found.items()}, origin=str(path), skip=skip)
+    with TensorFile(path, expected) as file:
+        shapes = {name: entry.shape for name, entry in file.entries.items()}
+        tensors.check(model, shapes, origin=str(path), skip=skip)
+        _check_structure(model, structure, path)
+        _check_values(file, allow_nonfinite)
+        tensors.assign(model, file.read, skip=skip)
+        return file.sha256
+
+
+def _check_structure(model: keras.Model, wanted: str, path: Path) -> None:
+    if not wanted:
+        return
+    found = fingerprint(model, head=HEAD)
+    if found != wanted and comparable(found, wanted):
+        raise IncompatibleError(
+            f"{path} was written from a network with the fingerprint {wanted}; {model.name} "
+            f"has {found}: the tensors may fit, the computation differs",
+            hint="config.json names another architecture than the weights were made for, or a "
+            "plugin has changed its network.",
+        )
+
+
+def _check_values(file: TensorFile, allow_nonfinite: bool) -> None:
     broken = []
-    for name, value in found.items():
+    for name, entry in file.entries.items():
         if name.endswith(tensors.COUNTER):
             continue
-        if value.dtype.kind != "f":
-            raise IncompatibleError(f"{path}: tensor {name} has dtype {value.dtype}, not float")
-        if not np.isfinite(value).all():
+        if not tensors.is_float(entry.dtype):
+            raise IncompatibleError(f"{file.path}: tensor {name} has {entry.dtype}, not float")
+        if not allow_nonfinite and not np.isfinite(file.read(name)).all():
             broken.append(name)
     if broken:
         raise IntegrityError(
-            f"{path}: {len(broken)} tensors have NaN or infinite values, first {broken[0]}",
-            hint="the weights come from a run that diverged, or the file is damaged.",
+            f"{file.path}: {len(broken)} tensors have NaN or infinite values, the first are "
+            f"{', '.join(ascii(name)[1:-1] for name in broken[:3])}",
+            hint="the weights come from a run that diverged, or the file is damaged; "
+            "rezoo.load(…, allow_nonfinite=True) loads them all the same.",
         )
-    tensors.assign(model, found, skip=skip)
-
-
-def _check_header(path: Path) -> None:
-    """Refuse what is no safetensors file, or has an absurd header, before parsing it."""
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            start = file.read(256)
-            _check_start(path, start, size)
-            (length,) = struct.unpack("<Q", start[:8])
-            file.seek(8)
-            header = json.loads(file.read(length), object_pairs_hook=unique_keys)
-    except IntegrityError:
-        raise
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"{path.parent} has no {path.name}", hint="weights are read from safetensors only."
-        ) from None
-    except OSError as error:
-        raise NotFoundError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(
-            f"{path}: the header is damaged: {error}", hint="get the file again."
-        ) from error
-    if not isinstance(header, dict):
-        raise IntegrityError(f"{path}: the header is no table of tensors", hint="get it again.")
-    if len(header) > MAX_TENSORS:
-        raise UnsafeFileError(f"{path} has {len(header)} tensors; at most {MAX_TENSORS}")
-
-
-def _check_start(path: Path, start: bytes, size: int) -> None:
-    if start.startswith(b"version https://git-lfs"):
-        raise IntegrityError(f"{path} is a Git-LFS pointer", hint="run git lfs pull.")
-    if start[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise IntegrityError(f"{path} is a web page, not weights", hint="download the file itself.")
-    if size < 8:
-        raise IntegrityError(f"{path} is cut off: {size} bytes", hint="get the file again.")
-    (length,) = struct.unpack("<Q", start[:8])
-    if length > min(MAX_HEADER_BYTES, size - 8):
-        raise UnsafeFileError(
-            f"{path}: the header claims {length} bytes in a file of {size}; "
-            f"at most {MAX_HEADER_BYTES} are allowed",
-            hint="this is no safetensors file, or it is damaged or cut off.",
-        )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, (np.integer, np.floating)):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows cannot open folders
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,8 +1,22 @@
-"""`config.json` as timm writes it, and the `ModelConfig` that it stands for."""
+"""`config.json` as timm writes it, and the `ModelConfig` that it stands for.
+
+rezoo's own keys stand at the root, where timm ignores what it does not know:
+
+| key              | meaning                                                            |
+|------------------|--------------------------------------------------------------------|
+| `format_version` | of this table; a higher one than rezoo knows is refused            |
+| `rezoo_version`  | who wrote it                                                       |
+| `fingerprint`    | of the network's structure (`rezoo.models.fingerprint`)            |
+| `base_model`     | the weights that these were made from: repository, commit, SHA-256 |
+| `files`          | name → SHA-256 and size of the other files, once a folder is sealed |
+| `checksum`       | SHA-256 of this file's own content, all other keys in order        |
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,18 +30,22 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.specs import ModelConfig, Preprocessing
+from rezoo.files import FileRecord, canonical_digest, unique_keys
+from rezoo.specs import ModelConfig, Origin, Preprocessing
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # What only this machine needs to know (paths); checkpoints/ is never published.
 LOCAL = "checkpoints/local.json"
-MAX_CONFIG_BYTES = 16 * 1024 * 1024
+MAX_CONFIG_BYTES = 8 * 1024 * 1024
+FORMAT_VERSION = 1
 
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
 # Keys of `pretrained_cfg` that say where else to load from, or that run code: never followed.
 _REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
 _ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
-_DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg", "rezoo_version")
+_DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg")
+_OWN = ("format_version", "rezoo_version", "fingerprint", "base_model", "files", "checksum")
 _CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
 _CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
 
@@ -40,6 +58,15 @@ def read_config(folder: Path) -> ModelConfig:
         IntegrityError: The file is no JSON or far too large.
         IncompatibleError: A key is missing or has a value that is not allowed.
     """
+    content = read_json(folder)
+    try:
+        return config_from_json(content)
+    except (SpecError, IncompatibleError) as error:
+        raise IncompatibleError(f"{folder / CONFIG}: {error}", hint=error.hint) from error
+
+
+def read_json(folder: Path) -> Any:
+    """Return the parsed `config.json` of a folder; raises as `read_config` does."""
     path = folder / CONFIG
     if not folder.is_dir():
         raise NotFoundError(
@@ -53,15 +80,11 @@ def read_config(folder: Path) -> ModelConfig:
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
     try:
-        content = json.loads(
+        return json.loads(
             path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is not valid JSON: {error}") from error
-    try:
-        return config_from_json(content)
-    except (SpecError, IncompatibleError) as error:
-        raise IncompatibleError(f"{path}: {error}", hint=error.hint) from error
 
 
 def config_from_json(content: Any) -> ModelConfig:
@@ -76,6 +99,7 @@ def config_from_json(content: Any) -> ModelConfig:
     """
     if not isinstance(content, dict):
         raise IncompatibleError("the root must be an object")
+    _check_version(content)
     cfg = content.get("pretrained_cfg", content)
     if not isinstance(cfg, dict):
         raise IncompatibleError("pretrained_cfg must be an object")
@@ -83,6 +107,7 @@ def config_from_json(content: Any) -> ModelConfig:
         raise IncompatibleError("custom_load is true: rezoo runs no code of a repository")
     if cfg.get("crop_mode", "center") != "center":
         raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is built")
+    _explain_other_formats(content)
     architecture = _typed(content, "architecture", str)
     num_classes = _typed(content if "num_classes" in content else cfg, "num_classes", int)
     tag = _typed(cfg, "tag", str, "")
@@ -98,12 +123,17 @@ def config_from_json(content: Any) -> ModelConfig:
         class_descriptions=descriptions,
         tag=tag,
         licence=_typed(cfg, "license", str, ""),
-        extra={k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED)},
+        base=_base(content),
+        fingerprint=_typed(content, "fingerprint", str, ""),
+        files=_files(content),
+        extra={
+            k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED, *_OWN)
+        },
         extra_cfg={k: v for k, v in cfg.items() if k not in (*_ROOT, *_CFG, *_CFG_TEXT, *_REFUSED)},
     )
 
 
-def config_to_json(config: ModelConfig) -> dict[str, Any]:
+def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
     """Return the JSON of a `config.json` that timm and rezoo both read.
 
     rezoo's own keys stand at the root only: timm fails on unknown ones in `pretrained_cfg`.
@@ -121,7 +151,7 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
         "std": list(pre.std),
         "num_classes": config.num_classes,
         "pool_size": [max(1, -(-side // 32)) for side in pre.size],
-        "first_conv": "conv1",
+        "first_conv": first_conv,
         "classifier": "fc",
     }
     if pre.test_input_size:
@@ -147,7 +177,28 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
             zip(config.class_names, config.class_descriptions, strict=True)
         )
     content["pretrained_cfg"] = {**config.extra_cfg, **cfg}
-    return {**config.extra, **content, "rezoo_version": version("rezoo")}
+    content["format_version"] = FORMAT_VERSION
+    content["rezoo_version"] = version("rezoo")
+    if config.fingerprint:
+        content["fingerprint"] = config.fingerprint
+    if config.base:
+        content["base_model"] = {k: v for k, v in dataclasses.asdict(config.base).items() if v}
+    return {**config.extra, **content}
+
+
+def seal(content: Mapping[str, Any], files: Mapping[str, FileRecord]) -> dict[str, Any]:
+    """Return the JSON of a `config.json` that vouches for the files beside it and for itself."""
+    rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
+    rest["files"] = {n: {"sha256": r.sha256, "size": r.size} for n, r in sorted(files.items())}
+    return {**rest, "checksum": canonical_digest(rest)}
+
+
+def checksum_holds(content: Mapping[str, Any]) -> bool | None:
+    """Whether a `config.json` is as it was sealed; None where it never was."""
+    if "checksum" not in content:
+        return None
+    rest = {k: v for k, v in content.items() if k != "checksum"}
+    return bool(content["checksum"] == canonical_digest(rest))
 
 
 def local_facts(folder: Path) -> dict[str, str]:
@@ -159,16 +210,56 @@ def local_facts(folder: Path) -> dict[str, str]:
     return facts if isinstance(facts, dict) else {}
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object and refuse a key that stands twice."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
-    return result
-
-
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
+
+
+def _check_version(content: Mapping[str, Any]) -> None:
+    found = _typed(content, "format_version", int, FORMAT_VERSION)
+    if found > FORMAT_VERSION:
+        raise IncompatibleError(
+            f"format_version {found}, written by rezoo {content.get('rezoo_version', '?')}; "
+            f"this is rezoo {version('rezoo')}, which reads up to {FORMAT_VERSION}",
+            hint="pip install --upgrade rezoo",
+        )
+
+
+def _explain_other_formats(content: Mapping[str, Any]) -> None:
+    """Say what a `config.json` of another library is, instead of which key it lacks."""
+    if "architecture" in content:
+        return
+    if "registered_name" in content:
+        what = "Keras or KerasHub: rezoo runs no code that a file asks for"
+    elif "model_type" in content:
+        what = "transformers: its tensors have other names"
+    else:
+        return
+    raise IncompatibleError(
+        f"this is a model of {what}",
+        hint="take a repository in timm's layout, such as hf://timm/resnet50.a1_in1k",
+    )
+
+
+def _base(content: Mapping[str, Any]) -> Origin | None:
+    value = content.get("base_model")
+    if not isinstance(value, dict):
+        return None
+    known = {f.name for f in dataclasses.fields(Origin)}
+    return Origin(**{k: v for k, v in value.items() if k in known and isinstance(v, str)})
+
+
+def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
+    value = content.get("files")
+    if value is None:
+        return {}
+    records = {}
+    for name, entry in value.items() if isinstance(value, dict) else [("files", value)]:
+        if not _FILE_NAME.fullmatch(name):
+            raise UnsafeFileError(f"{CONFIG} lists {name!r}, which is no name of a file beside it")
+        if not isinstance(entry, dict) or not isinstance(entry.get("size"), int):
+            raise IncompatibleError(f"files: {name!r} must have a sha256 and a size")
+        records[name] = FileRecord(str(entry.get("sha256")), entry["size"], f"its {CONFIG}")
+    return records
 
 
 def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:

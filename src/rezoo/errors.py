@@ -6,6 +6,8 @@ RezooError                        1   any other known error
 ├── SpecError (ValueError)            2   a value that is not allowed
 ├── NotFoundError (FileNotFoundError) 3   a path, split, run folder that is not there
 ├── NetworkError (OSError)            4   the network is needed and not reached
+│   ├── AccessError                   4   the Hub wants a token, or another one
+│   └── RateLimitError                4   the Hub wants fewer requests
 ├── IntegrityError (OSError)          5   damaged bytes, wrong hash, too many bad images
 │   └── UnsafeFileError               5   a file that rezoo refuses to open at all
 ├── IncompatibleError (OSError)       6   does not fit together: tensors, classes, formats
@@ -72,6 +74,14 @@ class NetworkError(RezooError, OSError):
     exit_code = 4
 
 
+class AccessError(NetworkError):
+    """The Hub refuses: no token, one that has expired, or one without the right."""
+
+
+class RateLimitError(NetworkError):
+    """The Hub answers that too many requests came; the hint says when to try again."""
+
+
 class IntegrityError(RezooError, OSError):
     """Bytes that are damaged or are not what they should be."""
 
@@ -130,6 +140,10 @@ class PluginWarning(RezooWarning):
     """A plugin that was left out, and why."""
 
 
+class HubWarning(RezooWarning):
+    """Something about the Hub, or weights from it, that the user should know."""
+
+
 class DataWarning(RezooWarning):
     """Something about the data that the user should know."""
 
@@ -139,8 +153,11 @@ _NO_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turn the operating system's failures to write below `path` into a `ResourceError`."""
+def writing(path: Path | str, *, hint: str = "") -> Iterator[None]:
+    """Turn the operating system's failures to write below `path` into a `ResourceError`.
+
+    `hint` replaces what is said where the place cannot be written.
+    """
     try:
         yield
     except RezooError:
@@ -154,6 +171,6 @@ def writing(path: Path | str) -> Iterator[None]:
         if error.errno in (*_NO_WRITE, errno.EIO, errno.ENOTDIR, errno.EEXIST):
             raise ResourceError(
                 f"cannot write {path}: {error.strerror}",
-                hint="choose a folder that you may write to.",
+                hint=hint or "choose a folder that you may write to.",
             ) from error
         raise

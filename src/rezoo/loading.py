@@ -3,15 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import keras
 
-from rezoo import artifacts
-from rezoo.errors import SpecError
+from rezoo.artifacts import HEAD, load_weights
+from rezoo.configs import WEIGHTS
+from rezoo.errors import (
+    IncompatibleError,
+    IntegrityError,
+    NotFoundError,
+    SpecError,
+    UnsafeFileError,
+)
+from rezoo.files import FileRecord, record
+from rezoo.hub import fetch
 from rezoo.models.factory import create_model
 from rezoo.references import Source, resolve
 
-HEAD = "fc"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "pytorch_model.pth", "tf_model.h5")
+_SHARDS = f"{WEIGHTS}.index.json"
+
+
+def fill(
+    model: keras.Model,
+    source: Source,
+    *,
+    new_head: str = "",
+    allow_nonfinite: bool = False,
+) -> str:
+    """Fill a model with the weights of a source, checked against what is known of them.
+
+    Returns:
+        The SHA-256 of the weights file.
+
+    Raises:
+        NotFoundError, NetworkError: The file cannot be had.
+        UnsafeFileError: There are only weights of a kind that rezoo never opens.
+        IntegrityError: Other bytes than expected; a file of the Hub's cache is set aside.
+        IncompatibleError: The tensors do not fit the architecture.
+    """
+    try:
+        path = source.file(WEIGHTS)
+        expected = source.expected(WEIGHTS, path)
+        with set_aside_if_refused(source, path, expected):
+            return load_weights(
+                model,
+                path,
+                expected=expected,
+                structure=source.config.fingerprint,
+                new_head=new_head,
+                allow_nonfinite=allow_nonfinite,
+            )
+    except NotFoundError as error:
+        raise _explain_absence(source, error) from error
 
 
 def build(
@@ -20,8 +67,13 @@ def build(
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classifier_activation: str | None = None,
+    allow_nonfinite: bool = False,
 ) -> keras.Model:
-    """Build the network of a source and fill it with the source's weights, if it has any."""
+    """Build the network of a source and fill it with the source's weights, if it has any.
+
+    Its attribute `rezoo_config` is the `ModelConfig`, `rezoo_origin` where its weights come
+    from (`Origin`, or None for random ones).
+    """
     config = source.config
     channels = config.preprocessing.channels
     classes = config.num_classes if num_classes is None else num_classes
@@ -36,50 +88,96 @@ def build(
         input_shape=shape,
         classifier_activation=classifier_activation,
     )
-    if source.folder is not None:
+    sha256 = ""
+    if source.has_weights:
         new_head = HEAD if classes != config.num_classes else ""
-        artifacts.load_weights(model, source.folder, new_head=new_head)
+        sha256 = fill(model, source, new_head=new_head, allow_nonfinite=allow_nonfinite)
+    if classes != config.num_classes:
+        config = dataclasses.replace(
+            config, num_classes=classes, class_names=(), class_descriptions=()
+        )
+    model.rezoo_config = config
+    model.rezoo_origin = source.origin(sha256)
     return model
 
 
 def load(
     reference: str,
     *,
+    pretrained: bool = False,
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classifier_activation: str | None = None,
+    allow_nonfinite: bool = False,
 ) -> keras.Model:
     """Load a network with its weights.
 
+    Nothing of a file is parsed before its SHA-256 has been compared with the catalogue's, or
+    with what its `config.json` or the Hub says where no catalogue lists it.
+
     Args:
-        reference: A folder with `config.json` and `model.safetensors` (a run folder, or one
-            that timm wrote), or an architecture's name for random weights.
+        reference: `"resnet50.a1_in1k"` (published weights of the catalogue),
+            `"hf://owner/name[@revision]"`, a folder with `config.json` and
+            `model.safetensors` (a run folder, or one that timm wrote), or an architecture's
+            name for random weights.
+        pretrained: Take the default weights of a bare architecture: `"resnet50"` then means
+            `"resnet50.a1_in1k"`.
         num_classes: Width of the head. Another one than the weights have gives a new head
             with random weights; 0 gives pooled features.
         input_shape: `(height, width, channels)`; `(None, None, C)`, any size, where not given.
         classifier_activation: None for logits, `"softmax"` for probabilities.
+        allow_nonfinite: Load weights that hold NaN or infinite values, too.
 
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` float32 to `(N, num_classes)` float32.
-        Its attribute `rezoo_config` is the `ModelConfig`: preprocessing and class names.
+        Its attribute `rezoo_config` is the `ModelConfig`: preprocessing and class names;
+        `rezoo_origin` says where the weights come from, to the commit.
 
     Raises:
-        UnknownNameError: No such architecture or folder.
-        NotFoundError: A file is missing.
-        IntegrityError: A file is damaged, or values are not finite.
+        UnknownNameError: No such architecture, weights or folder.
+        NotFoundError: A file, repository or revision is missing.
+        NetworkError: The Hub is needed and not reached, or refuses.
+        IntegrityError: A file is damaged or exchanged, or values are not finite.
         IncompatibleError: The tensors do not fit the architecture; all differences are named.
     """
-    source = resolve(reference)
-    model = build(
-        source,
+    return build(
+        resolve(reference, pretrained=pretrained),
         num_classes=num_classes,
         input_shape=input_shape,
         classifier_activation=classifier_activation,
+        allow_nonfinite=allow_nonfinite,
     )
-    config = source.config
-    if num_classes is not None and num_classes != config.num_classes:
-        config = dataclasses.replace(
-            config, num_classes=num_classes, class_names=(), class_descriptions=()
+
+
+def _explain_absence(source: Source, error: NotFoundError) -> Exception:
+    """Say what there is instead of `model.safetensors`; it is never opened."""
+    if source.address is None and source.folder is not None:
+        names = {p.name for p in source.folder.iterdir()}
+    elif source.address is not None:
+        names = fetch.names(source.address)
+    else:
+        names = set()
+    for name in sorted(names.intersection(_PICKLES)):
+        return UnsafeFileError(
+            f"{source.reference} has no {WEIGHTS}, only {name}, which rezoo never opens",
+            hint="ask its owners for safetensors, or convert it yourself where you trust it.",
         )
-    model.rezoo_config = config
-    return model
+    if _SHARDS in names:
+        return IncompatibleError(
+            f"{source.reference} has its weights in several files ({_SHARDS}); rezoo reads one",
+            hint=f"join them into one {WEIGHTS}.",
+        )
+    return error
+
+
+@contextmanager
+def set_aside_if_refused(source: Source, path: Path, expected: FileRecord | None) -> Iterator[None]:
+    """Take a refused file out of the Hub's cache; bytes that are the right ones stay."""
+    try:
+        yield
+    except IntegrityError as error:
+        if source.address is None or (expected and record(path).sha256 == expected.sha256):
+            raise
+        aside = fetch.set_aside(path)
+        where = f"moved to {aside}" if aside else "still in the cache, which cannot be changed"
+        raise type(error)(error.message, hint=f"it is {where}. {error.hint}") from error

@@ -1,17 +1,46 @@
-"""What may stand where a model is wanted: an architecture's name, or a folder with weights.
+"""What may stand where a model is wanted, and where its files are.
 
-Loads without Keras, so a wrong name is answered at once.
+| reference                        | means                                                   |
+|----------------------------------|---------------------------------------------------------|
+| `resnet50`                       | an architecture; random weights                         |
+| `resnet50.a1_in1k`               | published weights, pinned by a catalogue                |
+| `hf://owner/name[@revision]`     | a repository of the Hub; `hf-hub:` is the same          |
+| `timm/resnet50.a1_in1k`          | likewise, where there is no such folder                 |
+| a path                           | a folder with `config.json` and `model.safetensors`     |
+
+Loads without Keras, so a wrong name is answered at once. Of a repository, only `config.json`
+is fetched here; the weights follow when they are needed.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from rezoo import registry
-from rezoo.configs import read_config
-from rezoo.errors import IncompatibleError, NotFoundError, SpecError, UnknownNameError
-from rezoo.specs import ModelConfig, Preprocessing
+from rezoo import catalogue, registry
+from rezoo.configs import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config
+from rezoo.errors import (
+    HubWarning,
+    IntegrityError,
+    NotFoundError,
+    SpecError,
+    UnknownNameError,
+    UnsafeFileError,
+)
+from rezoo.files import FileRecord
+from rezoo.hub import fetch
+from rezoo.hub.address import SCHEMES, Address, is_address
+from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
+
+MAX_WEIGHTS_BYTES = 64 * 1024**3
+# Formats that can run code or allocate at will when they are read; recognised, never opened.
+_UNSAFE = (
+    *(".bin", ".ckpt", ".h5", ".hdf5", ".joblib", ".keras", ".msgpack", ".npz", ".pb"),
+    *(".pickle", ".pkl", ".pt", ".pth"),
+)
+_TIMM = "timm/"
 
 
 @dataclass(frozen=True)
@@ -21,68 +50,181 @@ class Source:
     Attributes:
         reference: As it was given.
         config: The network; a default one where an architecture is named.
-        folder: Where the weights are, or None for random ones.
+        folder: Where the files are, or None for random weights.
+        address: The repository at a commit, where the files come from the Hub.
+        published: The catalogue's entry, where there is one.
     """
 
     reference: str
     config: ModelConfig
-    folder: Path | None
+    folder: Path | None = None
+    address: Address | None = None
+    published: WeightsSpec | None = None
 
     @property
     def has_weights(self) -> bool:
         """Whether there are weights, or the network starts from random ones."""
         return self.folder is not None
 
+    def file(self, name: str) -> Path:
+        """Return the path of a file that must be there; one of the Hub is fetched first."""
+        if self.address is not None:
+            limit = MAX_WEIGHTS_BYTES
+            if name == WEIGHTS and self.published and self.published.size:
+                limit = self.published.size
+            return fetch.fetch(self.address, name, limit=limit)
+        if self.folder is None:
+            raise SpecError(f"{self.reference} has no files: it is an architecture")
+        return self.folder / name
 
-def resolve(reference: str) -> Source:
+    def expected(self, name: str, path: Path) -> FileRecord | None:
+        """Return what the bytes of a file should be, from the first of these that knows.
+
+        The catalogue's pin, what the folder's `config.json` vouches for, and what the Hub said.
+        """
+        pin = self.published
+        if name == WEIGHTS and pin and pin.sha256:
+            return FileRecord(pin.sha256, pin.size, f"the catalogue ({pin.catalogue})")
+        if name in self.config.files:
+            return self.config.files[name]
+        return fetch.hub_record(path) if self.address else None
+
+    def origin(self, sha256: str) -> Origin | None:
+        """Return what is recorded in everything that is made from these weights."""
+        if not self.has_weights:
+            return None
+        return Origin(
+            repo=self.address.repo if self.address else "",
+            commit=self.address.revision if self.address else "",
+            sha256=sha256,
+            licence=self.licence,
+            architecture=self.config.architecture,
+        )
+
+    @property
+    def licence(self) -> str:
+        """The licence of the weights: the catalogue's word, else the config's."""
+        return self.published.licence if self.published else self.config.licence
+
+
+def resolve(reference: str | Source, *, pretrained: bool = False) -> Source:
     """Find out what a model reference means, without building the network.
 
-    A reference is a registered architecture (`resnet50`: random weights) or the path of a
-    folder with `config.json` and `model.safetensors` (a run folder, or one that timm wrote).
+    Args:
+        reference: See the table above; a `Source` is returned as it is.
+        pretrained: Take the default weights of a bare architecture.
 
     Raises:
-        UnknownNameError: Neither; the hint has near names.
-        NotFoundError: A path that is not there.
-        IncompatibleError: The folder's `config.json` cannot be honoured.
+        UnknownNameError: No such name; the hint has near names.
+        NotFoundError: A path or repository that is not there; no default weights.
+        NetworkError: The Hub is needed and not reached.
+        IntegrityError: The repository's `config.json` is not what the catalogue says.
+        IncompatibleError: A `config.json` that cannot be honoured.
     """
+    if isinstance(reference, Source):
+        return reference
     path = Path(reference).expanduser()
-    if reference.startswith(("hf://", "hf-hub:")):
-        raise IncompatibleError(
-            f"{reference}: this version of rezoo reads no repositories of the Hugging Face Hub",
-            hint="download its config.json and model.safetensors into a folder and name that.",
-        )
+    if is_address(reference):
+        return _of_hub(reference, Address.parse(reference))
     if path.is_dir():
         return Source(reference, read_config(path), path)
+    if reference.startswith(_TIMM) and reference.count("/") == 1:
+        return _of_hub(reference, Address.parse(reference))
     if any(mark in reference for mark in ("/", "\\")) or reference.startswith((".", "~")):
-        if path.exists():
-            raise NotFoundError(
-                f"{reference} is a file", hint="name the folder that holds config.json."
-            )
-        raise NotFoundError(f"no such folder: {reference}", hint="check the path.")
-    try:
-        size = registry.architectures.get(reference).image_size
-    except UnknownNameError as error:
-        raise UnknownNameError(
-            f"{error}, and there is no folder of that name", hint=error.hint
-        ) from None
-    config = ModelConfig(
-        architecture=reference,
-        num_classes=1000,
-        preprocessing=Preprocessing(input_size=(3, size, size)),
-    )
-    return Source(reference, config, None)
+        _no_such_path(reference, path)
+    if path.is_file() and path.suffix.lower() in _UNSAFE:
+        _no_such_path(reference, path)
+    if "." in reference and reference not in registry.architectures.names():
+        return _of_catalogue(reference, catalogue.get(reference))
+    if pretrained:
+        registry.architectures.find(reference)  # a wrong name is the better message
+        return _of_catalogue(reference, catalogue.default(reference))
+    return _of_architecture(reference)
 
 
-def resolve_weights(reference: str) -> Source:
+def resolve_weights(reference: str | Source, *, pretrained: bool = False) -> Source:
     """Resolve a reference that must have weights; raises as `resolve` does.
 
     Raises:
         SpecError: It names an architecture, whose weights would be random.
     """
-    source = resolve(reference)
+    source = resolve(reference, pretrained=pretrained)
     if not source.has_weights:
+        known = catalogue.list_weights(source.config.architecture)
+        published = f", or published weights, such as {known[0]}" if known else ""
         raise SpecError(
-            f"{reference} has no weights: a bare architecture would guess at random",
-            hint="name a folder with weights, such as a run of rezoo train.",
+            f"{source.reference} has no weights: a bare architecture would guess at random",
+            hint=f"name a folder with weights, such as a run of rezoo train{published}.",
         )
     return source
+
+
+def _of_architecture(name: str) -> Source:
+    try:
+        size = registry.architectures.get(name).image_size
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{error}, and there is no folder of that name", hint=error.hint
+        ) from None
+    pre = Preprocessing(input_size=(3, size, size))
+    return Source(name, ModelConfig(architecture=name, num_classes=1000, preprocessing=pre))
+
+
+def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:
+    if not spec.sha256:
+        raise NotFoundError(
+            f"{spec.name} has no pinned SHA-256 yet, so its bytes cannot be proven",
+            hint=f"to take what is there now: hf://{spec.repo}@main",
+        )
+    if spec.non_commercial:
+        text = f"the licence of {spec.name}, {spec.licence}, forbids commercial use."
+        warnings.warn(HubWarning(text), stacklevel=3)
+    address = Address(spec.repo, spec.commit) if spec.commit else Address(spec.repo)
+    return _opened(reference, address, spec)
+
+
+def _of_hub(reference: str, address: Address) -> Source:
+    spec = catalogue.of_repository(address.repo)
+    unsaid = "@" not in reference
+    if spec and (unsaid or address.revision == spec.commit):
+        return _opened(reference, address.at(spec.commit or address.revision), spec)
+    return _opened(reference, address, None)
+
+
+def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Source:
+    pinned = fetch.resolve_commit(
+        address, probe=CONFIG, limit=MAX_CONFIG_BYTES, announce=spec is None
+    )
+    path = fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
+    config = read_config(path.parent)
+    if spec:
+        _check_against(spec, config, pinned)
+    return Source(reference, config, path.parent, pinned, spec)
+
+
+def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> None:
+    """A `config.json` has no pinned hash; what it says of the network must be the catalogue's."""
+    for what, found, wanted in (
+        ("architecture", config.architecture, spec.architecture),
+        ("num_classes", config.num_classes, spec.num_classes),
+        ("preprocessing", config.preprocessing, spec.preprocessing),
+    ):
+        if found != wanted:
+            raise IntegrityError(
+                f"{address} {CONFIG}: {what} is {found}; the catalogue says {wanted}",
+                hint="the repository was changed, or a mirror serves another file.",
+            )
+
+
+def _no_such_path(reference: str, path: Path) -> NoReturn:
+    if path.is_file() and path.suffix.lower() in _UNSAFE:
+        raise UnsafeFileError(
+            f"{reference}: rezoo opens no {path.suffix} files; they can run code or exhaust memory",
+            hint=f"name a folder with {CONFIG} and {WEIGHTS}.",
+        )
+    if path.exists():
+        raise NotFoundError(f"{reference} is a file", hint=f"name the folder that holds {CONFIG}.")
+    hint = "check the path."
+    if reference.count("/") == 1 and not reference.startswith((".", "~", "/")):
+        hint += f" A repository of the Hub is written {SCHEMES[0]}{reference}"
+    raise NotFoundError(f"no such folder: {reference}", hint=hint)

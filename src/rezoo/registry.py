@@ -73,7 +73,7 @@ class Registry(Generic[Spec]):
     def entries(self) -> dict[str, list[Entry]]:
         """Return name → the entries that claim it, in natural order of the names."""
         found: dict[str, list[Entry]] = {}
-        for entry in _scan(self.group, plugins_disabled()):
+        for entry in scan(self.group):
             found.setdefault(entry.name, []).append(entry)
         return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
@@ -142,7 +142,7 @@ class Registry(Generic[Spec]):
         )
 
     def _load(self, entry: Entry) -> Spec:
-        spec = _import(entry)
+        spec = load(entry)
         if not isinstance(spec, self.spec_type):
             raise PluginError(
                 f"plugin {entry.distribution} {entry.version}: {entry.point.value} is a "
@@ -153,6 +153,11 @@ class Registry(Generic[Spec]):
 
 
 _REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGINS=1."
+
+
+def scan(group: str) -> tuple[Entry, ...]:
+    """Return the entry points of a group, by distribution, without importing anything."""
+    return _scan(group, plugins_disabled())
 
 
 @cache
@@ -188,7 +193,7 @@ def _field(distribution: Distribution, key: str) -> str:
 
 
 @cache
-def _import(entry: Entry) -> object:
+def load(entry: Entry) -> object:
     """Import an entry point's object; whatever its module does, only `PluginError` comes out."""
     who = f"plugin {entry.distribution} {entry.version}"
     try:

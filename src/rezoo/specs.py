@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from rezoo.errors import IncompatibleError, SpecError
+from rezoo.files import FileRecord
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +38,7 @@ class ModelSpec:
         summary: One line for lists.
         source: The paper and section.
         image_size: Height and width in pixels that published figures assume.
+        in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ModelSpec:
     summary: str = ""
     source: str = ""
     image_size: int = 224
+    in_timm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,9 @@ class DatasetSpec:
         recipe: The recipe that suits training from random weights.
         overrides: Recipe keys that this data needs otherwise (a digit must not be mirrored).
         val_fraction: The part of train that validates, where the data has no split for it.
+        shareable: Whether its licence lets single images travel with a published network;
+            elsewhere a run's reference batch holds drawn pictures.
+        hub_id: Its name among the Hub's datasets, for model cards.
         image_size: Height and width that training uses where neither recipe nor weights say.
         mean: Per-channel mean on 0..1 for networks trained from random weights.
         std: Per-channel standard deviation on 0..1, likewise. Its length is the number of channels.
@@ -75,6 +81,8 @@ class DatasetSpec:
     recipe: str = "quick"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     val_fraction: float = 0.1
+    shareable: bool = False
+    hub_id: str = ""
     image_size: int = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -160,6 +168,83 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where weights come from: what is recorded in everything that is made from them.
+
+    Attributes:
+        repo: `owner/name` on the Hub; empty for weights of a local folder.
+        commit: The commit as 40 hexadecimal digits; empty for a local folder.
+        sha256: Of the weights file, where it has been read.
+        licence: As its authors state it.
+        architecture: The network that the weights were made for.
+    """
+
+    repo: str = ""
+    commit: str = ""
+    sha256: str = ""
+    licence: str = ""
+    architecture: str = ""
+
+    def __str__(self) -> str:
+        """Return a reference that means exactly these weights, or what is known instead."""
+        if self.repo:
+            return f"hf://{self.repo}@{self.commit}"
+        return f"weights of {self.architecture} with SHA-256 {self.sha256[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSpec:
+    """Published weights: one entry of a catalogue.
+
+    Attributes:
+        architecture: The registered name.
+        tag: What follows the dot in `arch.tag`.
+        repo: `owner/name` on the Hub.
+        commit: The pinned commit, 40 hexadecimal digits; empty where only the hash is pinned.
+        sha256: Of `model.safetensors`; empty where it is not known yet: then it is not loaded
+            by name.
+        size: Bytes of `model.safetensors`, where the exact number was read.
+        licence: As its authors state it.
+        num_classes: Width of the head.
+        preprocessing: What the figures below were measured with; `config.json` must agree.
+        top1: Published top-1, 0 to 1, at the size that the weights are evaluated at.
+        top5: Likewise top-5.
+        top1_train_size: Published top-1 at the size that the weights were trained at.
+        top5_train_size: Likewise top-5.
+        default: Whether `pretrained=True` means these weights.
+        note: What a user should know.
+        catalogue: Who lists it.
+    """
+
+    architecture: str
+    tag: str
+    repo: str
+    commit: str = ""
+    sha256: str = ""
+    size: int | None = None
+    licence: str = "unknown"
+    num_classes: int = 1000
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    top1: float | None = None
+    top5: float | None = None
+    top1_train_size: float | None = None
+    top5_train_size: float | None = None
+    default: bool = False
+    note: str = ""
+    catalogue: str = ""
+
+    @property
+    def name(self) -> str:
+        """`arch.tag`, what users type."""
+        return f"{self.architecture}.{self.tag}"
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use; such weights are never a default."""
+        return "-nc" in self.licence.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The contents of a `config.json`: which network, for which classes, from which pixels.
 
@@ -171,7 +256,10 @@ class ModelConfig:
         class_descriptions: Readable names, where `class_names` are ids (ImageNet's `n02123045`).
         tag: What follows the dot in `arch.tag`.
         licence: Licence of the weights, where stated.
-        extra: rezoo's own and unknown keys at the root, kept and not obeyed.
+        base: The weights that these were made from.
+        fingerprint: Of the network's structure, see `rezoo.models.fingerprint`.
+        files: Name → what the bytes of the folder's files should be.
+        extra: Unknown keys at the root, kept and not obeyed.
         extra_cfg: Unknown keys of `pretrained_cfg`, kept likewise.
     """
 
@@ -182,6 +270,9 @@ class ModelConfig:
     class_descriptions: tuple[str, ...] = ()
     tag: str = ""
     licence: str = ""
+    base: Origin | None = None
+    fingerprint: str = ""
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     extra_cfg: Mapping[str, Any] = field(default_factory=dict)
 

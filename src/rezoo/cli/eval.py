@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 from rezoo.errors import SpecError
+
+if TYPE_CHECKING:
+    from rezoo.references import Source
 
 
 @click.command("eval")
@@ -22,6 +25,7 @@ from rezoo.errors import SpecError
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@pretrained_option
 @json_option
 def eval_command(
     model: str,
@@ -29,41 +33,47 @@ def eval_command(
     split: str,
     batch_size: int,
     image_size: int | None,
+    pretrained: bool,
     as_json: bool,
 ) -> None:
-    """Measure MODEL, a folder with weights: top-1 and top-5 with 95 % intervals.
+    """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
 
-    Images go through the preprocessing that came with the weights.
+    Images go through the preprocessing that came with the weights. What a run reaches on its
+    own test split is kept in its metrics.json and shown in its card.
     """
     from rezoo.cli import render
     from rezoo.data.loading import dataset_spec
     from rezoo.references import resolve_weights
 
     # wrong names are answered before TensorFlow is loaded
-    resolve_weights(model)
-    dataset = dataset or _own_dataset(model)
+    source = resolve_weights(model, pretrained=pretrained)
+    dataset = dataset or _own_dataset(source)
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):
         evaluation = import_quietly("rezoo.evaluation.evaluate")
     with render.counter("evaluating") as progress:
         result = evaluation.evaluate(
-            model,
+            source,
             dataset,
             split=split,
             batch_size=batch_size,
             image_size=image_size,
             progress=progress,
         )
+    if image_size is None:
+        import_quietly("rezoo.evaluation.recording").record_evaluation(source, result)
     if as_json:
         print_json(result.to_dict())
     else:
         render.evaluation(result)
 
 
-def _own_dataset(model: str) -> str:
+def _own_dataset(source: Source) -> str:
     from rezoo.configs import local_facts
 
-    dataset = local_facts(Path(model).expanduser()).get("dataset")
+    dataset = local_facts(source.folder).get("dataset") if source.folder else None
     if dataset is None:
-        raise SpecError(f"{model} does not say which dataset it is for", hint="give --dataset.")
+        raise SpecError(
+            f"{source.reference} does not say which dataset it is for", hint="give --dataset."
+        )
     return dataset

@@ -18,7 +18,9 @@ from rezoo.cli.info import info
 from rezoo.cli.list import list_command
 from rezoo.cli.options import DEBUG_VARIABLE
 from rezoo.cli.predict import predict
+from rezoo.cli.push import push
 from rezoo.cli.train import train
+from rezoo.cli.verify import verify
 from rezoo.errors import ResourceError, RezooError, RezooWarning
 from rezoo.names import printable
 from rezoo.paths import switched_on
@@ -27,10 +29,11 @@ from rezoo.paths import switched_on
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rezoo", message="rezoo %(version)s")
 def cli() -> None:
-    """Residual networks for Keras 3: train, evaluate and predict, each claim checkable.
+    """Residual networks for Keras 3: train, evaluate, publish, each claim checkable.
 
-    A MODEL is an architecture (resnet50: random weights) or a folder with weights. A dataset
-    is a name (digits), folder:PATH or tfds:NAME. `rezoo list` shows what there is.
+    A MODEL is an architecture (resnet50: random weights), published weights
+    (resnet50.a1_in1k), hf://owner/name[@revision], or a folder with weights. A dataset is a
+    name (digits), folder:PATH or tfds:NAME. `rezoo list` shows what there is.
 
     \b
     Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,
@@ -38,7 +41,7 @@ def cli() -> None:
     """  # noqa: D301 - click reads the control character
 
 
-for command in (list_command, info, train, eval_command, predict, doctor):
+for command in (list_command, info, train, eval_command, predict, verify, push, doctor):
     cli.add_command(command)
 
 
@@ -48,6 +51,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     # TensorFlow's own log lines are not for users; theirs win if they set the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # rezoo shows transfers itself, and says what went wrong.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # TensorFlow would take all of a GPU's memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     try:
@@ -63,8 +69,11 @@ def main() -> None:
 
 
 def _run() -> int:
+    from rezoo.hub.fetch import listening
+
     try:
-        result = cli.main(standalone_mode=False)
+        with listening(_downloading):
+            result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         return _fail("Interrupted.", code=130)
     except KeyboardInterrupt:
@@ -79,6 +88,12 @@ def _run() -> int:
             raise
         return _explain(error)
     return result if isinstance(result, int) else 0
+
+
+def _downloading(name: str, done: int, total: int | None) -> None:
+    from rezoo.cli import render
+
+    render.downloading(name, done, total)
 
 
 def _reader_is_gone() -> bool:
@@ -117,6 +132,9 @@ def _fail(message: str, hint: str = "", code: int = 1) -> int:
     return code
 
 
+_shown: set[str] = set()
+
+
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -126,7 +144,9 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, RezooWarning):
-        click.echo(f"Warning: {printable(str(message))}", err=True)
+        if str(message) not in _shown:
+            click.echo(f"Warning: {printable(str(message))}", err=True)
+        _shown.add(str(message))
     elif switched_on(DEBUG_VARIABLE):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 

@@ -23,6 +23,11 @@ json_option = click.option(
 )
 
 
+pretrained_option = click.option(
+    "--pretrained", is_flag=True, help="Take the default published weights of an architecture."
+)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; numbers are finite by then."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

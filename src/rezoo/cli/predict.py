@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError
 from rezoo.names import printable
 
@@ -15,6 +15,7 @@ from rezoo.names import printable
 @click.option("--top-k", type=int, default=5, show_default=True, help="Classes to show.")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@pretrained_option
 @json_option
 @click.pass_context
 def predict(
@@ -24,21 +25,23 @@ def predict(
     top_k: int,
     batch_size: int,
     image_size: int | None,
+    pretrained: bool,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES (files, folders, patterns) with MODEL, a folder with weights.
+    """Classify IMAGES (files, folders, patterns) with MODEL, which has weights.
 
     Ends with exit code 5 if some file could not be decoded; the others are answered.
     """
     from rezoo.cli import render
     from rezoo.references import resolve_weights
 
-    resolve_weights(model)  # a wrong name is answered before TensorFlow is loaded
+    # a wrong name is answered before TensorFlow is loaded
+    source = resolve_weights(model, pretrained=pretrained)
     with render.status("starting TensorFlow"):
         prediction = import_quietly("rezoo.evaluation.predict")
     with render.counter("classifying") as progress:
         results = prediction.predict(
-            model,
+            source,
             images,
             top_k=top_k,
             batch_size=batch_size,

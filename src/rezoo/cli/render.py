@@ -16,11 +16,13 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text as RichText
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predict import Prediction
     from rezoo.profiling import Profile
+    from rezoo.publishing import Pushed, PushPlan
     from rezoo.training.reporting import Reporter
+    from rezoo.verification import Verification
 
 _WIDE = 160  # columns of a table that no terminal limits
 
@@ -206,6 +210,90 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     console.print(_text("next"))
     console.print(_text(f"  rezoo eval {_shell(folder)}"))
     console.print(_text(f"  rezoo predict {_shell(folder)} IMAGE…"))
+
+
+def verification(result: Verification) -> None:
+    """Print what was compared, and whether all of it holds."""
+    console = _console()
+    grid = _grid(console)
+    grid.add_column("what", no_wrap=True, style="bold")
+    grid.add_column("holds", no_wrap=True)
+    grid.add_column("found", overflow="fold")
+    words = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("-", "dim")}
+    for check in result.checks:
+        grid.add_row(_text(check.what), _text(*words[check.holds]), _text(check.found))
+    console.print(_text(result.reference, "bold"))
+    console.print(grid)
+    if result.origin:
+        console.print(_text(f"weights: {result.origin}"))
+    console.print(_text(f"computed on {result.backend}"))
+    failed = [check.what for check in result.checks if check.holds is False]
+    if failed:
+        console.print(_text(f"Does not hold: {', '.join(failed)}.", "bold red"))
+    else:
+        console.print(_text("Everything that is recorded holds.", "bold"))
+
+
+def push_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = False) -> None:
+    """Print what a push is about to do."""
+    console = _console(stderr=to_stderr)
+    where = {True: "is there", False: "will be created", None: "was not reached"}[plan.exists]
+    kind = "private" if plan.private else "public"
+    console.print(_text(f"{plan.folder} to hf://{plan.repo} ({kind}), which {where}", "bold"))
+    if plan.note:
+        console.print(_text(f"Note: {plan.note}."))
+    grid = _grid(console)
+    grid.add_column("file", style="bold")
+    grid.add_column("bytes", justify="right")
+    grid.add_column("")
+    for upload in plan.uploads:
+        grid.add_row(_text(upload.name), f"{upload.size:,}", upload.state)
+    grid.add_section()
+    grid.add_row("all", f"{sum(upload.size for upload in plan.uploads):,}", "")
+    console.print(grid)
+    if with_card:
+        console.print(_text("README.md", "bold"))
+        console.print(_text(plan.card))
+
+
+def pushed(result: Pushed) -> None:
+    """Print what is on the Hub now, and how others use it."""
+    console = _console()
+    if not result.changed:
+        console.print(_text(f"{result.url} has all of it already, at {result.commit}"))
+        return
+    console.print(_text(f"pushed to {result.url}", "bold"))
+    console.print(_text(f"commit {result.commit}"))
+    console.print(_text("for everyone who may read it"))
+    console.print(_text(f'  rezoo.load("{result.reference}")'))
+    console.print(_text(f"  rezoo verify {result.reference}"))
+
+
+def downloading(name: str, done: int, total: int | None) -> None:
+    """Show how far a download is: a bar on a terminal, a line at its end elsewhere."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        if done == total:
+            console.print(_text(f"downloaded {name}, {done:,} bytes"))
+        return
+    if "bars" not in _download:
+        _download["bars"] = bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        _download["task"] = bars.add_task(name, total=total)
+        bars.start()
+    _download["bars"].update(_download["task"], completed=done, total=total)
+    if done == total:
+        _download.pop("bars").stop()
+
+
+_download: dict[str, Any] = {}
 
 
 def training_display() -> Reporter:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 from rezoo.errors import SpecError
 
 
@@ -23,6 +23,7 @@ from rezoo.errors import SpecError
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@pretrained_option
 @json_option
 def train(
     model: str,
@@ -32,12 +33,14 @@ def train(
     output: str | None,
     resume: bool,
     overwrite: bool,
+    pretrained: bool,
     as_json: bool,
     **frequent: Any,
 ) -> None:
     """Train MODEL on a dataset.
 
-    An architecture's name starts from random weights; a folder with weights is fine-tuned.
+    An architecture's name starts from random weights, unless --pretrained is given; published
+    weights (resnet50.a1_in1k), hf://owner/name and folders with weights are fine-tuned.
     The run folder holds the best weights by validation, the recipe in full, history,
     metrics, a checkpoint to resume from and a model card.
     """
@@ -47,11 +50,13 @@ def train(
     from rezoo.training.request import Request
 
     # wrong names and keys are answered before TensorFlow is loaded
-    Request.of(model, dataset, recipe=recipe, changes=changes, output=output)
+    request = Request.of(
+        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
+    )
     with render.status("starting TensorFlow"):
         training = import_quietly("rezoo.training.train")
     run = training.train(
-        model,
+        request.source,
         dataset,
         recipe=recipe,
         changes=changes,

@@ -38,6 +38,7 @@ digits = DatasetSpec(
     summary="1,797 handwritten digits, 8x8 grey; no download",
     classes=10,
     licence="CC BY 4.0",
+    shareable=True,
     recipe="quick",
     # A mirrored digit is another sign, and its strokes reach the border: crop gently.
     overrides={

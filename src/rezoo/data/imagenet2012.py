@@ -42,5 +42,6 @@ imagenet2012 = DatasetSpec(
     classes=1000,
     licence="research only (image-net.org)",
     recipe="scratch",
+    hub_id="imagenet-1k",
     val_fraction=0.01,
 )

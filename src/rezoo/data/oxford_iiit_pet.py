@@ -28,5 +28,6 @@ oxford_iiit_pet = DatasetSpec(
     summary="7,349 cats and dogs by breed; downloads 774 MiB",
     classes=37,
     licence="CC BY-SA 4.0",
+    shareable=True,
     recipe="quick",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
 from rezoo.loading import build
-from rezoo.references import resolve_weights
-from rezoo.specs import ModelConfig
+from rezoo.references import Source, resolve_weights
+from rezoo.specs import ModelConfig, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Evaluation:
         preprocessing: What the images went through, in words.
         images_per_s: Decoding included.
         notes: What the user should know: rules of the splits, how classes were matched.
+        origin: Where the weights come from, to the commit and the SHA-256.
+        worst: The classes least often right, and what they are taken for.
     """
 
     model: str
@@ -46,6 +49,8 @@ class Evaluation:
     preprocessing: str
     images_per_s: float
     notes: tuple[str, ...]
+    origin: Origin | None
+    worst: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -57,15 +62,18 @@ class Evaluation:
             **self.scores.to_dict(),
             "preprocessing": self.preprocessing,
             "images_per_s": self.images_per_s,
+            "origin": dataclasses.asdict(self.origin) if self.origin else None,
+            "worst_classes": list(self.worst),
             "classes": [{"name": n, "count": c, "right": r} for n, c, r in self.classes],
             "notes": list(self.notes),
         }
 
 
 def evaluate(
-    model: str,
+    model: str | Source,
     dataset: str,
     *,
+    pretrained: bool = False,
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
@@ -74,7 +82,8 @@ def evaluate(
     """Measure a network on a split of a dataset, with the preprocessing of its weights.
 
     Args:
-        model: A folder with weights.
+        model: A reference with weights.
+        pretrained: Take the default published weights of a bare architecture.
         dataset: A dataset reference; its classes must be among the network's.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images at a time; does not change the result.
@@ -88,7 +97,7 @@ def evaluate(
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    source = resolve_weights(model)
+    source = resolve_weights(model, pretrained=pretrained)
     data = load_dataset(dataset)
     examples = data.examples(split)
     classes, note = match_classes(data.class_names, source.config)
@@ -104,7 +113,7 @@ def evaluate(
         )
     height, width = preprocessing.size
     return Evaluation(
-        model=model,
+        model=source.reference,
         dataset=dataset,
         split=split,
         num_classes=source.config.num_classes,
@@ -114,6 +123,8 @@ def evaluate(
         f"{preprocessing.interpolation}, antialiased",
         images_per_s=scores.count / (time.perf_counter() - begun),
         notes=(*data.splits.notes, note),
+        origin=network.rezoo_origin,
+        worst=tuple(scores.worst(source.config.label)),
     )
 
 

@@ -27,6 +27,7 @@ class Scores:
         top1_interval: 95 % Wilson interval of `top1`.
         top5_interval: 95 % Wilson interval of `top5`.
         per_class: For each class of the head that occurs: `(index, images, right)`.
+        confusions: `(index, index taken for it, images)` of wrong answers, most frequent first.
     """
 
     count: int
@@ -36,6 +37,34 @@ class Scores:
     top1_interval: tuple[float, float]
     top5_interval: tuple[float, float]
     per_class: tuple[tuple[int, int, int], ...]
+    confusions: tuple[tuple[int, int, int], ...]
+
+    def worst(
+        self, label: Callable[[int], str], *, most: int = 10, mistakes: int = 3
+    ) -> list[dict[str, Any]]:
+        """Return the classes with wrong answers, least right first, and what they are taken for.
+
+        Args:
+            label: Returns the name of a class of the head.
+            most: Classes at most.
+            mistakes: For each, the most frequent wrong answers at most.
+        """
+        ranked = sorted(
+            (c for c in self.per_class if c[2] < c[1]), key=lambda c: (c[2] / c[1], -c[1])
+        )
+        return [
+            {
+                "name": label(index),
+                "count": count,
+                "right": right,
+                "taken_for": [
+                    {"name": label(other), "count": n}
+                    for truth, other, n in self.confusions
+                    if truth == index
+                ][:mistakes],
+            }
+            for index, count, right in ranked[:most]
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures that `metrics.json` holds, without the classes."""
@@ -105,7 +134,17 @@ def score(
             (int(c), int((truth == c).sum()), int(hits[truth == c, 0].sum()))
             for c in np.unique(truth)
         ),
+        confusions=_confusions(truth, np.concatenate(tops)[:, 0]),
     )
+
+
+def _confusions(truth: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    wrong = truth != answers
+    if not wrong.any():
+        return ()
+    pairs, counts = np.unique(np.stack([truth[wrong], answers[wrong]]), axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return tuple((int(pairs[0, i]), int(pairs[1, i]), int(counts[i])) for i in order)
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.loading import build
-from rezoo.references import resolve_weights
+from rezoo.references import Source, resolve_weights
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Prediction:
 
 
 def predict(
-    model: str,
+    model: str | Source,
     images: str | Path | Sequence[str | Path],
     *,
+    pretrained: bool = False,
     top_k: int = 5,
     batch_size: int = 32,
     image_size: int | None = None,
@@ -60,8 +61,9 @@ def predict(
     """Classify image files with the preprocessing of the weights.
 
     Args:
-        model: A folder with weights.
+        model: A reference with weights.
         images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`.
+        pretrained: Take the default published weights of a bare architecture.
         top_k: How many classes to return for each image.
         batch_size: Images at a time; does not change the result.
         image_size: Height and width in pixels; what the weights ask for where not given.
@@ -76,7 +78,7 @@ def predict(
     """
     if top_k < 1 or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
-    source = resolve_weights(model)
+    source = resolve_weights(model, pretrained=pretrained)
     paths = find_images([images] if isinstance(images, (str, Path)) else images)
     network = build(source)
     preprocessing = source.config.preprocessing.for_test().at(image_size)

@@ -7,6 +7,8 @@ weights need no mapping table. Padding of strided layers is explicit and symmetr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -110,7 +112,27 @@ def max_pool(x: Any, *, name: str) -> Any:
     return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 
-def shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
+def plain_stem(x: Any, width: int) -> Any:
+    """One 7x7 convolution of stride 2 (arXiv:1512.03385, table 1)."""
+    x = conv(x, width, 7, stride=2, name="conv1")
+    return relu(norm(x, name="bn1"), name="act1")
+
+
+def deep_stem(x: Any, first: int, second: int, third: int) -> Any:
+    """Three 3x3 convolutions of these widths, the first of stride 2.
+
+    "Bag of Tricks for Image Classification with CNNs", arXiv:1812.01187, figure 2
+    (ResNet-C). Names count places in PyTorch's sequence: 2 and 5 are its ReLUs.
+    """
+    x = conv(x, first, 3, stride=2, name="conv1.0")
+    x = relu(norm(x, name="conv1.1"), name="conv1.2")
+    x = conv(x, second, 3, name="conv1.3")
+    x = relu(norm(x, name="conv1.4"), name="conv1.5")
+    x = conv(x, third, 3, name="conv1.6")
+    return relu(norm(x, name="bn1"), name="act1")
+
+
+def projection_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
     """Return `x` itself, or its projection where the shape changes (He et al. 2015, option B)."""
     if stride == 1 and x.shape[-1] == filters:
         return x
@@ -118,10 +140,32 @@ def shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
     return norm(x, name=f"{name}.downsample.1")
 
 
-def basic_block(x: Any, width: int, *, stride: int, name: str) -> Any:
+def pooled_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
+    """Like `projection_shortcut`, with an average over 2x2 instead of its step of two.
+
+    So every pixel counts (arXiv:1812.01187, figure 2, ResNet-D). At odd sides the last
+    average is over the pixels that are there. Names count places in PyTorch's sequence:
+    where nothing is pooled, an identity is in place 0.
+    """
+    if stride == 1 and x.shape[-1] == filters:
+        return x
+    if stride > 1:
+        x = keras.layers.AveragePooling2D(stride, padding="same", name=f"{name}.downsample.0")(x)
+    x = conv(x, filters, 1, name=f"{name}.downsample.1")
+    return norm(x, name=f"{name}.downsample.2")
+
+
+def basic_block(
+    x: Any,
+    width: int,
+    *,
+    stride: int,
+    shortcut: Callable[..., Any] = projection_shortcut,
+    name: str,
+) -> Any:
     """Two 3x3 convolutions and a shortcut (arXiv:1512.03385, figure 5 left).
 
-    Returns `(N, ceil(H / stride), ceil(W / stride), width)`.
+    Returns `(N, ceil(H / stride), ceil(W / stride), width)`; see `bottleneck_block`.
     """
     y = conv(x, width, 3, stride=stride, name=f"{name}.conv1")
     y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
@@ -131,7 +175,14 @@ def basic_block(x: Any, width: int, *, stride: int, name: str) -> Any:
 
 
 def bottleneck_block(
-    x: Any, width: int, *, stride: int, stride_in: Literal["1x1", "3x3"] = "3x3", name: str
+    x: Any,
+    width: int,
+    *,
+    stride: int,
+    stride_in: Literal["1x1", "3x3"] = "3x3",
+    widen: int = 1,
+    shortcut: Callable[..., Any] = projection_shortcut,
+    name: str,
 ) -> Any:
     """1x1, 3x3 and 1x1 convolutions and a shortcut (arXiv:1512.03385, figure 5 right).
 
@@ -140,16 +191,19 @@ def bottleneck_block(
 
     Args:
         x: Input tensor.
-        width: Channels of the first two convolutions.
+        width: A quarter of the output's channels.
         stride: Step of the block.
         stride_in: Which convolution takes the step: the first, `"1x1"` (the paper, called
             v1), or `"3x3"` (called v1.5; torchvision, timm).
+        widen: Channels of the first two convolutions, in widths ("Wide Residual Networks",
+            arXiv:1605.07146).
+        shortcut: `projection_shortcut` or `pooled_shortcut`.
         name: Prefix of the block's layers.
     """
     first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
-    y = conv(x, width, 1, stride=first, name=f"{name}.conv1")
+    y = conv(x, widen * width, 1, stride=first, name=f"{name}.conv1")
     y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
-    y = conv(y, width, 3, stride=second, name=f"{name}.conv2")
+    y = conv(y, widen * width, 3, stride=second, name=f"{name}.conv2")
     y = relu(norm(y, name=f"{name}.bn2"), name=f"{name}.act2")
     y = conv(y, 4 * width, 1, name=f"{name}.conv3")
     y = norm(y, zero_gamma=True, name=f"{name}.bn3")
@@ -178,3 +232,17 @@ def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
 def _join(residual: Any, identity: Any, *, name: str) -> Any:
     x = keras.layers.Add(name=f"{name}.add")([residual, identity])
     return relu(x, name=f"{name}.act")
+
+
+# Parts by the names that specs give them, so that specs load without Keras.
+STEMS: dict[str, Callable[..., Any]] = {"plain": plain_stem, "deep": deep_stem}
+SHORTCUTS: dict[str, Callable[..., Any]] = {
+    "projection": projection_shortcut,
+    "pooled": pooled_shortcut,
+}
+BLOCKS: dict[str, Callable[..., Any]] = {
+    "basic": basic_block,
+    "bottleneck": bottleneck_block,
+    "bottleneck_v1": partial(bottleneck_block, stride_in="1x1"),
+    "bottleneck_2x": partial(bottleneck_block, widen=2),
+}

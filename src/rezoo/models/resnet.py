@@ -1,32 +1,67 @@
 """ResNet: "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1.
 
-A 7x7 stem and four stages. Feature maps halve between stages while widths double, so a
+A stem and four stages. Feature maps halve between stages while widths double, so a
 block costs the same in every stage (section 3.3). Shortcuts are identities where shapes agree and
 projections elsewhere (option B).
 
-| name      | blocks per stage | block      | parameters | MACs at 224 px |
-|-----------|------------------|------------|------------|----------------|
-| resnet18  | 2, 2, 2, 2       | basic      | 11,689,512 |  1,814,073,344 |
-| resnet34  | 3, 4, 6, 3       | basic      | 21,797,672 |  3,663,761,408 |
-| resnet50  | 3, 4, 6, 3       | bottleneck | 25,557,032 |  4,089,184,256 |
-| resnet101 | 3, 4, 23, 3      | bottleneck | 44,549,160 |  7,801,405,440 |
-| resnet152 | 3, 8, 36, 3      | bottleneck | 60,192,808 | 11,513,626,624 |
+| name             | blocks per stage | block      |  parameters | MACs at 224 px |
+|------------------|------------------|------------|-------------|----------------|
+| resnet18         | 2, 2, 2, 2       | basic      |  11,689,512 |  1,814,073,344 |
+| resnet34         | 3, 4, 6, 3       | basic      |  21,797,672 |  3,663,761,408 |
+| resnet50         | 3, 4, 6, 3       | bottleneck |  25,557,032 |  4,089,184,256 |
+| resnet101        | 3, 4, 23, 3      | bottleneck |  44,549,160 |  7,801,405,440 |
+| resnet152        | 3, 8, 36, 3      | bottleneck |  60,192,808 | 11,513,626,624 |
+| resnet26         | 2, 2, 2, 2       | bottleneck |  15,995,176 |  2,342,256,640 |
+| resnet200        | 3, 24, 36, 3     | bottleneck |  64,673,832 | 15,007,481,856 |
+| wide_resnet50_2  | 3, 4, 6, 3       | bottleneck |  68,883,240 | 11,398,021,120 |
+| wide_resnet101_2 | 3, 4, 23, 3      | bottleneck | 126,886,696 | 22,753,050,624 |
+| resnet18d        | 2, 2, 2, 2       | basic      |  11,708,744 |  2,053,713,920 |
+| resnet26d        | 2, 2, 2, 2       | bottleneck |  16,014,408 |  2,581,897,216 |
+| resnet34d        | 3, 4, 6, 3       | basic      |  21,816,904 |  3,903,401,984 |
+| resnet50d        | 3, 4, 6, 3       | bottleneck |  25,576,264 |  4,328,824,832 |
+| resnet101d       | 3, 4, 23, 3      | bottleneck |  44,568,392 |  8,041,046,016 |
+| resnet152d       | 3, 8, 36, 3      | bottleneck |  60,212,040 | 11,753,267,200 |
+| resnet200d       | 3, 24, 36, 3     | bottleneck |  64,693,064 | 15,247,122,432 |
+| resnet10t        | 1, 1, 1, 1       | basic      |   5,435,488 |  1,097,259,008 |
+| resnet14t        | 1, 1, 1, 1       | bottleneck |  10,081,632 |  1,676,822,528 |
+| resnet26t        | 2, 2, 2, 2       | bottleneck |  16,011,872 |  2,550,286,336 |
+| resnet50t        | 3, 4, 6, 3       | bottleneck |  25,573,728 |  4,297,213,952 |
+| resnet50c        | 3, 4, 6, 3       | bottleneck |  25,576,264 |  4,328,824,832 |
+| resnet101c       | 3, 4, 23, 3      | bottleneck |  44,568,392 |  8,041,046,016 |
+| resnet152c       | 3, 8, 36, 3      | bottleneck |  60,212,040 | 11,753,267,200 |
+| resnet50s        | 3, 4, 6, 3       | bottleneck |  25,680,808 |  5,444,337,664 |
+| resnet101s       | 3, 4, 23, 3      | bottleneck |  44,672,936 |  9,156,558,848 |
+| resnet152s       | 3, 8, 36, 3      | bottleneck |  60,316,584 | 12,868,780,032 |
+| test_resnet      | 1, 1, 1, 1       | both       |     469,688 |    200,900,352 |
 
 Bottlenecks take their step in the 3x3 convolution (v1.5, as torchvision and timm do);
 `resnet50_v1` takes it in the first 1x1, as the paper does: 3,857,973,248 MACs.
+
+A letter behind the depth stands for other parts (c and d: "Bag of Tricks for Image Classification
+with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm):
+
+| letter | stem                              | shortcut where the shape changes  |
+|--------|-----------------------------------|-----------------------------------|
+|        | a 7x7 convolution, 64             | projection                        |
+| c      | three 3x3 convolutions, 32-32-64  | projection                        |
+| s      | three 3x3 convolutions, 64-64-128 | projection                        |
+| d      | three 3x3 convolutions, 32-32-64  | average over 2x2, then projection |
+| t      | three 3x3 convolutions, 24-32-64  | average over 2x2, then projection |
+
+The wide nets double the inner width of the bottleneck ("Wide Residual Networks",
+arXiv:1605.07146). The depths 10, 14, 26 and 200 are timm's, as is `test_resnet`, a tiny net for
+tests. A deep stem adds two layers to the number in the name.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rezoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     import keras
-
-WIDTHS = (64, 128, 256, 512)
 
 
 def build(
@@ -35,53 +70,150 @@ def build(
     input_shape: tuple[int | None, int | None, int],
     num_classes: int,
     classifier_activation: str | None,
-    depths: tuple[int, int, int, int],
-    block: Literal["basic", "bottleneck"],
-    stride_in: Literal["1x1", "3x3"] = "3x3",
+    depths: Sequence[int],
+    blocks: Sequence[tuple[str, int]],
+    stem: tuple[str, Sequence[int]] = ("plain", (64,)),
+    shortcut: str = "projection",
 ) -> keras.Model:
-    """Build a ResNet; what the arguments mean is in `rezoo.create_model` and the table above."""
+    """Build a ResNet; the first four arguments are those of `rezoo.create_model`.
+
+    Args:
+        name: Name of the model.
+        input_shape: `(height, width, channels)`.
+        num_classes: Width of the head.
+        classifier_activation: What follows the logits.
+        depths: Number of blocks, for each stage.
+        blocks: Which of `layers.BLOCKS`, and its width, for each stage.
+        stem: Which of `layers.STEMS`, and the widths of its convolutions.
+        shortcut: Which of `layers.SHORTCUTS`.
+    """
     import keras
 
     from rezoo.models import layers
 
-    if block == "basic":
-        residual = layers.basic_block
-    else:
-        residual = partial(layers.bottleneck_block, stride_in=stride_in)
-
+    kind, widths = stem
     inputs = keras.Input(input_shape, name="image")
-    x = layers.conv(inputs, 64, 7, stride=2, name="conv1")
-    x = layers.relu(layers.norm(x, name="bn1"), name="act1")
-    x = layers.max_pool(x, name="maxpool")  # (N, H/4, W/4, 64)
-    for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), start=1):
+    x = layers.STEMS[kind](inputs, *widths)
+    x = layers.max_pool(x, name="maxpool")  # (N, H/4, W/4, widths[-1])
+    for stage, ((block, width), depth) in enumerate(zip(blocks, depths, strict=True), start=1):
         for index in range(depth):
-            stride = 2 if stage > 1 and index == 0 else 1
-            x = residual(x, width, stride=stride, name=f"layer{stage}.{index}")
+            x = layers.BLOCKS[block](
+                x,
+                width,
+                stride=2 if stage > 1 and index == 0 else 1,
+                shortcut=layers.SHORTCUTS[shortcut],
+                name=f"layer{stage}.{index}",
+            )
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)
     return keras.Model(inputs, outputs, name=name)
 
 
-_PAPER = "He et al. 2015, arXiv:1512.03385, table 1"
-_basic = partial(ModelSpec, build=build, family="resnet", source=_PAPER)
-_v15 = partial(_basic, source=f"{_PAPER}; stride in the 3x3 (v1.5)")
+class _Style(NamedTuple):
+    """What members of several depths share: words for lists, the source, parts."""
 
-resnet18 = _basic(
-    name="resnet18", summary="18 layers", config={"depths": (2, 2, 2, 2), "block": "basic"}
+    words: str
+    source: str
+    parts: Mapping[str, Any]
+    in_timm: bool = True
+
+
+def _spec(
+    name: str, *, layers: int, body: Mapping[str, Any], style: _Style, image_size: int = 224
+) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        build=build,
+        config={**body, **style.parts},
+        family="resnet",
+        summary=", ".join(filter(None, (f"{layers} layers", style.words))),
+        source=style.source,
+        image_size=image_size,
+        in_timm=style.in_timm,
+    )
+
+
+def _stages(block: str) -> tuple[tuple[str, int], ...]:
+    return tuple((block, width) for width in (64, 128, 256, 512))
+
+
+_BASIC, _BOTTLENECK = _stages("basic"), _stages("bottleneck")
+_R10 = {"depths": (1, 1, 1, 1), "blocks": _BASIC}
+_R14 = {"depths": (1, 1, 1, 1), "blocks": _BOTTLENECK}
+_R18 = {"depths": (2, 2, 2, 2), "blocks": _BASIC}
+_R26 = {"depths": (2, 2, 2, 2), "blocks": _BOTTLENECK}
+_R34 = {"depths": (3, 4, 6, 3), "blocks": _BASIC}
+_R50 = {"depths": (3, 4, 6, 3), "blocks": _BOTTLENECK}
+_R101 = {"depths": (3, 4, 23, 3), "blocks": _BOTTLENECK}
+_R152 = {"depths": (3, 8, 36, 3), "blocks": _BOTTLENECK}
+_R200 = {"depths": (3, 24, 36, 3), "blocks": _BOTTLENECK}
+_TINY = {
+    "depths": (1, 1, 1, 1),
+    "blocks": (("basic", 32), ("basic", 48), ("bottleneck", 48), ("basic", 96)),
+}
+
+_PAPER = "He et al. 2015, arXiv:1512.03385, table 1"
+_TRICKS = "He et al. 2018, arXiv:1812.01187, figure 2"
+_PLAIN = _Style("", _PAPER, {})
+_V15 = _Style("", f"{_PAPER}; stride in the 3x3 (v1.5)", {})
+_DEPTHS = _Style("", f"{_PAPER}; depths of timm, stride in the 3x3 (v1.5)", {})
+_V1 = _Style(
+    "stride in the 1x1, as in the paper",
+    _PAPER,
+    {"blocks": _stages("bottleneck_v1")},
+    in_timm=False,
 )
-resnet34 = _basic(
-    name="resnet34", summary="34 layers", config={"depths": (3, 4, 6, 3), "block": "basic"}
+_WIDE = _Style(
+    "inner width doubled",
+    "Zagoruyko and Komodakis 2016, arXiv:1605.07146; as timm and torchvision build it",
+    {"blocks": _stages("bottleneck_2x")},
 )
-resnet50 = _v15(
-    name="resnet50", summary="50 layers", config={"depths": (3, 4, 6, 3), "block": "bottleneck"}
+_C = _Style("deep stem", f"{_TRICKS} (ResNet-C)", {"stem": ("deep", (32, 32, 64))})
+_S = _Style(
+    "wide deep stem",
+    f"{_TRICKS} (ResNet-C); stem widths of GluonCV's v1s",
+    {"stem": ("deep", (64, 64, 128))},
 )
-resnet101 = _v15(
-    name="resnet101", summary="101 layers", config={"depths": (3, 4, 23, 3), "block": "bottleneck"}
+_D = _Style(
+    "deep stem, pooled steps",
+    f"{_TRICKS} (ResNet-D)",
+    {"stem": ("deep", (32, 32, 64)), "shortcut": "pooled"},
 )
-resnet152 = _v15(
-    name="resnet152", summary="152 layers", config={"depths": (3, 8, 36, 3), "block": "bottleneck"}
+_T = _Style(
+    "tiered stem, pooled steps",
+    f"{_TRICKS} (ResNet-D); stem widths of timm",
+    {"stem": ("deep", (24, 32, 64)), "shortcut": "pooled"},
 )
-resnet50_v1 = _basic(
-    name="resnet50_v1",
-    summary="50 layers, stride in the 1x1, as in the paper",
-    config={"depths": (3, 4, 6, 3), "block": "bottleneck", "stride_in": "1x1"},
+_TEST = _Style(
+    "tiny, for tests",
+    f"timm, with the parts of {_TRICKS} (ResNet-D)",
+    {"stem": ("deep", (16, 16, 32)), "shortcut": "pooled"},
 )
+
+resnet18 = _spec("resnet18", layers=18, body=_R18, style=_PLAIN)
+resnet34 = _spec("resnet34", layers=34, body=_R34, style=_PLAIN)
+resnet50 = _spec("resnet50", layers=50, body=_R50, style=_V15)
+resnet101 = _spec("resnet101", layers=101, body=_R101, style=_V15)
+resnet152 = _spec("resnet152", layers=152, body=_R152, style=_V15)
+resnet50_v1 = _spec("resnet50_v1", layers=50, body=_R50, style=_V1)
+resnet26 = _spec("resnet26", layers=26, body=_R26, style=_DEPTHS)
+resnet200 = _spec("resnet200", layers=200, body=_R200, style=_DEPTHS)
+wide_resnet50_2 = _spec("wide_resnet50_2", layers=50, body=_R50, style=_WIDE)
+wide_resnet101_2 = _spec("wide_resnet101_2", layers=101, body=_R101, style=_WIDE)
+resnet18d = _spec("resnet18d", layers=20, body=_R18, style=_D)
+resnet26d = _spec("resnet26d", layers=28, body=_R26, style=_D)
+resnet34d = _spec("resnet34d", layers=36, body=_R34, style=_D)
+resnet50d = _spec("resnet50d", layers=52, body=_R50, style=_D)
+resnet101d = _spec("resnet101d", layers=103, body=_R101, style=_D, image_size=256)
+resnet152d = _spec("resnet152d", layers=154, body=_R152, style=_D, image_size=256)
+resnet200d = _spec("resnet200d", layers=202, body=_R200, style=_D, image_size=256)
+resnet10t = _spec("resnet10t", layers=12, body=_R10, style=_T, image_size=176)
+resnet14t = _spec("resnet14t", layers=16, body=_R14, style=_T, image_size=176)
+resnet26t = _spec("resnet26t", layers=28, body=_R26, style=_T, image_size=256)
+resnet50t = _spec("resnet50t", layers=52, body=_R50, style=_T)
+resnet50c = _spec("resnet50c", layers=52, body=_R50, style=_C)
+resnet101c = _spec("resnet101c", layers=103, body=_R101, style=_C)
+resnet152c = _spec("resnet152c", layers=154, body=_R152, style=_C)
+resnet50s = _spec("resnet50s", layers=52, body=_R50, style=_S)
+resnet101s = _spec("resnet101s", layers=103, body=_R101, style=_S)
+resnet152s = _spec("resnet152s", layers=154, body=_R152, style=_S)
+test_resnet = _spec("test_resnet", layers=13, body=_TINY, style=_TEST, image_size=160)

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -115,12 +115,24 @@ def check(
         )
 
 
-def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, skip: str = "") -> None:
-    """Copy tensors in PyTorch's layout into the model; names and shapes were checked before."""
+def assign(model: keras.Model, read: Callable[[str], np.ndarray], *, skip: str = "") -> None:
+    """Copy tensors in PyTorch's layout into the model; names and shapes were checked before.
+
+    Args:
+        model: The network that is to be filled.
+        read: Returns a tensor by its name; floats of another width are cast.
+        skip: Prefix of tensors that are left as they are.
+    """
     for name, variable in named_variables(model):
         if skip and name.startswith(skip):
             continue
-        variable.assign(_permuted(tensors[name], variable, _TO_KERAS))
+        value = read(name).astype(variable.dtype, copy=False)
+        variable.assign(_permuted(value, variable, _TO_KERAS))
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is one of floats, bfloat16 included, which NumPy does not count."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def _some(items: list[str], most: int = 10) -> str:

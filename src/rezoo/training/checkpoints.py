@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from rezoo import artifacts
 from rezoo.errors import IncompatibleError
+from rezoo.tensorfile import read_tensors, write_tensors
 from rezoo.training.optimizers import Group
 
 LAST = Path("checkpoints") / "last.safetensors"
@@ -59,7 +59,7 @@ def save(
     """
     values = {n: keras.ops.convert_to_numpy(v) for n, v in _state(model, groups)}
     meta = {**asdict(progress), "signature": signature}
-    artifacts.write_tensors(folder / LAST, values, metadata={_META: json.dumps(meta)})
+    write_tensors(folder / LAST, values, metadata={_META: json.dumps(meta)})
 
 
 def restore(
@@ -74,7 +74,7 @@ def restore(
     path = folder / LAST
     if not path.exists():
         return None
-    values, metadata = artifacts.read_tensors_and_metadata(path)
+    values, metadata = read_tensors(path)
     meta = json.loads(metadata.get(_META, "{}"))
     if meta.pop("signature", None) != signature:
         raise IncompatibleError(

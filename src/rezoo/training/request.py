@@ -40,15 +40,16 @@ class Request:
     @classmethod
     def of(
         cls,
-        model: str,
+        model: str | Source,
         dataset: str,
         *,
+        pretrained: bool = False,
         recipe: str | None,
         changes: Mapping[str, Any],
         output: str | Path | None,
     ) -> Self:
         """Resolve every name and key; raises as `rezoo.train` does."""
-        source = resolve(model)
+        source = resolve(model, pretrained=pretrained)
         spec = dataset_spec(dataset)
         reason = ""
         if recipe is None:
@@ -63,7 +64,9 @@ class Request:
             recipe=resolved,
             recipe_reason=reason,
             preprocessing=_trained_preprocessing(base, resolved),
-            folder=Path(output).expanduser() if output else default_folder(model, dataset),
+            folder=Path(output).expanduser()
+            if output
+            else default_folder(source.reference, dataset),
             notes=tuple(f"{k} = {v!r}: {spec.name} asks for it" for k, v in imposed.items()),
         )
 

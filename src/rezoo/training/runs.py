@@ -15,34 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from rezoo import artifacts
-from rezoo.configs import CONFIG, WEIGHTS
 from rezoo.errors import ResourceError, SpecError, writing
+from rezoo.files import write_bytes, write_json
+from rezoo.records import ENVIRONMENT, HISTORY, OWN, RECIPE
 
-RECIPE = "recipe.toml"
-METRICS = "metrics.json"
-HISTORY = "history.csv"
-ENVIRONMENT = "environment.json"
-REFERENCE = "reference.safetensors"
-CARD = "README.md"
-REPORT = "report.html"
-CHECKPOINTS = "checkpoints"
-# The last weights as a model folder; the run folder itself has the best ones.
-LAST_WEIGHTS = f"{CHECKPOINTS}/last"
-_OWN = (
-    CONFIG,
-    WEIGHTS,
-    RECIPE,
-    METRICS,
-    HISTORY,
-    ENVIRONMENT,
-    REFERENCE,
-    CARD,
-    REPORT,
-    CHECKPOINTS,
-)
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
@@ -83,7 +60,7 @@ def occupy(folder: Path, *, overwrite: bool) -> None:
 
 def _remove_run(folder: Path) -> None:
     """Remove what rezoo wrote, and nothing else."""
-    for name in _OWN:
+    for name in OWN:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -99,7 +76,7 @@ def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(history)
-    artifacts.write_bytes(folder / HISTORY, text.getvalue().encode())
+    write_bytes(folder / HISTORY, text.getvalue().encode())
 
 
 def write_environment(folder: Path) -> None:
@@ -116,7 +93,7 @@ def write_environment(folder: Path) -> None:
         "devices": devices(),
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
-    artifacts.write_json(folder / ENVIRONMENT, content)
+    write_json(folder / ENVIRONMENT, content)
 
 
 def devices() -> list[str]:
@@ -130,12 +107,6 @@ def devices() -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in gpus]
     return names or [platform.processor() or platform.machine()]
-
-
-def write_reference(folder: Path, images: np.ndarray, logits: np.ndarray) -> None:
-    """Keep a batch of network inputs `(N, H, W, C)` and their logits: proof for the next reader."""
-    values = {"images": np.asarray(images, np.float32), "logits": np.asarray(logits, np.float32)}
-    artifacts.write_tensors(folder / REFERENCE, values)
 
 
 def _version(package: str) -> str:

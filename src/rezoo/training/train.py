@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from rezoo import artifacts, recipes
-from rezoo.configs import LOCAL
-from rezoo.data import pipeline
-from rezoo.data.loading import Dataset, load_dataset
-from rezoo.errors import SpecError
+from rezoo import artifacts, recipes, records
+from rezoo.configs import CONFIG, LOCAL
+from rezoo.data.loading import load_dataset
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
-from rezoo.loading import HEAD
-from rezoo.models.factory import create_model
-from rezoo.recipes.recipe import Recipe
+from rezoo.files import write_bytes, write_json
 from rezoo.references import Source
-from rezoo.specs import ModelConfig
-from rezoo.training import card, checkpoints, optimizers, runs
+from rezoo.training import checkpoints, optimizers, runs
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
-from rezoo.training.report import report
 from rezoo.training.reporting import Plan, Reporter
 from rezoo.training.request import Request
+from rezoo.training.results import write_results
+from rezoo.training.setup import Setup
 from rezoo.training.steps import training_step
-
-REFERENCE_IMAGES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +41,10 @@ class Run:
 
 
 def train(
-    model: str,
+    model: str | Source,
     dataset: str,
     *,
+    pretrained: bool = False,
     recipe: str | None = None,
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
@@ -66,9 +57,11 @@ def train(
     A tenth of train (or what the dataset says) validates; test is not touched.
 
     Args:
-        model: An architecture's name starts from random weights; a folder with weights is
-            fine-tuned, with a new head unless its classes are the dataset's.
+        model: An architecture's name starts from random weights; weights of the catalogue, a
+            repository of the Hub or a folder with weights are fine-tuned, with a new head
+            unless their classes are the dataset's.
         dataset: A dataset reference.
+        pretrained: Start a bare architecture from its default published weights.
         recipe: A recipe's name or a `.toml` file; chosen by weights and dataset where not given.
         changes: Recipe keys with other values.
         output: The run folder; `runs/<model>-<dataset>` where not given.
@@ -83,17 +76,23 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state has been saved first.
     """
     reporter = reporter or Reporter()
-    request = Request.of(model, dataset, recipe=recipe, changes=changes or {}, output=output)
+    request = Request.of(
+        model,
+        dataset,
+        pretrained=pretrained,
+        recipe=recipe,
+        changes=changes or {},
+        output=output,
+    )
     runs.check_output(request.folder, resume=resume, overwrite=overwrite)
     reporter.status(f"opening {dataset}")
     data = load_dataset(dataset)
-    _check_data(data, request.recipe)
-    setup = _Setup.of(request, data)
+    setup = Setup.of(request, data)
     runs.occupy(request.folder, overwrite=overwrite)
     anew = resume and not (request.folder / checkpoints.LAST).exists()
     anew_note = ("nothing to resume there: a new run",) if anew else ()
     plan = Plan(
-        model=model,
+        model=request.source.reference,
         dataset=dataset,
         recipe=request.recipe,
         recipe_reason=request.recipe_reason,
@@ -105,65 +104,7 @@ def train(
     return _run(setup, request.folder, plan, reporter)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Setup:
-    """Everything that a run computes with."""
-
-    network: keras.Model
-    config: ModelConfig
-    data: Dataset
-    recipe: Recipe
-    groups: list[optimizers.Group]
-    steps_per_epoch: int
-    signature: str
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, request: Request, data: Dataset) -> _Setup:
-        recipe, source = request.recipe, request.source
-        config = ModelConfig(
-            architecture=source.config.architecture,
-            num_classes=len(data.class_names),
-            preprocessing=request.preprocessing,
-            class_names=data.class_names,
-            class_descriptions=data.splits.class_descriptions,
-            licence=source.config.licence,
-        )
-        keras.utils.set_random_seed(recipe.seed)
-        with _dtype_policy(recipe.precision):
-            network = create_model(
-                config.architecture,
-                num_classes=config.num_classes,
-                input_shape=(*config.preprocessing.size, config.preprocessing.channels),
-            )
-        notes = _start_from(source, network, config)
-        count = len(data.examples("train"))
-        steps = count // recipe.batch_size
-        identity = [recipe.to_dict(), config.architecture, data.class_names, count]
-        return cls(
-            network=network,
-            config=config,
-            data=data,
-            recipe=recipe,
-            groups=optimizers.groups(network, recipe, steps, head=HEAD),
-            steps_per_epoch=steps,
-            signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
-            notes=notes,
-        )
-
-
-def _start_from(source: Source, network: keras.Model, config: ModelConfig) -> tuple[str, ...]:
-    """Fill the network from the source's weights, if any; say what happened to the head."""
-    if source.folder is None:
-        return ()
-    keep_head = bool(config.class_names) and source.config.class_names == config.class_names
-    artifacts.load_weights(network, source.folder, new_head="" if keep_head else HEAD)
-    if keep_head:
-        return ("the weights' head is kept: the classes are the same",)
-    return (f"new head for {config.num_classes} classes; all else from {source.reference}",)
-
-
-def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
+def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
     network, recipe = setup.network, setup.recipe
     progress = checkpoints.restore(folder, network, setup.groups, setup.signature) or Progress()
     _write_beginnings(setup, folder, plan)
@@ -171,19 +112,11 @@ def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
     rate = optimizers.schedule(recipe, setup.steps_per_epoch)
 
     def validate() -> Scores:
-        return score(forward, _validation(setup))
+        return score(forward, setup.validation_batches())
 
     loop = Loop(
         step=training_step(network, setup.groups, recipe),
-        batches=lambda epoch, step: _as_backend(
-            pipeline.train_batches(
-                setup.data.examples("train"),
-                setup.config.preprocessing,
-                recipe,
-                first_epoch=epoch,
-                first_step=step,
-            )
-        ),
+        batches=setup.train_batches,
         validate=validate,
         learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),
         save=lambda state: checkpoints.save(folder, network, setup.groups, state, setup.signature),
@@ -200,82 +133,12 @@ def _run(setup: _Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
             progress = loop.run(progress)
     finally:
         reporter.finished()
-    return Run(folder=folder, metrics=_write_results(setup, folder, plan, progress))
+    return Run(folder=folder, metrics=write_results(setup, folder, plan, progress, forward))
 
 
-def _write_beginnings(setup: _Setup, folder: Path, plan: Plan) -> None:
-    artifacts.write_bytes(folder / runs.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
+def _write_beginnings(setup: Setup, folder: Path, plan: Plan) -> None:
+    if (folder / CONFIG).exists():  # resumed: its files are about to change
+        artifacts.unseal_folder(folder)
+    write_bytes(folder / records.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
     runs.write_environment(folder)
-    artifacts.write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
-
-
-def _write_results(setup: _Setup, folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Keep the last weights, measure the best ones as they are in the file, write the report."""
-    network = setup.network
-    artifacts.save_model(network, setup.config, folder / runs.LAST_WEIGHTS)
-    artifacts.load_weights(network, folder)
-    forward = compiled_forward(network)
-    scores = score(forward, _validation(setup))
-    images = next(iter(_validation(setup, REFERENCE_IMAGES)))[0]
-    runs.write_reference(folder, np.asarray(images), forward(images))
-    metrics = {
-        "architecture": setup.config.architecture,
-        "dataset": setup.data.spec.name.partition(":")[0],
-        "num_classes": setup.config.num_classes,
-        "images": plan.sizes,
-        "best_epoch": progress.best_epoch,
-        "epochs": setup.recipe.epochs,
-        "val": scores.to_dict(),
-        "wall_time_s": progress.wall_time_s,
-    }
-    artifacts.write_json(folder / runs.METRICS, metrics)
-    text = card.model_card(setup.config, setup.recipe, setup.data.spec, metrics)
-    artifacts.write_bytes(folder / runs.CARD, text.encode())
-    page = report(setup.config, setup.recipe, metrics, progress.history, scores)
-    artifacts.write_bytes(folder / runs.REPORT, page.encode())
-    return metrics
-
-
-def _validation(setup: _Setup, batch_size: int = 0) -> Any:
-    return _as_backend(
-        pipeline.test_batches(
-            setup.data.examples("val"),
-            setup.config.preprocessing,
-            batch_size=batch_size or setup.recipe.batch_size,
-        )
-    )
-
-
-def _as_backend(batches: Any) -> Any:
-    """Return tf.data batches as what the backend takes: TensorFlow's tensors, or NumPy's arrays."""
-    return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
-
-
-def _check_data(data: Dataset, recipe: Recipe) -> None:
-    train = data.examples("train")
-    if len(data.class_names) < 2:
-        raise SpecError(
-            f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
-            hint="a folder of photographs has one folder for each class.",
-        )
-    if recipe.batch_size > len(train):
-        raise SpecError(
-            f"batch_size {recipe.batch_size} is larger than train, which has {len(train)} images",
-            hint=f"set --batch-size to {len(train)} or less.",
-        )
-    if "val" not in data.splits.parts:
-        raise SpecError(
-            f"{data.reference} has no image to validate with",
-            hint="each class needs at least two training images.",
-        )
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under a precision and leave the user's own setting as it was."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})

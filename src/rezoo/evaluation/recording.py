@@ -1,0 +1,50 @@
+"""What a run's own records keep of its evaluation, and who may write there."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rezoo import records
+from rezoo.artifacts import renew_seal
+from rezoo.card import MARK, model_card
+from rezoo.configs import checksum_holds, local_facts, read_json
+from rezoo.evaluation.evaluate import Evaluation
+from rezoo.files import write_bytes, write_json
+from rezoo.references import Source
+
+
+def record_evaluation(source: Source, result: Evaluation) -> bool:
+    """Keep the figures of a run's own test split in its `metrics.json` and in its card.
+
+    Nothing is written where the source is no sealed local run, where it was measured on
+    other data or another split, or where the weights are not those that were sealed.
+
+    Returns:
+        Whether it was recorded.
+    """
+    folder = source.folder
+    if folder is None or source.address is not None or result.split != "test":
+        return False
+    metrics = records.read_metrics(folder)
+    own = local_facts(folder).get("dataset")
+    if not metrics or result.dataset != own or not _intact_and_writable(folder):
+        return False
+    metrics["test"] = {
+        **result.scores.to_dict(),
+        "worst_classes": list(result.worst),
+        "preprocessing": result.preprocessing,
+        "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / records.METRICS, metrics)
+    card = folder / records.CARD
+    if not card.is_file() or MARK in card.read_text("utf-8", errors="replace"):
+        write_bytes(card, model_card(folder).encode())
+    renew_seal(folder, (records.METRICS, records.CARD))
+    return True
+
+
+def _intact_and_writable(folder: Path) -> bool:
+    sealed = checksum_holds(read_json(folder))
+    return bool(sealed) and os.access(folder, os.W_OK)

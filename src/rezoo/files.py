@@ -1,0 +1,135 @@
+"""Files that are written whole or not at all, and what their bytes should be (SHA-256).
+
+Loads without NumPy: names and bytes are checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rezoo.errors import IntegrityError, SpecError, writing
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the bytes of a file should be.
+
+    Attributes:
+        sha256: 64 lower-case hexadecimal digits.
+        size: In bytes, where it is known.
+        source: Who says so, for messages.
+    """
+
+    sha256: str
+    size: int | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not is_sha256(self.sha256):
+            raise SpecError(f"sha256: {self.sha256!r}; wanted are 64 hexadecimal digits")
+        if self.size is not None and not 0 <= self.size < 2**63:
+            raise SpecError(f"size: {self.size}; it must be 0 or more")
+
+    def check(self, name: str | Path, *, size: int, sha256: str = "") -> None:
+        """Compare what was found; `IntegrityError` names both where they differ."""
+        if self.size is not None and size != self.size:
+            raise IntegrityError(
+                f"{name} has {size:,} bytes; {self._says()} {self.size:,}", hint=_AGAIN
+            )
+        if sha256 and sha256 != self.sha256:
+            raise IntegrityError(
+                f"{name}: its SHA-256 is {sha256}; {self._says()} {self.sha256}", hint=_AGAIN
+            )
+
+    def _says(self) -> str:
+        return f"{self.source or 'the record'} says"
+
+
+_AGAIN = "it was damaged, cut off or exchanged: get the file again from where it came from."
+
+
+def is_sha256(text: object) -> bool:
+    """Whether a value is a SHA-256 digest as lower-case hexadecimal digits."""
+    return isinstance(text, str) and len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def digest(file: BinaryIO) -> str:
+    """Return the SHA-256 of an open file, from its beginning; nothing is kept in memory."""
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def record(path: Path, *, source: str = "") -> FileRecord:
+    """Measure a file."""
+    with open(path, "rb") as file:
+        return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; a crash leaves the old one.
+
+    Raises:
+        ResourceError: No space, or the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON (UTF-8, no NaN) whole or not at all; numbers that are not finite become null."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def canonical_digest(content: Any) -> str:
+    """Return the SHA-256 of JSON values that does not depend on white space or order of keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object and refuse a key that stands twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice")
+    return result
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item"):  # a scalar of NumPy
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open folders
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,88 @@
+"""`hf://owner/name[@revision]`: what may be asked of the Hub, checked before it is asked.
+
+The Hub's client uses a revision as part of a path and does not check it; here nothing gets
+through that could leave the cache's folder.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from rezoo.errors import SpecError
+
+SCHEMES = ("hf://", "hf-hub:")
+MAIN = "main"
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_REPO = re.compile(rf"{_PART}/{_PART}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository of models on the Hub, at a revision.
+
+    Attributes:
+        repo: `owner/name`.
+        revision: A branch, a tag or a commit of 40 hexadecimal digits.
+    """
+
+    repo: str
+    revision: str = MAIN
+
+    def __post_init__(self) -> None:
+        if not _REPO.fullmatch(self.repo) or ".." in self.repo or "--" in self.repo:
+            raise SpecError(
+                f"{self.repo!r} is no repository of the Hub",
+                hint="write owner/name: letters, digits, '.', '_' and '-', up to 96 each.",
+            )
+        if not is_revision(self.revision):
+            raise SpecError(
+                f"{self.revision!r} is no revision of a repository",
+                hint="write a branch, a tag, or a commit of 40 hexadecimal digits.",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `hf://owner/name[@revision]`, or timm's `hf-hub:owner/name[@revision]`.
+
+        Raises:
+            SpecError: It is none, or names what is not allowed.
+        """
+        bare = text
+        for scheme in SCHEMES:
+            bare = bare.removeprefix(scheme)
+        repo, at, revision = bare.partition("@")
+        if at and not revision:
+            raise SpecError(f"{text!r} has no revision behind the @", hint="leave the @ out.")
+        return cls(repo, revision or MAIN)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit: its content can never change."""
+        return bool(_COMMIT.fullmatch(self.revision))
+
+    def at(self, revision: str) -> Self:
+        """Return the same repository at another revision."""
+        return replace(self, revision=revision)
+
+    def __str__(self) -> str:
+        """Return the reference."""
+        return f"hf://{self.repo}@{self.revision}"
+
+
+def is_revision(text: str) -> bool:
+    """Whether a text may name a branch, a tag or a commit."""
+    return (
+        len(text) <= 200
+        and bool(_REF.fullmatch(text))
+        and ".." not in text
+        and not text.endswith((".", ".lock"))
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether a model reference means a repository of the Hub."""
+    return text.startswith(SCHEMES)

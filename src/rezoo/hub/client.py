@@ -1,0 +1,219 @@
+"""Calls of the Hub's client, bounded in time, with errors that say what happened.
+
+The client goes on for minutes where a host hangs, and its errors have no common base. `ask`
+runs a call in a thread, gives it up when nothing has moved for `REZOO_HUB_TIMEOUT` seconds
+(60 if not set), and turns whatever comes out into an error of rezoo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from rezoo.errors import (
+    AccessError,
+    HubWarning,
+    IncompatibleError,
+    NetworkError,
+    NotFoundError,
+    RateLimitError,
+    RezooError,
+    SpecError,
+    writing,
+)
+
+TIMEOUT_VARIABLE = "REZOO_HUB_TIMEOUT"
+NOTE_AFTER_S = 3.0
+_TIMEOUT_S = 60.0
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+_LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token that may."
+_CACHE_HINT = "set HF_HOME to a folder that you may write to and that has room."
+
+Result = TypeVar("Result")
+
+
+def identity() -> dict[str, Any]:
+    """Return what every call tells the Hub about who asks."""
+    return {"library_name": "rezoo", "library_version": version("rezoo")}
+
+
+def timeout_s() -> float:
+    """Return how long a call may go without progress."""
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        value = float(text or _TIMEOUT_S)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise SpecError(f"{TIMEOUT_VARIABLE}: {text!r}; it must be seconds, above 0")
+    return value
+
+
+def ask(
+    what: str,
+    call: Callable[[], Result],
+    *,
+    moved: Callable[[], int] = lambda: 0,
+    longest_s: float = 0.0,
+) -> Result:
+    """Run a call of the Hub's client.
+
+    Args:
+        what: What is asked for, for messages: a reference, or a file of one.
+        call: The call.
+        moved: Returns a number that grows while there is progress.
+        longest_s: Seconds that it may take without progress, where that is more than usual.
+
+    Raises:
+        NetworkError: No answer, a broken one, or none within the time.
+        AccessError: The Hub refuses.
+        RateLimitError: Too many requests.
+        NotFoundError: No such repository, revision or file.
+        IncompatibleError: It changed since it was looked at.
+        ResourceError: The cache cannot be written.
+    """
+    outcome: list[Any] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:  # handed over to the caller
+            outcome.append((None, error))
+        finally:
+            done.set()
+
+    # a daemon: a call that never returns must not keep the process alive
+    threading.Thread(target=run, name="rezoo-hub", daemon=True).start()
+    _await(what, done, moved, max(timeout_s(), longest_s))
+    result, error = outcome[0]
+    if error is not None:
+        with writing("the Hub's cache", hint=_CACHE_HINT):
+            raise _explain(what, error) from error
+    return result
+
+
+def _await(what: str, done: threading.Event, moved: Callable[[], int], limit: float) -> None:
+    last, last_moved, noted = time.monotonic(), moved(), False
+    while not done.wait(0.05):
+        now = time.monotonic()
+        if (count := moved()) != last_moved:
+            last, last_moved = now, count
+        if now - last > limit:
+            raise NetworkError(
+                f"could not reach {_host()} for {what}: no answer in {limit:g} s",
+                hint=f"check the network; {TIMEOUT_VARIABLE} sets how long rezoo waits.",
+            )
+        if not noted and now - last > NOTE_AFTER_S:
+            noted = True
+            text = f"no answer from {_host()} for {NOTE_AFTER_S:g} s; waiting up to {limit:.0f} s."
+            warnings.warn(HubWarning(text), stacklevel=4)
+
+
+def _explain(what: str, error: BaseException) -> BaseException:
+    """Return the error of rezoo for what the client raised; what is none of its is returned."""
+    import httpx2
+    from huggingface_hub import errors
+
+    if isinstance(error, (RezooError, KeyboardInterrupt)):
+        return error
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return offline(what)
+    if isinstance(error, (errors.LocalEntryNotFoundError, RuntimeError)):
+        if error.__cause__ is not None:  # what the client wraps says more
+            return _explain(what, error.__cause__)
+        if isinstance(error, RuntimeError):
+            return error
+        return NetworkError(f"{what} is not in the cache, and {_host()} was not reached")
+    if isinstance(error, errors.HfHubHTTPError):
+        return _of_status(what, error)
+    if isinstance(error, (errors.FileMetadataError, json.JSONDecodeError)):
+        return NetworkError(
+            f"the answer of {_host()} for {what} lacks what makes it a Hub's",
+            hint="a proxy or mirror may stand between; try again, or unset HF_ENDPOINT.",
+        )
+    if isinstance(error, errors.HFValidationError):
+        return SpecError(f"{what}: {_first_line(error)}")
+    if isinstance(error, httpx2.HTTPError):
+        return NetworkError(
+            f"the connection to {_host()} broke off for {what}: {_first_line(error)}",
+            hint="check the network and try again; what was complete stays in the cache.",
+        )
+    if isinstance(error, OSError) and error.errno is None:  # the client's check of the length
+        return NetworkError(f"{what}: {_first_line(error)}", hint="try again.")
+    return error
+
+
+def offline(what: str) -> NetworkError:
+    """Return the error for what is not in the cache where the network may not be used."""
+    return NetworkError(
+        f"{what} is not in the Hub's cache, and HF_HUB_OFFLINE forbids to fetch it",
+        hint=f"with a network: HF_HUB_OFFLINE=0 rezoo info {what.partition(' ')[0]}",
+    )
+
+
+def _of_status(what: str, error: Any) -> RezooError:
+    from huggingface_hub import errors
+
+    response = getattr(error, "response", None)
+    status = 0 if response is None else response.status_code
+    if isinstance(error, errors.GatedRepoError):
+        page = f"{_endpoint()}/{what.partition(' ')[0].removeprefix('hf://').partition('@')[0]}"
+        return AccessError(
+            f"{what} is gated: its owners decide who may read it",
+            hint=f"ask for access at {page}, then {_LOGIN}",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotFoundError(f"{what}: the repository has no such revision")
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return NotFoundError(f"{what}: the repository has no such file")
+    if status == 401:
+        return AccessError(
+            f"{what} is private, or does not exist, or the token has expired (401)",
+            hint=f"check the name; {_LOGIN}",
+        )
+    if status == 403:
+        return AccessError(f"{what}: {_host()} refuses (403)", hint=_LOGIN)
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return NotFoundError(f"{what}: there is no such repository at {_host()}")
+    if status == 429:
+        wait = _seconds_to_wait(response)
+        return RateLimitError(
+            f"{_host()} limits the rate of requests (429), again in {wait}",
+            hint=f"wait; a token raises the limit: {_LOGIN}",
+        )
+    if status in (409, 412):
+        return IncompatibleError(
+            f"{what} was changed by someone else in the meantime ({status})",
+            hint="look at what changed, and do it again.",
+        )
+    said = _first_line(error)
+    return NetworkError(f"{_host()} answers {status or 'nothing'} for {what}: {said}")
+
+
+def _seconds_to_wait(response: Any) -> str:
+    found = re.search(r"t=(\d+)", response.headers.get("RateLimit", ""))
+    seconds = found.group(1) if found else response.headers.get("Retry-After", "")
+    return f"{seconds} s" if seconds else "a while"
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _TOKEN.sub("hf_…", text)
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _host() -> str:
+    return _endpoint().partition("://")[2] or _endpoint()

@@ -1,0 +1,247 @@
+"""Files of a repository, from the Hub's cache or from the Hub, at a commit.
+
+The client writes each file under a name of its own and renames it, so nothing half-written
+is ever found. Whether the bytes are the right ones is for `rezoo.tensorfile` to say; what is
+refused there is set aside here, so that the cache does not offer it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from rezoo.errors import (
+    AccessError,
+    HubWarning,
+    NetworkError,
+    NotFoundError,
+    ResourceError,
+    UnsafeFileError,
+)
+from rezoo.files import FileRecord, is_sha256, write_bytes
+from rezoo.hub.address import Address
+from rezoo.hub.client import ask, identity, offline
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the file's name, the bytes that have come and, where known, the bytes in all."""
+
+
+_listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(progress: Progress) -> Iterator[None]:
+    """Let `progress` hear of what is downloaded inside the block."""
+    token = _listener.set(progress)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool = True) -> Address:
+    """Return the address at the commit that its revision means now.
+
+    A commit is returned as it is, without asking. Where the Hub does not answer, the commit
+    that the revision meant when it was last fetched is taken, with a warning.
+
+    Args:
+        address: What was asked for.
+        probe: A small file that the repository must have.
+        limit: Bytes that it may have at most.
+        announce: Warn which commit it is: the same words may mean another one tomorrow.
+
+    Raises:
+        NetworkError: The Hub is not reached and nothing is in the cache.
+        NotFoundError: No such repository, revision or file.
+    """
+    if address.pinned:
+        return address
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    known = _cached(address, probe)
+    if constants.HF_HUB_OFFLINE:
+        if known is None:
+            raise offline(f"{address} {probe}")
+        return address.at(_commit_of(known))
+    url = hf_hub_url(address.repo, probe, revision=address.revision)
+    try:
+        found = ask(
+            str(address),
+            lambda: get_hf_file_metadata(url, retry_on_errors=known is None, **identity()),
+        )
+    except NetworkError as error:
+        if known is None or isinstance(error, AccessError):
+            raise
+        text = f"{error}; using commit {_commit_of(known)[:12]} from the cache."
+        warnings.warn(HubWarning(text), stacklevel=2)
+        return address.at(_commit_of(known))
+    if not found.commit_hash:
+        raise NetworkError(f"the answer for {address} names no commit", hint="try again.")
+    pinned = address.at(found.commit_hash)
+    if not pinned.pinned:
+        raise NetworkError(f"the answer for {address} names no commit: {found.commit_hash!r}")
+    path = fetch(pinned, probe, limit=limit)
+    _remember(address, path)
+    if announce:
+        warnings.warn(HubWarning(f"{address} is commit {pinned.revision} now."), stacklevel=2)
+    return pinned
+
+
+def fetch(
+    address: Address,
+    name: str,
+    *,
+    limit: int | None = None,
+) -> Path:
+    """Return a file of a repository, from the cache where it is there.
+
+    Args:
+        address: At a commit.
+        name: Of the file.
+        limit: Bytes that it may have at most.
+
+    Raises:
+        NetworkError, NotFoundError: It cannot be had.
+        UnsafeFileError: It is larger than allowed.
+        ResourceError: No room in the cache, or it cannot be written.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    if known := _cached(address, name):
+        return known
+    what = f"{address} {name}"
+    if constants.HF_HUB_OFFLINE:
+        raise offline(what)
+    url = hf_hub_url(address.repo, name, revision=address.revision)
+    size = ask(what, lambda: get_hf_file_metadata(url, retry_on_errors=True, **identity())).size
+    if limit is not None and size is not None and size > limit:
+        raise UnsafeFileError(f"{what} has {size:,} bytes; at most {limit:,} are allowed")
+    _check_room(what, size)
+    meter = _meter(name, size)
+    path = ask(
+        what,
+        lambda: hf_hub_download(
+            address.repo, name, revision=address.revision, tqdm_class=meter, **identity()
+        ),
+        moved=lambda: meter.done,
+    )
+    return Path(path)
+
+
+def optional(address: Address, name: str, *, limit: int) -> Path | None:
+    """Return a file of a repository, or None where it has no such file."""
+    try:
+        return fetch(address, name, limit=limit)
+    except NotFoundError:
+        return None
+
+
+def names(address: Address) -> set[str]:
+    """Return the names of a repository's files, or nothing where the Hub does not tell."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return set()
+    api = HfApi(**identity())
+    try:
+        info = ask(str(address), lambda: api.model_info(address.repo, revision=address.revision))
+    except (NetworkError, NotFoundError):
+        return set()
+    return {file.rfilename for file in info.siblings or ()}
+
+
+def hub_record(path: Path) -> FileRecord | None:
+    """Return what the Hub itself says the bytes are, as the cache remembers it.
+
+    The cache names the content of large files by their SHA-256; smaller ones, and caches
+    without links, do not tell.
+    """
+    name = _content(path).name
+    return FileRecord(name, source="the Hub") if is_sha256(name) else None
+
+
+def set_aside(path: Path) -> Path | None:
+    """Take refused content out of the cache, so that the next use fetches it again.
+
+    Returns:
+        Where it is now, for whoever wants to look; None where the cache cannot be changed.
+    """
+    content = _content(path)
+    aside = content.with_name(f"{content.name}.refused")
+    try:
+        content.resolve().replace(aside)  # a store that repositories share is cleared, too
+        for link in (content, path):
+            link.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return aside
+
+
+def _content(path: Path) -> Path:
+    """Return what a name in the cache links to: `blobs/<hash>`; itself where it is no link."""
+    return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+
+
+def _cached(address: Address, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(address.repo, name, revision=address.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _remember(address: Address, path: Path) -> None:
+    """Note in the cache which commit a branch or tag meant, for when the Hub is not reached.
+
+    Asking the client for the branch would do it too, and could store one commit's bytes
+    under another, should the branch move between two of its requests.
+    """
+    commit, storage = _commit_of(path), path.parents[2]
+    with contextlib.suppress(ResourceError):  # a cache that cannot be written is none
+        write_bytes(storage / "refs" / address.revision, commit.encode())
+
+
+def _commit_of(path: Path) -> str:
+    """Return the commit of a file in the cache: `…/snapshots/<commit>/<name>`."""
+    return path.parent.name
+
+
+def _check_room(what: str, size: int | None) -> None:
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    existing = next((p for p in (cache, *cache.parents) if p.is_dir()), None)
+    if size is None or existing is None:
+        return
+    free = shutil.disk_usage(existing).free
+    if free < size:
+        raise ResourceError(
+            f"{what} needs {size:,} bytes; {existing} has {free:,} free",
+            hint="free some space, or set HF_HOME to a folder on another disk.",
+        )
+
+
+def _meter(name: str, size: int | None) -> Any:
+    """Return a class that the client takes for a progress bar; its `done` counts the bytes."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    progress = _listener.get() or (lambda name, done, total: None)
+
+    class Meter(tqdm):
+        done = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            Meter.done += int(n or 0)
+            progress(name, Meter.done, size)
+
+    return Meter

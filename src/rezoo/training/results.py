@@ -1,0 +1,66 @@
+"""What a finished run leaves: figures of its best weights, their proof, a report and a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rezoo import artifacts, records
+from rezoo.card import model_card
+from rezoo.configs import WEIGHTS
+from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.metrics import Scores, score
+from rezoo.evaluation.reference import choose_pictures, write_reference
+from rezoo.files import write_bytes, write_json
+from rezoo.references import resolve
+from rezoo.training.checkpoints import Progress
+from rezoo.training.report import report
+from rezoo.training.reporting import Plan
+from rezoo.training.setup import Setup
+
+
+def write_results(
+    setup: Setup, folder: Path, plan: Plan, progress: Progress, forward: Forward
+) -> dict[str, Any]:
+    """Keep the last weights, measure the best ones as they are in the file, and seal the folder.
+
+    `forward` is the compiled pass of the run's network. Returns what `metrics.json` holds.
+    """
+    network = setup.network
+    last = folder / records.LAST_WEIGHTS
+    artifacts.save_model(network, setup.config, last)
+    artifacts.seal_folder(last)
+    artifacts.load_weights(network, folder / WEIGHTS)
+    scores = score(forward, setup.validation_batches())
+    metrics = _metrics(setup, plan, progress, scores)
+    write_json(folder / records.METRICS, metrics)
+    pictures, what = choose_pictures(
+        setup.data.spec, setup.data.examples("val"), setup.config.preprocessing
+    )
+    write_reference(folder, resolve(str(folder)), pictures, what)
+    page = report(setup.config, setup.recipe, metrics, progress.history, scores)
+    write_bytes(folder / records.REPORT, page.encode())
+    write_bytes(folder / records.CARD, model_card(folder).encode())
+    records.seal(folder)
+    return metrics
+
+
+def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: Scores) -> dict[str, Any]:
+    spec = setup.data.spec
+    kind, colon, _ = spec.name.partition(":")
+    return {
+        "architecture": setup.config.architecture,
+        "dataset": kind,
+        "data": {
+            "name": spec.name if not colon or kind == "tfds" else kind,
+            "licence": spec.licence,
+            "hub_id": spec.hub_id,
+            "private": bool(colon) and kind != "tfds",
+        },
+        "num_classes": setup.config.num_classes,
+        "images": plan.sizes,
+        "best_epoch": progress.best_epoch,
+        "epochs": setup.recipe.epochs,
+        "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
+        "wall_time_s": progress.wall_time_s,
+    }

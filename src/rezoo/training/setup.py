@@ -1,0 +1,158 @@
+"""Everything that a run computes with, built from what was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+
+from rezoo.artifacts import HEAD
+from rezoo.data import pipeline
+from rezoo.data.loading import Dataset
+from rezoo.errors import SpecError
+from rezoo.loading import fill
+from rezoo.models.factory import create_model
+from rezoo.recipes.recipe import Recipe
+from rezoo.references import Source
+from rezoo.specs import ModelConfig, Origin
+from rezoo.training import optimizers
+from rezoo.training.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Everything that a run computes with.
+
+    Attributes:
+        network: With the weights that the run starts from.
+        config: What its `config.json` will say.
+        data: The opened dataset.
+        recipe: With every key set.
+        groups: The optimizers, each with its variables.
+        steps_per_epoch: Of the training split.
+        signature: What must be equal for a checkpoint to be continued.
+        notes: What was done that the user should know.
+    """
+
+    network: keras.Model
+    config: ModelConfig
+    data: Dataset
+    recipe: Recipe
+    groups: list[optimizers.Group]
+    steps_per_epoch: int
+    signature: str
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, request: Request, data: Dataset) -> Self:
+        """Build the network and fill it; raises as `rezoo.train` does."""
+        _check_data(data, request.recipe)
+        recipe, source = request.recipe, request.source
+        config = ModelConfig(
+            architecture=source.config.architecture,
+            num_classes=len(data.class_names),
+            preprocessing=request.preprocessing,
+            class_names=data.class_names,
+            class_descriptions=data.splits.class_descriptions,
+            licence=source.licence,
+        )
+        keras.utils.set_random_seed(recipe.seed)
+        with _dtype_policy(recipe.precision):
+            network = create_model(
+                config.architecture,
+                num_classes=config.num_classes,
+                input_shape=(*config.preprocessing.size, config.preprocessing.channels),
+            )
+        notes, origin = _start_from(source, network, config)
+        config = dataclasses.replace(config, base=origin)
+        count = len(data.examples("train"))
+        steps = count // recipe.batch_size
+        identity = [recipe.to_dict(), config.architecture, data.class_names, count]
+        return cls(
+            network=network,
+            config=config,
+            data=data,
+            recipe=recipe,
+            groups=optimizers.groups(network, recipe, steps, head=HEAD),
+            steps_per_epoch=steps,
+            signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+            notes=notes,
+        )
+
+    def train_batches(self, epoch: int, step: int) -> Any:
+        """Return the training batches from a step to the end of the run."""
+        return _as_backend(
+            pipeline.train_batches(
+                self.data.examples("train"),
+                self.config.preprocessing,
+                self.recipe,
+                first_epoch=epoch,
+                first_step=step,
+            )
+        )
+
+    def validation_batches(self) -> Any:
+        """Return the validation split once, in order."""
+        return _as_backend(
+            pipeline.test_batches(
+                self.data.examples("val"),
+                self.config.preprocessing,
+                batch_size=self.recipe.batch_size,
+            )
+        )
+
+
+def _start_from(
+    source: Source, network: keras.Model, config: ModelConfig
+) -> tuple[tuple[str, ...], Origin | None]:
+    """Fill the network from the source's weights, if any; say what happened to the head."""
+    if not source.has_weights:
+        return (), None
+    keep_head = bool(config.class_names) and source.config.class_names == config.class_names
+    origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
+    head = f"new head for {config.num_classes} classes; all else from {source.reference}"
+    notes = ["the weights' head is kept: the classes are the same" if keep_head else head]
+    if source.address:
+        notes.append(f"weights {origin}, licence {source.licence or 'not stated'}")
+    return tuple(notes), origin
+
+
+def _as_backend(batches: Any) -> Any:
+    """Return tf.data batches as what the backend takes: TensorFlow's tensors, or NumPy's arrays."""
+    return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
+
+
+def _check_data(data: Dataset, recipe: Recipe) -> None:
+    train = data.examples("train")
+    if len(data.class_names) < 2:
+        raise SpecError(
+            f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
+            hint="a folder of photographs has one folder for each class.",
+        )
+    if recipe.batch_size > len(train):
+        raise SpecError(
+            f"batch_size {recipe.batch_size} is larger than train, which has {len(train)} images",
+            hint=f"set --batch-size to {len(train)} or less.",
+        )
+    if "val" not in data.splits.parts:
+        raise SpecError(
+            f"{data.reference} has no image to validate with",
+            hint="each class needs at least two training images.",
+        )
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Build layers under a precision and leave the user's own setting as it was."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,602 @@
+"""Weights from the Hub: what is fetched, what is checked, and what each failure says and leaves.
+
+The real client talks to a stand-in. Test names begin with the row of the list of failure cases
+that they cover: w for weights, h for the Hub.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+import rezoo
+from conftest import fails
+from hub_fixtures import (
+    ARCHITECTURE,
+    CLASSES,
+    TOKEN,
+    catalogue,
+    network_tensors,
+    sha256,
+    timm_config,
+)
+from hub_stand_in import Fault
+from rezoo.errors import (
+    AccessError,
+    HubWarning,
+    IncompatibleError,
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    RateLimitError,
+    ResourceError,
+    RezooError,
+    SpecError,
+    UnsafeFileError,
+)
+from rezoo.models import tensors
+
+NET = "team/net"
+
+# A call that was given up goes on in its thread until the client gives up, too.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def net(hub, small_repository) -> str:
+    """The commit of a small repository."""
+    return hub.add(NET, small_repository)
+
+
+@pytest.fixture
+def pinned(net, small_repository, tmp_path, monkeypatch) -> str:
+    """The same, pinned by a catalogue of the user's own."""
+    path = catalogue(tmp_path, small_repository, commit=net)
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    return net
+
+
+@pytest.fixture
+def no_waits(monkeypatch):
+    """Let the client's waits between tries take no time; ours stay."""
+    slept = []
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", slept.append)
+    return slept
+
+
+def cache() -> Path:
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_files() -> list[str]:
+    return sorted(p.name for p in cache().rglob("*") if p.is_file() and ".locks" not in p.parts)
+
+
+def asked(hub) -> list[str]:
+    return [f"{r.method} {r.path}" for r in hub.requests]
+
+
+# what is fetched
+
+
+def test_a_repository_becomes_a_model(hub, net, small_repository):
+    with pytest.warns(HubWarning, match=f"hf://team/net@main is commit {net} now"):
+        model = rezoo.load("hf://team/net")
+    wanted = network_tensors(ARCHITECTURE, num_classes=CLASSES)
+    for name, value in tensors.to_tensors(model).items():
+        if not name.endswith("tracked"):
+            np.testing.assert_array_equal(value, wanted[name])
+    assert model.rezoo_config.preprocessing.interpolation == "bicubic"
+    origin = model.rezoo_origin
+    assert (origin.repo, origin.commit) == (NET, net)
+    assert origin.sha256 == sha256(small_repository["model.safetensors"])
+    fetched = [r.path for r in hub.requests if r.method == "GET"]
+    assert not any("pytorch_model" in path or "README" in path for path in fetched)
+    assert all(r.headers["user-agent"].startswith("rezoo/") for r in hub.requests)
+
+
+def test_h10_a_pinned_revision_is_fetched_once(hub, net):
+    rezoo.load(f"hf://team/net@{net}")
+    hub.requests.clear()
+    rezoo.load(f"hf://team/net@{net}")
+    rezoo.load(f"hf-hub:team/net@{net}")
+    assert asked(hub) == []
+    hub.stop()
+    rezoo.load(f"hf://team/net@{net}")
+
+
+def test_h10_main_may_move(hub, net, small_repository, monkeypatch):
+    with pytest.warns(HubWarning, match=net):
+        rezoo.load("hf://team/net@main")
+    later = hub.add(NET, {"config.json": timm_config(crop_pct=0.5)})
+    with pytest.warns(HubWarning, match=later):
+        model = rezoo.load("hf://team/net")
+    assert model.rezoo_config.preprocessing.crop_pct == 0.5
+    assert model.rezoo_origin.commit == later
+    assert rezoo.load(f"hf://team/net@{net}").rezoo_config.preprocessing.crop_pct == 0.95
+
+
+def test_main_that_moves_between_two_requests(hub, net):
+    """One commit's bytes are never kept under another's name."""
+    hub.faults = [
+        Fault(
+            "then",
+            match="config.json",
+            method="HEAD",
+            times=1,
+            action=lambda: hub.add(NET, {"config.json": timm_config(crop_pct=0.55)}),
+        )
+    ]
+    with pytest.warns(HubWarning):
+        model = rezoo.load("hf://team/net")
+    assert model.rezoo_origin.commit == net
+    assert model.rezoo_config.preprocessing.crop_pct == 0.95
+
+
+def test_tags_and_branches(hub, net):
+    hub.move(NET, "v1.0", net)
+    with pytest.warns(HubWarning, match=net):
+        assert rezoo.load("hf://team/net@v1.0").rezoo_origin.commit == net
+
+
+# the catalogue's pin
+
+
+def test_pretrained_means_the_default(hub, pinned):
+    model = rezoo.load(ARCHITECTURE, pretrained=True)
+    assert model.rezoo_origin.commit == pinned
+    assert model.rezoo_origin.licence == "apache-2.0"
+    hub.requests.clear()
+    rezoo.load(f"{ARCHITECTURE}.mine")
+    rezoo.load("hf://team/net")  # known to the catalogue: its pin counts
+    assert asked(hub) == []
+
+
+def test_timm_repositories_need_no_scheme(hub, small_repository):
+    hub.add("timm/small.mine", small_repository)
+    with pytest.warns(HubWarning):
+        model = rezoo.load("timm/small.mine")
+    assert model.count_params() > 0
+
+
+@pytest.mark.filterwarnings("ignore::rezoo.errors.HubWarning")
+def test_w3_h13_other_bytes_of_the_right_length(hub, pinned):
+    hub.faults = [Fault("wrong_bytes", match="model.safetensors", times=1)]
+    with pytest.raises(IntegrityError, match=r"its SHA-256 is .* the catalogue") as refused:
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    assert "it is moved to" in refused.value.hint
+    assert [n for n in cached_files() if n.endswith(".refused")]
+    rezoo.load(ARCHITECTURE, pretrained=True)  # fetched again, and right
+
+
+def test_w3_without_a_pin_the_hubs_own_hash_counts(hub, net):
+    hub.faults = [Fault("wrong_bytes", match="model.safetensors", times=1)]
+    with pytest.raises(IntegrityError, match="the Hub says"):
+        rezoo.load(f"hf://team/net@{net}")
+    rezoo.load(f"hf://team/net@{net}")
+
+
+def test_w3_config_that_is_not_the_catalogues(hub, net, small_repository, tmp_path, monkeypatch):
+    """config.json has no pinned hash: what it says must be what the catalogue says."""
+    path = catalogue(tmp_path, small_repository, commit=net, crop_pct=0.9)
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    with pytest.raises(IntegrityError, match=r"preprocessing is .* the catalogue says"):
+        rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_w4_cache_that_was_edited(hub, pinned, damage):
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    (blob,) = [p for p in cache().rglob("blobs/*") if p.stat().st_size > 100_000]
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content if damage == "flip" else content[:100])
+    with pytest.raises(IntegrityError):
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    hub.requests.clear()
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    assert any("model.safetensors" in path for path in asked(hub))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("html", "is a web page"), ("lfs_pointer", "is a Git-LFS pointer")]
+)
+def test_w5_something_else_instead_of_weights(hub, pinned, kind, message):
+    hub.faults = [Fault(kind, match="model.safetensors")]
+    with pytest.raises(IntegrityError, match=message):
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    hub.faults = []
+    rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+def test_w14_repository_of_pickles(hub, small_repository):
+    files = {n: c for n, c in small_repository.items() if n != "model.safetensors"}
+    commit = hub.add("team/old", files)
+    with pytest.raises(UnsafeFileError, match=r"only pytorch_model\.bin, which rezoo never opens"):
+        rezoo.load(f"hf://team/old@{commit}")
+    assert not any("pytorch_model" in r.path for r in hub.requests)
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        (b" " * 9_000_000, UnsafeFileError, "at most 8,388,608 are allowed"),
+        (b"[" * 100_000, IntegrityError, "not valid JSON"),
+        (b'{"architecture": NaN}', IntegrityError, "NaN is no JSON number"),
+        (b'{"a": 1, "a": 2}', IntegrityError, "a key stands twice"),
+        (timm_config("resnet49"), RezooError, "resnet49"),
+        (timm_config(num_classes=10**9), IncompatibleError, "allowed is 0 to 1000000"),
+        (timm_config(size=10**6), IncompatibleError, "sides are 1 to 8192"),
+        (timm_config(custom_load=True), IncompatibleError, "runs no code"),
+        (timm_config(crop_mode="squash"), IncompatibleError, "only 'center'"),
+    ],
+)
+def test_w18_configs(hub, small_repository, config, error, message):
+    commit = hub.add("team/odd", {**small_repository, "config.json": config})
+    with pytest.raises(error, match=message):
+        rezoo.load(f"hf://team/odd@{commit}")
+    assert not any("model.safetensors" in r.path for r in hub.requests if r.method == "GET")
+
+
+def test_another_format_is_explained(hub):
+    config = {"model_type": "resnet", "architectures": ["ResNetForImageClassification"]}
+    commit = hub.add("team/transformers", {"config.json": json.dumps(config).encode()})
+    with pytest.raises(IncompatibleError, match="transformers"):
+        rezoo.load(f"hf://team/transformers@{commit}")
+    config = {"module": "keras_hub.src.models", "registered_name": "keras_hub>ResNetBackbone"}
+    commit = hub.add("team/keras", {"config.json": json.dumps(config).encode()})
+    with pytest.raises(IncompatibleError, match="Keras"):
+        rezoo.load(f"hf://team/keras@{commit}")
+
+
+# the network
+
+
+@pytest.mark.parametrize("fault", ["hang", "closed"])
+def test_h1_hub_that_does_not_answer(hub, net, monkeypatch, fault):
+    monkeypatch.setenv("REZOO_HUB_TIMEOUT", "1")
+    if fault == "hang":
+        hub.faults = [Fault("hang")]
+    else:
+        hub.stop()
+    begun = time.monotonic()
+    with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
+        rezoo.load("hf://team/net")
+    assert time.monotonic() - begun < 10
+    assert cached_files() == []
+
+
+def test_h1_wait_is_announced(hub, net, monkeypatch):
+    monkeypatch.setattr("rezoo.hub.client.NOTE_AFTER_S", 0.2)
+    hub.faults = [Fault("slow", seconds=1.0, times=1)]
+    with pytest.warns(HubWarning, match=r"no answer from .* for 0\.2 s; waiting up to 5 s"):
+        rezoo.load(f"hf://team/net@{net}")
+
+
+def test_h1_h4_cached_copy_is_used_with_a_warning(hub, net, monkeypatch):
+    monkeypatch.setenv("REZOO_HUB_TIMEOUT", "1")
+    with pytest.warns(HubWarning):
+        rezoo.load("hf://team/net")
+    for faults in ([Fault("hang")], [Fault.status(503)], [Fault.status(500)], [Fault("drop")]):
+        hub.faults = faults
+        with pytest.warns(HubWarning, match=f"using commit {net[:12]} from the cache"):
+            rezoo.load("hf://team/net")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "inf"])
+def test_timeout_that_is_none(hub, net, monkeypatch, value):
+    monkeypatch.setenv("REZOO_HUB_TIMEOUT", value)
+    with pytest.raises(SpecError, match="REZOO_HUB_TIMEOUT"):
+        rezoo.load(f"hf://team/net@{net}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (Fault.bad_token(), AccessError, "is private, or does not exist, or the token has expired"),
+        (Fault.status(401, "RepoNotFound"), AccessError, "is private, or does not exist"),
+        (Fault.gated(), AccessError, "is gated: its owners decide who may read it"),
+        (Fault.status(403), AccessError, "refuses"),
+        (Fault.status(404, "RepoNotFound"), NotFoundError, "there is no such repository"),
+        (Fault.status(404, "RevisionNotFound"), NotFoundError, "has no such revision"),
+        (Fault.status(404, "EntryNotFound"), NotFoundError, "has no such file"),
+    ],
+    ids=["bad-token", "unauthorized", "gated", "forbidden", "repository", "revision", "file"],
+)
+def test_h2_refusals(hub, net, fault, error, message):
+    hub.faults = [fault]
+    with pytest.raises(error, match=message) as refused:
+        rezoo.load(f"hf://team/net@{net}")
+    assert refused.value.exit_code == {AccessError: 4, NotFoundError: 3}[error]
+    assert "hf://team/net" in str(refused.value)
+    assert cached_files() == []
+
+
+def test_h2_the_page_to_ask_for_access_is_named(hub, net):
+    hub.faults = [Fault.gated()]
+    with pytest.raises(AccessError) as refused:
+        rezoo.load(f"hf://team/net@{net}")
+    assert f"{hub.url}/team/net" in refused.value.hint
+
+
+def test_h3_rate_limit(hub, net, no_waits):
+    hub.faults = [Fault.rate_limited(7)]
+    with pytest.raises(RateLimitError, match="again in 7 s") as refused:
+        rezoo.load(f"hf://team/net@{net}")
+    assert "a token raises the limit" in refused.value.hint
+    assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_h4_server_errors(hub, net, no_waits, status):
+    hub.faults = [Fault.status(status)]
+    with pytest.raises(NetworkError, match=f"answers {status}"):
+        rezoo.load(f"hf://team/net@{net}")
+    hub.faults = [Fault.status(status, times=1)]
+    rezoo.load(f"hf://team/net@{net}")
+    assert no_waits
+
+
+def test_h5_connection_cut_once(hub, pinned, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda s: None)
+    hub.faults = [
+        Fault("cut", match="model.safetensors", times=1),
+        Fault("ignore_range", match="model.safetensors"),
+    ]
+    rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+@pytest.mark.parametrize("fault", [Fault("cut", match="model"), Fault("stall", match="model")])
+def test_h5_connection_cut_always(hub, pinned, monkeypatch, fault):
+    monkeypatch.setenv("REZOO_HUB_TIMEOUT", "1.5")
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda s: None)
+    hub.faults = [fault]
+    with pytest.raises(NetworkError):
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    assert "model.safetensors" not in cached_files()
+    if fault.kind == "cut":  # of the other, the client still waits, and holds its lock
+        hub.faults = []
+        rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+def test_h5_no_length(hub, pinned):
+    hub.faults = [Fault("gzip_no_length")]
+    rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+def test_h6_etag_that_is_missing_or_changes(hub, pinned):
+    hub.faults = [Fault("no_etag", match="model.safetensors")]
+    with pytest.raises(NetworkError, match="lacks what makes it a Hub's"):
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    hub.faults = [Fault("etag_changes", match="model.safetensors")]
+    rezoo.load(ARCHITECTURE, pretrained=True)  # the bytes are pinned: their hash decides
+
+
+@pytest.mark.filterwarnings("ignore:Not enough free disk space:UserWarning")
+def test_h7_disk_that_is_full(hub, full_disk, monkeypatch, small_repository):
+    """A disk with too little room is told before anything is sent."""
+    big = {**small_repository, "model.safetensors": bytes(2_000_000)}
+    commit = hub.add("team/big", big)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk))
+    with pytest.raises(ResourceError, match=r"needs 2,000,000 bytes; .* free"):
+        rezoo.load(f"hf://team/big@{commit}")
+    monkeypatch.setattr("rezoo.hub.fetch._check_room", lambda what, size: None)
+    with pytest.raises(ResourceError, match="no space left") as refused:
+        rezoo.load(f"hf://team/big@{commit}")
+    assert refused.value.exit_code == 9
+    assert sum(p.stat().st_size for p in full_disk.rglob("*") if p.is_file()) < 100_000
+
+
+def test_h8_cache_that_is_a_file(hub, net, tmp_path, monkeypatch):
+    (tmp_path / "occupied").write_text("precious")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "occupied"))
+    with pytest.raises(ResourceError, match="cannot write the Hub's cache") as refused:
+        rezoo.load(f"hf://team/net@{net}")
+    assert "HF_HOME" in refused.value.hint
+    assert (tmp_path / "occupied").read_text() == "precious"
+
+
+def test_h8_cache_without_links(hub, pinned, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *a: False)
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+def test_h9_offline(hub, pinned, monkeypatch):
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    hub.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    rezoo.load("hf://team/net")
+    with pytest.raises(NetworkError, match=r"model\.safetensors is not|config\.json is not") as no:
+        rezoo.load("hf://team/other")
+    assert "HF_HUB_OFFLINE=0 rezoo info hf://team/other@main" in no.value.hint
+    assert asked(hub) == []
+
+
+def test_h11_repository_that_vanished(hub, net, monkeypatch):
+    rezoo.load(f"hf://team/net@{net}")
+    with pytest.warns(HubWarning):
+        rezoo.load("hf://team/net")
+    hub.remove(NET)
+    rezoo.load(f"hf://team/net@{net}")  # pinned and cached
+    with pytest.raises(AccessError):
+        rezoo.load("hf://team/net")  # not there, or not for us any more
+    shutil.rmtree(cache())
+    with pytest.raises(AccessError):
+        rezoo.load(f"hf://team/net@{net}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://team/net@../../x",
+        "hf://team/net@..",
+        "hf://team/net@/etc",
+        "hf://team/net@a\\..\\b",
+        "hf://team/net@main\n",
+        "hf://team/net@C:\\x",
+        "hf://team/net@",
+        "hf://team/net@" + "a" * 300,
+        "hf://team/net@x.lock",
+        "hf://../net",
+        "hf://team",
+        "hf://team/net/model.safetensors",
+        "hf://team/ne--t",
+        "hf://",
+    ],
+)
+def test_h12_references_that_lead_elsewhere(hub, tmp_path, text):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SpecError) as refused:
+        rezoo.load(text)
+    assert refused.value.exit_code == 2
+    assert asked(hub) == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("repo", "../../x"), ("commit", "../../x"), ("commit", "main")]
+)
+def test_h12_catalogue_that_leads_elsewhere(
+    hub, small_repository, tmp_path, monkeypatch, key, value
+):
+    path = catalogue(tmp_path, small_repository, **{key: value})
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    with pytest.raises(RezooError) as refused:
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    assert refused.value.exit_code == (5 if ".." in value else 2)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", ".hidden", "a/b", "a\\b", ""])
+def test_h12_config_that_lists_files_elsewhere(hub, small_repository, name):
+    config = json.loads(small_repository["config.json"])
+    config["files"] = {name: {"sha256": "0" * 64, "size": 1}}
+    commit = hub.add("team/odd", {**small_repository, "config.json": json.dumps(config).encode()})
+    with pytest.raises(UnsafeFileError, match="no name of a file beside it"):
+        rezoo.load(f"hf://team/odd@{commit}")
+
+
+# the command line
+
+
+def test_errors_of_the_command_line(hub, call, net, no_waits):
+    fails(call("info", "hf://team/other"), 4, "Error: hf://team/other@main is private, or does not")
+    fails(call("eval", "hf://team/net@nosuch", "--dataset", "digits"), 3, "no such revision")
+    fails(call("info", "hf://team/net@../x"), 2, "is no revision")
+    hub.faults = [Fault.rate_limited(9)]
+    fails(call("info", "hf://team/net"), 4, "again in 9 s", "Hint: wait")
+
+
+def test_h15_token_is_sent_and_never_shown(hub, net, monkeypatch, call, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("REZOO_DEBUG", "0")
+    hub.add("team/secret", hub.files(NET), private=True)
+    spoken = []
+    for args in (
+        ("info", "hf://team/secret"),
+        ("verify", "hf://team/secret"),
+        ("info", "hf://team/nosuch"),
+        ("doctor", "--json"),
+    ):
+        answer = call(*args)
+        spoken += [answer.out, answer.err]
+    hub.faults = [Fault.bad_token(), Fault.status(500)]
+    answer = call("info", f"hf://team/net@{net}")
+    spoken += [answer.out, answer.err]
+    assert any(TOKEN in r.headers.get("authorization", "") for r in hub.requests)
+    assert not any(TOKEN in text for text in spoken)
+    written = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert written
+    assert not any(TOKEN.encode() in p.read_bytes() for p in written)
+
+
+# processes of their own
+
+
+LOAD = """
+import json, sys, socket
+if {block}:
+    def refuse(*args, **options):
+        raise AssertionError("a socket was opened")
+    socket.socket.connect = refuse
+import rezoo
+model = rezoo.load({reference!r}, pretrained=True)
+print(model.rezoo_origin.commit)
+"""
+
+
+def start_load(env, reference, *, block=False):
+    code = LOAD.format(reference=reference, block=block)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process) -> str:
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_h9_offline_opens_no_socket(hub, pinned, tmp_path):
+    env = hub.env(tmp_path / "home")
+    assert finish(start_load(env, ARCHITECTURE)) == pinned
+    env["HF_HUB_OFFLINE"] = "1"
+    assert finish(start_load(env, ARCHITECTURE, block=True)) == pinned
+
+
+@pytest.mark.slow
+def test_h8_eight_processes_at_once(hub, pinned, tmp_path):
+    env = hub.env(tmp_path / "home")
+    started = [start_load(env, ARCHITECTURE) for _ in range(8)]
+    assert {finish(process) for process in started} == {pinned}
+
+
+def test_h8_cache_that_cannot_be_written(hub, pinned, tmp_path, monkeypatch):
+    """With the files in place a read-only cache works; a process without rights tries it."""
+    rezoo.load(ARCHITECTURE, pretrained=True)
+    with mounted_read_only(cache()) as folder:
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+        rezoo.load(ARCHITECTURE, pretrained=True)
+        with pytest.raises(ResourceError, match="cannot write the Hub's cache") as refused:
+            rezoo.load(f"hf://team/other@{hub.add('team/other', hub.files(NET))}")
+        assert "HF_HOME" in refused.value.hint
+
+
+class mounted_read_only:  # noqa: N801
+    """The folder once more, read-only; only root may do that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, folder.with_name("read-only")
+
+    def __enter__(self) -> Path:
+        self.place.mkdir()
+        bind = ["mount", "--bind", str(self.folder), str(self.place)]
+        if not shutil.which("mount") or subprocess.run(bind, capture_output=True).returncode:
+            pytest.skip("only root may mount a folder read-only")
+        remount = ["mount", "-o", "remount,bind,ro", str(self.place)]
+        if subprocess.run(remount, capture_output=True).returncode:
+            self.__exit__()
+            pytest.skip("a folder cannot be mounted read-only here")
+        return self.place
+
+    def __exit__(self, *error: object) -> None:
+        subprocess.run(["umount", "-l", str(self.place)], check=True)

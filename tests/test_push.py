@@ -1,0 +1,414 @@
+"""`rezoo push`: what is sent, what is refused before it is, and what a reader finds."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import ModelCard, constants
+
+import rezoo
+from conftest import fails
+from hub_fixtures import TOKEN
+from hub_stand_in import Fault
+from rezoo import artifacts, publishing, records
+from rezoo.card import MARK, model_card
+from rezoo.configs import read_json
+from rezoo.errors import (
+    AccessError,
+    IncompatibleError,
+    IntegrityError,
+    NetworkError,
+    SpecError,
+    UnsafeFileError,
+)
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.files import write_json
+from rezoo.publishing import plan_push, push
+from rezoo.tensorfile import read_tensors
+
+REPO = "me/digits"
+READ_TOKEN = "hf_readREADreadREADreadREAD0123"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of a run that may be changed."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def owner(hub, monkeypatch):
+    """A Hub that lets us write."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return hub
+
+
+def test_what_is_pushed(owner, run):
+    (run / "notes.txt").write_text("mine")
+    (run / ".env").write_text("SECRET=1")
+    done = push(run, REPO, licence="cc-by-4.0")
+    there = owner.files(REPO)
+    wanted = {n for n in records.PUBLISHED if (run / n).exists()}
+    assert set(there) - {".gitattributes"} == wanted
+    assert not {"notes.txt", ".env", "checkpoints/last.safetensors"} & set(there)
+    for name in wanted:
+        assert there[name] == (run / name).read_bytes(), name
+    assert done.commit == owner.commit_of(REPO)
+    assert len(owner.commits(REPO)) == 2  # the repository's own first one, and one of ours
+    assert not any("pullRequest" in r.path or "discussions" in r.path for r in owner.requests)
+
+
+def test_round_trip(owner, run, tmp_path):
+    """Push, forget everything, load by the commit: the same logits to the bit."""
+    images, _ = read_tensors(run / "reference.safetensors")
+    before = compiled_forward(rezoo.load(str(run)))(images["inputs"])
+    done = push(run, REPO)
+    shutil.rmtree(run)
+    model = rezoo.load(done.reference)
+    assert model.rezoo_origin.commit == done.commit
+    assert np.array_equal(compiled_forward(model)(images["inputs"]), before)
+    assert rezoo.verify(done.reference).holds
+
+
+def test_a_second_push_changes_nothing(owner, run):
+    first = push(run, REPO)
+    again = push(run, REPO)
+    assert first.changed
+    assert not again.changed
+    assert again.commit == first.commit
+    assert len(owner.commits(REPO)) == 2
+
+
+def test_only_what_changed_is_sent(owner, run):
+    push(run, REPO)
+    rezoo.verify(str(run))
+    (run / "recipe.toml").write_text((run / "recipe.toml").read_text() + "\n")
+    artifacts.renew_seal(run, ("recipe.toml",))
+    states = {u.name: u.state for u in plan_push(run, REPO).uploads}
+    assert {n for n, s in states.items() if s == "changed"} == {"recipe.toml", "config.json"}
+    owner.requests.clear()
+    push(run, REPO)
+    assert not any(r.method == "PUT" for r in owner.requests)
+
+
+def test_private(owner, run):
+    push(run, REPO, private=True)
+    model_info = [r for r in owner.requests if r.path == "/api/repos/create"]
+    assert json.loads(model_info[0].body)["visibility"] == "private"
+    push(run, "me/open")
+    with pytest.raises(IncompatibleError, match="is there and public"):
+        push(run, "me/open", private=True)
+
+
+# refused before anything is sent
+
+
+def no_writes(hub) -> bool:
+    return not any(r.method in ("POST", "PUT") for r in hub.requests)
+
+
+def test_h14_tokens(hub, run, monkeypatch):
+    with pytest.raises(AccessError, match="needs a token"):
+        push(run, REPO)
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    with pytest.raises(AccessError, match="may only read"):
+        push(run, REPO)
+    monkeypatch.setenv("HF_TOKEN", "hf_expiredEXPIREDexpiredEXPIRED")
+    with pytest.raises(AccessError, match="expired"):
+        push(run, REPO)
+    assert no_writes(hub)
+
+
+def test_token_of_a_login(hub, run, monkeypatch):
+    from pathlib import Path
+
+    path = Path(constants.HF_TOKEN_PATH)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TOKEN)
+    assert push(run, REPO).changed
+
+
+def test_h14_readme_of_someone_else(owner, run):
+    owner.add(REPO, {"README.md": b"my own words"})
+    before = owner.commit_of(REPO)
+    with pytest.raises(IncompatibleError, match=r"README\.md that rezoo did not write"):
+        push(run, REPO)
+    assert owner.commit_of(REPO) == before
+    push(run, REPO, force=True)
+    assert MARK.encode() in owner.files(REPO)["README.md"]
+
+
+def test_h14_repository_that_changes_meanwhile(owner, run):
+    push(run, REPO)
+    shutil.copy(run / "recipe.toml", run / "history.csv")
+    artifacts.renew_seal(run, ("history.csv",))
+    head = owner.commit_of(REPO)
+    meanwhile = Fault(
+        "then",
+        match="/preupload/",
+        times=1,
+        action=lambda: owner.add(REPO, {"other.txt": b"someone else's"}),
+    )
+    owner.faults = [meanwhile]
+    with pytest.raises(IncompatibleError, match="was changed by someone else"):
+        push(run, REPO)
+    assert owner.commits(REPO)[-1].files["other.txt"] == b"someone else's"
+    assert owner.commits(REPO)[-2].id == head
+
+
+def test_h14_push_that_is_cut_is_done_again(owner, run):
+    owner.faults = [Fault.status(500, match="/commit/", method="POST", times=1)]
+    with pytest.raises(NetworkError, match="500"):
+        push(run, REPO)
+    assert len(owner.commits(REPO)) == 1  # never half a model
+    owner.requests.clear()
+    push(run, REPO)
+    assert not any(r.method == "PUT" for r in owner.requests)  # the weights were there already
+    rezoo.load(f"hf://{REPO}@{owner.commit_of(REPO)}")
+
+
+def test_answer_that_is_lost(owner, run):
+    owner.faults = [Fault("cut", match="/commit/", method="POST", times=1, after=0)]
+    done = push(run, REPO)
+    assert done.commit == owner.commit_of(REPO)
+    assert len(owner.commits(REPO)) == 2
+
+
+@pytest.mark.filterwarnings("ignore::rezoo.errors.HubWarning")
+def test_upload_that_breaks(owner, run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda s: None)
+    owner.faults = [Fault.status(500, method="PUT")]
+    with pytest.raises(NetworkError):
+        push(run, REPO)
+    assert len(owner.commits(REPO)) == 1
+
+
+@pytest.mark.parametrize("name", ["history.csv", "README.md", "recipe.toml"])
+def test_h15_secrets_are_not_sent(owner, run, name):
+    path = run / name
+    path.write_text(path.read_text() + "\n# hf_abcdefghijklmnopqrstuvwx\n")
+    artifacts.renew_seal(run, (name,))
+    if name == "README.md":  # a card of one's own stays as it is
+        path.write_text(path.read_text().replace(MARK, ""))
+    with pytest.raises(UnsafeFileError, match=f"{name} holds what looks like a token"):
+        push(run, REPO)
+    assert no_writes(owner)
+
+
+def test_run_that_is_not_as_it_was_sealed(owner, run):
+    (run / "metrics.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"metrics\.json has 2 bytes"):
+        push(run, REPO)
+    assert no_writes(owner)
+
+
+def test_run_that_is_not_finished(owner, run, tmp_path):
+    artifacts.unseal_folder(run)
+    with pytest.raises(SpecError, match="it is not sealed"):
+        push(run, REPO)
+    (run / "reference.safetensors").unlink()
+    with pytest.raises(SpecError, match=r"it has no reference\.safetensors"):
+        push(run, REPO)
+
+
+@pytest.mark.parametrize("repo", ["digits", "me/../x", "me/a b", "/x", "me/x/y", ""])
+def test_names_that_are_none(owner, run, repo):
+    with pytest.raises(SpecError, match="no repository of the Hub"):
+        push(run, repo)
+
+
+def test_licence_as_the_hub_spells_it(owner, run):
+    with pytest.raises(SpecError, match=r"such as apache-2\.0"):
+        push(run, REPO, licence="do what\nyou want")
+
+
+# the command
+
+
+def test_dry_run(owner, call, run):
+    answer = call("push", run, REPO, "--dry-run")
+    assert answer.rc == 0, answer
+    assert f"hf://{REPO} (public), which will be created" in answer.out
+    assert re.search(r"model\.safetensors +44,750,792 +new", answer.out)
+    assert "## Where it goes wrong" in answer.out or "## Accuracy" in answer.out
+    document = json.loads(call("push", run, REPO, "--dry-run", "--json").out)
+    assert document["exists"] is False
+    assert document["card"].startswith("---\n")
+    assert no_writes(owner)
+
+
+def test_dry_run_without_a_network(call, run, monkeypatch):
+    answer = call("push", run, REPO, "--dry-run")
+    assert answer.rc == 0, answer
+    assert "was not reached" in answer.out
+    assert "needs a token" in answer.out
+
+
+def test_nobody_can_be_asked(owner, call, run):
+    fails(call("push", run, REPO), 2, "not a terminal", "--yes")
+    assert no_writes(owner)
+
+
+def test_push_command(owner, call, run):
+    answer = call("push", run, REPO, "--yes", "--json")
+    assert answer.rc == 0, answer
+    document = json.loads(answer.out)
+    assert document["commit"] == owner.commit_of(REPO)
+    assert TOKEN not in answer.out + answer.err
+    answer = call("push", run, REPO, "--yes")
+    assert "has all of it already" in answer.out
+
+
+def test_answering_no(owner, call, run, monkeypatch):
+    import io
+    import sys
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    answer = call("push", run, REPO)
+    fails(answer, 2, "nothing was pushed", "model.safetensors")
+    assert no_writes(owner)
+
+
+# the card
+
+
+def test_test_figures_are_kept_and_shown(call, run):
+    assert "No test split has been measured yet" in (run / "README.md").read_text()
+    write_json(run / "checkpoints" / "local.json", {"model": "resnet18", "dataset": "digits"})
+    answer = call("eval", run, "--json")
+    assert answer.rc == 0, answer
+    result = json.loads(answer.out)
+    kept = json.loads((run / "metrics.json").read_text())["test"]
+    assert kept["top1"] == result["top1"]
+    card = (run / "README.md").read_text()
+    assert f"| test | top-1 | {result['top1']:.2%} |" in card
+    assert rezoo.verify(str(run)).holds  # sealed anew
+    before = (run / "metrics.json").read_bytes()
+    call("eval", run, "--split", "val")
+    call("eval", run, "--image-size", "12")
+    assert (run / "metrics.json").read_bytes() == before
+
+
+def test_card_has_what_a_reader_wants(run):
+    text = model_card(run, repo=REPO, licence="CC-BY-4.0")
+    card = ModelCard(text)  # the Hub's own reader
+    assert card.data.library_name == "rezoo"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.license == "cc-by-4.0"
+    assert card.data.datasets == ["digits"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    (result, *_) = card.data.eval_results
+    assert result.metric_value == pytest.approx(metrics["val"]["top1"], abs=1e-5)
+    assert result.dataset_split == "val"
+    for heading in ("Use", "Accuracy", "Data", "Preprocessing", "Training", "Limits", "Check it"):
+        assert f"\n## {heading}\n" in text
+    assert f'rezoo.load("hf://{REPO}")' in text
+    assert f'timm.create_model("hf-hub:{REPO}", pretrained=True)' in text
+    low, high = metrics["val"]["top1_interval"]
+    assert f"{low:.2%} to {high:.2%}" in text
+    assert "kWh" in text
+    assert str(run.parent) not in text
+
+
+NASTY = (
+    "a: b",
+    "---",
+    "!!python/object:os.system",
+    "[x](http://evil)",
+    "<script>alert(1)</script>",
+    "{{7*7}}",
+    "a | b",
+    "`code`",
+    "# head",
+    "line\nbreak",
+    "\x1b[31mred",
+    "![x](y)",
+    "https://evil.example",
+    "www.evil.example",
+    ":joy:",
+    "<!-- hidden -->",
+)
+
+
+def test_o1_names_cannot_break_the_card(run):
+    content = read_json(run)
+    content["label_names"] = list(NASTY[:10])
+    write_json(run / "config.json", content)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["data"]["name"] = "x: [y]\n---\nevil: true"
+    metrics["val"]["worst_classes"] = [
+        {"name": name, "count": 2, "right": 1, "taken_for": [{"name": name, "count": 1}]}
+        for name in NASTY
+    ]
+    write_json(run / "metrics.json", metrics)
+    text = model_card(run, repo=REPO)
+    head = text.split("\n---\n", 1)[0].removeprefix("---\n")
+    assert "evil" not in yaml.safe_load(head)
+    body = text.split("\n---\n", 1)[1]
+    assert "\x1b" not in body
+    assert "49" not in re.sub(r"\d+ (of|images)", "", body.split("## Training")[0])
+    for line in body.splitlines():
+        if "goes wrong" in line:
+            break
+    rendered = rendered_html(body)
+    tags = Tags()
+    tags.feed(rendered)
+    assert "script" not in tags.seen
+    assert not [href for href in tags.links if "evil" in href]
+    assert "img" not in tags.seen
+
+
+def rendered_html(text: str) -> str:
+    markdown = pytest.importorskip("markdown", reason="it comes with the site's tools")
+    return markdown.markdown(text, extensions=["tables", "fenced_code"])
+
+
+class Tags(html.parser.HTMLParser):
+    """Which elements and links a page has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.links = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.links += [v or "" for k, v in attrs if k in ("href", "src")]
+
+
+def test_damaged_records(run):
+    write_json(run / "metrics.json", {"val": 3, "data": {"name": "x"}, "num_classes": 10})
+    with pytest.raises(IntegrityError, match=r"records in .* are damaged"):
+        model_card(run)
+
+
+def test_card_of_weights_that_were_recorded(small_repository, tmp_path):
+    """Weights from elsewhere have a card that claims nothing about their training."""
+    from rezoo.verification import record_proof
+
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(small_repository[name])
+    record_proof(tmp_path)
+    text = model_card(tmp_path, repo="me/net")
+    assert "trained with rezoo" not in text
+    assert "No accuracy of these weights is recorded here." in text
+
+
+def test_endpoint_is_that_of_the_environment(owner, run):
+    assert push(run, REPO).url == f"{owner.url}/{REPO}"
+    assert publishing._endpoint() == owner.url
+    assert os.environ["HF_TOKEN"] == TOKEN
