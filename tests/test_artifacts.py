@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 import rezoo
-from rezoo import artifacts
+from rezoo import artifacts, sealing
 from rezoo.configs import config_to_json
 from rezoo.errors import IncompatibleError, IntegrityError, UnsafeFileError
 from rezoo.files import record, write_json
@@ -169,7 +169,7 @@ def test_w19_shards_are_not_followed(folder):
 
 def sealed(network, folder):
     artifacts.save_model(network, ModelConfig(architecture="resnet18", num_classes=2), folder)
-    artifacts.seal_folder(folder)
+    sealing.seal_folder(folder)
     return folder
 
 
@@ -185,7 +185,7 @@ def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
 
 
 def test_seal_names_every_file_and_itself(network, tmp_path):
-    from rezoo.configs import checksum_holds
+    from rezoo.sealing import checksum_holds
 
     folder = sealed(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
@@ -194,7 +194,7 @@ def test_seal_names_every_file_and_itself(network, tmp_path):
     assert checksum_holds(content)
     content["pretrained_cfg"]["mean"][0] += 1e-9
     assert checksum_holds(content) is False
-    artifacts.unseal_folder(folder)
+    sealing.unseal_folder(folder)
     unsealed = json.loads((folder / "config.json").read_text())
     assert "files" not in unsealed
     assert checksum_holds(unsealed) is None

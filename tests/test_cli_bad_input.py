@@ -13,7 +13,7 @@ import pytest
 
 import rezoo
 from conftest import encoded, fails, picture, start
-from rezoo import artifacts
+from rezoo import sealing
 from rezoo.cli.options import import_quietly
 from rezoo.tensorfile import read_tensors, write_tensors
 
@@ -145,7 +145,7 @@ def test_damaged_weights(call, run_copy):
     values, _ = read_tensors(weights)
     os.truncate(weights, 1_000_000)
     fails(call("eval", run_copy), 5, "has 1,000,000 bytes; its config.json says", "get the file")
-    artifacts.unseal_folder(run_copy)
+    sealing.unseal_folder(run_copy)
     fails(call("eval", run_copy), 5, "header is damaged", "get the file again")
     weights.unlink()
     fails(call("eval", run_copy), 3, "has no model.safetensors")

@@ -17,7 +17,7 @@ import rezoo
 from conftest import fails
 from hub_fixtures import TOKEN
 from hub_stand_in import Fault
-from rezoo import artifacts, publishing, records
+from rezoo import records, sealing
 from rezoo.card import MARK, model_card
 from rezoo.configs import read_json
 from rezoo.errors import (
@@ -30,7 +30,9 @@ from rezoo.errors import (
 )
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.files import write_json
-from rezoo.publishing import plan_push, push
+from rezoo.hub.client import endpoint
+from rezoo.publishing.plans import plan_push
+from rezoo.publishing.sending import push
 from rezoo.tensorfile import read_tensors
 
 REPO = "me/digits"
@@ -94,7 +96,7 @@ def test_only_what_changed_is_sent(owner, run):
     push(run, REPO)
     rezoo.verify(str(run))
     (run / "recipe.toml").write_text((run / "recipe.toml").read_text() + "\n")
-    artifacts.renew_seal(run, ("recipe.toml",))
+    sealing.renew_seal(run, ("recipe.toml",))
     states = {u.name: u.state for u in plan_push(run, REPO).uploads}
     assert {n for n, s in states.items() if s == "changed"} == {"recipe.toml", "config.json"}
     owner.requests.clear()
@@ -152,7 +154,7 @@ def test_h14_readme_of_someone_else(owner, run):
 def test_h14_repository_that_changes_meanwhile(owner, run):
     push(run, REPO)
     shutil.copy(run / "recipe.toml", run / "history.csv")
-    artifacts.renew_seal(run, ("history.csv",))
+    sealing.renew_seal(run, ("history.csv",))
     head = owner.commit_of(REPO)
     meanwhile = Fault(
         "then",
@@ -198,7 +200,7 @@ def test_upload_that_breaks(owner, run, monkeypatch):
 def test_h15_secrets_are_not_sent(owner, run, name):
     path = run / name
     path.write_text(path.read_text() + "\n# hf_abcdefghijklmnopqrstuvwx\n")
-    artifacts.renew_seal(run, (name,))
+    sealing.renew_seal(run, (name,))
     if name == "README.md":  # a card of one's own stays as it is
         path.write_text(path.read_text().replace(MARK, ""))
     with pytest.raises(UnsafeFileError, match=f"{name} holds what looks like a token"):
@@ -214,7 +216,7 @@ def test_run_that_is_not_as_it_was_sealed(owner, run):
 
 
 def test_run_that_is_not_finished(owner, run, tmp_path):
-    artifacts.unseal_folder(run)
+    sealing.unseal_folder(run)
     with pytest.raises(SpecError, match="it is not sealed"):
         push(run, REPO)
     (run / "reference.safetensors").unlink()
@@ -410,5 +412,5 @@ def test_card_of_weights_that_were_recorded(small_repository, tmp_path):
 
 def test_endpoint_is_that_of_the_environment(owner, run):
     assert push(run, REPO).url == f"{owner.url}/{REPO}"
-    assert publishing._endpoint() == owner.url
+    assert endpoint() == owner.url
     assert os.environ["HF_TOKEN"] == TOKEN

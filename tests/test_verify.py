@@ -12,7 +12,7 @@ import pytest
 import rezoo
 from conftest import encoded, fails, picture
 from hub_fixtures import ARCHITECTURE, catalogue, timm_config
-from rezoo import artifacts, records
+from rezoo import records, sealing
 from rezoo.configs import read_json
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.files import write_json
@@ -72,7 +72,7 @@ def test_truncation(run):
 
 
 def resealed(folder):
-    artifacts.renew_seal(folder, ("model.safetensors",))
+    sealing.renew_seal(folder, ("model.safetensors",))
     return folder
 
 
@@ -110,7 +110,7 @@ def test_missing_and_edited_records(run):
 def test_damaged_reference(run):
     write_tensors(run / "reference.safetensors", {"image.0": np.zeros((1, 1), np.uint8)})
     assert set(failed(run)) == {"reference.safetensors", "reference batch"}
-    artifacts.renew_seal(run, ("reference.safetensors",))
+    sealing.renew_seal(run, ("reference.safetensors",))
     assert failed(run) == ["reference batch"]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rezoo.loading import load as load
     from rezoo.models.factory import create_model as create_model
     from rezoo.models.factory import list_models as list_models
-    from rezoo.publishing import push as push
+    from rezoo.publishing.sending import push as push
     from rezoo.training.train import train as train
     from rezoo.verification import verify as verify
 
@@ -35,7 +35,7 @@ _WHERE = {
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
     "verify": "rezoo.verification",
-    "push": "rezoo.publishing",
+    "push": "rezoo.publishing.sending",
     "RezooError": "rezoo.errors",
 }
 __all__ = [*_WHERE, "__version__"]

@@ -10,11 +10,10 @@ import dataclasses
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from rezoo.configs import CONFIG, WEIGHTS, config_to_json, read_config, read_json, seal
+from rezoo.configs import CONFIG, WEIGHTS, config_to_json
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.files import FileRecord, record, write_json
+from rezoo.files import FileRecord, write_json
 from rezoo.models import tensors
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.specs import ModelConfig
@@ -26,7 +25,7 @@ HEAD = "fc"
 def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     """Write `config.json` and `model.safetensors` of a model into a folder.
 
-    The folder is not sealed: `seal_folder` does that when all its files are there.
+    The folder is not sealed: `rezoo.sealing` does that when all its files are there.
     """
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
     config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD), files={})
@@ -37,26 +36,6 @@ def _first_conv(model: keras.Model) -> str:
     """Return the layer that timm adapts to another number of channels."""
     convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))
     return next(convolutions, "conv1")
-
-
-def seal_folder(folder: Path, names: tuple[str, ...] = (WEIGHTS,)) -> None:
-    """Let `config.json` vouch for itself and for those of the named files that are there."""
-    files = {name: record(folder / name) for name in names if (folder / name).is_file()}
-    write_json(folder / CONFIG, seal(read_json(folder), files))
-
-
-def renew_seal(folder: Path, names: tuple[str, ...]) -> None:
-    """Let a sealed folder's `config.json` vouch for files that were just written, and the rest."""
-    files = {name: record(folder / name) for name in names}
-    write_json(folder / CONFIG, seal(read_json(folder), {**read_config(folder).files, **files}))
-
-
-def unseal_folder(folder: Path) -> None:
-    """Take the seal off a folder whose files are about to change, if it has one."""
-    content = read_json(folder)
-    if "files" in content:
-        rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
-        write_json(folder / CONFIG, rest)
 
 
 def load_weights(
@@ -116,7 +95,7 @@ def _check_values(file: TensorFile, allow_nonfinite: bool) -> None:
             continue
         if not tensors.is_float(entry.dtype):
             raise IncompatibleError(f"{file.path}: tensor {name} has {entry.dtype}, not float")
-        if not allow_nonfinite and not np.isfinite(file.read(name)).all():
+        if not allow_nonfinite and not file.is_finite(name):
             broken.append(name)
     if broken:
         raise IntegrityError(

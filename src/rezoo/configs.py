@@ -30,7 +30,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.files import FileRecord, canonical_digest, unique_keys
+from rezoo.files import FileRecord, unique_keys
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 
 CONFIG = "config.json"
@@ -184,21 +184,6 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
     if config.base:
         content["base_model"] = {k: v for k, v in dataclasses.asdict(config.base).items() if v}
     return {**config.extra, **content}
-
-
-def seal(content: Mapping[str, Any], files: Mapping[str, FileRecord]) -> dict[str, Any]:
-    """Return the JSON of a `config.json` that vouches for the files beside it and for itself."""
-    rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
-    rest["files"] = {n: {"sha256": r.sha256, "size": r.size} for n, r in sorted(files.items())}
-    return {**rest, "checksum": canonical_digest(rest)}
-
-
-def checksum_holds(content: Mapping[str, Any]) -> bool | None:
-    """Whether a `config.json` is as it was sealed; None where it never was."""
-    if "checksum" not in content:
-        return None
-    rest = {k: v for k, v in content.items() if k != "checksum"}
-    return bool(content["checksum"] == canonical_digest(rest))
 
 
 def local_facts(folder: Path) -> dict[str, str]:

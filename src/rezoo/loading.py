@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import keras
@@ -21,6 +21,7 @@ from rezoo.errors import (
 from rezoo.files import FileRecord, record
 from rezoo.hub import fetch
 from rezoo.models.factory import create_model
+from rezoo.models.layers import weights_follow
 from rezoo.references import Source, resolve
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "pytorch_model.pth", "tf_model.h5")
@@ -82,12 +83,13 @@ def build(
         raise SpecError(
             f"input_shape: {shape[2]} channels; the weights of {source.reference} take {channels}"
         )
-    model = create_model(
-        config.architecture,
-        num_classes=classes,
-        input_shape=shape,
-        classifier_activation=classifier_activation,
-    )
+    with weights_follow() if source.has_weights else nullcontext():
+        model = create_model(
+            config.architecture,
+            num_classes=classes,
+            input_shape=shape,
+            classifier_activation=classifier_activation,
+        )
     sha256 = ""
     if source.has_weights:
         new_head = HEAD if classes != config.num_classes else ""

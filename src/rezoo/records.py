@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts import seal_folder
 from rezoo.configs import CONFIG, WEIGHTS
 from rezoo.errors import IntegrityError
+from rezoo.sealing import seal_folder
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.json"

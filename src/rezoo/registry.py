@@ -32,6 +32,7 @@ from rezoo.specs import DatasetSpec, ModelSpec
 
 BUILTIN = "rezoo"
 DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"
+_GROUPS = "rezoo."  # how the names of all groups begin
 
 Spec = TypeVar("Spec")
 
@@ -157,33 +158,32 @@ _REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGI
 
 def scan(group: str) -> tuple[Entry, ...]:
     """Return the entry points of a group, by distribution, without importing anything."""
-    return _scan(group, plugins_disabled())
+    return tuple(entry for entry in _scan(plugins_disabled()) if entry.point.group == group)
 
 
 @cache
-def _scan(group: str, builtin_only: bool) -> tuple[Entry, ...]:
-    """Read the entry points of every distribution once; of two copies of one the first counts."""
-    seen: set[str] = set()
-    found: list[Entry] = []
+def _scan(builtin_only: bool) -> tuple[Entry, ...]:
+    """Read the entry points of every distribution once; of two copies of one the first counts.
+
+    Metadata are read only where a distribution has entry points for rezoo: reading all of
+    them takes longer than everything else that `rezoo list` does.
+    """
+    found: dict[str, list[Entry]] = {}
     for distribution in distributions():
         try:
+            points = [p for p in distribution.entry_points if p.group.startswith(_GROUPS)]
+            if not points:
+                continue
             name = _normalize(_field(distribution, "Name"))
-            if not name or name in seen:  # a stale or doubled dist-info
-                continue
-            seen.add(name)
-            if builtin_only and name != BUILTIN:
-                continue
+            if not name or name in found or (builtin_only and name != BUILTIN):
+                continue  # a stale or doubled dist-info, or one that is not wanted
             version = _field(distribution, "Version") or "of no version"
-            found.extend(
-                Entry(point.name, name, version, point)
-                for point in distribution.entry_points
-                if point.group == group
-            )
+            found[name] = [Entry(point.name, name, version, point) for point in points]
         except (ValueError, TypeError, KeyError, OSError) as error:
             where = getattr(distribution, "_path", "a distribution")
             text = f"the metadata of {where} are damaged and left out: {type(error).__name__}."
             warnings.warn(PluginWarning(text), stacklevel=2)
-    return tuple(sorted(found, key=lambda entry: entry.distribution))
+    return tuple(entry for name in sorted(found) for entry in found[name])
 
 
 def _field(distribution: Distribution, key: str) -> str:

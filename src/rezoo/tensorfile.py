@@ -26,6 +26,7 @@ from rezoo.files import FileRecord, digest, unique_keys, write_bytes
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 10_000
+_PIECE = 1 << 20  # bytes; a multiple of every type's size
 _AGAIN = "get the file again from where it came from."
 _DTYPES: dict[str, Any] = {
     "F64": np.float64,
@@ -126,6 +127,17 @@ class TensorFile:
         if not content:
             return np.zeros(entry.shape, entry.dtype)
         return np.frombuffer(content, entry.dtype).reshape(entry.shape)
+
+    def is_finite(self, name: str) -> bool:
+        """Whether a tensor holds neither NaN nor infinite values; read in pieces."""
+        entry = self.entries[name]
+        self._file.seek(self._data + entry.start)
+        left = entry.stop - entry.start
+        while left and (piece := self._file.read(min(left, _PIECE))):
+            left -= len(piece)
+            if not np.isfinite(np.frombuffer(piece, entry.dtype)).all():
+                return False
+        return True
 
     def _check_start(self, expected: FileRecord | None) -> int:
         """Refuse what is no safetensors file; return the length of the header."""

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.artifacts import HEAD
-from rezoo.configs import CONFIG, FORMAT_VERSION, WEIGHTS, checksum_holds, read_json
+from rezoo.configs import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
 from rezoo.data import images
 from rezoo.errors import IntegrityError, NotFoundError, RezooError, SpecError
 from rezoo.evaluation.predict import find_images
@@ -24,6 +24,7 @@ from rezoo.loading import build
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.records import REFERENCE, seal
 from rezoo.references import Source, resolve, resolve_weights
+from rezoo.sealing import checksum_holds
 from rezoo.specs import Origin
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import json_option, print_json
 from rezoo.errors import SpecError
+
+if TYPE_CHECKING:
+    from rezoo.publishing.plans import PushPlan
 
 
 @click.command()
@@ -39,26 +42,27 @@ def push(
     HF_TOKEN or from `hf auth login`.
     """
     from rezoo.cli import render
+    from rezoo.publishing import sending
+    from rezoo.publishing.plans import plan_push
 
     if not (dry_run or yes or sys.stdin.isatty()):
         raise SpecError("not a terminal, so nobody can be asked", hint="say --yes, or --dry-run.")
-    with render.status("looking at the run and the Hub"):
-        publishing = import_quietly("rezoo.publishing")
     if dry_run:
-        plan = publishing.plan_push(
-            run, repo, private=private, licence=licence, force=force, offline_ok=True
-        )
+        with render.status("looking at the run and the Hub"):
+            plan = plan_push(
+                run, repo, private=private, licence=licence, force=force, offline_ok=True
+            )
         if as_json:
             print_json(plan.to_dict())
         else:
             render.push_plan(plan, with_card=True)
         return
 
-    def confirm(plan: Any) -> bool:
+    def confirm(plan: PushPlan) -> bool:
         render.push_plan(plan, to_stderr=True)
         return yes or click.confirm(f"Push to {repo}?", err=True)
 
-    result = publishing.push(
+    result = sending.push(
         run, repo, private=private, licence=licence, message=message, force=force, confirm=confirm
     )
     if as_json:

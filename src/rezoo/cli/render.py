@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predict import Prediction
     from rezoo.profiling import Profile
-    from rezoo.publishing import Pushed, PushPlan
+    from rezoo.publishing.plans import PushPlan
+    from rezoo.publishing.sending import Pushed
     from rezoo.training.reporting import Reporter
     from rezoo.verification import Verification
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rezoo import records
-from rezoo.artifacts import renew_seal
 from rezoo.card import MARK, model_card
-from rezoo.configs import checksum_holds, local_facts, read_json
+from rezoo.configs import local_facts, read_json
 from rezoo.evaluation.evaluate import Evaluation
 from rezoo.files import write_bytes, write_json
 from rezoo.references import Source
+from rezoo.sealing import checksum_holds, renew_seal
 
 
 def record_evaluation(source: Source, result: Evaluation) -> bool:

@@ -165,7 +165,7 @@ def _of_status(what: str, error: Any) -> RezooError:
     response = getattr(error, "response", None)
     status = 0 if response is None else response.status_code
     if isinstance(error, errors.GatedRepoError):
-        page = f"{_endpoint()}/{what.partition(' ')[0].removeprefix('hf://').partition('@')[0]}"
+        page = f"{endpoint()}/{what.partition(' ')[0].removeprefix('hf://').partition('@')[0]}"
         return AccessError(
             f"{what} is gated: its owners decide who may read it",
             hint=f"ask for access at {page}, then {_LOGIN}",
@@ -209,11 +209,12 @@ def _first_line(error: BaseException) -> str:
     return _TOKEN.sub("hf_…", text)
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """Return the address of the Hub that is used."""
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
 
 
 def _host() -> str:
-    return _endpoint().partition("://")[2] or _endpoint()
+    return endpoint().partition("://")[2] or endpoint()

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -123,7 +124,10 @@ def assign(model: keras.Model, read: Callable[[str], np.ndarray], *, skip: str =
         read: Returns a tensor by its name; floats of another width are cast.
         skip: Prefix of tensors that are left as they are.
     """
-    for name, variable in named_variables(model):
+    # The largest first: what is freed then has room for all that follow. In the order of the
+    # layers, each finds the gaps too small, and the memory needed is a half more.
+    ordered = sorted(named_variables(model), key=lambda pair: -math.prod(pair[1].shape))
+    for name, variable in ordered:
         if skip and name.startswith(skip):
             continue
         value = read(name).astype(variable.dtype, copy=False)

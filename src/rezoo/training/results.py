@@ -13,6 +13,7 @@ from rezoo.evaluation.metrics import Scores, score
 from rezoo.evaluation.reference import choose_pictures, write_reference
 from rezoo.files import write_bytes, write_json
 from rezoo.references import resolve
+from rezoo.sealing import seal_folder
 from rezoo.training.checkpoints import Progress
 from rezoo.training.report import report
 from rezoo.training.reporting import Plan
@@ -29,7 +30,7 @@ def write_results(
     network = setup.network
     last = folder / records.LAST_WEIGHTS
     artifacts.save_model(network, setup.config, last)
-    artifacts.seal_folder(last)
+    seal_folder(last)
     artifacts.load_weights(network, folder / WEIGHTS)
     scores = score(forward, setup.validation_batches())
     metrics = _metrics(setup, plan, progress, scores)

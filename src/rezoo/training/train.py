@@ -17,6 +17,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
 from rezoo.files import write_bytes, write_json
 from rezoo.references import Source
+from rezoo.sealing import unseal_folder
 from rezoo.training import checkpoints, optimizers, runs
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
@@ -138,7 +139,7 @@ def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
 
 def _write_beginnings(setup: Setup, folder: Path, plan: Plan) -> None:
     if (folder / CONFIG).exists():  # resumed: its files are about to change
-        artifacts.unseal_folder(folder)
+        unseal_folder(folder)
     write_bytes(folder / records.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
     runs.write_environment(folder)
     write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})

@@ -1,18 +1,18 @@
-"""`push`: a run folder becomes a repository of the Hub, in one commit that is checked after."""
+"""What a push would do: the folder, the Hub and the card, looked at before anything is sent."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rezoo import records
 from rezoo.card import MARK, model_card
-from rezoo.configs import CONFIG, WEIGHTS, checksum_holds, read_config, read_json, seal
+from rezoo.configs import CONFIG, WEIGHTS, read_config, read_json
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
@@ -22,16 +22,16 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.files import FileRecord, record, write_bytes
+from rezoo.files import FileRecord, record
 from rezoo.hub import fetch
 from rezoo.hub.address import Address
 from rezoo.hub.client import ask, identity
+from rezoo.sealing import checksum_holds, seal
 
 _NEEDED = (CONFIG, WEIGHTS, records.REFERENCE)
 _SECRET = re.compile(rb"hf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
-_SLOWEST = 50_000  # bytes a second, below which an upload is given up
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
-MAX_CARD_BYTES = 4 * 1024 * 1024
+_MAX_CARD_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -95,32 +95,6 @@ class PushPlan:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """The result of `push`.
-
-    Attributes:
-        repo: `owner/name`.
-        commit: What the repository's main branch is now.
-        url: Its page.
-        changed: Whether a commit was made.
-    """
-
-    repo: str
-    commit: str
-    url: str
-    changed: bool
-
-    @property
-    def reference(self) -> str:
-        """The model reference that means exactly this content, for ever."""
-        return f"hf://{self.repo}@{self.commit}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {**vars(self), "reference": self.reference}
-
-
 def plan_push(
     run: str | Path,
     repo: str,
@@ -134,60 +108,21 @@ def plan_push(
 
     Args: as `push` has them; with `offline_ok`, a Hub that is not reached is no error.
     """
-    return _prepare(run, repo, private, licence, force, offline_ok)[0]
+    return prepare(run, repo, private=private, licence=licence, force=force, offline_ok=offline_ok)[
+        0
+    ]
 
 
-def push(
+def prepare(
     run: str | Path,
     repo: str,
     *,
-    private: bool = False,
-    licence: str = "",
-    force: bool = False,
-    message: str = "",
-    confirm: Callable[[PushPlan], bool] = lambda plan: True,
-) -> Pushed:
-    """Publish a run folder as a repository of the Hub, in one commit.
-
-    What is pushed are the files that a run folder consists of, and nothing else that may lie
-    there. The card is written for the repository; one of your own stays as it is. A push that
-    was cut off is simply done again: what has arrived is not sent twice. The token is that of
-    `HF_TOKEN` or of `hf auth login`.
-
-    Args:
-        run: A finished run folder, or a folder that `rezoo verify --record` has sealed.
-        repo: `owner/name`; created if it is not there.
-        private: Create a private repository.
-        licence: Of the weights, as the Hub spells it (`apache-2.0`); that of the base weights
-            where not given.
-        force: Replace a README.md there that rezoo did not write.
-        message: Of the commit.
-        confirm: Called with the plan before anything is sent; False stops.
-
-    Raises:
-        AccessError: No token, or one that may not write.
-        NetworkError: The Hub is not reached.
-        IntegrityError: The folder is not as it was sealed, or what arrived differs.
-        UnsafeFileError: A file holds what looks like a secret.
-        IncompatibleError: The repository changed meanwhile, or has a card of someone else's.
-        SpecError: The folder is no finished run, or an argument is not allowed.
-    """
-    plan, contents = _prepare(run, repo, private, licence, force, offline_ok=False)
-    if not confirm(plan):
-        raise SpecError("nothing was pushed", hint="it was not confirmed.")
-    url = f"{_endpoint()}/{repo}"
-    if plan.nothing_new and plan.exists:
-        return Pushed(repo=repo, commit=plan.parent, url=url, changed=False)
-    commit = _send(plan, contents, message or f"{_title(contents[CONFIG])}, by rezoo")
-    _check_arrival(plan, commit, contents)
-    for name in (records.CARD, CONFIG):  # the folder is now what the repository is
-        write_bytes(plan.folder / name, contents[name])
-    return Pushed(repo=repo, commit=commit, url=url, changed=True)
-
-
-def _prepare(
-    run: str | Path, repo: str, private: bool, licence: str, force: bool, offline_ok: bool
+    private: bool,
+    licence: str,
+    force: bool,
+    offline_ok: bool,
 ) -> tuple[PushPlan, dict[str, bytes]]:
+    """Return the plan, and the contents of the two files that are written for the repository."""
     folder = Path(run).expanduser()
     address = Address(repo)
     if licence and not _LICENCE.fullmatch(licence):
@@ -202,7 +137,7 @@ def _prepare(
     note, info = "", None
     try:
         info = _remote(address)
-        there = _states(info, folder, contents, uploads) if info else {}
+        there = states(info, folder, contents, uploads) if info else {}
         _check_remote(info, address, private, force)
     except NetworkError as error:
         if not offline_ok:
@@ -311,7 +246,7 @@ def _check_remote(info: Any, address: Address, private: bool, force: bool) -> No
     names = {file.rfilename for file in info.siblings or ()}
     if force or records.CARD not in names or not info.sha:
         return
-    path = fetch.fetch(address.at(info.sha), records.CARD, limit=MAX_CARD_BYTES)
+    path = fetch.fetch(address.at(info.sha), records.CARD, limit=_MAX_CARD_BYTES)
     if MARK not in path.read_text("utf-8", errors="replace"):
         raise IncompatibleError(
             f"{address.repo} has a {records.CARD} that rezoo did not write",
@@ -319,18 +254,18 @@ def _check_remote(info: Any, address: Address, private: bool, force: bool) -> No
         )
 
 
-def _states(
+def states(
     info: Any, folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
 ) -> dict[str, str]:
     """Compare with the repository: by SHA-256 for large files, by git's hash for others."""
-    states = {}
+    found = {}
     for file in info.siblings or ():
         if file.rfilename in uploads:
             name = file.rfilename
             content = contents.get(name)
             same = _is(file, folder / name, content, uploads[name])
-            states[name] = "unchanged" if same else "changed"
-    return states
+            found[name] = "unchanged" if same else "changed"
+    return found
 
 
 def _is(file: Any, path: Path, content: bytes | None, expected: FileRecord) -> bool:
@@ -338,67 +273,3 @@ def _is(file: Any, path: Path, content: bytes | None, expected: FileRecord) -> b
         return bool(file.lfs.sha256 == expected.sha256)
     content = path.read_bytes() if content is None else content
     return bool(file.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
-
-
-def _send(plan: PushPlan, contents: Mapping[str, bytes], message: str) -> str:
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    api = HfApi(**identity())
-    what = f"hf://{plan.repo}"
-    parent = plan.parent
-    if not plan.exists:
-        ask(what, lambda: api.create_repo(plan.repo, private=plan.private, exist_ok=True))
-        parent = ask(what, lambda: api.model_info(plan.repo)).sha or ""
-    operations = [
-        CommitOperationAdd(
-            path_in_repo=upload.name,
-            path_or_fileobj=contents.get(upload.name) or plan.folder / upload.name,
-        )
-        for upload in plan.uploads
-        if upload.state != "unchanged"
-    ]
-    size = sum(upload.size for upload in plan.uploads)
-    try:
-        done = ask(
-            what,
-            lambda: api.create_commit(
-                plan.repo, operations, commit_message=message, parent_commit=parent or None
-            ),
-            longest_s=size / _SLOWEST,
-        )
-    except NetworkError:
-        # the commit may have been made and only its answer lost
-        head = ask(what, lambda: api.model_info(plan.repo, files_metadata=True))
-        if head.sha == parent or not _has_all(plan, head, contents):
-            raise
-        return str(head.sha)
-    return str(done.oid)
-
-
-def _has_all(plan: PushPlan, info: Any, contents: Mapping[str, bytes]) -> bool:
-    uploads = {u.name: FileRecord(u.sha256, u.size) for u in plan.uploads}
-    states = _states(info, plan.folder, contents, uploads)
-    return all(states.get(name) == "unchanged" for name in uploads)
-
-
-def _check_arrival(plan: PushPlan, commit: str, contents: Mapping[str, bytes]) -> None:
-    """Compare what the Hub has now with what was to be sent."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(**identity())
-    what = f"hf://{plan.repo}@{commit}"
-    info = ask(what, lambda: api.model_info(plan.repo, revision=commit, files_metadata=True))
-    if not _has_all(plan, info, contents):
-        raise IntegrityError(
-            f"{what} is not what was sent", hint="push again; nobody should use that commit."
-        )
-
-
-def _title(config: bytes) -> str:
-    return str(json.loads(config)["architecture"])
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)

@@ -1,0 +1,1 @@
+"""Publishing: what would be pushed, and the push."""
