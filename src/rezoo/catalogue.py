@@ -128,6 +128,42 @@ def of_repository(repo: str) -> WeightsSpec | None:
     return next((s for s in _all() if s.repo == repo and s.sha256), None)
 
 
+def to_record(spec: WeightsSpec) -> dict[str, Any]:
+    """Return an entry as JSON values, for lists and programs."""
+    pre = spec.preprocessing
+    return {
+        "name": spec.name,
+        "architecture": spec.architecture,
+        "default": spec.default,
+        "repo": spec.repo,
+        "commit": spec.commit or None,
+        "sha256": spec.sha256 or None,
+        "bytes": spec.size,
+        "params": params(spec),
+        "licence": spec.licence,
+        "num_classes": spec.num_classes,
+        "image_size": pre.for_test().size[0],
+        "top1": spec.top1,
+        "top5": spec.top5,
+        "train_image_size": pre.size[0],
+        "top1_train_size": spec.top1_train_size,
+        "top5_train_size": spec.top5_train_size,
+        "crop_pct": pre.for_test().crop_pct,
+        "interpolation": pre.interpolation,
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "note": spec.note,
+        "catalogue": spec.catalogue,
+    }
+
+
+def params(spec: WeightsSpec) -> int | None:
+    """Return the architecture's parameters with 1000 classes, where rezoo or a plugin has it."""
+    if spec.architecture not in registry.architectures.names():
+        return None
+    return registry.architectures.get(spec.architecture).params
+
+
 def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         yield from _read(str(Path(path).expanduser()), path)

@@ -38,6 +38,7 @@ class ModelSpec:
         summary: One line for lists.
         source: The paper and section.
         image_size: Height and width in pixels that published figures assume.
+        params: Trainable parameters with 1000 classes, for lists that build nothing.
         in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
@@ -48,6 +49,7 @@ class ModelSpec:
     summary: str = ""
     source: str = ""
     image_size: int = 224
+    params: int | None = None
     in_timm: bool = False
 
 

@@ -1,4 +1,4 @@
-"""`rezoo info`: what an architecture, dataset, recipe or folder is."""
+"""`rezoo info`: what an architecture, weights, a dataset or a recipe is."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")
 @json_option
 def info(name: str, image_size: int | None, num_classes: int | None, as_json: bool) -> None:
-    """Explain NAME: an architecture, a folder with weights, a dataset or a recipe.
+    """Explain NAME: an architecture, weights, a dataset or a recipe.
+
+    Weights are a folder, hf://owner/name, or published ones (resnet50.a1_in1k), of which the
+    catalogue's entry is shown without a network.
 
     For an architecture: the layer table of the paper, parameters and multiply-adds (MACs),
     counted from the built network. One MAC is two FLOPs; the paper calls a MAC a FLOP.
     """
-    from rezoo import recipes, registry
+    from rezoo import catalogue, recipes, registry
     from rezoo.errors import UnknownNameError
 
     if name in registry.datasets.names():
@@ -33,6 +36,8 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
         _show({k: v for k, v in fields.items() if k != "open"}, as_json)
     elif name in recipes.list_recipes():
         _show(recipes.read_recipe(name), as_json)
+    elif name in catalogue.list_weights():
+        _show(catalogue.to_record(catalogue.get(name)), as_json)
     else:
         try:
             document, profile = _network(name, image_size, num_classes)
@@ -80,6 +85,9 @@ def _network(
         "stages": [dataclasses.asdict(stage) for stage in counted.stages()],
     }
     if source.has_weights:
+        document["licence"] = source.licence
+        document["repository"] = str(source.address) if source.address else None
+        document["sealed"] = bool(config.files)
         document["class_names"] = list(config.class_names)
         document["preprocessing"] = dataclasses.asdict(config.preprocessing)
     return document, counted

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def list_command(kinds: str | None, as_json: bool) -> None:
     """List architectures, datasets and recipes, with the distribution that brings each.
 
-    With --weights: the published weights of all catalogues. `*` marks what --pretrained means.
-    Those without a pinned SHA-256 are not loaded by name.
+    With --weights: the published weights of all catalogues.
     """
     if kinds == "weights":
         _show_weights(as_json)
@@ -33,6 +32,8 @@ def list_command(kinds: str | None, as_json: bool) -> None:
         return
     from rezoo.cli import render
 
+    for row in tables.get("models", ()):
+        row["params"] = _millions(row["params"])
     for name, rows in tables.items():
         render.table(name, rows)
 
@@ -44,6 +45,7 @@ def _models() -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "family": spec.family if spec else "",
+            "params": spec.params if spec else None,
             "summary": spec.summary if spec else "does not load",
             "from": f"{entry.distribution} {entry.version}",
         }
@@ -87,47 +89,32 @@ def _show_weights(as_json: bool) -> None:
 
     specs = catalogue.describe()
     if as_json:
-        print_json({"weights": [_weights_record(spec) for spec in specs]})
+        print_json({"weights": [catalogue.to_record(spec) for spec in specs]})
         return
     from rezoo.cli import render
 
     render.table("weights", [_weights_row(spec) for spec in specs])
+    render.lines(
+        "* what --pretrained means; - without a pinned SHA-256 yet: not loaded by name",
+        "top-1: ImageNet-1k validation as published, at px; rezoo info NAME says more",
+    )
 
 
-def _weights_record(spec: WeightsSpec) -> dict[str, Any]:
-    pre = spec.preprocessing.for_test()
-    return {
-        "name": spec.name,
-        "architecture": spec.architecture,
-        "default": spec.default,
-        "repo": spec.repo,
-        "commit": spec.commit or None,
-        "sha256": spec.sha256 or None,
-        "bytes": spec.size,
-        "licence": spec.licence,
-        "num_classes": spec.num_classes,
-        "image_size": pre.size[0],
-        "top1": spec.top1,
-        "top5": spec.top5,
-        "train_image_size": spec.preprocessing.size[0],
-        "top1_train_size": spec.top1_train_size,
-        "top5_train_size": spec.top5_train_size,
-        "note": spec.note,
-        "catalogue": spec.catalogue,
-    }
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.1f}M"
 
 
 def _weights_row(spec: WeightsSpec) -> dict[str, Any]:
-    pinned = "commit, hash" if spec.commit else "hash"
+    from rezoo import catalogue
+
+    mark = "*" if spec.default else "" if spec.sha256 else "-"
     return {
-        "": "*" if spec.default else "",
+        "": mark,
         "name": spec.name,
         "top-1": f"{spec.top1:.2%}" if spec.top1 is not None else "",
         "px": spec.preprocessing.for_test().size[0],
-        "MB": f"{spec.size / 1e6:.0f}" if spec.size else "",
+        "params": _millions(catalogue.params(spec)),
         "licence": spec.licence,
-        "pinned": pinned if spec.sha256 else "no",
-        "note": spec.note,
     }
 
 

@@ -8,7 +8,9 @@ import os
 import select
 import sys
 import warnings
-from typing import Any, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -24,6 +26,9 @@ from rezoo.cli.verify import verify
 from rezoo.errors import ResourceError, RezooError, RezooWarning
 from rezoo.names import printable
 from rezoo.paths import switched_on
+
+if TYPE_CHECKING:
+    from rezoo.cli.render_hub import Downloads
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,10 +74,8 @@ def main() -> None:
 
 
 def _run() -> int:
-    from rezoo.hub.fetch import listening
-
     try:
-        with listening(_downloading):
+        with _shown_downloads():
             result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         return _fail("Interrupted.", code=130)
@@ -90,10 +93,26 @@ def _run() -> int:
     return result if isinstance(result, int) else 0
 
 
-def _downloading(name: str, done: int, total: int | None) -> None:
-    from rezoo.cli import render
+@contextmanager
+def _shown_downloads() -> Iterator[None]:
+    """Show what is downloaded; Rich is loaded when the first bytes come."""
+    from rezoo.hub.fetch import listening
 
-    render.downloading(name, done, total)
+    shown: list[Downloads] = []
+
+    def show(name: str, done: int, total: int | None) -> None:
+        if not shown:
+            from rezoo.cli.render_hub import Downloads
+
+            shown.append(Downloads())
+        shown[0](name, done, total)
+
+    try:
+        with listening(show):
+            yield
+    finally:
+        for downloads in shown:
+            downloads.close()
 
 
 def _reader_is_gone() -> bool:

@@ -41,7 +41,7 @@ def push(
     Checkpoints, and whatever else lies in the folder, stay here. The token is taken from
     HF_TOKEN or from `hf auth login`.
     """
-    from rezoo.cli import render
+    from rezoo.cli import render, render_hub
     from rezoo.publishing import sending
     from rezoo.publishing.plans import plan_push
 
@@ -55,11 +55,11 @@ def push(
         if as_json:
             print_json(plan.to_dict())
         else:
-            render.push_plan(plan, with_card=True)
+            render_hub.push_plan(plan, with_card=True)
         return
 
     def confirm(plan: PushPlan) -> bool:
-        render.push_plan(plan, to_stderr=True)
+        render_hub.push_plan(plan, to_stderr=True)
         return yes or click.confirm(f"Push to {repo}?", err=True)
 
     result = sending.push(
@@ -68,4 +68,4 @@ def push(
     if as_json:
         print_json(result.to_dict())
     else:
-        render.pushed(result)
+        render_hub.pushed(result)

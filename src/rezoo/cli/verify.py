@@ -33,7 +33,7 @@ def verify(
     --record makes weights from elsewhere provable: it writes the SHA-256 of the files, the
     fingerprint and a reference batch into the folder.
     """
-    from rezoo.cli import render
+    from rezoo.cli import render, render_hub
     from rezoo.references import resolve_weights
 
     if not record and (images or overwrite):
@@ -50,6 +50,6 @@ def verify(
     if as_json:
         print_json(result.to_dict())
     else:
-        render.verification(result)
+        render_hub.verification(result)
     if not result.holds:
         context.exit(IntegrityError.exit_code)

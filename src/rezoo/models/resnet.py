@@ -118,7 +118,13 @@ class _Style(NamedTuple):
 
 
 def _spec(
-    name: str, *, layers: int, body: Mapping[str, Any], style: _Style, image_size: int = 224
+    name: str,
+    *,
+    layers: int,
+    params: int,
+    body: Mapping[str, Any],
+    style: _Style,
+    image_size: int = 224,
 ) -> ModelSpec:
     return ModelSpec(
         name=name,
@@ -128,6 +134,7 @@ def _spec(
         summary=", ".join(filter(None, (f"{layers} layers", style.words))),
         source=style.source,
         image_size=image_size,
+        params=params,
         in_timm=style.in_timm,
     )
 
@@ -189,31 +196,41 @@ _TEST = _Style(
     {"stem": ("deep", (16, 16, 32)), "shortcut": "pooled"},
 )
 
-resnet18 = _spec("resnet18", layers=18, body=_R18, style=_PLAIN)
-resnet34 = _spec("resnet34", layers=34, body=_R34, style=_PLAIN)
-resnet50 = _spec("resnet50", layers=50, body=_R50, style=_V15)
-resnet101 = _spec("resnet101", layers=101, body=_R101, style=_V15)
-resnet152 = _spec("resnet152", layers=152, body=_R152, style=_V15)
-resnet50_v1 = _spec("resnet50_v1", layers=50, body=_R50, style=_V1)
-resnet26 = _spec("resnet26", layers=26, body=_R26, style=_DEPTHS)
-resnet200 = _spec("resnet200", layers=200, body=_R200, style=_DEPTHS)
-wide_resnet50_2 = _spec("wide_resnet50_2", layers=50, body=_R50, style=_WIDE)
-wide_resnet101_2 = _spec("wide_resnet101_2", layers=101, body=_R101, style=_WIDE)
-resnet18d = _spec("resnet18d", layers=20, body=_R18, style=_D)
-resnet26d = _spec("resnet26d", layers=28, body=_R26, style=_D)
-resnet34d = _spec("resnet34d", layers=36, body=_R34, style=_D)
-resnet50d = _spec("resnet50d", layers=52, body=_R50, style=_D)
-resnet101d = _spec("resnet101d", layers=103, body=_R101, style=_D, image_size=256)
-resnet152d = _spec("resnet152d", layers=154, body=_R152, style=_D, image_size=256)
-resnet200d = _spec("resnet200d", layers=202, body=_R200, style=_D, image_size=256)
-resnet10t = _spec("resnet10t", layers=12, body=_R10, style=_T, image_size=176)
-resnet14t = _spec("resnet14t", layers=16, body=_R14, style=_T, image_size=176)
-resnet26t = _spec("resnet26t", layers=28, body=_R26, style=_T, image_size=256)
-resnet50t = _spec("resnet50t", layers=52, body=_R50, style=_T)
-resnet50c = _spec("resnet50c", layers=52, body=_R50, style=_C)
-resnet101c = _spec("resnet101c", layers=103, body=_R101, style=_C)
-resnet152c = _spec("resnet152c", layers=154, body=_R152, style=_C)
-resnet50s = _spec("resnet50s", layers=52, body=_R50, style=_S)
-resnet101s = _spec("resnet101s", layers=103, body=_R101, style=_S)
-resnet152s = _spec("resnet152s", layers=154, body=_R152, style=_S)
-test_resnet = _spec("test_resnet", layers=13, body=_TINY, style=_TEST, image_size=160)
+resnet18 = _spec("resnet18", layers=18, params=11_689_512, body=_R18, style=_PLAIN)
+resnet34 = _spec("resnet34", layers=34, params=21_797_672, body=_R34, style=_PLAIN)
+resnet50 = _spec("resnet50", layers=50, params=25_557_032, body=_R50, style=_V15)
+resnet101 = _spec("resnet101", layers=101, params=44_549_160, body=_R101, style=_V15)
+resnet152 = _spec("resnet152", layers=152, params=60_192_808, body=_R152, style=_V15)
+resnet50_v1 = _spec("resnet50_v1", layers=50, params=25_557_032, body=_R50, style=_V1)
+resnet26 = _spec("resnet26", layers=26, params=15_995_176, body=_R26, style=_DEPTHS)
+resnet200 = _spec("resnet200", layers=200, params=64_673_832, body=_R200, style=_DEPTHS)
+wide_resnet50_2 = _spec("wide_resnet50_2", layers=50, params=68_883_240, body=_R50, style=_WIDE)
+wide_resnet101_2 = _spec(
+    "wide_resnet101_2", layers=101, params=126_886_696, body=_R101, style=_WIDE
+)
+resnet18d = _spec("resnet18d", layers=20, params=11_708_744, body=_R18, style=_D)
+resnet26d = _spec("resnet26d", layers=28, params=16_014_408, body=_R26, style=_D)
+resnet34d = _spec("resnet34d", layers=36, params=21_816_904, body=_R34, style=_D)
+resnet50d = _spec("resnet50d", layers=52, params=25_576_264, body=_R50, style=_D)
+resnet101d = _spec(
+    "resnet101d", layers=103, params=44_568_392, body=_R101, style=_D, image_size=256
+)
+resnet152d = _spec(
+    "resnet152d", layers=154, params=60_212_040, body=_R152, style=_D, image_size=256
+)
+resnet200d = _spec(
+    "resnet200d", layers=202, params=64_693_064, body=_R200, style=_D, image_size=256
+)
+resnet10t = _spec("resnet10t", layers=12, params=5_435_488, body=_R10, style=_T, image_size=176)
+resnet14t = _spec("resnet14t", layers=16, params=10_081_632, body=_R14, style=_T, image_size=176)
+resnet26t = _spec("resnet26t", layers=28, params=16_011_872, body=_R26, style=_T, image_size=256)
+resnet50t = _spec("resnet50t", layers=52, params=25_573_728, body=_R50, style=_T)
+resnet50c = _spec("resnet50c", layers=52, params=25_576_264, body=_R50, style=_C)
+resnet101c = _spec("resnet101c", layers=103, params=44_568_392, body=_R101, style=_C)
+resnet152c = _spec("resnet152c", layers=154, params=60_212_040, body=_R152, style=_C)
+resnet50s = _spec("resnet50s", layers=52, params=25_680_808, body=_R50, style=_S)
+resnet101s = _spec("resnet101s", layers=103, params=44_672_936, body=_R101, style=_S)
+resnet152s = _spec("resnet152s", layers=154, params=60_316_584, body=_R152, style=_S)
+test_resnet = _spec(
+    "test_resnet", layers=13, params=469_688, body=_TINY, style=_TEST, image_size=160
+)

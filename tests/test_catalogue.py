@@ -1,0 +1,275 @@
+"""Catalogues of weights: rezoo's own, a team's, a plugin's; none of this needs a network."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+import rezoo
+from conftest import fails
+from rezoo import catalogue, registry
+from rezoo.errors import (
+    NotFoundError,
+    PluginError,
+    PluginWarning,
+    RezooError,
+    SpecError,
+    UnknownNameError,
+)
+from rezoo.references import resolve
+
+ENTRY = {
+    "arch": "resnet18",
+    "tag": "ours",
+    "repo": "team/net",
+    "sha256": "a" * 64,
+    "licence": "mit",
+}
+
+
+def write(path, *entries):
+    """Write a catalogue; values are JSON, which TOML reads alike."""
+    lines = []
+    for entry in entries:
+        lines += ["[[weights]]", *(f"{k} = {json.dumps(v)}" for k, v in entry.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Catalogues of the user's own: `own(entry, …)` writes one and names it."""
+    named = []
+
+    def name(*entries):
+        path = write(tmp_path / f"{len(named)}.toml", *entries)
+        named.append(str(path))
+        monkeypatch.setenv("REZOO_CATALOGUE", os.pathsep.join(named))
+        return path
+
+    return name
+
+
+# rezoo's own
+
+
+def test_every_entry_is_of_an_architecture_that_is_there():
+    assert {s.architecture for s in catalogue.describe()} <= set(rezoo.list_models())
+
+
+def test_defaults_are_pinned_and_free():
+    defaults = [s for s in catalogue.describe() if s.default]
+    assert [s.name for s in defaults] == [
+        "resnet10t.c3_in1k",
+        "resnet14t.c3_in1k",
+        "resnet18.a1_in1k",
+        "resnet34.a1_in1k",
+        "resnet50.a1_in1k",
+        "resnet50d.a1_in1k",
+        "resnet101.a1_in1k",
+        "resnet101d.ra2_in1k",
+        "resnet152.a1_in1k",
+        "test_resnet.r160_in1k",
+        "wide_resnet50_2.racm_in1k",
+    ]
+    for spec in defaults:
+        assert spec.sha256
+        assert spec.licence == "apache-2.0"
+
+
+def test_published_figures():
+    """As timm's results/results-imagenet.csv has them."""
+    spec = catalogue.get("resnet50.a1_in1k")
+    assert (spec.top1, spec.top1_train_size) == (0.8124, 0.80382)
+    assert spec.preprocessing.for_test().size == (288, 288)
+    assert spec.preprocessing.for_test().crop_pct == 1.0
+    spec = catalogue.get("resnet50.tv_in1k")
+    assert (spec.top1, spec.licence) == (0.76156, "bsd-3-clause")
+    assert spec.preprocessing.for_test().size == (224, 224)
+    spec = catalogue.get("resnet50d.ra4_e3600_r224_in1k")
+    assert spec.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_names_and_specs_of_an_architecture():
+    names = rezoo.list_weights("resnet34")
+    assert names[0] == "resnet34.a1_in1k"
+    assert all(name.startswith("resnet34.") for name in names)
+    assert set(names) < set(rezoo.list_weights())
+
+
+def test_unknown_weights():
+    with pytest.raises(UnknownNameError, match="unknown weights") as unknown:
+        resolve("resnet50.a1_in1")
+    assert "resnet50.a1_in1k" in unknown.value.hint
+    with pytest.raises(UnknownNameError, match="unknown model 'resnet51'"):
+        resolve("resnet51", pretrained=True)
+
+
+def test_weights_without_a_pin_are_not_loaded_by_name():
+    with pytest.raises(NotFoundError, match="no pinned SHA-256") as refused:
+        resolve("resnet50.ram_in1k")
+    assert "hf://timm/resnet50.ram_in1k@main" in refused.value.hint
+    with pytest.raises(NotFoundError, match="no default weights of resnet18d") as refused:
+        resolve("resnet18d", pretrained=True)
+    assert "resnet18d.ra2_in1k" in refused.value.hint
+
+
+# a team's own
+
+
+def test_own_entries_come_first(own):
+    own({**ENTRY, "arch": "resnet50", "tag": "a1_in1k", "default": True})
+    spec = catalogue.default("resnet50")
+    assert (spec.repo, spec.sha256) == ("team/net", "a" * 64)
+    assert catalogue.get("rezoo:resnet50.a1_in1k").repo == "timm/resnet50.a1_in1k"
+    own({**ENTRY, "arch": "resnet50", "tag": "a1_in1k", "repo": "other/net"})
+    assert catalogue.get("resnet50.a1_in1k").repo == "team/net"  # the first file counts
+
+
+def test_own_catalogue_may_change_while_a_process_runs(own):
+    path = own(ENTRY)
+    assert "resnet18.ours" in rezoo.list_weights()
+    write(path, {**ENTRY, "tag": "other"})
+    os.utime(path, ns=(1, 1))
+    assert "resnet18.other" in rezoo.list_weights()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sha512": "x"}, r"unknown key 'sha512'; Did you mean sha256\?"),
+        ({"sha256": "abc"}, "64 hexadecimal"),
+        ({"commit": "main"}, "40 hexadecimal"),
+        ({"top1_test_size": 101}, "it is a percentage"),
+        ({"top1_test_size": "80"}, "has the wrong type"),
+        ({"default": 1}, "has the wrong type"),
+        ({"train_size": 0}, "sides are 1 to"),
+        ({"interpolation": "nearest"}, "allowed are 'bilinear' and 'bicubic'"),
+        ({"default": True, "sha256": ""}, "is a default without a sha256"),
+        ({"default": True, "licence": "cc-by-nc-4.0"}, "forbids commercial use"),
+        ({"repo": "net"}, "no repository of the Hub"),
+    ],
+)
+def test_entries_that_are_wrong(own, change, message):
+    own({**ENTRY, **change})
+    with pytest.raises(RezooError, match=message) as refused:
+        rezoo.list_weights()
+    assert "entry 1" in str(refused.value) or "catalogue names" in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["arch", "tag", "repo", "licence"])
+def test_keys_that_are_missing(own, key):
+    own({k: v for k, v in ENTRY.items() if k != key})
+    with pytest.raises(SpecError, match=f"key '{key}' is missing"):
+        rezoo.list_weights()
+
+
+def test_files_that_are_no_catalogue(monkeypatch, tmp_path):
+    monkeypatch.setenv("REZOO_CATALOGUE", str(tmp_path / "nosuch.toml"))
+    with pytest.raises(NotFoundError, match="cannot read the catalogue"):
+        rezoo.list_weights()
+    path = tmp_path / "bad.toml"
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    for text, message in (
+        ("[[weights", "not valid TOML"),
+        ("weights = 1", r"has no \[\[weights\]\]"),
+        ("format_version = 9", "format_version 9"),
+    ):
+        path.write_text(text)
+        os.utime(path, ns=(len(text), len(text)))
+        with pytest.raises(SpecError, match=message):
+            rezoo.list_weights()
+
+
+def test_non_commercial_weights_say_so(own, monkeypatch):
+    own({**ENTRY, "licence": "cc-by-nc-4.0"})
+    with (
+        pytest.warns(rezoo.errors.HubWarning, match="forbids commercial use"),
+        pytest.raises(rezoo.errors.NetworkError),
+    ):
+        resolve("resnet18.ours")
+
+
+# a plugin's
+
+
+@pytest.fixture
+def plugin(monkeypatch, tmp_path):
+    """Let distributions register catalogues: `plugin(name, path)`."""
+    found = []
+
+    def add(name, value):
+        class Point:
+            group, value_ = "rezoo.catalogues", value
+
+            def load(self):
+                if isinstance(value, Exception):
+                    raise value
+                return value
+
+        point = Point()
+        point.value = f"{name}:catalogue"
+        found.append(registry.Entry("weights", name, "1.0", point))
+        catalogue._plugins.cache_clear()
+
+    monkeypatch.setattr(registry, "scan", lambda group: tuple(found))
+    yield add
+    catalogue._plugins.cache_clear()
+
+
+def test_catalogue_of_a_plugin(plugin, tmp_path):
+    plugin("lab", write(tmp_path / "lab.toml", ENTRY))
+    assert catalogue.get("resnet18.ours").catalogue == "lab"
+    assert catalogue.get("lab:resnet18.ours").repo == "team/net"
+    plugin("other", lambda: write(tmp_path / "other.toml", {**ENTRY, "repo": "other/net"}))
+    with pytest.raises(PluginError, match="listed twice, by lab and other"):
+        catalogue.get("resnet18.ours")
+    assert catalogue.get("other:resnet18.ours").repo == "other/net"
+
+
+def test_plugin_cannot_replace_a_built_in(plugin, tmp_path):
+    entry = {**ENTRY, "arch": "resnet50", "tag": "a1_in1k", "default": True}
+    plugin("evil", write(tmp_path / "evil.toml", entry))
+    assert catalogue.get("resnet50.a1_in1k").repo == "timm/resnet50.a1_in1k"
+    assert catalogue.default("resnet50").catalogue == "rezoo"
+
+
+def test_plugin_whose_catalogue_is_broken(plugin, tmp_path):
+    plugin("broken", tmp_path / "nosuch.toml")
+    with pytest.warns(PluginWarning, match="It is left out"):
+        names = rezoo.list_weights()
+    assert "resnet50.a1_in1k" in names
+
+
+# the command line
+
+
+def test_list_weights(cli):
+    document = json.loads(cli("list", "--weights", "--json").out)
+    by_name = {row["name"]: row for row in document["weights"]}
+    row = by_name["resnet50.a1_in1k"]
+    assert (row["default"], row["top1"], row["params"]) == (True, 0.8124, 25_557_032)
+    assert row["commit"] == "767268603ca0cb0bfe326fa87277f19c419566ef"
+    text = cli("list", "--weights").out
+    assert "*   resnet50.a1_in1k" in text
+    assert "-   resnet50.ram_in1k" in text
+
+
+def test_info_of_published_weights(cli):
+    answer = cli("info", "resnet50.tv_in1k", "--json")
+    assert answer.rc == 0, answer
+    assert json.loads(answer.out)["licence"] == "bsd-3-clause"
+
+
+def test_hints_name_weights(cli, tmp_path):
+    fails(
+        cli("eval", "resnet50", "--dataset", "digits"),
+        2,
+        "or published weights, such as resnet50.a1_",
+    )
+    answer = cli("train", "resnet18d", "--pretrained", "--dataset", "digits")
+    fails(answer, 3, "no default weights of resnet18d")
+    answer = cli("predict", "resnet50", "--pretrained", "x.jpg")
+    fails(answer, 4, "HF_HUB_OFFLINE forbids to fetch it")
