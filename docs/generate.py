@@ -107,3 +107,128 @@ def intervals() -> str:
         low, high = wilson_interval(count * 9 // 10, count)
         rows.append((f"{count * 9 // 10:,} of {count:,}", f"{low:.1%} to {high:.1%}"))
     return table(["right", "95 % interval"], rows)
+
+
+def weights(*, defaults: bool = False) -> str:
+    """Return rezoo's own catalogue: all entries, or only those that `--pretrained` means."""
+    rows = []
+    for spec in _own_weights():
+        if spec.default or not defaults:
+            mark = "" if defaults or not spec.default else " *"
+            pinned = " and ".join(
+                filter(None, (spec.commit and "commit", spec.sha256 and "SHA-256"))
+            )
+            top1 = "" if spec.top1 is None else f"{spec.top1:.2%}"
+            size = spec.preprocessing.for_test().size[0]
+            rows.append((code(spec.name) + mark, top1, size, spec.licence, pinned or "no"))
+    return table(["name", "top-1", "px", "licence", "pinned"], rows)
+
+
+def weights_count() -> str:
+    """Return in one sentence how many weights there are, and how many of them are pinned."""
+    specs = _own_weights()
+    return (
+        f"The catalogue has {len(specs)} entries of "
+        f"{len({spec.architecture for spec in specs})} architectures. "
+        f"{sum(bool(spec.sha256) for spec in specs)} have a SHA-256, "
+        f"{sum(bool(spec.commit) for spec in specs)} of them a commit as well; "
+        f"{sum(spec.default for spec in specs)} are the default of their architecture:"
+    )
+
+
+def _own_weights() -> list[Any]:
+    """Return the entries of rezoo itself: those of whoever builds the site are no part of it."""
+    from rezoo import catalogue
+
+    return [spec for spec in catalogue.describe() if spec.catalogue == catalogue.BUILTIN]
+
+
+_CATALOGUE_KEYS = {
+    "arch": "the architecture's registered name",
+    "tag": "what follows the dot in `arch.tag`",
+    "repo": "`owner/name` on the Hub",
+    "licence": "of the weights, as their authors state it",
+    "default": "whether `--pretrained` means these weights; needs a `sha256` and a licence that "
+    "allows commercial use",
+    "commit": "40 hexadecimal digits; without it, `main` is asked for and the hash decides",
+    "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the entry "
+    "is listed and not loaded by name",
+    "bytes": "size of `model.safetensors`; a larger file is not downloaded",
+    "num_classes": "width of the head; 1000 where not given",
+    "train_size": "height and width in pixels; 224 where not given",
+    "crop_pct": "part of the resized shorter side that the crop keeps, at `train_size`; 0.875 "
+    "where not given",
+    "test_size": "height and width of the quoted accuracy; `train_size` where not given",
+    "test_crop_pct": "likewise for `crop_pct`",
+    "interpolation": "`bilinear` (where not given) or `bicubic`",
+    "mean": "per channel, on 0 to 1; ImageNet's where not given",
+    "std": "likewise",
+    "top1_train_size": "published top-1 in percent at `train_size`",
+    "top5_train_size": "likewise top-5",
+    "top1_test_size": "published top-1 in percent at `test_size`",
+    "top5_test_size": "likewise top-5",
+    "note": "what a user should know",
+}
+_TOML_KINDS = {str: "text", bool: "true or false", int: "integer", float: "number", list: "list"}
+
+
+def catalogue_keys() -> str:
+    """Return every key of a catalogue's entry; fails where one has no meaning here."""
+    from rezoo import catalogue
+
+    if differing := catalogue._KEYS.keys() ^ _CATALOGUE_KEYS.keys():
+        raise ValueError(f"docs/generate.py and rezoo.catalogue differ by {sorted(differing)}")
+    rows = [
+        (
+            code(key),
+            _TOML_KINDS[catalogue._KEYS[key]],
+            "yes" if key in catalogue._REQUIRED else "",
+            what,
+        )
+        for key, what in _CATALOGUE_KEYS.items()
+    ]
+    return table(["key", "kind", "required", "meaning"], rows)
+
+
+_RUN_FILES = {
+    "config.json": "the architecture, its classes, the preprocessing and the seal",
+    "model.safetensors": "the weights of the best epoch, in PyTorch's layout",
+    "reference.safetensors": "four images, what the network sees of them, and its logits",
+    "recipe.toml": "the recipe in full",
+    "metrics.json": "the best epoch's figures on val; `rezoo eval` adds those on test",
+    "history.csv": "a line for each epoch",
+    "environment.json": "versions of packages, system, processor and devices",
+    "README.md": "a model card, written from the other files",
+    "report.html": "curves, figures and classes on one page that needs no network",
+    "checkpoints/": "the last state, for `--resume`; `local.json`, which model and data the run "
+    "was started with; `last/`, a model folder with the last weights",
+}
+
+
+def run_files() -> str:
+    """Return the files of a run folder, which are sealed and which are pushed."""
+    from rezoo import records
+
+    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, f"{records.CHECKPOINTS}/"}:
+        raise ValueError(f"docs/generate.py and rezoo.records differ by {sorted(differing)}")
+    rows = [
+        (
+            code(name),
+            what,
+            "yes" if name in records.SEALED else "by `checksum`" if name == "config.json" else "",
+            "yes" if name in records.PUBLISHED else "never",
+        )
+        for name, what in _RUN_FILES.items()
+    ]
+    return table(["file", "content", "sealed", "pushed"], rows)
+
+
+def config_keys() -> str:
+    """Return rezoo's own keys of `config.json`, from the docstring of `rezoo.configs`."""
+    from rezoo import configs
+
+    lines = [x for x in inspect.getdoc(configs).splitlines() if x.startswith("|")]
+    found = {line.split("`")[1] for line in lines if "`" in line}
+    if differing := found ^ {*configs._OWN}:
+        raise ValueError(f"the docstring of rezoo.configs differs by {sorted(differing)}")
+    return "\n".join(lines)

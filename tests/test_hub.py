@@ -221,6 +221,15 @@ def test_w5_something_else_instead_of_weights(hub, pinned, kind, message):
     rezoo.load(ARCHITECTURE, pretrained=True)
 
 
+def test_w5_web_page_instead_of_a_config(hub, pinned):
+    hub.faults = [Fault("html", match="config.json")]
+    with pytest.raises(IntegrityError, match="not valid JSON") as refused:
+        rezoo.load(ARCHITECTURE, pretrained=True)
+    assert "it is moved to" in refused.value.hint
+    hub.faults = []
+    rezoo.load(ARCHITECTURE, pretrained=True)
+
+
 def test_w14_repository_of_pickles(hub, small_repository):
     files = {n: c for n, c in small_repository.items() if n != "model.safetensors"}
     commit = hub.add("team/old", files)
@@ -374,6 +383,14 @@ def test_h5_connection_cut_always(hub, pinned, monkeypatch, fault):
 def test_h5_no_length(hub, pinned):
     hub.faults = [Fault("gzip_no_length")]
     rezoo.load(ARCHITECTURE, pretrained=True)
+
+
+def test_w18_body_that_says_no_length_has_a_limit(hub, small_repository):
+    big = {**small_repository, "config.json": b" " * 12_000_000}
+    commit = hub.add("team/big", big)
+    hub.faults = [Fault("gzip_no_length", method="GET"), Fault("gzip_no_length", method="HEAD")]
+    with pytest.raises(UnsafeFileError, match=r"8,388,608"):
+        rezoo.load(f"hf://team/big@{commit}")
 
 
 def test_h6_etag_that_is_missing_or_changes(hub, pinned):

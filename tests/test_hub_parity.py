@@ -161,3 +161,18 @@ def test_repository_that_timm_made(hub, name, tmp_path):
     wanted = logits_of(model, images)
     got = logits_of(rezoo.load(f"hf://you/made-by-timm@{commit}"), images)
     assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("spec", catalogues.describe(), ids=lambda spec: spec.name)
+def test_catalogue_is_what_timm_registers(spec):
+    """Sizes, crop, interpolation, mean, std, licence and repository of every entry."""
+    cfg = timm.models.get_pretrained_cfg(spec.name)
+    pre = spec.preprocessing
+    assert spec.repo == f"timm/{spec.name}"
+    assert cfg.hf_hub_id == spec.repo
+    assert (spec.licence, spec.num_classes) == (cfg.license, cfg.num_classes)
+    assert pre.input_size == cfg.input_size
+    assert pre.test_input_size == cfg.test_input_size
+    assert (pre.crop_pct, pre.test_crop_pct) == (cfg.crop_pct, cfg.test_crop_pct)
+    assert pre.interpolation == cfg.interpolation
+    assert (pre.mean, pre.std) == (cfg.mean, cfg.std)

@@ -144,6 +144,10 @@ class HubWarning(RezooWarning):
     """Something about the Hub, or weights from it, that the user should know."""
 
 
+class HubNote(HubWarning):
+    """What was found out at the Hub: nothing to worry about, and worth knowing."""
+
+
 class DataWarning(RezooWarning):
     """Something about the data that the user should know."""
 

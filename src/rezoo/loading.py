@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 
 import keras
 
@@ -18,7 +16,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.files import FileRecord, record
+from rezoo.files import record
 from rezoo.hub import fetch
 from rezoo.models.factory import create_model
 from rezoo.models.layers import weights_follow
@@ -48,18 +46,22 @@ def fill(
     """
     try:
         path = source.file(WEIGHTS)
-        expected = source.expected(WEIGHTS, path)
-        with set_aside_if_refused(source, path, expected):
-            return load_weights(
-                model,
-                path,
-                expected=expected,
-                structure=source.config.fingerprint,
-                new_head=new_head,
-                allow_nonfinite=allow_nonfinite,
-            )
     except NotFoundError as error:
         raise _explain_absence(source, error) from error
+    expected = source.expected(WEIGHTS, path)
+    try:
+        return load_weights(
+            model,
+            path,
+            expected=expected,
+            structure=source.config.fingerprint,
+            new_head=new_head,
+            allow_nonfinite=allow_nonfinite,
+        )
+    except IntegrityError as error:
+        if source.address is None or (expected and record(path).sha256 == expected.sha256):
+            raise  # fetching it again would bring the same
+        raise fetch.refused(path, error) from error
 
 
 def build(
@@ -170,16 +172,3 @@ def _explain_absence(source: Source, error: NotFoundError) -> Exception:
             hint=f"join them into one {WEIGHTS}.",
         )
     return error
-
-
-@contextmanager
-def set_aside_if_refused(source: Source, path: Path, expected: FileRecord | None) -> Iterator[None]:
-    """Take a refused file out of the Hub's cache; bytes that are the right ones stay."""
-    try:
-        yield
-    except IntegrityError as error:
-        if source.address is None or (expected and record(path).sha256 == expected.sha256):
-            raise
-        aside = fetch.set_aside(path)
-        where = f"moved to {aside}" if aside else "still in the cache, which cannot be changed"
-        raise type(error)(error.message, hint=f"it is {where}. {error.hint}") from error

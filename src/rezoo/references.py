@@ -35,6 +35,7 @@ from rezoo.hub.address import SCHEMES, Address, is_address
 from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
+MAX_RECORD_BYTES = 1024**3  # of the files beside the weights
 # Formats that can run code or allocate at will when they are read; recognised, never opened.
 _UNSAFE = (
     *(".bin", ".ckpt", ".h5", ".hdf5", ".joblib", ".keras", ".msgpack", ".npz", ".pb"),
@@ -67,15 +68,24 @@ class Source:
         return self.folder is not None
 
     def file(self, name: str) -> Path:
-        """Return the path of a file that must be there; one of the Hub is fetched first."""
+        """Return the path of a file that must be there; one of the Hub is fetched first.
+
+        Raises:
+            NotFoundError: There is no such file.
+            NetworkError: It is on the Hub, which is not reached.
+        """
         if self.address is not None:
-            limit = MAX_WEIGHTS_BYTES
+            limit = MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_RECORD_BYTES
             if name == WEIGHTS and self.published and self.published.size:
                 limit = self.published.size
             return fetch.fetch(self.address, name, limit=limit)
         if self.folder is None:
             raise SpecError(f"{self.reference} has no files: it is an architecture")
-        return self.folder / name
+        path = self.folder / name
+        if not path.is_file():
+            hint = "weights are read from safetensors only." if name == WEIGHTS else ""
+            raise NotFoundError(f"{self.folder} has no {name}", hint=hint)
+        return path
 
     def expected(self, name: str, path: Path) -> FileRecord | None:
         """Return what the bytes of a file should be, from the first of these that knows.
@@ -196,9 +206,12 @@ def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Sourc
         address, probe=CONFIG, limit=MAX_CONFIG_BYTES, announce=spec is None
     )
     path = fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
-    config = read_config(path.parent)
-    if spec:
-        _check_against(spec, config, pinned)
+    try:
+        config = read_config(path.parent)
+        if spec:
+            _check_against(spec, config, pinned)
+    except IntegrityError as error:
+        raise fetch.refused(path, error) from error
     return Source(reference, config, path.parent, pinned, spec)
 
 

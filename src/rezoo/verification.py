@@ -17,9 +17,8 @@ from rezoo.configs import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
 from rezoo.data import images
 from rezoo.errors import IntegrityError, NotFoundError, RezooError, SpecError
 from rezoo.evaluation.predict import find_images
-from rezoo.evaluation.reference import MAX_BYTES, compare, drawn_pictures, write_reference
+from rezoo.evaluation.reference import compare, drawn_pictures, write_reference
 from rezoo.files import FileRecord, record, write_json
-from rezoo.hub import fetch
 from rezoo.loading import build
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.records import REFERENCE, seal
@@ -188,8 +187,6 @@ def _files(source: Source) -> Iterator[Check]:
 
 
 def _bytes(name: str, path: Path, expected: FileRecord | None) -> Check:
-    if not path.is_file():
-        return Check(name, False, "missing")
     found = record(path)
     short = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
     if expected is None:
@@ -227,10 +224,14 @@ def _structure(source: Source, network: keras.Model) -> Check:
 
 def _reference(source: Source, network: keras.Model) -> Iterator[Check]:
     try:
-        path = _reference_file(source)
-        if path is None:
-            yield Check("reference batch", None, "none stored")
-            return
+        path = source.file(REFERENCE)
+    except NotFoundError:
+        yield Check("reference batch", None, "none stored")
+        return
+    except RezooError as error:
+        yield Check("reference batch", False, str(error))
+        return
+    try:
         result = compare(source, network, path, source.config.files.get(REFERENCE))
     except RezooError as error:
         yield Check("reference batch", False, str(error))
@@ -244,10 +245,3 @@ def _reference(source: Source, network: keras.Model) -> Iterator[Check]:
     yield Check(
         "logits", result.logits_hold, f"differ by {result.logits:.1e} of the largest; {top1}"
     )
-
-
-def _reference_file(source: Source) -> Path | None:
-    if source.address is not None:
-        return fetch.optional(source.address, REFERENCE, limit=MAX_BYTES)
-    path = source.file(REFERENCE)
-    return path if path.is_file() else None

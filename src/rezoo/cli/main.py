@@ -23,7 +23,7 @@ from rezoo.cli.predict import predict
 from rezoo.cli.push import push
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
-from rezoo.errors import ResourceError, RezooError, RezooWarning
+from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
 from rezoo.names import printable
 from rezoo.paths import switched_on
 
@@ -164,7 +164,8 @@ def _show_warning(
 ) -> None:
     if issubclass(category, RezooWarning):
         if str(message) not in _shown:
-            click.echo(f"Warning: {printable(str(message))}", err=True)
+            head = "Note" if issubclass(category, HubNote) else "Warning"
+            click.echo(f"{head}: {printable(str(message))}", err=True)
         _shown.add(str(message))
     elif switched_on(DEBUG_VARIABLE):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

@@ -80,6 +80,9 @@ def pushed(result: Pushed) -> None:
     console.print(escaped(f"  rezoo verify {result.reference}"))
 
 
+_WORTH_A_LINE = 1_000_000  # bytes
+
+
 class Downloads:
     """Bars on a terminal, one a file; a line for each finished file elsewhere.
 
@@ -94,7 +97,7 @@ class Downloads:
     def __call__(self, name: str, done: int, total: int | None) -> None:
         """Show how far a download is."""
         if not self._console.is_terminal:
-            if done == total:
+            if done == total and done >= _WORTH_A_LINE:
                 self._console.print(escaped(f"downloaded {name}, {done:,} bytes"))
             return
         if self._bars is None:

@@ -33,7 +33,6 @@ from rezoo.tensorfile import read_tensors, write_tensors
 
 COUNT = 4
 TOLERANCE = 1e-4  # of the largest; float32 on other machines and backends stays below 1e-5
-MAX_BYTES = 1 << 30  # of the file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from rezoo.errors import (
     AccessError,
-    HubWarning,
+    HubNote,
     IncompatibleError,
     NetworkError,
     NotFoundError,
@@ -114,7 +114,7 @@ def _await(what: str, done: threading.Event, moved: Callable[[], int], limit: fl
         if not noted and now - last > NOTE_AFTER_S:
             noted = True
             text = f"no answer from {_host()} for {NOTE_AFTER_S:g} s; waiting up to {limit:.0f} s."
-            warnings.warn(HubWarning(text), stacklevel=4)
+            warnings.warn(HubNote(text), stacklevel=4)
 
 
 def _explain(what: str, error: BaseException) -> BaseException:

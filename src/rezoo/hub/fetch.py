@@ -19,7 +19,9 @@ from typing import Any
 
 from rezoo.errors import (
     AccessError,
+    HubNote,
     HubWarning,
+    IntegrityError,
     NetworkError,
     NotFoundError,
     ResourceError,
@@ -91,7 +93,7 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
     path = fetch(pinned, probe, limit=limit)
     _remember(address, path)
     if announce:
-        warnings.warn(HubWarning(f"{address} is commit {pinned.revision} now."), stacklevel=2)
+        warnings.warn(HubNote(f"{address} is commit {pinned.revision} now."), stacklevel=2)
     return pinned
 
 
@@ -125,7 +127,7 @@ def fetch(
     if limit is not None and size is not None and size > limit:
         raise UnsafeFileError(f"{what} has {size:,} bytes; at most {limit:,} are allowed")
     _check_room(what, size)
-    meter = _meter(name, size)
+    meter = _meter(what, name, size, limit)
     path = ask(
         what,
         lambda: hf_hub_download(
@@ -134,14 +136,6 @@ def fetch(
         moved=lambda: meter.done,
     )
     return Path(path)
-
-
-def optional(address: Address, name: str, *, limit: int) -> Path | None:
-    """Return a file of a repository, or None where it has no such file."""
-    try:
-        return fetch(address, name, limit=limit)
-    except NotFoundError:
-        return None
 
 
 def names(address: Address) -> set[str]:
@@ -168,12 +162,18 @@ def hub_record(path: Path) -> FileRecord | None:
     return FileRecord(name, source="the Hub") if is_sha256(name) else None
 
 
-def set_aside(path: Path) -> Path | None:
+def refused(path: Path, error: IntegrityError) -> IntegrityError:
     """Take refused content out of the cache, so that the next use fetches it again.
 
     Returns:
-        Where it is now, for whoever wants to look; None where the cache cannot be changed.
+        The same error, with a hint where the content is now for whoever wants to look.
     """
+    aside = _set_aside(path)
+    where = f"moved to {aside}" if aside else "still in the cache, which cannot be changed"
+    return type(error)(error.message, hint=f"it is {where}. {error.hint}".strip())
+
+
+def _set_aside(path: Path) -> Path | None:
     content = _content(path)
     aside = content.with_name(f"{content.name}.refused")
     try:
@@ -228,8 +228,11 @@ def _check_room(what: str, size: int | None) -> None:
         )
 
 
-def _meter(name: str, size: int | None) -> Any:
-    """Return a class that the client takes for a progress bar; its `done` counts the bytes."""
+def _meter(what: str, name: str, size: int | None, limit: int | None) -> Any:
+    """Return a class that the client takes for a progress bar; its `done` counts the bytes.
+
+    It stops a body that grows beyond the limit: not every answer says its length beforehand.
+    """
     from huggingface_hub.utils.tqdm import tqdm
 
     progress = _listener.get() or (lambda name, done, total: None)
@@ -242,6 +245,8 @@ def _meter(name: str, size: int | None) -> Any:
 
         def update(self, n: float | None = 1) -> None:
             Meter.done += int(n or 0)
+            if limit is not None and Meter.done > limit:
+                raise UnsafeFileError(f"{what} has more than the {limit:,} bytes that are allowed")
             progress(name, Meter.done, size)
 
     return Meter
