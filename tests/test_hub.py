@@ -340,6 +340,12 @@ def test_h2_the_page_to_ask_for_access_is_named(hub, net):
     assert f"{hub.url}/team/net" in refused.value.hint
 
 
+def test_h2_near_names_of_the_catalogue(hub):
+    with pytest.raises(AccessError) as refused:
+        rezoo.load("hf://timm/resnet50.a1_in1")
+    assert "Did you mean hf://timm/resnet50.a1_in1k" in refused.value.hint
+
+
 def test_h3_rate_limit(hub, net, no_waits):
     hub.faults = [Fault.rate_limited(7)]
     with pytest.raises(RateLimitError, match="again in 7 s") as refused:

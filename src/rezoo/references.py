@@ -22,6 +22,7 @@ from typing import NoReturn
 from rezoo import catalogue, registry
 from rezoo.configs import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config
 from rezoo.errors import (
+    AccessError,
     HubWarning,
     IntegrityError,
     NotFoundError,
@@ -32,6 +33,7 @@ from rezoo.errors import (
 from rezoo.files import FileRecord
 from rezoo.hub import fetch
 from rezoo.hub.address import SCHEMES, Address, is_address
+from rezoo.names import near
 from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
@@ -202,10 +204,13 @@ def _of_hub(reference: str, address: Address) -> Source:
 
 
 def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Source:
-    pinned = fetch.resolve_commit(
-        address, probe=CONFIG, limit=MAX_CONFIG_BYTES, announce=spec is None
-    )
-    path = fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
+    try:
+        pinned = fetch.resolve_commit(
+            address, probe=CONFIG, limit=MAX_CONFIG_BYTES, announce=spec is None
+        )
+        path = fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
+    except (NotFoundError, AccessError) as error:
+        raise _with_near_names(error, address) from error
     try:
         config = read_config(path.parent)
         if spec:
@@ -213,6 +218,18 @@ def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Sourc
     except IntegrityError as error:
         raise fetch.refused(path, error) from error
     return Source(reference, config, path.parent, pinned, spec)
+
+
+def _with_near_names(
+    error: NotFoundError | AccessError, address: Address
+) -> NotFoundError | AccessError:
+    """Add the catalogued repositories whose names resemble one that is not there."""
+    known = [spec.repo for spec in catalogue.describe()]
+    close = [] if address.repo in known else near(address.repo, known)
+    if not close:
+        return error
+    names = " or ".join(f"hf://{repo}" for repo in close)
+    return type(error)(error.message, hint=f"Did you mean {names}? {error.hint}".strip())
 
 
 def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> None:
