@@ -115,12 +115,11 @@ def weights(*, defaults: bool = False) -> str:
     for spec in _own_weights():
         if spec.default or not defaults:
             mark = "" if defaults or not spec.default else " *"
-            pinned = " and ".join(
-                filter(None, (spec.commit and "commit", spec.sha256 and "SHA-256"))
-            )
+            pins = filter(None, (spec.commit and "commit", spec.sha256 and "SHA-256"))
             top1 = "" if spec.top1 is None else f"{spec.top1:.2%}"
             size = spec.preprocessing.for_test().size[0]
-            rows.append((code(spec.name) + mark, top1, size, spec.licence, pinned or "no"))
+            pinned = " and ".join(pins) or "no"
+            rows.append((code(spec.name) + mark, top1, size, spec.licence, pinned))
     return table(["name", "top-1", "px", "licence", "pinned"], rows)
 
 
@@ -193,7 +192,7 @@ def catalogue_keys() -> str:
 _RUN_FILES = {
     "config.json": "the architecture, its classes, the preprocessing and the seal",
     "model.safetensors": "the weights of the best epoch, in PyTorch's layout",
-    "reference.safetensors": "four images, what the network sees of them, and its logits",
+    "reference.safetensors": "up to four images, what the network sees of them, and its logits",
     "recipe.toml": "the recipe in full",
     "metrics.json": "the best epoch's figures on val; `rezoo eval` adds those on test",
     "history.csv": "a line for each epoch",

@@ -214,10 +214,9 @@ def _data(metrics: Mapping[str, Any]) -> str:
     data = metrics.get("data")
     if not data:
         return ""
-    images = ", ".join(f"{split} {count:,}" for split, count in metrics["images"].items())
-    name = _data_name(metrics)
+    images = ", ".join(f"{count:,} {split}" for split, count in metrics["images"].items())
     return (
-        f"## Data\n\n{name[0].upper()}{name[1:]}; images: {images}. "
+        f"## Data\n\n{_data_name(metrics)}, {images} images. "
         f"Licence of the data: {plain(data['licence'])}.\n"
     )
 
@@ -226,7 +225,7 @@ def _data_name(metrics: Mapping[str, Any]) -> str:
     data = metrics.get("data", {})
     if not data:
         return ""
-    return "photographs that are not public" if data.get("private") else plain(data["name"])
+    return "Photographs that are not public" if data.get("private") else plain(data["name"])
 
 
 def _preprocessing(config: ModelConfig) -> str:
@@ -260,7 +259,7 @@ cores; {plain(packages)}. `history.csv` has all {len(records.read_history(folder
 Energy was not measured. Each 100 W that the machine draws are {kwh:.3g} kWh for this run, about
 {kwh * _G_CO2_PER_KWH:.2g} g of CO2 at the world's average, {_G_CO2_PER_KWH} g/kWh (Ember, 2024).
 
-<details><summary>The recipe in full (`recipe.toml`)</summary>
+<details><summary>The recipe in full (<code>recipe.toml</code>)</summary>
 
 {table(["key", "value"], rows)}
 

@@ -64,7 +64,7 @@ def push_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = Fals
     console.print(grid)
     if with_card:
         console.print(escaped("README.md", "bold"))
-        console.print(escaped(plan.card))
+        console.print(escaped(plan.card), soft_wrap=True)
 
 
 def pushed(result: Pushed) -> None:

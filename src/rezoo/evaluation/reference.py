@@ -112,7 +112,8 @@ def choose_pictures(
     if not spec.shareable:
         return drawn_pictures(preprocessing), "drawn pictures"
     places = np.linspace(0, len(examples) - 1, min(COUNT, len(examples))).astype(np.int64)
-    stream = tf.data.Dataset.from_tensor_slices(places).map(examples.fetch)
+    fetch = tf.autograph.experimental.do_not_convert(examples.fetch)
+    stream = tf.data.Dataset.from_tensor_slices(places).map(fetch)
     pictures = []
     for image, _ in stream:
         if examples.encoded:

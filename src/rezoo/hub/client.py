@@ -62,6 +62,7 @@ def ask(
     *,
     moved: Callable[[], int] = lambda: 0,
     longest_s: float = 0.0,
+    given_up: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run a call of the Hub's client.
 
@@ -70,6 +71,7 @@ def ask(
         call: The call.
         moved: Returns a number that grows while there is progress.
         longest_s: Seconds that it may take without progress, where that is more than usual.
+        given_up: Called where the call is left to itself: too slow, or Ctrl-C.
 
     Raises:
         NetworkError: No answer, a broken one, or none within the time.
@@ -92,7 +94,11 @@ def ask(
 
     # a daemon: a call that never returns must not keep the process alive
     threading.Thread(target=run, name="rezoo-hub", daemon=True).start()
-    _await(what, done, moved, max(timeout_s(), longest_s))
+    try:
+        _await(what, done, moved, max(timeout_s(), longest_s))
+    except BaseException:
+        given_up()
+        raise
     result, error = outcome[0]
     if error is not None:
         with writing("the Hub's cache", hint=_CACHE_HINT):

@@ -134,6 +134,7 @@ def fetch(
             address.repo, name, revision=address.revision, tqdm_class=meter, **identity()
         ),
         moved=lambda: meter.done,
+        given_up=lambda: _discard_partial(address),
     )
     return Path(path)
 
@@ -211,6 +212,21 @@ def _remember(address: Address, path: Path) -> None:
 def _commit_of(path: Path) -> str:
     """Return the commit of a file in the cache: `…/snapshots/<commit>/<name>`."""
     return path.parent.name
+
+
+def _discard_partial(address: Address) -> None:
+    """Remove what an abandoned download has written: its thread may die with the process.
+
+    Their names do not tell whose they are, so that only Linux, which lists the files that a
+    process has open, is cleaned up. Elsewhere they stay and do no harm.
+    """
+    storage = f"models--{address.repo.replace('/', '--')}"
+    opened = Path("/proc/self/fd")
+    for link in opened.iterdir() if opened.is_dir() else ():
+        with contextlib.suppress(OSError):
+            target = link.readlink()
+            if target.name.endswith(".incomplete") and target.parents[1].name == storage:
+                target.unlink()
 
 
 def _check_room(what: str, size: int | None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -106,12 +106,22 @@ def devices() -> list[str]:
 
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in gpus]
-    return names or [platform.processor() or platform.machine()]
+    return names or [_cpu_name()]
+
+
+def _cpu_name() -> str:
+    """Return the processor's name where the system tells it, else its kind."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:
-    if package in ("tensorflow", "jax") and package not in sys.modules:
-        return ""  # not used by this run
+    if package == "jax" and keras.config.backend() != "jax":
+        return ""  # it may be loaded, and computes nothing
     try:
         return version(package)
     except ImportError:
