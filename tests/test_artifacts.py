@@ -22,7 +22,7 @@ from rezoo.models import tensors
 from rezoo.models.factory import create_model
 from rezoo.models.fingerprint import fingerprint
 from rezoo.specs import ModelConfig
-from rezoo.tensorfile import write_tensors
+from rezoo.tensorfile import TensorFile, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,11 @@ def folder(tmp_path) -> Path:
     return tmp_path / "net"
 
 
+def fill_from(network, folder):
+    with TensorFile(folder / "model.safetensors") as file:
+        artifacts.load_weights(network, file)
+
+
 def test_model_tensors_are_contiguous(saved):
     assert all(value.flags.c_contiguous for value in saved.values())
     counters = [value for name, value in saved.items() if name.endswith("num_batches_tracked")]
@@ -61,7 +66,7 @@ def test_model_round_trip(network, saved, folder):
 def test_counters_may_be_absent(network, saved, folder):
     plain = {n: v for n, v in saved.items() if not n.endswith("num_batches_tracked")}
     write_tensors(folder / "model.safetensors", plain)
-    artifacts.load_weights(network, folder / "model.safetensors")
+    fill_from(network, folder)
 
 
 def test_w8_w10_all_differences_are_listed(network, saved, folder):
@@ -72,7 +77,7 @@ def test_w8_w10_all_differences_are_listed(network, saved, folder):
     write_tensors(folder / "model.safetensors", wrong)
     before = tensors.to_tensors(network)
     with pytest.raises(IncompatibleError) as caught:
-        artifacts.load_weights(network, folder / "model.safetensors")
+        fill_from(network, folder)
     text = str(caught.value)
     assert "2 missing: conv1.weight, layer4.1.bn2.running_var" in text
     assert r"1 unexpected: layer9.0.conv1.weight\x1b[31m" in text
@@ -85,7 +90,7 @@ def test_w8_w10_all_differences_are_listed(network, saved, folder):
 def test_long_lists_are_shortened(network, folder):
     write_tensors(folder / "model.safetensors", {"x": np.zeros(1, np.float32)})
     with pytest.raises(IncompatibleError, match=r"102 missing: .* and 92 more; 1 unexpected: x"):
-        artifacts.load_weights(network, folder / "model.safetensors")
+        fill_from(network, folder)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -96,14 +101,14 @@ def test_w9_weights_that_are_not_finite(network, saved, folder, value):
     with pytest.raises(
         IntegrityError, match=r"1 tensors have NaN .* first are layer1\.0\.bn1\.weight"
     ):
-        artifacts.load_weights(network, folder / "model.safetensors")
+        fill_from(network, folder)
 
 
 def test_w12_weights_of_whole_numbers(network, saved, folder):
     wrong = {**saved, "bn1.weight": np.ones(64, np.int32)}
     write_tensors(folder / "model.safetensors", wrong)
     with pytest.raises(IncompatibleError, match=r"bn1\.weight has int32, not float"):
-        artifacts.load_weights(network, folder / "model.safetensors")
+        fill_from(network, folder)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
@@ -111,7 +116,7 @@ def test_w12_weights_of_other_precision(network, saved, folder, dtype):
     other = {n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in saved.items()}
     # not our own writer, which reads back what NumPy has a name for
     (folder / "model.safetensors").write_bytes(safetensors.numpy.save(other))
-    artifacts.load_weights(network, folder / "model.safetensors")
+    fill_from(network, folder)
     np.testing.assert_allclose(
         tensors.to_tensors(network)["conv1.weight"], saved["conv1.weight"], atol=1e-2
     )

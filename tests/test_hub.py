@@ -176,7 +176,7 @@ def test_w3_h13_other_bytes_of_the_right_length(hub, pinned):
     hub.faults = [Fault("wrong_bytes", match="model.safetensors", times=1)]
     with pytest.raises(IntegrityError, match=r"its SHA-256 is .* the catalogue") as refused:
         rezoo.load(ARCHITECTURE, pretrained=True)
-    assert "it is moved to" in refused.value.hint
+    assert "it was moved to" in refused.value.hint
     assert [n for n in cached_files() if n.endswith(".refused")]
     rezoo.load(ARCHITECTURE, pretrained=True)  # fetched again, and right
 
@@ -192,7 +192,7 @@ def test_w3_config_that_is_not_the_catalogues(hub, net, small_repository, tmp_pa
     """config.json has no pinned hash: what it says must be what the catalogue says."""
     path = catalogue(tmp_path, small_repository, commit=net, crop_pct=0.9)
     monkeypatch.setenv("REZOO_CATALOGUE", str(path))
-    with pytest.raises(IntegrityError, match=r"preprocessing is .* the catalogue says"):
+    with pytest.raises(IntegrityError, match=r"crop_pct is 0\.95; the catalogue says 0\.9"):
         rezoo.load(ARCHITECTURE, pretrained=True)
 
 
@@ -225,7 +225,7 @@ def test_w5_web_page_instead_of_a_config(hub, pinned):
     hub.faults = [Fault("html", match="config.json")]
     with pytest.raises(IntegrityError, match="not valid JSON") as refused:
         rezoo.load(ARCHITECTURE, pretrained=True)
-    assert "it is moved to" in refused.value.hint
+    assert "it was moved to" in refused.value.hint
     hub.faults = []
     rezoo.load(ARCHITECTURE, pretrained=True)
 
@@ -447,7 +447,7 @@ def test_h9_offline(hub, pinned, monkeypatch):
     rezoo.load("hf://team/net")
     with pytest.raises(NetworkError, match=r"model\.safetensors is not|config\.json is not") as no:
         rezoo.load("hf://team/other")
-    assert "HF_HUB_OFFLINE=0 rezoo info hf://team/other@main" in no.value.hint
+    assert "HF_HUB_OFFLINE=0 rezoo verify hf://team/other@main" in no.value.hint
     assert asked(hub) == []
 
 
@@ -512,6 +512,32 @@ def test_h12_config_that_lists_files_elsewhere(hub, small_repository, name):
     commit = hub.add("team/odd", {**small_repository, "config.json": json.dumps(config).encode()})
     with pytest.raises(UnsafeFileError, match="no name of a file beside it"):
         rezoo.load(f"hf://team/odd@{commit}")
+
+
+def test_w18_head_is_compared_before_a_network_is_built(hub, small_repository, monkeypatch):
+    config = timm_config(num_classes=1_000_000)
+    commit = hub.add("team/huge", {**small_repository, "config.json": config})
+
+    def build(*args, **options):
+        raise AssertionError("built")
+
+    monkeypatch.setattr("rezoo.loading.create_model", build)
+    with pytest.raises(IncompatibleError, match=r"fc\.weight is \(10, 96\); .* 1000000 classes"):
+        rezoo.load(f"hf://team/huge@{commit}")
+
+
+def test_no_folder_shadows_a_pin(hub, pinned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{ARCHITECTURE}.mine").mkdir()
+    assert rezoo.load(f"{ARCHITECTURE}.mine").rezoo_origin.commit == pinned
+    with pytest.raises(NotFoundError, match=r"has no config\.json"):
+        rezoo.load(f"./{ARCHITECTURE}.mine")
+
+
+def test_verify_of_what_cannot_be_fetched(hub, pinned, call, monkeypatch):
+    rezoo.references.resolve(ARCHITECTURE, pretrained=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    fails(call("verify", ARCHITECTURE, "--pretrained"), 4, "model.safetensors is not in the Hub's")
 
 
 # the command line

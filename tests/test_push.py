@@ -151,6 +151,15 @@ def test_h14_readme_of_someone_else(owner, run):
     assert MARK.encode() in owner.files(REPO)["README.md"]
 
 
+def test_a_card_of_ones_own_is_kept_and_pushed_again(owner, run):
+    (run / "README.md").write_text("# My network\n")
+    push(run, REPO)
+    assert owner.files(REPO)["README.md"] == b"# My network\n"
+    (run / "README.md").write_text("# My network, second edition\n")
+    assert push(run, REPO).changed
+    assert owner.files(REPO)["README.md"] == b"# My network, second edition\n"
+
+
 def test_h14_repository_that_changes_meanwhile(owner, run):
     push(run, REPO)
     shutil.copy(run / "recipe.toml", run / "history.csv")
@@ -300,6 +309,11 @@ def test_test_figures_are_kept_and_shown(call, run):
     card = (run / "README.md").read_text()
     assert f"| test | top-1 | {result['top1']:.2%} |" in card
     assert rezoo.verify(str(run)).holds  # sealed anew
+    tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
+    (run / "metrics.json").write_text(tampered)
+    answer = call("eval", run, "--json")
+    assert "was changed since it was sealed (metrics.json)" in answer.err
+    assert not rezoo.verify(str(run)).holds
     before = (run / "metrics.json").read_bytes()
     call("eval", run, "--split", "val")
     call("eval", run, "--image-size", "12")

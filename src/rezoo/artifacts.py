@@ -13,7 +13,7 @@ import keras
 
 from rezoo.configs import CONFIG, WEIGHTS, config_to_json
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.files import FileRecord, write_json
+from rezoo.files import write_json
 from rezoo.models import tensors
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.specs import ModelConfig
@@ -40,39 +40,32 @@ def _first_conv(model: keras.Model) -> str:
 
 def load_weights(
     model: keras.Model,
-    path: Path,
+    file: TensorFile,
     *,
-    expected: FileRecord | None = None,
     structure: str = "",
     new_head: str = "",
     allow_nonfinite: bool = False,
-) -> str:
-    """Fill a model from a weights file: all of it, or an error.
+) -> None:
+    """Fill a model from an open weights file: all of it, or an error.
 
     Args:
         model: The network, as the file's `config.json` describes it.
-        path: A `model.safetensors`.
-        expected: What its bytes should be; compared before it is parsed.
+        file: Its weights.
         structure: The fingerprint of the network that the weights were written from.
         new_head: Layer that keeps its random weights, because the classes are others.
         allow_nonfinite: Take NaN and infinite values as well.
 
-    Returns:
-        The SHA-256 of the file.
-
     Raises:
         IncompatibleError: Names, shapes, dtypes or the fingerprint do not fit; all
             differences are listed.
-        IntegrityError: Other bytes than expected, damaged, or values that are not finite.
+        IntegrityError: Values are not finite.
     """
     skip = f"{new_head}." if new_head else ""
-    with TensorFile(path, expected) as file:
-        shapes = {name: entry.shape for name, entry in file.entries.items()}
-        tensors.check(model, shapes, origin=str(path), skip=skip)
-        _check_structure(model, structure, path)
-        _check_values(file, allow_nonfinite)
-        tensors.assign(model, file.read, skip=skip)
-        return file.sha256
+    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    tensors.check(model, shapes, origin=str(file.path), skip=skip)
+    _check_structure(model, structure, file.path)
+    _check_values(file, allow_nonfinite)
+    tensors.assign(model, file.read, skip=skip)
 
 
 def _check_structure(model: keras.Model, wanted: str, path: Path) -> None:

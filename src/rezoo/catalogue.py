@@ -75,7 +75,12 @@ def list_weights(architecture: str | None = None) -> list[str]:
 def describe() -> list[WeightsSpec]:
     """Return every entry that its bare name reaches, in natural order; defaults come first."""
     found: dict[str, WeightsSpec] = {}
+    defaults: set[str] = set()
     for spec in _all():
+        if spec.default and spec.architecture in defaults:
+            spec = replace(spec, default=False)  # an earlier catalogue has one
+        if spec.default:
+            defaults.add(spec.architecture)
         found.setdefault(spec.name, spec)
     return sorted(found.values(), key=lambda s: (natural_key(s.architecture), not s.default, s.tag))
 
@@ -89,7 +94,8 @@ def get(name: str) -> WeightsSpec:
         SpecError: A catalogue file is not as it should be.
     """
     distribution, _, bare = name.rpartition(":")
-    claims = [s for s in _all() if s.name == bare and distribution in ("", s.catalogue)]
+    owner = registry.normalize(distribution)
+    claims = [s for s in _all() if s.name == bare and owner in ("", s.catalogue)]
     if not claims:
         raise UnknownNameError(
             f"unknown weights {name!r}",
@@ -168,21 +174,22 @@ def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         yield from _read(str(Path(path).expanduser()), path)
     yield from _read(str(files("rezoo") / "weights.toml"), BUILTIN)
-    for name, path in _plugins().items():
-        yield from _read(path, name)
+    for name, paths in _plugins().items():
+        for path in paths:
+            yield from _read(path, name)
 
 
 @cache
-def _plugins() -> dict[str, str]:
-    """Return distribution → path of its catalogue; one that does not load costs a warning."""
-    found = {}
+def _plugins() -> dict[str, list[str]]:
+    """Return distribution → paths of its catalogues; one that does not load costs a warning."""
+    found: dict[str, list[str]] = {}
     for entry in registry.scan("rezoo.catalogues"):
         try:
             value = registry.load(entry)
-            found[entry.distribution] = path = str(value() if callable(value) else value)
-            list(_read(path, entry.distribution))
+            path = str(value() if callable(value) else value)
+            _read(path, entry.distribution)
+            found.setdefault(entry.distribution, []).append(path)
         except RezooError as error:
-            found.pop(entry.distribution, None)
             warnings.warn(PluginWarning(f"{error} It is left out."), stacklevel=2)
     return found
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import keras
 
+from rezoo import registry
 from rezoo.artifacts import HEAD, load_weights
-from rezoo.configs import WEIGHTS
+from rezoo.configs import CONFIG, WEIGHTS
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -21,28 +24,20 @@ from rezoo.hub import fetch
 from rezoo.models.factory import create_model
 from rezoo.models.layers import weights_follow
 from rezoo.references import Source, resolve
+from rezoo.tensorfile import TensorFile
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "pytorch_model.pth", "tf_model.h5")
 _SHARDS = f"{WEIGHTS}.index.json"
 
 
-def fill(
-    model: keras.Model,
-    source: Source,
-    *,
-    new_head: str = "",
-    allow_nonfinite: bool = False,
-) -> str:
-    """Fill a model with the weights of a source, checked against what is known of them.
-
-    Returns:
-        The SHA-256 of the weights file.
+@contextmanager
+def opened_weights(source: Source) -> Iterator[TensorFile]:
+    """Open the weights of a source, once their bytes are what is known of them.
 
     Raises:
         NotFoundError, NetworkError: The file cannot be had.
         UnsafeFileError: There are only weights of a kind that rezoo never opens.
         IntegrityError: Other bytes than expected; a file of the Hub's cache is set aside.
-        IncompatibleError: The tensors do not fit the architecture.
     """
     try:
         path = source.file(WEIGHTS)
@@ -50,18 +45,23 @@ def fill(
         raise _explain_absence(source, error) from error
     expected = source.expected(WEIGHTS, path)
     try:
-        return load_weights(
-            model,
-            path,
-            expected=expected,
-            structure=source.config.fingerprint,
-            new_head=new_head,
-            allow_nonfinite=allow_nonfinite,
-        )
+        with TensorFile(path, expected) as file:
+            yield file
     except IntegrityError as error:
         if source.address is None or (expected and record(path).sha256 == expected.sha256):
             raise  # fetching it again would bring the same
         raise fetch.refused(path, error) from error
+
+
+def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:
+    """Fill a model with the weights of a source; return their SHA-256.
+
+    Raises:
+        IncompatibleError: The tensors do not fit the model. Else as `opened_weights` does.
+    """
+    with opened_weights(source) as file:
+        load_weights(model, file, structure=source.config.fingerprint, new_head=new_head)
+        return file.sha256
 
 
 def build(
@@ -85,17 +85,29 @@ def build(
         raise SpecError(
             f"input_shape: {shape[2]} channels; the weights of {source.reference} take {channels}"
         )
-    with weights_follow() if source.has_weights else nullcontext():
-        model = create_model(
-            config.architecture,
-            num_classes=classes,
-            input_shape=shape,
-            classifier_activation=classifier_activation,
-        )
-    sha256 = ""
-    if source.has_weights:
-        new_head = HEAD if classes != config.num_classes else ""
-        sha256 = fill(model, source, new_head=new_head, allow_nonfinite=allow_nonfinite)
+    registry.architectures.find(config.architecture)  # before anything large is fetched
+    create = partial(
+        create_model,
+        config.architecture,
+        num_classes=classes,
+        input_shape=shape,
+        classifier_activation=classifier_activation,
+    )
+    if not source.has_weights:
+        model, sha256 = create(), ""
+    else:
+        with opened_weights(source) as file:
+            _check_head(file, config.num_classes)
+            with weights_follow():
+                model = create()
+            load_weights(
+                model,
+                file,
+                structure=config.fingerprint,
+                new_head=HEAD if classes != config.num_classes else "",
+                allow_nonfinite=allow_nonfinite,
+            )
+            sha256 = file.sha256
     if classes != config.num_classes:
         config = dataclasses.replace(
             config, num_classes=classes, class_names=(), class_descriptions=()
@@ -103,6 +115,19 @@ def build(
     model.rezoo_config = config
     model.rezoo_origin = source.origin(sha256)
     return model
+
+
+def _check_head(file: TensorFile, num_classes: int) -> None:
+    """Refuse a `config.json` with another head than the file has, before a network is built.
+
+    A million classes would take gigabytes before anything could be compared.
+    """
+    entry = file.entries.get(f"{HEAD}.weight")
+    if entry and entry.shape[:1] != (num_classes,) and num_classes:
+        raise IncompatibleError(
+            f"{file.path}: {HEAD}.weight is {entry.shape}; {CONFIG} says {num_classes} classes",
+            hint="nothing was loaded. For another head, say num_classes when loading.",
+        )
 
 
 def load(

@@ -6,7 +6,8 @@
 | `resnet50.a1_in1k`               | published weights, pinned by a catalogue                |
 | `hf://owner/name[@revision]`     | a repository of the Hub; `hf-hub:` is the same          |
 | `timm/resnet50.a1_in1k`          | likewise, where there is no such folder                 |
-| a path                           | a folder with `config.json` and `model.safetensors`     |
+| a path                           | a folder with `config.json` and `model.safetensors`;    |
+|                                  | `./name` where a catalogue lists that name              |
 
 Loads without Keras, so a wrong name is answered at once. Of a repository, only `config.json`
 is fetched here; the weights follow when they are needed.
@@ -15,7 +16,7 @@ is fetched here; the weights follow when they are needed.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -138,6 +139,8 @@ def resolve(reference: str | Source, *, pretrained: bool = False) -> Source:
     path = Path(reference).expanduser()
     if is_address(reference):
         return _of_hub(reference, Address.parse(reference))
+    if "." in reference and reference in catalogue.list_weights():
+        return _of_catalogue(reference, catalogue.get(reference))  # no folder may shadow a pin
     if path.is_dir():
         return Source(reference, read_config(path), path)
     if reference.startswith(_TIMM) and reference.count("/") == 1:
@@ -234,10 +237,11 @@ def _with_near_names(
 
 def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> None:
     """A `config.json` has no pinned hash; what it says of the network must be the catalogue's."""
+    found_pre, wanted_pre = asdict(config.preprocessing), asdict(spec.preprocessing)
     for what, found, wanted in (
         ("architecture", config.architecture, spec.architecture),
         ("num_classes", config.num_classes, spec.num_classes),
-        ("preprocessing", config.preprocessing, spec.preprocessing),
+        *((key, found_pre[key], value) for key, value in wanted_pre.items()),
     ):
         if found != wanted:
             raise IntegrityError(

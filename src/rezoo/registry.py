@@ -97,7 +97,7 @@ class Registry(Generic[Spec]):
         distribution, _, bare = name.rpartition(":")
         claims = entries.get(bare, [])
         if distribution:
-            claims = [e for e in claims if e.distribution == _normalize(distribution)]
+            claims = [e for e in claims if e.distribution == normalize(distribution)]
         elif any(e.builtin for e in claims):
             claims = [e for e in claims if e.builtin]  # a built-in cannot be shadowed
         if not claims:
@@ -174,7 +174,7 @@ def _scan(builtin_only: bool) -> tuple[Entry, ...]:
             points = [p for p in distribution.entry_points if p.group.startswith(_GROUPS)]
             if not points:
                 continue
-            name = _normalize(_field(distribution, "Name"))
+            name = normalize(_field(distribution, "Name"))
             if not name or name in found or (builtin_only and name != BUILTIN):
                 continue  # a stale or doubled dist-info, or one that is not wanted
             version = _field(distribution, "Version") or "of no version"
@@ -236,7 +236,8 @@ def _stdout_aside() -> Iterator[list[str]]:
                 spoken.append(said.strip())
 
 
-def _normalize(name: str) -> str:
+def normalize(name: str) -> str:
+    """Return a distribution's name as all spellings of it are compared."""
     return name.lower().replace("_", "-").replace(".", "-")
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from rezoo.artifacts import HEAD
 from rezoo.configs import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
 from rezoo.data import images
-from rezoo.errors import IntegrityError, NotFoundError, RezooError, SpecError
+from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
 from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference import compare, drawn_pictures, write_reference
 from rezoo.files import FileRecord, record, write_json
@@ -88,6 +88,7 @@ def verify(model: str | Source, *, pretrained: bool = False) -> Verification:
 
     Raises:
         NotFoundError: Nothing is recorded that could be compared.
+        NetworkError: A file is on the Hub, which is not reached.
         SpecError: The reference has no weights.
     """
     source = resolve_weights(model, pretrained=pretrained)
@@ -182,6 +183,8 @@ def _files(source: Source) -> Iterator[Check]:
             yield _bytes(name, path, expected)
         except NotFoundError:
             yield Check(name, False, "missing")
+        except NetworkError:
+            raise
         except (RezooError, OSError) as error:
             yield Check(name, False, str(error))
 
@@ -227,9 +230,6 @@ def _reference(source: Source, network: keras.Model) -> Iterator[Check]:
         path = source.file(REFERENCE)
     except NotFoundError:
         yield Check("reference batch", None, "none stored")
-        return
-    except RezooError as error:
-        yield Check("reference batch", False, str(error))
         return
     try:
         result = compare(source, network, path, source.config.files.get(REFERENCE))

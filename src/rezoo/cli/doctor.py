@@ -114,6 +114,8 @@ def _plugins() -> dict[str, str]:
             if not entry.builtin:
                 state = "loads" if spec else "does not load"
                 found[entry.name] = f"{group.kind} of {entry.distribution} {entry.version}: {state}"
+    for entry in registry.scan("rezoo.catalogues"):
+        found[entry.name] = f"catalogue of {entry.distribution} {entry.version}"
     return found
 
 

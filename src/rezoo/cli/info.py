@@ -42,7 +42,11 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
         try:
             document, profile = _network(name, image_size, num_classes)
         except UnknownNameError as error:
-            known = [*registry.datasets.names(), *recipes.list_recipes()]
+            known = [
+                *registry.datasets.names(),
+                *recipes.list_recipes(),
+                *catalogue.list_weights(),
+            ]
             raise _with_more_names(error, name, known) from None
         if as_json:
             print_json(document)

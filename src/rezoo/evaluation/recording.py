@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rezoo import records
 from rezoo.card import MARK, model_card
-from rezoo.configs import local_facts, read_json
+from rezoo.configs import CONFIG, local_facts, read_config, read_json
+from rezoo.errors import DataWarning
 from rezoo.evaluation.evaluate import Evaluation
-from rezoo.files import write_bytes, write_json
+from rezoo.files import record, write_bytes, write_json
 from rezoo.references import Source
 from rezoo.sealing import checksum_holds, renew_seal
 
@@ -29,7 +31,13 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
         return False
     metrics = records.read_metrics(folder)
     own = local_facts(folder).get("dataset")
-    if not metrics or result.dataset != own or not _intact_and_writable(folder):
+    if not metrics or result.dataset != own or not os.access(folder, os.W_OK):
+        return False
+    if changed := _changed(folder):
+        text = (
+            f"{folder} was changed since it was sealed ({changed}): the result is not kept there."
+        )
+        warnings.warn(DataWarning(text), stacklevel=2)
         return False
     metrics["test"] = {
         **result.scores.to_dict(),
@@ -45,6 +53,13 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     return True
 
 
-def _intact_and_writable(folder: Path) -> bool:
-    sealed = checksum_holds(read_json(folder))
-    return bool(sealed) and os.access(folder, os.W_OK)
+def _changed(folder: Path) -> str:
+    """Return what is not as it was sealed, of what would be sealed anew; empty if all of it is."""
+    if not checksum_holds(read_json(folder)):
+        return CONFIG
+    sealed = read_config(folder).files
+    for name in (records.METRICS, records.CARD):
+        path = folder / name
+        if path.is_file() and name in sealed and record(path).sha256 != sealed[name].sha256:
+            return name
+    return ""

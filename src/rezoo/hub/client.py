@@ -161,7 +161,7 @@ def offline(what: str) -> NetworkError:
     """Return the error for what is not in the cache where the network may not be used."""
     return NetworkError(
         f"{what} is not in the Hub's cache, and HF_HUB_OFFLINE forbids to fetch it",
-        hint=f"with a network: HF_HUB_OFFLINE=0 rezoo info {what.partition(' ')[0]}",
+        hint=f"with a network: HF_HUB_OFFLINE=0 rezoo verify {what.partition(' ')[0]}",
     )
 
 

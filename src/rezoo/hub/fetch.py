@@ -170,8 +170,9 @@ def refused(path: Path, error: IntegrityError) -> IntegrityError:
         The same error, with a hint where the content is now for whoever wants to look.
     """
     aside = _set_aside(path)
-    where = f"moved to {aside}" if aside else "still in the cache, which cannot be changed"
-    return type(error)(error.message, hint=f"it is {where}. {error.hint}".strip())
+    moved = f"it was moved to {aside}"
+    where = moved if aside else "it is still in the cache, which cannot be changed"
+    return type(error)(error.message, hint=f"{error.hint} As for the file, {where}.".strip())
 
 
 def _set_aside(path: Path) -> Path | None:

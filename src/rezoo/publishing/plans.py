@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 from rezoo import records
 from rezoo.card import MARK, model_card
-from rezoo.configs import CONFIG, WEIGHTS, read_config, read_json
+from rezoo.configs import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config, read_json
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
     IntegrityError,
     NetworkError,
     NotFoundError,
+    RezooError,
     SpecError,
     UnsafeFileError,
 )
@@ -246,12 +247,25 @@ def _check_remote(info: Any, address: Address, private: bool, force: bool) -> No
     names = {file.rfilename for file in info.siblings or ()}
     if force or records.CARD not in names or not info.sha:
         return
-    path = fetch.fetch(address.at(info.sha), records.CARD, limit=_MAX_CARD_BYTES)
-    if MARK not in path.read_text("utf-8", errors="replace"):
+    there = address.at(info.sha)
+    path = fetch.fetch(there, records.CARD, limit=_MAX_CARD_BYTES)
+    if MARK not in path.read_text("utf-8", errors="replace") and not _pushed(there, path, names):
         raise IncompatibleError(
             f"{address.repo} has a {records.CARD} that rezoo did not write",
             hint="--force replaces it; the old one stays in the repository's history.",
         )
+
+
+def _pushed(address: Address, card: Path, names: set[str]) -> bool:
+    """Whether rezoo pushed a card that is the owner's own: then the config beside it says so."""
+    if CONFIG not in names:
+        return False
+    path = fetch.fetch(address, CONFIG, limit=MAX_CONFIG_BYTES)
+    try:
+        listed = read_config(path.parent).files.get(records.CARD)
+    except RezooError:
+        return False
+    return listed is not None and listed.sha256 == record(card).sha256
 
 
 def states(

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.data.loading import dataset_spec, default_preprocessing
+from rezoo.hub.address import Address, is_address
 from rezoo.recipes.recipe import Recipe
 from rezoo.references import Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
@@ -73,6 +74,8 @@ class Request:
 
 def default_folder(model: str, dataset: str) -> Path:
     """Return `runs/<model>-<dataset>`, with the last parts of paths."""
+    if is_address(model):
+        model = Address.parse(model).repo
     parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
     return Path("runs") / "-".join(parts)
 

@@ -14,6 +14,7 @@ from rezoo.evaluation.reference import choose_pictures, write_reference
 from rezoo.files import write_bytes, write_json
 from rezoo.references import resolve
 from rezoo.sealing import seal_folder
+from rezoo.tensorfile import TensorFile
 from rezoo.training.checkpoints import Progress
 from rezoo.training.report import report
 from rezoo.training.reporting import Plan
@@ -31,7 +32,8 @@ def write_results(
     last = folder / records.LAST_WEIGHTS
     artifacts.save_model(network, setup.config, last)
     seal_folder(last)
-    artifacts.load_weights(network, folder / WEIGHTS)
+    with TensorFile(folder / WEIGHTS) as best:
+        artifacts.load_weights(network, best)
     scores = score(forward, setup.validation_batches())
     metrics = _metrics(setup, plan, progress, scores)
     write_json(folder / records.METRICS, metrics)
