@@ -14,6 +14,31 @@ from hub_stand_in import StandIn, point_client_at
 TOKEN = "hf_canaryCANARYcanaryCANARY01"
 REPO = "timm/resnet50.a1_in1k"
 ARCHITECTURE, CLASSES, SIZE = "test_resnet", 10, 32
+# config.json of timm/resnet50.a1_in1k: 756 bytes with an indent of two and no line end.
+PUBLISHED_CONFIG = {
+    "architecture": "resnet50",
+    "num_classes": 1000,
+    "num_features": 2048,
+    "pretrained_cfg": {
+        "tag": "a1_in1k",
+        "custom_load": False,
+        "input_size": [3, 224, 224],
+        "test_input_size": [3, 288, 288],
+        "fixed_input_size": False,
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "test_crop_pct": 1.0,
+        "crop_mode": "center",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "num_classes": 1000,
+        "pool_size": [7, 7],
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "origin_url": "https://github.com/huggingface/pytorch-image-models",
+        "paper_ids": "arXiv:2110.00476",
+    },
+}
 
 
 @pytest.fixture

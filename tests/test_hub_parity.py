@@ -11,7 +11,7 @@ import pytest
 
 import rezoo
 from conftest import encoded, fails, picture
-from hub_fixtures import REPO, TOKEN, catalogue, sha256
+from hub_fixtures import PUBLISHED_CONFIG, REPO, TOKEN, catalogue, sha256
 from peers import import_timm, logits_of
 from rezoo import catalogue as catalogues
 from rezoo.data import pipeline
@@ -22,33 +22,6 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 RELATIVE = 1e-5  # of the largest logit
-
-# As the Hub has it: 756 bytes with an indent of two and no line end. Its keys and values are
-# those that timm's registry gives for resnet50.a1_in1k.
-CONFIG = {
-    "architecture": "resnet50",
-    "num_classes": 1000,
-    "num_features": 2048,
-    "pretrained_cfg": {
-        "tag": "a1_in1k",
-        "custom_load": False,
-        "input_size": [3, 224, 224],
-        "test_input_size": [3, 288, 288],
-        "fixed_input_size": False,
-        "interpolation": "bicubic",
-        "crop_pct": 0.95,
-        "test_crop_pct": 1.0,
-        "crop_mode": "center",
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.229, 0.224, 0.225],
-        "num_classes": 1000,
-        "pool_size": [7, 7],
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "origin_url": "https://github.com/huggingface/pytorch-image-models",
-        "paper_ids": "arXiv:2110.00476",
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +38,7 @@ def twin():
 
 @pytest.fixture(scope="module")
 def files(twin):
-    config = json.dumps(CONFIG, indent=2).encode()
+    config = json.dumps(PUBLISHED_CONFIG, indent=2).encode()
     assert len(config) == 756
     weights = safetensors_torch.save({k: v.contiguous() for k, v in twin.state_dict().items()})
     return {

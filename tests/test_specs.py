@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from hub_fixtures import PUBLISHED_CONFIG
 from rezoo import recipes
 from rezoo.configs import config_from_json, config_to_json, local_facts, read_config
 from rezoo.data.digits import digits
@@ -16,30 +17,6 @@ from rezoo.names import natural_key, near, suggest
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import DatasetSpec, ModelConfig, Origin, Preprocessing
 
-GOLDEN = {  # timm/resnet50.a1_in1k's published file: 756 bytes with an indent of two
-    "architecture": "resnet50",
-    "num_classes": 1000,
-    "num_features": 2048,
-    "pretrained_cfg": {
-        "tag": "a1_in1k",
-        "custom_load": False,
-        "input_size": [3, 224, 224],
-        "test_input_size": [3, 288, 288],
-        "fixed_input_size": False,
-        "interpolation": "bicubic",
-        "crop_pct": 0.95,
-        "test_crop_pct": 1.0,
-        "crop_mode": "center",
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.229, 0.224, 0.225],
-        "num_classes": 1000,
-        "pool_size": [7, 7],
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "origin_url": "https://github.com/huggingface/pytorch-image-models",
-        "paper_ids": "arXiv:2110.00476",
-    },
-}
 TINY = {"architecture": "resnet18", "num_classes": 2}
 
 
@@ -306,7 +283,7 @@ def test_model_config_labels():
 
 
 def test_golden_config_of_timm(tmp_path):
-    text = json.dumps(GOLDEN, indent=2)
+    text = json.dumps(PUBLISHED_CONFIG, indent=2)
     assert len(text) == 756
     config = read_config(config_file(tmp_path, text))
     pre = config.preprocessing
@@ -323,17 +300,17 @@ def test_golden_config_of_timm(tmp_path):
 
 
 def test_newer_and_older_forms_of_timm():
-    base = config_from_json(GOLDEN)
+    base = config_from_json(PUBLISHED_CONFIG)
     newer = {
-        **GOLDEN,
+        **PUBLISHED_CONFIG,
         "global_pool": "avg",
         "model_args": {"in_chans": 3, "num_classes": 1000, "global_pool": "avg"},
-        "pretrained_cfg": {**GOLDEN["pretrained_cfg"], "license": "apache-2.0"},
+        "pretrained_cfg": {**PUBLISHED_CONFIG["pretrained_cfg"], "license": "apache-2.0"},
     }
     config = config_from_json(newer)
     assert config.licence == "apache-2.0"
     assert dataclasses.replace(config, licence="") == base
-    flat = config_from_json({**GOLDEN["pretrained_cfg"], "architecture": "resnet50"})
+    flat = config_from_json({**PUBLISHED_CONFIG["pretrained_cfg"], "architecture": "resnet50"})
     assert flat.preprocessing == base.preprocessing
     assert (flat.num_classes, flat.tag) == (1000, "a1_in1k")
     bare = config_from_json(TINY)
@@ -378,7 +355,7 @@ def test_only_keys_that_timm_knows_in_pretrained_cfg():
         "num_classes", "label_offset", "pool_size", "test_pool_size", "first_conv", "classifier",
         "license", "origin_url", "paper_ids", "paper_name", "description", "notes",
     }  # fmt: skip
-    written = config_to_json(config_from_json(GOLDEN))
+    written = config_to_json(config_from_json(PUBLISHED_CONFIG))
     assert set(written["pretrained_cfg"]) <= known
     assert "rezoo_version" in written
 

@@ -32,6 +32,7 @@ from rezoo.errors import (
 )
 from rezoo.files import FileRecord, unique_keys
 from rezoo.specs import ModelConfig, Origin, Preprocessing
+from rezoo.typed_json import no_constant, number, numbers, triple, typed
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -81,7 +82,7 @@ def read_json(folder: Path) -> Any:
         raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
     try:
         return json.loads(
-            path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant
+            path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is not valid JSON: {error}") from error
@@ -108,9 +109,9 @@ def config_from_json(content: Any) -> ModelConfig:
     if cfg.get("crop_mode", "center") != "center":
         raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is built")
     _explain_other_formats(content)
-    architecture = _typed(content, "architecture", str)
-    num_classes = _typed(content if "num_classes" in content else cfg, "num_classes", int)
-    tag = _typed(cfg, "tag", str, "")
+    architecture = typed(content, "architecture", str)
+    num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
+    tag = typed(cfg, "tag", str, "")
     names, descriptions = _labels(content)
     if not names and num_classes == 1000 and tag.endswith("in1k"):
         names, descriptions = imagenet1k_classes()
@@ -122,9 +123,9 @@ def config_from_json(content: Any) -> ModelConfig:
         class_names=names,
         class_descriptions=descriptions,
         tag=tag,
-        licence=_typed(cfg, "license", str, ""),
+        licence=typed(cfg, "license", str, ""),
         base=_base(content),
-        fingerprint=_typed(content, "fingerprint", str, ""),
+        fingerprint=typed(content, "fingerprint", str, ""),
         files=_files(content),
         extra={
             k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED, *_OWN)
@@ -195,12 +196,8 @@ def local_facts(folder: Path) -> dict[str, str]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
 def _check_version(content: Mapping[str, Any]) -> None:
-    found = _typed(content, "format_version", int, FORMAT_VERSION)
+    found = typed(content, "format_version", int, FORMAT_VERSION)
     if found > FORMAT_VERSION:
         raise IncompatibleError(
             f"format_version {found}, written by rezoo {content.get('rezoo_version', '?')}; "
@@ -249,19 +246,19 @@ def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
 
 def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
     default = Preprocessing()
-    size = _triple(cfg, "input_size") or default.input_size
+    size = triple(cfg, "input_size") or default.input_size
     channels = size[0]
     grey = channels == 1
     return Preprocessing(
         input_size=size,
-        crop_pct=_number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
-        interpolation=_typed(cfg, "interpolation", str, default.interpolation),
-        mean=_numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
-        std=_numbers(cfg, "std") or ((0.5,) if grey else default.std),
-        test_input_size=_triple(cfg, "test_input_size"),
+        crop_pct=number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
+        interpolation=typed(cfg, "interpolation", str, default.interpolation),
+        mean=numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
+        std=numbers(cfg, "std") or ((0.5,) if grey else default.std),
+        test_input_size=triple(cfg, "test_input_size"),
         test_crop_pct=None
         if cfg.get("test_crop_pct") is None
-        else _number("test_crop_pct", cfg["test_crop_pct"]),
+        else number("test_crop_pct", cfg["test_crop_pct"]),
     )
 
 
@@ -279,43 +276,3 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
     if not isinstance(described, list) or not all(isinstance(d, str) for d in described):
         return tuple(names), ()
     return tuple(names), tuple(described)
-
-
-def _typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -> Any:
-    value = mapping.get(key, default)
-    if value is default and default is not ...:
-        return default
-    if value is ...:
-        raise IncompatibleError(f"key {key!r} is missing")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise IncompatibleError(f"key {key!r} has the value {value!r} of the wrong type")
-    return value
-
-
-def _triple(cfg: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
-    value = cfg.get(key)
-    if value is None:
-        return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 3
-        or not all(isinstance(v, int) and not isinstance(v, bool) for v in value)
-    ):
-        raise IncompatibleError(f"key {key!r} must be [channels, height, width]: {value!r}")
-    return (value[0], value[1], value[2])
-
-
-def _numbers(cfg: Mapping[str, Any], key: str) -> tuple[float, ...]:
-    value = cfg.get(key, [])
-    if not isinstance(value, list):
-        raise IncompatibleError(f"key {key!r} must be a list of numbers: {value!r}")
-    return tuple(_number(key, v) for v in value)
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            value = "a number beyond all bounds"
-    raise IncompatibleError(f"key {key!r} must be a number: {value!r}")
