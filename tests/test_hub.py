@@ -270,6 +270,32 @@ def test_another_format_is_explained(hub):
         rezoo.load(f"hf://team/keras@{commit}")
 
 
+def test_fine_tuning_records_where_it_started(hub, pinned, call, tmp_path, small_repository):
+    """`rezoo train ARCH --pretrained`: the commit stands in all that is made from the weights."""
+    options = ["--epochs", "1", "--batch-size", "128", "--image-size", "16", "--set", "precision"]
+    options[-1:] = ["precision=mixed_bfloat16"]
+    answer = call(
+        *("train", ARCHITECTURE, "--pretrained", "--dataset", "digits"),
+        *(*options, "--output", tmp_path / "run"),
+    )
+    assert answer.rc == 0, answer
+    assert f"weights hf://team/net@{pinned}, licence apache-2.0" in answer.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["base_model"] == {
+        "repo": NET,
+        "commit": pinned,
+        "sha256": sha256(small_repository["model.safetensors"]),
+        "licence": "apache-2.0",
+        "architecture": ARCHITECTURE,
+    }
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"base_model: {NET}\nbase_model_relation: finetune" in card
+    assert f"/{NET}/tree/{pinned}" in card
+    assert rezoo.verify(str(tmp_path / "run")).holds  # in float32, whatever it was trained in
+    values = tensors.to_tensors(rezoo.load(str(tmp_path / "run"), num_classes=0))
+    assert "fc.weight" not in values
+
+
 # the network
 
 
