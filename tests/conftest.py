@@ -165,12 +165,18 @@ def photographs(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    """A run folder: resnet18 on digits at 8 pixels, one epoch. Read it, do not change it."""
+def finished_run(tmp_path_factory) -> Path:
+    """A run folder as training leaves it: resnet18 on digits at 8 pixels, one epoch. Copy it."""
     import rezoo
 
     folder = tmp_path_factory.mktemp("runs") / "digits"
     return rezoo.train("resnet18", "digits", changes=TRAIN_TINY, output=folder).folder
+
+
+@pytest.fixture(scope="session")
+def trained(finished_run, tmp_path_factory) -> Path:
+    """A copy that all tests may use, but not change; `rezoo eval` may keep its figures there."""
+    return shutil.copytree(finished_run, tmp_path_factory.mktemp("trained") / "digits")
 
 
 @pytest.fixture

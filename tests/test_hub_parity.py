@@ -94,10 +94,10 @@ def test_built_in_pin_refuses_the_same_bytes(hub, files, call, tmp_path):
     fails(answer, 5, "the catalogue (rezoo) says", pin.sha256)
 
 
-def test_round_trip_by_way_of_the_hub(hub, trained, tmp_path, monkeypatch):
+def test_round_trip_by_way_of_the_hub(hub, finished_run, tmp_path, monkeypatch):
     """Push a run, delete it, load it here and in timm: the same top-1 on every test image."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    run = shutil.copytree(trained, tmp_path / "run")
+    run = shutil.copytree(finished_run, tmp_path / "run")
     before = rezoo.load(str(run))
     preprocessing = before.rezoo_config.preprocessing
     examples = rezoo.load_dataset("digits").examples("test")

@@ -44,9 +44,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def run(trained, tmp_path):
+def run(finished_run, tmp_path):
     """A copy of a run that may be changed."""
-    return shutil.copytree(trained, tmp_path / "run")
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture

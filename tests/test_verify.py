@@ -21,9 +21,9 @@ from rezoo.verification import record_proof, verify
 
 
 @pytest.fixture
-def run(trained, tmp_path):
+def run(finished_run, tmp_path):
     """A copy of a run that may be damaged."""
-    return shutil.copytree(trained, tmp_path / "run")
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture

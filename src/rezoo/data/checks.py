@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rezoo.data.headers import MAX_PIXELS, read_header
 from rezoo.errors import DataWarning, IntegrityError
 from rezoo.paths import cache_dir, keep
 
@@ -102,7 +103,14 @@ def _reason(path: bytes) -> str:
         size = os.path.getsize(path)
         if size == 0:
             return "the file is empty"
-        decode(tf.io.read_file(path), 3)
+        content = Path(os.fsdecode(path)).read_bytes()
+        header = read_header(content)
+        if header and header.pixels > MAX_PIXELS:
+            return (
+                f"{header.width}x{header.height} are {header.pixels / 1e6:.0f} megapixels; "
+                f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
+            )
+        decode(content, 3)
     except OSError as error:
         return error.strerror or str(error)
     except tf.errors.OpError as error:

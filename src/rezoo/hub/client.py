@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -62,6 +63,7 @@ def ask(
     *,
     moved: Callable[[], int] = lambda: 0,
     longest_s: float = 0.0,
+    once: bool = False,
     given_up: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run a call of the Hub's client.
@@ -71,6 +73,7 @@ def ask(
         call: The call.
         moved: Returns a number that grows while there is progress.
         longest_s: Seconds that it may take without progress, where that is more than usual.
+        once: Do not do it again, should its connection be closed under it.
         given_up: Called where the call is left to itself: too slow, or Ctrl-C.
 
     Raises:
@@ -86,7 +89,7 @@ def ask(
 
     def run() -> None:
         try:
-            outcome.append((call(), None))
+            outcome.append(((call if once else partial(_steady, call))(), None))
         except BaseException as error:  # handed over to the caller
             outcome.append((None, error))
         finally:
@@ -104,6 +107,20 @@ def ask(
         with writing("the Hub's cache", hint=_CACHE_HINT):
             raise _explain(what, error) from error
     return result
+
+
+def _steady(call: Callable[[], Result]) -> Result:
+    """Do a call once more where its connection was closed under it.
+
+    All calls share one session, and the client closes it whenever any of them cannot connect: one
+    that was given up before can so disturb the next.
+    """
+    import httpx2
+
+    try:
+        return call()
+    except (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError):
+        return call()
 
 
 def _await(what: str, done: threading.Event, moved: Callable[[], int], limit: float) -> None:
