@@ -21,6 +21,9 @@ from rezoo.specs import Preprocessing
 _CROP_AREA, _CROP_RATIO, _CROP_PLACE, _FLIP, _STREAMS = range(5)
 _CROP_TRIES = 10
 _LONGEST = 16  # times the shorter side
+# EXIF data come first in a JPEG, behind at most a few short segments.
+_EXIF_WITHIN = 4096
+_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte
 
 Transform = Callable[[Any], Any]
 RandomTransform = Callable[[Any, Any], Any]
@@ -47,20 +50,39 @@ def decode(contents: Any, channels: int) -> Any:
         image.set_shape((None, None, 3))
         return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
-    looked = tf.ensure_shape(tf.numpy_function(_look, [contents], tf.int64), (2,))
-    pixels, orientation = looked[0], looked[1]
+    is_jpeg = tf.io.is_jpeg(contents)
+    pixels, orientation = _look(contents, is_jpeg)
     bound = tf.debugging.assert_less_equal(
         pixels, np.int64(headers.MAX_PIXELS), message=f"more than {headers.MAX_PIXELS} pixels"
     )
     with tf.control_dependencies([bound] if bound is not None else []):
-        image = tf.cond(tf.io.is_jpeg(contents), jpeg, other)
+        image = tf.cond(is_jpeg, jpeg, other)
     image = tf.cond(orientation == 1, lambda: image, lambda: _upright(image, orientation))
     image.set_shape((None, None, channels))
     return image
 
 
-def _look(contents: Any) -> np.ndarray:
-    """Return pixels and orientation of an image file; 0 and 1 where its header does not tell."""
+def _look(contents: Any, is_jpeg: Any) -> tuple[Any, Any]:
+    """Return pixels and orientation of an image file; 0 and 1 where its header does not tell.
+
+    Going through Python costs a quarter of the time of a decode, so that a JPEG without EXIF
+    data, which most are, is looked at by TensorFlow alone.
+    """
+
+    def by_python() -> Any:
+        return tf.ensure_shape(tf.numpy_function(_read, [contents], tf.int64), (2,))
+
+    def by_tensorflow() -> Any:
+        shape = tf.cast(tf.image.extract_jpeg_shape(contents), tf.int64)
+        return tf.stack([shape[0] * shape[1], 1])
+
+    start = tf.strings.substr(contents, 0, _EXIF_WITHIN)
+    plain = is_jpeg & ~tf.strings.regex_full_match(start, _EXIF)
+    looked = tf.cond(plain, by_tensorflow, by_python)
+    return looked[0], looked[1]
+
+
+def _read(contents: Any) -> np.ndarray:
     # bytes in a graph, an array of them where operations run at once
     content = contents.item() if isinstance(contents, np.ndarray) else contents
     header = headers.read_header(content)
