@@ -6,6 +6,7 @@ that they cover: w for weights, h for the Hub.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -529,6 +530,22 @@ def test_h12_catalogue_that_leads_elsewhere(
     with pytest.raises(RezooError) as refused:
         rezoo.load(ARCHITECTURE, pretrained=True)
     assert refused.value.exit_code == (5 if ".." in value else 2)
+
+
+@pytest.mark.parametrize("key", ["etag", "commit_hash"])
+def test_h12_host_whose_answer_leads_elsewhere(hub, net, tmp_path, monkeypatch, key):
+    """The client makes file names of both."""
+    import huggingface_hub
+
+    real = huggingface_hub.get_hf_file_metadata
+
+    def lie(*args, **options):
+        return dataclasses.replace(real(*args, **options), **{key: "../../../x"})
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lie)
+    with pytest.raises((UnsafeFileError, NetworkError), match=r"\.\./\.\./x"):
+        rezoo.load("hf://team/net")
+    assert not list(tmp_path.rglob("x"))
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", ".hidden", "a/b", "a\\b", ""])

@@ -62,7 +62,7 @@ class Address:
     @property
     def pinned(self) -> bool:
         """Whether the revision is a commit: its content can never change."""
-        return bool(_COMMIT.fullmatch(self.revision))
+        return is_commit(self.revision)
 
     def at(self, revision: str) -> Self:
         """Return the same repository at another revision."""
@@ -71,6 +71,11 @@ class Address:
     def __str__(self) -> str:
         """Return the reference."""
         return f"hf://{self.repo}@{self.revision}"
+
+
+def is_commit(text: object) -> bool:
+    """Whether a value is a commit: 40 lower-case hexadecimal digits."""
+    return isinstance(text, str) and bool(_COMMIT.fullmatch(text))
 
 
 def is_revision(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.files import FileRecord, is_sha256, write_bytes
-from rezoo.hub.address import Address
-from rezoo.hub.client import ask, identity, offline
+from rezoo.hub.address import Address, is_commit
+from rezoo.hub.client import ask, endpoint, identity, offline
 
+_ETAG = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,200}")
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that have come and, where known, the bytes in all."""
 
@@ -85,11 +87,9 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
         text = f"{error}; using commit {_commit_of(known)[:12]} from the cache."
         warnings.warn(HubWarning(text), stacklevel=2)
         return address.at(_commit_of(known))
-    if not found.commit_hash:
-        raise NetworkError(f"the answer for {address} names no commit", hint="try again.")
-    pinned = address.at(found.commit_hash)
-    if not pinned.pinned:
+    if not is_commit(found.commit_hash):
         raise NetworkError(f"the answer for {address} names no commit: {found.commit_hash!r}")
+    pinned = address.at(str(found.commit_hash))
     path = fetch(pinned, probe, limit=limit)
     _remember(address, path)
     if announce:
@@ -123,7 +123,10 @@ def fetch(
     if constants.HF_HUB_OFFLINE:
         raise offline(what)
     url = hf_hub_url(address.repo, name, revision=address.revision)
-    size = ask(what, lambda: get_hf_file_metadata(url, retry_on_errors=True, **identity())).size
+    found = ask(what, lambda: get_hf_file_metadata(url, retry_on_errors=True, **identity()))
+    size = found.size
+    if found.etag and not _ETAG.fullmatch(found.etag):  # the client makes a file name of it
+        raise UnsafeFileError(f"{what}: {endpoint()} gives it the ETag {found.etag!r}")
     if limit is not None and size is not None and size > limit:
         raise UnsafeFileError(f"{what} has {size:,} bytes; at most {limit:,} are allowed")
     _check_room(what, size)
