@@ -68,6 +68,7 @@ def _datasets() -> list[dict[str, Any]]:
     ]
     for name, summary in (
         ("folder:PATH", "photographs of yours, one folder a class"),
+        ("csv:PATH", "photographs of yours, a table of paths and labels"),
         ("tfds:NAME", "any image classification dataset of TensorFlow Datasets"),
     ):
         rows.append({"name": name, "classes": None, "summary": summary, "licence": "", "from": ""})

@@ -38,7 +38,7 @@ def cli() -> None:
 
     A MODEL is an architecture (resnet50: random weights), published weights
     (resnet50.a1_in1k), hf://owner/name[@revision], or a folder with weights. A dataset is a
-    name (digits), folder:PATH or tfds:NAME. `rezoo list` shows what there is.
+    name (digits), folder:PATH, csv:PATH or tfds:NAME. `rezoo list` shows what there is.
 
     \b
     Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,

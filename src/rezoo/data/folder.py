@@ -23,7 +23,7 @@ from rezoo.data.splits import TEST_FRACTION
 from rezoo.errors import NotFoundError, SpecError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-_SPLIT_FOLDERS = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -67,7 +67,7 @@ def open_folder(path: str | Path) -> Splits:
     }
     notes = [f"{len(bad)} files left out that cannot be decoded"] if bad else []
     if "" in parts:
-        parts = _held_out(parts[""], notes)
+        parts = held_out(parts[""], notes)
     notes += _empty_classes(found)
     parts = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
     return Splits(parts=parts, class_names=class_names, notes=tuple(notes))
@@ -76,8 +76,8 @@ def open_folder(path: str | Path) -> Splits:
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     """Return split → folder; empty where the folders are classes."""
     # a split folder holds folders; a class may be called "train" and holds images
-    named = [f for f in folders if f.lower() in _SPLIT_FOLDERS and not _holds_images(root / f)]
-    by_split = {_SPLIT_FOLDERS[f.lower()]: f for f in named}
+    named = [f for f in folders if f.lower() in SPLIT_NAMES and not _holds_images(root / f)]
+    by_split = {SPLIT_NAMES[f.lower()]: f for f in named}
     if len(named) > len(by_split):
         raise SpecError(
             f"{root} has two folders for one split: {', '.join(named)}",
@@ -97,7 +97,8 @@ def _holds_images(folder: Path) -> bool:
         return any(e.name.lower().endswith(ENDINGS) for e in entries)
 
 
-def _held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
+def held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
+    """Divide examples into train and test by the fixed rule, and say so in `notes`."""
     train, test = every.hold_out(TEST_FRACTION)
     if len(test):
         notes.append(f"test: {len(test)} of {len(every)} images, held out by a fixed rule")

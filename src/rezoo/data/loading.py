@@ -78,7 +78,7 @@ def dataset_spec(reference: str) -> DatasetSpec:
     """Return the description that a reference means, without opening the data.
 
     Args:
-        reference: A registered name, `folder:PATH` or `tfds:NAME[:version]`.
+        reference: A registered name, `folder:PATH`, `csv:PATH` or `tfds:NAME[:version]`.
 
     Raises:
         UnknownNameError: No such name or kind; the hint has near ones.
@@ -97,7 +97,8 @@ def load_dataset(reference: str) -> Dataset:
     """Open a dataset; the first use of one that must be downloaded does so.
 
     Args:
-        reference: A registered name (`"digits"`), `"folder:PATH"` or `"tfds:NAME[:version]"`.
+        reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"` or
+            `"tfds:NAME[:version]"`.
 
     Raises:
         UnknownNameError: No such dataset; the hint has near names.
@@ -126,6 +127,15 @@ def _folder(reference: str, path: str) -> DatasetSpec:
     return DatasetSpec(name=reference, open=open_it, licence="yours")
 
 
+def _csv(reference: str, path: str) -> DatasetSpec:
+    def open_it() -> Splits:
+        from rezoo.data.csv_files import open_csv
+
+        return open_csv(path)
+
+    return DatasetSpec(name=reference, open=open_it, licence="yours")
+
+
 def _tfds(reference: str, name: str) -> DatasetSpec:
     def open_it() -> Splits:
         from rezoo.data.tfds import open_tfds
@@ -137,5 +147,6 @@ def _tfds(reference: str, name: str) -> DatasetSpec:
 
 _KINDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "folder": ("PATH", _folder),
+    "csv": ("PATH", _csv),
     "tfds": ("NAME", _tfds),
 }
