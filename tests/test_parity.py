@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 FlopCounterMode = pytest.importorskip("torch.utils.flop_counter").FlopCounterMode
 
+ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
-SIZES = [(224, 224), (225, 193)]  # odd sides: the last pooling window is cut
-# each block, stem and shortcut once: enough for a second backend
+ODD = (225, 193)  # the last pooling window is cut
+# each block, stem and shortcut once: enough for a second size, and for a second backend
 PARTS = ["resnet18", "resnet50_v1", "resnet10t", "resnet50s", "wide_resnet50_2", "test_resnet"]
 
 
@@ -26,7 +27,7 @@ def architectures():
     """Return the names that rezoo itself registers."""
     entries = registry.architectures.entries()
     ours = [name for name, claims in entries.items() if any(e.builtin for e in claims)]
-    return ours if keras.config.backend() == "tensorflow" else PARTS
+    return ours if ON_TENSORFLOW else PARTS
 
 
 def torch_twin(name):
@@ -64,7 +65,7 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
     twin = torch_twin(name)
     write_folder(tmp_path, name, twin.state_dict())
     model = load(str(tmp_path))
-    for size in SIZES:
+    for size in [ODD, (224, 224)] if ON_TENSORFLOW and name in PARTS else [ODD]:
         images = images_of(size)
         wanted, got = logits_of(twin, images), logits_of(model, images)
         difference = np.abs(wanted - got).max() / np.abs(wanted).max()
@@ -140,7 +141,9 @@ def test_v1_weights_differ_in_v15(tmp_path):
 
 # Rounding differences grow with the steps. Where one flips a ReLU, they jump; a wrong step
 # would differ for every draw of the images.
-@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-4), (3, 2e-2)])
+@pytest.mark.parametrize(
+    ("steps", "tolerance"), [(1, 1e-4), (3, 2e-2)] if ON_TENSORFLOW else [(1, 1e-4)]
+)
 def test_training_steps_follow_torch(steps, tolerance):
     """SGD with Nesterov and coupled decay: the same weights and statistics as torch."""
     found = []
