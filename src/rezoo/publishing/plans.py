@@ -128,12 +128,12 @@ def prepare(
     address = Address(repo)
     if licence and not _LICENCE.fullmatch(licence):
         raise SpecError(f"licence: {licence!r}; write it as the Hub does, such as apache-2.0")
-    _check_folder(folder)
+    checked = _check_folder(folder)
     contents = _contents(folder, repo, licence)
     uploads = {n: FileRecord(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
     for name in records.PUBLISHED:
         if name not in uploads and (folder / name).is_file():
-            uploads[name] = record(folder / name)
+            uploads[name] = checked.get(name) or record(folder / name)
     _check_secrets(folder, contents, uploads)
     note, info = "", None
     try:
@@ -160,7 +160,8 @@ def prepare(
     return plan, contents
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path) -> dict[str, FileRecord]:
+    """Compare a run folder with its seal; return what was measured, so that nothing is twice."""
     config = read_config(folder)
     sealed = checksum_holds(read_json(folder))
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
@@ -176,12 +177,14 @@ def _check_folder(folder: Path) -> None:
             f"{folder / CONFIG} was changed since it was sealed",
             hint=f"rezoo verify {folder} shows what holds; --record --overwrite seals it anew.",
         )
+    found = {}
     for name, expected in config.files.items():
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder} has no {name}, which its {CONFIG} lists")
-        found = record(folder / name)
+        found[name] = measured = record(folder / name)
         if name != records.CARD:  # a card may be edited by hand
-            expected.check(folder / name, size=found.size or 0, sha256=found.sha256)
+            expected.check(folder / name, size=measured.size or 0, sha256=measured.sha256)
+    return found
 
 
 def _contents(folder: Path, repo: str, licence: str) -> dict[str, bytes]:
