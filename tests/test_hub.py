@@ -44,6 +44,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
+from rezoo.hub import client
 from rezoo.models import tensors
 
 NET = "team/net"
@@ -69,12 +70,25 @@ def pinned(net, small_repository, tmp_path, monkeypatch) -> str:
     return net
 
 
+class _Shorter:
+    """Decides as rezoo does whether to try again, and notes the wait instead of taking it."""
+
+    def __init__(self):
+        self.decide = client._seconds_until_retry
+        self.waits = []
+
+    def __call__(self, error, wait):
+        asked = self.decide(error, wait)
+        self.waits += [asked] if asked else []
+        return None if asked is None else 0.01
+
+
 @pytest.fixture
 def no_waits(monkeypatch):
-    """Let the client's waits between tries take no time; ours stay."""
-    slept = []
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", slept.append)
-    return slept
+    """Let the waits between tries take next to no time."""
+    monkeypatch.setattr("rezoo.hub.client._seconds_until_retry", shorter := _Shorter())
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    return shorter.waits
 
 
 def cache() -> Path:
@@ -379,6 +393,22 @@ def test_h3_rate_limit(hub, net, no_waits):
         rezoo.load(f"hf://team/net@{net}")
     assert "a token raises the limit" in refused.value.hint
     assert refused.value.exit_code == 4
+    assert no_waits == [8.0] * 4
+    hub.faults = [Fault.rate_limited(300)]
+    no_waits.clear()
+    with pytest.raises(RateLimitError, match="again in 300 s"):  # said at once, not waited for
+        rezoo.load(f"hf://team/net@{net}")
+    assert no_waits == []
+
+
+def test_h1_a_call_that_was_given_up_is_not_tried_again(hub, net, monkeypatch):
+    monkeypatch.setenv("REZOO_HUB_TIMEOUT", "0.5")
+    hub.faults = [Fault.status(503)]
+    with pytest.raises(NetworkError, match=r"no answer in 0\.5 s"):
+        rezoo.load(f"hf://team/net@{net}")
+    asked = len(hub.requests)
+    time.sleep(1.5)  # the wait before the next try is 1 s
+    assert len(hub.requests) == asked
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -387,8 +417,9 @@ def test_h4_server_errors(hub, net, no_waits, status):
     with pytest.raises(NetworkError, match=f"answers {status}"):
         rezoo.load(f"hf://team/net@{net}")
     hub.faults = [Fault.status(status, times=1)]
+    no_waits.clear()
     rezoo.load(f"hf://team/net@{net}")
-    assert no_waits
+    assert no_waits == [1.0]
 
 
 def test_h5_connection_cut_once(hub, pinned, monkeypatch):

@@ -13,8 +13,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -35,6 +34,9 @@ NOTE_AFTER_S = 3.0
 _TIMEOUT_S = 60.0
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token that may."
+RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)
+_LONGEST_WAIT_S = 20.0
+_PASSING = (408, 429, 500, 502, 503, 504)
 _CACHE_HINT = "set HF_HOME to a folder that you may write to and that has room."
 
 Result = TypeVar("Result")
@@ -63,7 +65,7 @@ def ask(
     *,
     moved: Callable[[], int] = lambda: 0,
     longest_s: float = 0.0,
-    once: bool = False,
+    retries: Sequence[float] = (0.0,),
     given_up: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run a call of the Hub's client.
@@ -73,7 +75,9 @@ def ask(
         call: The call.
         moved: Returns a number that grows while there is progress.
         longest_s: Seconds that it may take without progress, where that is more than usual.
-        once: Do not do it again, should its connection be closed under it.
+        retries: Seconds to wait before each further try. At 0 only a connection that was closed
+            under the call is tried again: all calls share one session, and the client closes
+            it whenever any of them cannot connect. After a wait, whatever may pass.
         given_up: Called where the call is left to itself: too slow, or Ctrl-C.
 
     Raises:
@@ -85,11 +89,11 @@ def ask(
         ResourceError: The cache cannot be written.
     """
     outcome: list[Any] = []
-    done = threading.Event()
+    done, left = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
-            outcome.append(((call if once else partial(_steady, call))(), None))
+            outcome.append((_try(call, retries, left), None))
         except BaseException as error:  # handed over to the caller
             outcome.append((None, error))
         finally:
@@ -100,6 +104,7 @@ def ask(
     try:
         _await(what, done, moved, max(timeout_s(), longest_s))
     except BaseException:
+        left.set()
         given_up()
         raise
     result, error = outcome[0]
@@ -109,18 +114,37 @@ def ask(
     return result
 
 
-def _steady(call: Callable[[], Result]) -> Result:
-    """Do a call once more where its connection was closed under it.
+def _try(call: Callable[[], Result], waits: Sequence[float], given_up: threading.Event) -> Result:
+    """Do a call again where its failure may pass, until nobody waits for it any more.
 
-    All calls share one session, and the client closes it whenever any of them cannot connect: one
-    that was given up before can so disturb the next.
+    The client can do so itself, but would go on after the call was given up.
     """
+    for wait in waits:
+        try:
+            return call()
+        except Exception as error:
+            asked = _seconds_until_retry(error, wait)
+            if asked is None or given_up.wait(asked):
+                raise
+    return call()
+
+
+def _seconds_until_retry(error: Exception, wait: float) -> float | None:
+    """Return how long to wait before the next try; None where it would not help."""
     import httpx2
 
-    try:
-        return call()
-    except (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError):
-        return call()
+    if isinstance(error, (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)):
+        return wait
+    if not wait:
+        return None
+    if isinstance(error, httpx2.TransportError):
+        return wait
+    response = getattr(error, "response", None)
+    if response is None or response.status_code not in _PASSING:
+        return None
+    told = _told_to_wait(response)
+    asked = max(wait, float(told) + 1 if told.isdecimal() else 0.0)
+    return asked if asked <= _LONGEST_WAIT_S else None
 
 
 def _await(what: str, done: threading.Event, moved: Callable[[], int], limit: float) -> None:
@@ -207,7 +231,8 @@ def _of_status(what: str, error: Any) -> RezooError:
     if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return NotFoundError(f"{what}: there is no such repository at {_host()}")
     if status == 429:
-        wait = _seconds_to_wait(response)
+        seconds = _told_to_wait(response)
+        wait = f"{seconds} s" if seconds else "a while"
         return RateLimitError(
             f"{_host()} limits the rate of requests (429), again in {wait}",
             hint=f"wait; a token raises the limit: {_LOGIN}",
@@ -221,10 +246,9 @@ def _of_status(what: str, error: Any) -> RezooError:
     return NetworkError(f"{_host()} answers {status or 'nothing'} for {what}: {said}")
 
 
-def _seconds_to_wait(response: Any) -> str:
+def _told_to_wait(response: Any) -> str:
     found = re.search(r"t=(\d+)", response.headers.get("RateLimit", ""))
-    seconds = found.group(1) if found else response.headers.get("Retry-After", "")
-    return f"{seconds} s" if seconds else "a while"
+    return found.group(1) if found else str(response.headers.get("Retry-After", ""))
 
 
 def _first_line(error: BaseException) -> str:

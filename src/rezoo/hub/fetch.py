@@ -30,7 +30,7 @@ from rezoo.errors import (
 )
 from rezoo.files import FileRecord, is_sha256, write_bytes
 from rezoo.hub.address import Address, is_commit
-from rezoo.hub.client import ask, endpoint, identity, offline
+from rezoo.hub.client import RETRY_WAITS_S, ask, endpoint, identity, offline
 
 _ETAG = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,200}")
 Progress = Callable[[str, int, int | None], None]
@@ -79,7 +79,8 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
     try:
         found = ask(
             str(address),
-            lambda: get_hf_file_metadata(url, retry_on_errors=known is None, **identity()),
+            lambda: get_hf_file_metadata(url, **identity()),
+            retries=RETRY_WAITS_S if known is None else (0.0,),
         )
     except NetworkError as error:
         if known is None or isinstance(error, AccessError):
@@ -123,7 +124,7 @@ def fetch(
     if constants.HF_HUB_OFFLINE:
         raise offline(what)
     url = hf_hub_url(address.repo, name, revision=address.revision)
-    found = ask(what, lambda: get_hf_file_metadata(url, retry_on_errors=True, **identity()))
+    found = ask(what, lambda: get_hf_file_metadata(url, **identity()), retries=RETRY_WAITS_S)
     size = found.size
     if found.etag and not _ETAG.fullmatch(found.etag):  # the client makes a file name of it
         raise UnsafeFileError(f"{what}: {endpoint()} gives it the ETag {found.etag!r}")

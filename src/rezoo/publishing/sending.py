@@ -119,7 +119,7 @@ def _send(plan: PushPlan, contents: Mapping[str, bytes], message: str) -> str:
                 plan.repo, operations, commit_message=message, parent_commit=parent or None
             ),
             longest_s=size / _SLOWEST,
-            once=True,
+            retries=(),
         )
     except NetworkError:
         # the commit may have been made and only its answer lost
