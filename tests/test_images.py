@@ -220,7 +220,7 @@ def test_augmentation_is_a_function_of_the_seed(augment):
 def test_augmentation_golden():
     """A change here changes every run: say so in the changelog."""
     box = images._random_crop(tf.constant([40, 48]), RECIPE, tf.constant([7, 9], tf.int64))
-    assert [int(v) for v in box] == [10, 6, 27, 23]
+    assert [int(v) for v in box] == [1, 0, 38, 47]
 
 
 @pytest.mark.parametrize("sides", SIDES, ids=str)

@@ -14,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.data import headers
+from rezoo.data.draws import Stream, uniform
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
-# Each random decision of an example has a stream of its own below the example's seed.
-_CROP_AREA, _CROP_RATIO, _CROP_PLACE, _FLIP, _STREAMS = range(5)
 _CROP_TRIES = 10
 _LONGEST = 16  # times the shorter side
 # EXIF data come first in a JPEG, behind at most a few short segments.
@@ -141,7 +140,7 @@ def train_transform(
         top, left, height, width = _random_crop(tf.shape(image)[:2], recipe, seed)
         image = tf.image.crop_to_bounding_box(image, top, left, height, width)
         image = _resize(image, preprocessing.size, preprocessing.interpolation)
-        mirror = _uniform(seed, _FLIP, ()) < recipe.flip
+        mirror = uniform(seed, Stream.FLIP, ()) < recipe.flip
         image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
         return _normalize(image, preprocessing)
 
@@ -213,9 +212,9 @@ def _random_crop(sides: Any, recipe: Recipe, seed: Any) -> tuple[Any, Any, Any, 
     """Draw `(top, left, height, width)`: the first of ten tries that fits, else the centre."""
     rows, columns = tf.cast(sides[0], tf.float32), tf.cast(sides[1], tf.float32)
     low, high = recipe.crop_scale
-    area = rows * columns * _uniform(seed, _CROP_AREA, (_CROP_TRIES,), low, high)
+    area = rows * columns * uniform(seed, Stream.CROP_AREA, (_CROP_TRIES,), low, high)
     log_low, log_high = (tf.math.log(tf.constant(r)) for r in recipe.crop_ratio)
-    ratio = tf.exp(_uniform(seed, _CROP_RATIO, (_CROP_TRIES,), log_low, log_high))
+    ratio = tf.exp(uniform(seed, Stream.CROP_RATIO, (_CROP_TRIES,), log_low, log_high))
     widths, heights = tf.round(tf.sqrt(area * ratio)), tf.round(tf.sqrt(area / ratio))
     fits = (widths >= 1) & (heights >= 1) & (widths <= columns) & (heights <= rows)
     first = tf.argmax(tf.cast(fits, tf.int32))
@@ -226,17 +225,9 @@ def _random_crop(sides: Any, recipe: Recipe, seed: Any) -> tuple[Any, Any, Any, 
     any_fits = tf.reduce_any(fits)
     width = tf.where(any_fits, widths[first], whole_width)
     height = tf.where(any_fits, heights[first], whole_height)
-    place = tf.where(any_fits, _uniform(seed, _CROP_PLACE, (2,)), tf.constant([0.5, 0.5]))
+    place = tf.where(any_fits, uniform(seed, Stream.CROP_PLACE, (2,)), tf.constant([0.5, 0.5]))
     top = tf.floor(place[0] * (rows - height + 1.0))
     left = tf.floor(place[1] * (columns - width + 1.0))
     top = tf.clip_by_value(top, 0.0, rows - height)
     left = tf.clip_by_value(left, 0.0, columns - width)
     return tuple(tf.cast(v, tf.int32) for v in (top, left, height, width))
-
-
-def _uniform(
-    seed: Any, stream: int, shape: tuple[int, ...], low: Any = 0.0, high: Any = 1.0
-) -> Any:
-    own = tf.stack([seed[0], seed[1] * _STREAMS + stream])
-    # a named algorithm: "auto" may differ between devices
-    return tf.random.stateless_uniform(shape, own, low, high, alg="philox")

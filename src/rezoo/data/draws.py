@@ -1,0 +1,58 @@
+"""Random numbers inside a graph: pure functions of a seed, the same on every machine.
+
+An example in one epoch has one seed. Each decision about it draws from a stream of its own, so
+that one more decision, or one that is left out, changes none of the others.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import tensorflow as tf
+
+_STREAMS = 64  # room for more without changing what the others draw
+
+
+class Stream(IntEnum):
+    """What is decided by chance; a gap of eight is room for parts of one decision."""
+
+    CROP_AREA = 0
+    CROP_RATIO = 1
+    CROP_PLACE = 2
+    FLIP = 3
+    COLOUR = 8
+    POLICY = 16
+    ERASE = 32
+    MIX = 40
+
+
+def uniform(
+    seed: Any, stream: int, shape: tuple[int, ...] = (), low: Any = 0.0, high: Any = 1.0
+) -> Any:
+    """Return float32 numbers of `shape`, evenly spread over `[low, high)`.
+
+    Args:
+        seed: int64 `(2,)`: the epoch's key and the example's index.
+        stream: 0 to 63; see `Stream`.
+        shape: Of the result.
+        low: The lower bound.
+        high: The upper bound.
+    """
+    # a named algorithm: "auto" may differ between devices
+    return tf.random.stateless_uniform(shape, _own(seed, stream), low, high, alg="philox")
+
+
+def normal(seed: Any, stream: int, shape: tuple[int, ...] = ()) -> Any:
+    """Return float32 numbers of `shape` with mean 0 and standard deviation 1."""
+    return tf.random.stateless_normal(shape, _own(seed, stream), alg="philox")
+
+
+def integers(seed: Any, stream: int, shape: tuple[int, ...] = (), *, below: int) -> Any:
+    """Return int32 numbers of `shape`, 0 to `below - 1`."""
+    own = _own(seed, stream)
+    return tf.random.stateless_uniform(shape, own, 0, below, tf.int32, alg="philox")
+
+
+def _own(seed: Any, stream: int) -> Any:
+    return tf.stack([seed[0], seed[1] * _STREAMS + int(stream)])
