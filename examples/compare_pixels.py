@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 
 import rezoo
 from rezoo.data.headers import read_header
-from rezoo.data.images import decode, test_transform
+from rezoo.data.images import decode
+from rezoo.data.transforms import test_transform
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.predict import find_images
 from rezoo.specs import Preprocessing

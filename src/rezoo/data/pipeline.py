@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data import images, splits
+from rezoo.data import splits, transforms
 from rezoo.data.examples import Examples
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -58,7 +58,7 @@ def train_batches(
         keys = tf.fill(tf.shape(indices), tf.ensure_shape(key, ()))
         return tf.data.Dataset.from_tensor_slices((indices, keys))
 
-    transform = images.train_transform(preprocessing, recipe, encoded=examples.encoded)
+    transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
     def example(index: Any, key: Any) -> tuple[Any, Any]:
@@ -78,7 +78,7 @@ def test_batches(
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`.
     """
-    transform = images.test_transform(preprocessing, encoded=examples.encoded)
+    transform = transforms.test_transform(preprocessing, encoded=examples.encoded)
 
     @_plain
     def example(index: Any) -> tuple[Any, Any]:

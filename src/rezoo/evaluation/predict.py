@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.data.folder import ENDINGS
-from rezoo.data.images import test_transform
+from rezoo.data.transforms import test_transform
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k

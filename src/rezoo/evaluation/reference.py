@@ -20,8 +20,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data import images
 from rezoo.data.examples import Examples
+from rezoo.data.images import decode
+from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.files import FileRecord
@@ -117,7 +118,7 @@ def choose_pictures(
     pictures = []
     for image, _ in stream:
         if examples.encoded:
-            image = images.decode(image, preprocessing.channels)
+            image = decode(image, preprocessing.channels)
         pictures.append(_not_too_large(image, preprocessing).numpy())
     return pictures, f"validation images of {spec.name} ({spec.licence})"
 
@@ -160,7 +161,7 @@ def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
 
 
 def _inputs(source: Source, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    transform = images.test_transform(source.config.preprocessing.for_test(), encoded=False)
+    transform = test_transform(source.config.preprocessing.for_test(), encoded=False)
     return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 
 

@@ -1,0 +1,145 @@
+"""The random-resized crop: which part of an image the network sees, and how it is read.
+
+Szegedy et al. 2014, arXiv:1409.4842, section 6: a part of random area and shape, resized.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from rezoo.data.draws import Stream, uniform
+from rezoo.data.headers import MAX_PIXELS
+from rezoo.data.images import decode, is_plain_jpeg
+from rezoo.recipes.recipe import Recipe
+
+SMALL_PIXELS = 65_536
+"""An image of at most so many pixels (256x256) is decoded whole: see `read_crop`."""
+_TRIES = 10
+_RATIOS = (1, 2, 4, 8)  # at which a JPEG can be decoded
+# Pixels beside the part that are decoded, too: colour is interpolated between neighbours.
+_MARGIN = 4
+
+
+def random_crop(sides: Any, recipe: Recipe, seed: Any) -> tuple[Any, Any]:
+    """Draw a part of an image: the first of ten tries that fits, else the centre.
+
+    Args:
+        sides: int32 `(2,)`: height and width of the image.
+        recipe: `crop_scale` and `crop_ratio`.
+        seed: int64 `(2,)`.
+
+    Returns:
+        `(top, left)` and `(height, width)`, int32 `(2,)` each.
+    """
+    rows, columns = tf.cast(sides[0], tf.float32), tf.cast(sides[1], tf.float32)
+    low, high = recipe.crop_scale
+    area = rows * columns * uniform(seed, Stream.CROP_AREA, (_TRIES,), low, high)
+    log_low, log_high = (tf.math.log(tf.constant(r)) for r in recipe.crop_ratio)
+    ratio = tf.exp(uniform(seed, Stream.CROP_RATIO, (_TRIES,), log_low, log_high))
+    widths, heights = tf.round(tf.sqrt(area * ratio)), tf.round(tf.sqrt(area / ratio))
+    fits = (widths >= 1) & (heights >= 1) & (widths <= columns) & (heights <= rows)
+    first = tf.argmax(tf.cast(fits, tf.int32))
+    # the largest centre crop whose ratio is allowed
+    bounded = tf.clip_by_value(columns / rows, *recipe.crop_ratio)
+    whole_width = tf.clip_by_value(tf.round(rows * bounded), 1.0, columns)
+    whole_height = tf.clip_by_value(tf.round(columns / bounded), 1.0, rows)
+    any_fits = tf.reduce_any(fits)
+    width = tf.where(any_fits, widths[first], whole_width)
+    height = tf.where(any_fits, heights[first], whole_height)
+    place = tf.where(any_fits, uniform(seed, Stream.CROP_PLACE, (2,)), 0.5)
+    extent = tf.stack([height, width])
+    room = tf.stack([rows, columns]) - extent
+    start = tf.clip_by_value(tf.floor(place * (room + 1.0)), 0.0, room)
+    return tf.cast(start, tf.int32), tf.cast(extent, tf.int32)
+
+
+def read_crop(
+    contents: Any, channels: int, recipe: Recipe, size: tuple[int, int], seed: Any
+) -> Any:
+    """Decode a random part of an image file, and no more of it than is needed.
+
+    Of a JPEG the rows and columns outside are skipped, which changes no pixel, and a part of
+    twice the wanted size or more is decoded at a half, a quarter or an eighth, which averages
+    pixels as antialiasing would. Images of at most `SMALL_PIXELS` pixels and all other formats
+    are decoded whole and cut; so are JPEGs that EXIF data turn.
+
+    Args:
+        contents: tf.string scalar.
+        channels: 1 or 3.
+        recipe: As for `random_crop`.
+        size: `(height, width)` that the part will be resized to.
+        seed: int64 `(2,)`.
+
+    Returns:
+        uint8 `(h, w, channels)`, of any height and width.
+    """
+    plain, shape = plain_jpeg(contents)
+    part = plain & (tf.reduce_prod(shape) > SMALL_PIXELS)
+    image = tf.cond(
+        part,
+        lambda: _shrunk_part(contents, channels, shape, *random_crop(shape, recipe, seed), size),
+        lambda: _cut(decode(contents, channels), recipe, seed),
+    )
+    image.set_shape((None, None, channels))
+    return image
+
+
+def plain_jpeg(contents: Any) -> tuple[Any, Any]:
+    """Return whether parts of an image file can be decoded, and its height and width.
+
+    That is so for grey and RGB JPEGs that EXIF data do not turn, within the limit of pixels.
+
+    Returns:
+        A bool scalar and int32 `(2,)`, zeros where it is no such file.
+    """
+    plain, shape = is_plain_jpeg(contents)
+    return plain & (tf.reduce_prod(tf.cast(shape, tf.int64)) <= MAX_PIXELS), shape
+
+
+def decode_part(
+    contents: Any, channels: int, shape: Any, start: Any, sides: Any, *, ratio: int = 1
+) -> Any:
+    """Decode a part of a JPEG: the same pixels as those of the whole.
+
+    Args:
+        contents: tf.string scalar, of which `plain_jpeg` is true.
+        channels: 1 or 3.
+        shape: int32 `(2,)`: height and width of the whole.
+        start: int32 `(2,)`: top and left of the part.
+        sides: int32 `(2,)`: its height and width.
+        ratio: 1, 2, 4 or 8: decode at a fraction of the size, which `start` and `sides` mean.
+
+    Returns:
+        uint8 `(*sides, channels)`.
+    """
+    whole = (shape + ratio - 1) // ratio
+    low = tf.maximum(start - _MARGIN, 0)
+    high = tf.minimum(start + sides + _MARGIN, whole)
+    image = tf.io.decode_and_crop_jpeg(
+        contents,
+        tf.concat([low, high - low], 0),
+        channels=channels,
+        ratio=ratio,
+        dct_method="INTEGER_ACCURATE",
+    )
+    inside = start - low
+    return tf.slice(image, [inside[0], inside[1], 0], [sides[0], sides[1], channels])
+
+
+def _cut(image: Any, recipe: Recipe, seed: Any) -> Any:
+    start, sides = random_crop(tf.shape(image)[:2], recipe, seed)
+    return tf.image.crop_to_bounding_box(image, *tf.unstack(start), *tf.unstack(sides))
+
+
+def _shrunk_part(
+    contents: Any, channels: int, shape: Any, start: Any, sides: Any, size: tuple[int, int]
+) -> Any:
+    fold = tf.reduce_min(sides // tf.constant(size))  # whole times that it is too large
+
+    def at(ratio: int) -> Any:
+        return decode_part(contents, channels, shape, start // ratio, sides // ratio, ratio=ratio)
+
+    which = tf.reduce_sum(tf.cast(fold >= tf.constant(_RATIOS[1:]), tf.int32))
+    return tf.switch_case(which, [lambda ratio=ratio: at(ratio) for ratio in _RATIOS])

@@ -1,0 +1,176 @@
+"""From an image to the input of a network, as TensorFlow graphs.
+
+Images are `(H, W, C)`, C = 1 or 3 (RGB). The test transform is the one that published
+accuracies assume: antialiased resize of the shorter side, centre crop, normalization. The
+training transform draws everything from a seed, so one example is a pure function of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rezoo.data.crops import decode_part, plain_jpeg, random_crop, read_crop
+from rezoo.data.draws import Stream, uniform
+from rezoo.data.images import decode
+from rezoo.data.resize import Read, resized_crop
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
+
+_LONGEST = 16  # times the shorter side
+
+Transform = Callable[[Any], Any]
+RandomTransform = Callable[[Any, Any], Any]
+
+
+def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
+    """Return the deterministic transform: an image to float32 `(height, width, channels)`.
+
+    It runs on the processor, also where there is an accelerator.
+
+    Args:
+        preprocessing: Geometry and normalization.
+        encoded: Whether the transform takes the bytes of a file or uint8 `(H, W, C)`.
+    """
+    channels = preprocessing.channels
+    normalize = _normalization(preprocessing)
+
+    def transform(image: Any) -> Any:
+        with tf.device("CPU:0"):
+            sides, read = _opened(image, channels) if encoded else _held(image, channels)
+            start, sides = _not_too_thin(sides)
+            levels = resized_crop(
+                lambda top, extent: read(start + top, extent),
+                sides,
+                size=_resized(sides, preprocessing),
+                crop=preprocessing.size,
+                channels=channels,
+                interpolation=preprocessing.interpolation,
+            )
+            return normalize(levels)
+
+    # compiled: called by itself, it would take ten times as long
+    kind = (
+        tf.TensorSpec((), tf.string) if encoded else tf.TensorSpec((None, None, channels), tf.uint8)
+    )
+    compiled = tf.function(transform, input_signature=[kind], autograph=False)
+    return compiled if encoded else lambda image: compiled(_with_channels(image, channels))
+
+
+def train_transform(
+    preprocessing: Preprocessing, recipe: Recipe, *, encoded: bool
+) -> RandomTransform:
+    """Return the augmenting transform: `(image, seed)` to float32 `(height, width, channels)`.
+
+    A random-resized crop and a mirror image with probability `recipe.flip`. `seed` is int64
+    `(2,)`: one example in one epoch.
+    """
+    channels, size = preprocessing.channels, preprocessing.size
+    normalize = _normalization(preprocessing)
+
+    def transform(image: Any, seed: Any) -> Any:
+        if encoded:
+            part = read_crop(image, channels, recipe, size, seed)
+        else:
+            sides, read = _held(_with_channels(image, channels), channels)
+            part = read(*random_crop(sides, recipe, seed))
+        image = _resize_part(part, size, preprocessing.interpolation)
+        mirror = uniform(seed, Stream.FLIP) < recipe.flip
+        image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
+        return normalize(image)
+
+    return transform
+
+
+def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
+    """Resize to float32 grey levels, antialiased where the image is twice too large or more.
+
+    Below that antialiasing changes little and takes as long as decoding; most parts of a large
+    JPEG come here averaged already, see `crops.read_crop`.
+    """
+    fold = tf.reduce_min(tf.shape(image)[:2] // tf.constant(size))
+    image = tf.cond(
+        fold >= 2,
+        lambda: tf.image.resize(image, size, method=interpolation, antialias=True),
+        lambda: tf.image.resize(image, size, method=interpolation),
+    )
+    return image if interpolation == "bilinear" else tf.clip_by_value(image, 0.0, 255.0)
+
+
+def _with_channels(image: Any, channels: int) -> Any:
+    """Return pixels as grey or colour, whichever the network takes."""
+    if image.shape[-1] == channels:
+        return image
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else tf.image.grayscale_to_rgb(image)
+
+
+def _held(image: Any, channels: int) -> tuple[Any, Read]:
+    """Return the sides of pixels uint8 `(H, W, C)`, and how to read a part of them."""
+
+    def read(start: Any, sides: Any) -> Any:
+        return tf.slice(image, [start[0], start[1], 0], [sides[0], sides[1], channels])
+
+    return tf.shape(image)[:2], read
+
+
+def _opened(contents: Any, channels: int) -> tuple[Any, Read]:
+    """Return the sides of an image file, and how to decode a part of it."""
+    plain, shape = plain_jpeg(contents)
+    nothing = tf.zeros((0, 0, channels), tf.uint8)
+    image = tf.cond(plain, lambda: nothing, lambda: decode(contents, channels))
+    image.set_shape((None, None, channels))
+    whole, of_whole = _held(image, channels)
+
+    def read(start: Any, sides: Any) -> Any:
+        return tf.cond(
+            plain,
+            lambda: decode_part(contents, channels, shape, start, sides),
+            lambda: of_whole(start, sides),
+        )
+
+    return tf.where(plain, shape, whole), read
+
+
+def _not_too_thin(sides: Any) -> tuple[Any, Any]:
+    """Return the start and sides of the centre of an image over sixteen times as long as wide.
+
+    The crop that follows takes at most a square from there; resizing all of a 1x3000 image
+    would take gigabytes.
+    """
+    kept = tf.minimum(sides, _LONGEST * tf.reduce_min(sides))
+    return (sides - kept) // 2, kept
+
+
+def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
+    """Return int32 `(2,)`: the size at which the crop is `crop_pct` of the image.
+
+    As torchvision and timm compute it: the side that is the tighter fit becomes
+    floor(size / crop_pct), the longer one is rounded down.
+    """
+    height, width = preprocessing.size
+    target = tf.constant(
+        [int(height / preprocessing.crop_pct), int(width / preprocessing.crop_pct)], tf.int32
+    )
+    # whichever side is the tighter fit decides the scale; integers, so nothing is off by one
+    rows_decide = sides[0] * target[1] <= sides[1] * target[0]
+    return tf.cond(
+        rows_decide,
+        lambda: tf.stack([target[0], sides[1] * target[0] // sides[0]]),
+        lambda: tf.stack([sides[0] * target[1] // sides[1], target[1]]),
+    )
+
+
+def _normalization(preprocessing: Preprocessing) -> Transform:
+    """Return the function from grey levels 0..255 `(height, width, C)` to a network's input."""
+    # As large as the image: spreading three values over it takes longer than all the rest. One
+    # product and one sum, which no optimizer of graphs can put in another order.
+    shape = (*preprocessing.size, preprocessing.channels)
+    mean, std = (
+        np.asarray(values, np.float64) for values in (preprocessing.mean, preprocessing.std)
+    )
+    factor = np.broadcast_to((1.0 / (255.0 * std)).astype(np.float32), shape)
+    summand = np.broadcast_to((-mean / std).astype(np.float32), shape)
+    return lambda levels: tf.ensure_shape(levels * factor + summand, shape)
