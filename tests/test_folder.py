@@ -165,7 +165,7 @@ def test_dangling_link_is_named(photographs):
     root = photographs({"a": 150})
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     with pytest.warns(DataWarning, match=r"'a/gone\.jpg': No such file"):
-        assert len(open_folder(root)["all"]) == 150
+        assert len(load_dataset(f"folder:{root}").examples("all")) == 150
 
 
 def test_empty_class(photographs):
@@ -215,7 +215,7 @@ BAD = {
     "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP or WebP image"),
     "empty": (b"", "the file is empty"),
     "cut": (encoded(picture(7))[:400], "damaged or cut off (400 bytes)"),
-    "page": (b"<!DOCTYPE html><html>", "not a JPEG"),
+    "page": (b"<!DOCTYPE html><html>", "a web page"),
     "png": (encoded(picture(7), "PNG")[:-200], "damaged or cut off"),
 }
 
@@ -226,9 +226,9 @@ def test_one_bad_image_is_named_and_left_out(photographs, kind):
     root = photographs({"a": 100, "b": 49})
     (root / "b" / "bad.jpg").write_bytes(content)
     with pytest.warns(DataWarning) as seen:
-        opened = open_folder(root)
+        opened = load_dataset(f"folder:{root}").splits
     (message,) = [str(w.message) for w in seen]
-    assert message.startswith(f"1 of 150 images in {root} cannot be decoded: 'b/bad.jpg': ")
+    assert message.startswith(f"1 of 150 images in folder:{root} cannot be decoded: 'b/bad.jpg': ")
     assert reason in message
     assert message.endswith("They are left out.")
     assert "b/bad.jpg" not in keys(opened["all"])
@@ -241,7 +241,7 @@ def test_too_many_bad_images(photographs, call):
     for kind, (content, _) in BAD.items():
         (root / "b" / f"{kind}.jpg").write_bytes(content)
     with pytest.raises(IntegrityError) as caught:
-        open_folder(root)
+        load_dataset(f"folder:{root}")
     text = str(caught.value)
     assert text.startswith("5 of 152 images in ")
     for kind, (_, reason) in BAD.items():
@@ -257,7 +257,7 @@ def test_many_bad_images_are_counted(photographs):
     for i in range(25):
         (root / "a" / f"bad{i:02d}.png").write_bytes(b"x")
     with pytest.raises(IntegrityError, match=r"25 of 28 .* and 15 more"):
-        open_folder(root)
+        load_dataset(f"folder:{root}")
 
 
 def test_every_bad_image_of_a_class(photographs):
@@ -265,8 +265,8 @@ def test_every_bad_image_of_a_class(photographs):
     (root / "b").mkdir()
     (root / "b" / "bad.jpg").write_bytes(b"")
     with pytest.warns(DataWarning):
-        opened = open_folder(root)
-    assert "class folder 'b' has no images" in opened.notes
+        opened = load_dataset(f"folder:{root}").splits
+    assert "class 'b' has no image left" in opened.notes
 
 
 def test_wrong_ending_is_no_matter(photographs):
@@ -275,7 +275,7 @@ def test_wrong_ending_is_no_matter(photographs):
         (root / "b" / f"other{i}.jpg").write_bytes(encoded(picture(i), kind))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(open_folder(root)["all"]) == 10
+        assert len(load_dataset(f"folder:{root}").examples("all")) == 10
     batches = load_dataset(f"folder:{root}").batches("all", image_size=8)
     assert sum(len(images) for images, _ in batches) == 10
 
@@ -284,30 +284,31 @@ def test_files_are_decoded_once(photographs, monkeypatch):
     root = photographs({"a": 120, "b": 3})
     (root / "a" / "bad.jpg").write_bytes(b"x")
     decoded = []
-    original = checks._undecodable
-    monkeypatch.setattr(checks, "_undecodable", lambda *a: decoded.append(1) or original(*a))
+    original = checks.unreadable
+    monkeypatch.setattr(checks, "unreadable", lambda *a: decoded.append(1) or original(*a))
     for _ in range(2):
         with pytest.warns(DataWarning, match=r"a/bad\.jpg"):
-            open_folder(root)
+            load_dataset(f"folder:{root}")
     assert len(decoded) == 1
     (root / "a" / "bad.jpg").write_bytes(encoded(picture(3)))
-    open_folder(root)
+    load_dataset(f"folder:{root}")
     assert len(decoded) == 2
     (root / "b" / "000.jpg").write_bytes(encoded(picture(4)) + b"longer")
-    open_folder(root)
+    load_dataset(f"folder:{root}")
     assert len(decoded) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
 def test_damaged_cache_is_made_again(photographs, tmp_path, content):
     root = photographs({"a": 3, "b": 3})
-    open_folder(root)
+    load_dataset(f"folder:{root}")
     (memo,) = (tmp_path / "cache" / "images").iterdir()
     memo.write_text(content)
-    assert len(open_folder(root)["all"]) == 6
+    assert len(load_dataset(f"folder:{root}").examples("all")) == 6
 
 
 def test_cache_that_cannot_be_written(photographs, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "file"))
-    assert len(open_folder(photographs({"a": 3, "b": 3}))["all"]) == 6
+    data = load_dataset(f"folder:{photographs({'a': 3, 'b': 3})}")
+    assert len(data.examples("all")) == 6

@@ -1,120 +1,203 @@
-"""Find the files that are no images before a run meets them at hour nine."""
+"""Examples that cannot be read: found before a run where that is cheap, and in it elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from rezoo.data.headers import MAX_PIXELS, read_header
+from rezoo.data.headers import MAX_PIXELS, format_of, read_header
+from rezoo.data.options import DataOptions
 from rezoo.errors import DataWarning, IntegrityError
 from rezoo.paths import cache_dir, keep
 
-BAD_LIMIT = 0.01  # of all images
+if TYPE_CHECKING:
+    from rezoo.data.examples import Examples, FileExamples, Splits
+
 _SHOWN = 10
 
 
-def drop_bad_images(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Divide image files into those that decode and those that do not.
+class Faults:
+    """The unreadable examples of one split, within what the options allow."""
 
-    Every file is decoded once; the result is kept in rezoo's cache until a file's name,
-    size or time changes.
+    def __init__(self, examples: Examples, options: DataOptions, what: str) -> None:
+        self.examples, self.options, self.what = examples, options, what
+        self.reasons: dict[int, str] = {}
 
-    Args:
-        root: The folder.
-        paths: Files below it.
+    def add(self, reasons: dict[int, str]) -> None:
+        """Note unreadable examples, by index, and why.
 
-    Returns:
-        `(good paths, "path: reason" of the bad ones)`; a `DataWarning` names the bad ones.
+        Raises:
+            IntegrityError: None may be left out, or these are too many.
+        """
+        self.reasons.update(reasons)
+        listed = [f"{self.examples.key(i)!r}: {reason}" for i, reason in reasons.items()]
+        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        count, total = len(self.reasons), len(self.examples)
+        text = f"{count} of {total} images in {self.what} cannot be decoded: "
+        text += "; ".join(listed[:_SHOWN]) + more
+        if self.options.on_bad_image == "error":
+            raise IntegrityError(text, hint="repair or remove these files, or skip bad images.")
+        if count > self.options.bad_limit * total:
+            raise IntegrityError(
+                text,
+                hint=f"at most {100 * self.options.bad_limit:g}% may be bad (--bad-limit): "
+                "remove or repair these files.",
+            )
+        warnings.warn(DataWarning(f"{text}. They are left out."), stacklevel=2)
+
+
+def drop_unreadable(splits: Splits, options: DataOptions, what: str) -> Splits:
+    """Return the splits without the files that are no images.
+
+    Every file is decoded once; the result is kept in rezoo's cache until a file's name, size or
+    time changes. Examples of other kinds are as they were: theirs are found when they are met.
 
     Raises:
-        IntegrityError: More than one percent of the files are bad.
+        IntegrityError: The options allow none, or not so many.
     """
-    bad = _cached(root, paths)
-    good = [p for p in paths if p not in bad]
-    listed = [f"{p!r}: {reason}" for p, reason in bad.items()]
-    if not bad:
-        return good, listed
-    text = f"{len(bad)} of {len(paths)} images in {root} cannot be decoded: " + "; ".join(
-        listed[:_SHOWN]
+    from rezoo.data.examples import FileExamples, JoinedExamples
+
+    files = {s: part for s, part in splits.parts.items() if isinstance(part, FileExamples)}
+    every = JoinedExamples(list(files.values())) if files else None
+    reasons = _faults_of_files(every, list(files.values())) if every else {}
+    if every is None or not reasons:
+        return splits
+    Faults(every, options, what).add(reasons)
+    left_out = {
+        split: {index - start for index in reasons if start <= index < start + len(part)}
+        for (split, part), start in zip(files.items(), every.starts.tolist(), strict=False)
+    }
+    note = f"{len(reasons)} files left out that cannot be decoded"
+    kept = splits.without(left_out, note)
+    return dataclasses.replace(kept, notes=(*kept.notes, *_emptied(splits, kept)))
+
+
+def _emptied(before: Splits, after: Splits) -> list[str]:
+    """Return in words which classes have no image left."""
+    had, has = (
+        {int(label) for part in splits.parts.values() for label in _known(part)}
+        for splits in (before, after)
     )
-    if len(bad) > _SHOWN:
-        text += f" and {len(bad) - _SHOWN} more"
-    if len(bad) > BAD_LIMIT * len(paths):
-        raise IntegrityError(
-            text, hint=f"at most {BAD_LIMIT:.0%} may be bad: remove or repair these files."
-        )
-    warnings.warn(DataWarning(f"{text}. They are left out."), stacklevel=2)
-    return good, listed
+    return [f"class {before.class_names[i]!r} has no image left" for i in sorted(had - has)]
 
 
-def _cached(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16, person=b"decodes")
-    for path in paths:
-        try:
-            status = (root / path).stat()
-        except OSError:  # a dangling link, a vanished file: decoding will name it
-            digest.update(os.fsencode(path))
-        else:
-            digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"))
-    memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
-    try:
-        known = json.loads(memo.read_text("utf-8"))
-        if isinstance(known, dict):
-            return known
-    except (OSError, ValueError):
-        pass
-    bad = _undecodable(root, paths)
-    keep(memo, json.dumps(bad, indent=1).encode())
-    return bad
+def _known(part: Examples) -> Iterable[int]:
+    labels = part.labels()
+    return () if labels is None else labels
 
 
-def _undecodable(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """Return path → reason of the files that TensorFlow cannot decode, two threads a core."""
-    import numpy as np
+def skipping(
+    open_at: Callable[[int, frozenset[int]], Iterable[Any]],
+    batch_at: Callable[[int, frozenset[int]], Any],
+    faults: Faults,
+    *,
+    step: int = 0,
+) -> Iterator[Any]:
+    """Yield batches; where one cannot be read, its bad examples are found and left out.
+
+    Args:
+        open_at: Returns the batches from a step on, without some examples.
+        batch_at: Returns the indices of the examples in the batch of a step, likewise.
+        faults: Knows the bad examples and learns of more.
+        step: Where to start.
+
+    Raises:
+        IntegrityError: The options of `faults` do not allow to go on.
+    """
     import tensorflow as tf
 
-    from rezoo.data.examples import pick
+    source = iter(open_at(step, frozenset(faults.reasons)))
+    while True:
+        try:
+            batch = next(source, None)
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError):
+            indices = batch_at(step, frozenset(faults.reasons))
+            found = unreadable(faults.examples.select(indices))
+            if not found:
+                raise
+            faults.add({int(indices[place]): reason for place, reason in found.items()})
+            source = iter(open_at(step, frozenset(faults.reasons)))
+            continue
+        if batch is None:
+            return
+        step += 1
+        yield batch
+
+
+def unreadable(examples: Examples) -> dict[int, str]:
+    """Return the index and the reason of each example that cannot be decoded."""
+    import tensorflow as tf
+
     from rezoo.data.images import decode
 
-    full = np.array([os.fsencode(root / p) for p in paths], object)
-
     def attempt(index: Any) -> Any:
-        image = decode(tf.io.read_file(pick(full, index)), 3)
+        image, _ = examples.fetch(index)
+        image = decode(image, 3) if examples.encoded else image
         return index, tf.reduce_max(image)  # the pixels must be needed, or nothing is decoded
 
-    stream = tf.data.Dataset.range(len(full)).map(
+    stream = tf.data.Dataset.range(len(examples)).map(
         attempt, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False
     )
     sound = {int(index) for index, _ in stream.ignore_errors().as_numpy_iterator()}
-    return {paths[i]: _reason(full[i]) for i in range(len(full)) if i not in sound}
+    return {i: _reason(examples, i) for i in range(len(examples)) if i not in sound}
 
 
-def _reason(path: bytes) -> str:
+def _reason(examples: Examples, index: int) -> str:
     import tensorflow as tf
 
     from rezoo.data.images import decode
 
     try:
-        size = os.path.getsize(path)
-        if size == 0:
-            return "the file is empty"
-        content = Path(os.fsdecode(path)).read_bytes()
-        header = read_header(content)
-        if header and header.pixels > MAX_PIXELS:
-            return (
-                f"{header.width}x{header.height} are {header.pixels / 1e6:.0f} megapixels; "
-                f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
-            )
-        decode(content, 3)
-    except OSError as error:
-        return error.strerror or str(error)
+        content = examples.fetch(tf.constant(index, tf.int64))[0].numpy()
+    except tf.errors.NotFoundError:
+        return "No such file"
     except tf.errors.OpError as error:
-        if "Unknown image file format" in error.message:
-            return "not a JPEG, PNG, GIF, BMP or WebP image"
-        return f"damaged or cut off ({size} bytes)"
+        return f"cannot be read: {error.message.splitlines()[0]}"
+    if not content:
+        return "the file is empty"
+    header = read_header(content)
+    if header and header.pixels > MAX_PIXELS:
+        return (
+            f"{header.width}x{header.height} are {header.pixels / 1e6:.0f} megapixels; "
+            f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
+        )
+    try:
+        decode(content, 3)
+    except tf.errors.OpError:
+        return _undecodable(content)
     return "could not be read"
+
+
+def _undecodable(content: bytes) -> str:
+    if known := format_of(content):
+        return known
+    if read_header(content):
+        return f"damaged or cut off ({len(content)} bytes)"
+    return "not a JPEG, PNG, GIF, BMP or WebP image"
+
+
+def _faults_of_files(examples: Examples, parts: list[FileExamples]) -> dict[int, str]:
+    """Return what `unreadable` does, from the cache where no file has changed."""
+    digest = hashlib.blake2b(digest_size=16, person=b"decodes")
+    for part in parts:
+        root = part.root.resolve()
+        for path in part.paths:
+            digest.update(os.fsencode(root / path))
+            with contextlib.suppress(OSError):  # a dangling link: decoding will name it
+                status = (root / path).stat()
+                digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
+    try:
+        known = json.loads(memo.read_text("utf-8"))
+        return {int(i): str(reason) for i, reason in known.items()}
+    except (OSError, ValueError, AttributeError):
+        pass
+    found = unreadable(examples)
+    keep(memo, json.dumps(found, indent=1).encode())
+    return found

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rezoo.data.checks import drop_bad_images
 from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
 from rezoo.data.folder import SPLIT_NAMES, held_out
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
@@ -34,7 +33,6 @@ def open_csv(path: str | Path) -> Splits:
         NotFoundError: The table or some of its files are missing, or it has no rows.
         SpecError: Columns are missing, or a split has a name that is none.
         IncompatibleError: A row lacks a value, or a file stands twice with two labels.
-        IntegrityError: More than one percent of the images cannot be decoded.
     """
     table = Path(path).expanduser()
     rows = _rows(table)
@@ -45,16 +43,15 @@ def open_csv(path: str | Path) -> Splits:
             f"{len(missing)} of {len(rows)} files of {table} are missing: {', '.join(missing[:5])}",
             hint="paths are relative to the table's folder.",
         )
-    good, bad = drop_bad_images(root, list(rows))
     class_names = tuple(sorted({label for label, _ in rows.values()}))
     numbers = {name: i for i, name in enumerate(class_names)}
 
     def examples(split: str) -> FileExamples:
-        chosen = [p for p in good if rows[p][1] == split]
+        chosen = [p for p in rows if rows[p][1] == split]
         targets = [numbers[rows[p][0]] for p in chosen]
         return FileExamples(root, chosen, np.array(targets, np.int32))
 
-    notes = [f"{len(bad)} files left out that cannot be decoded"] if bad else []
+    notes: list[str] = []
     parts: dict[str, Examples] = {split: examples(split) for split in SPLITS}
     undecided = examples("")
     if len(undecided):

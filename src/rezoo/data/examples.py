@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,15 @@ class Splits:
             f"the dataset has no split {split!r}",
             hint=f"it has {', '.join([*self.parts, 'all'])}.",
         )
+
+    def without(self, left_out: Mapping[str, Collection[int]], note: str) -> Splits:
+        """Return the splits without some examples, given by index; the note says why."""
+        parts = {}
+        for split, part in self.parts.items():
+            kept = np.setdiff1d(np.arange(len(part)), list(left_out.get(split, ())))
+            if len(kept):
+                parts[split] = part if len(kept) == len(part) else part.select(kept)
+        return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
     def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
         """Return the same splits with a validation part held out of train, if there is none.

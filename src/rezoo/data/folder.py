@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rezoo.data.checks import drop_bad_images
 from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
 from rezoo.data.splits import TEST_FRACTION
 from rezoo.errors import NotFoundError, SpecError
@@ -43,7 +42,6 @@ def open_folder(path: str | Path) -> Splits:
     Raises:
         NotFoundError: The folder is missing, cannot be read or has no images.
         SpecError: It has split folders and others side by side.
-        IntegrityError: More than one percent of the images cannot be decoded.
     """
     root = Path(path).expanduser()
     folders = _subfolders(root)
@@ -55,17 +53,11 @@ def open_folder(path: str | Path) -> Splits:
     every = [p for classes in found.values() for paths in classes.values() for p in paths]
     if not every:
         raise NotFoundError(f"no images in {root}", hint=f"{_LAYOUT} ({', '.join(ENDINGS)}).")
-    good, bad = drop_bad_images(root, every)
-    kept = set(good)
-    found = {
-        split: {name: [p for p in paths if p in kept] for name, paths in classes.items()}
-        for split, classes in found.items()
-    }
     class_names = tuple(sorted({name for classes in found.values() for name in classes}))
     parts: dict[str, Examples] = {
         split: _examples(root, classes, class_names) for split, classes in found.items()
     }
-    notes = [f"{len(bad)} files left out that cannot be decoded"] if bad else []
+    notes: list[str] = []
     if "" in parts:
         parts = held_out(parts[""], notes)
     notes += _empty_classes(found)

@@ -48,22 +48,81 @@ def read_header(content: bytes) -> Header | None:
     return None
 
 
+def format_of(content: bytes) -> str:
+    """Return what a file is that rezoo cannot read, and what helps; empty where that is unknown.
+
+    For example `"a TIFF image: convert it to JPEG or PNG"`.
+    """
+    for place, magics, name in _OTHERS:
+        if content.startswith(magics, place):
+            return name if ":" in name else f"{name}: convert it to JPEG or PNG"
+    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page: it was saved in place of the image"
+    if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
+        return "an SVG drawing: convert it to PNG"
+    return _jpeg_form(content) if content.startswith(b"\xff\xd8\xff") else ""
+
+
+def _jpeg_form(content: bytes) -> str:
+    """Name the forms of JPEG that few programs read (ITU T.81, table B.1)."""
+    try:
+        *_, (marker, segment) = jpeg_segments(content)
+        if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+            return "a lossless JPEG: convert it to PNG"
+        if segment[0] != 8:
+            return f"a JPEG of {segment[0]} bits: convert it to PNG"
+    except (struct.error, ValueError, IndexError):
+        pass
+    return ""
+
+
+_OTHERS = (  # place, the bytes there, what such a file is
+    (0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "a TIFF image"),
+    (4, (b"ftypavif", b"ftypavis"), "an AVIF image"),
+    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), "an HEIC image"),
+    (4, (b"ftyp",), "a video: export its pictures as JPEG or PNG"),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL image"),
+    (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "a JPEG 2000 image"),
+    (0, tuple(b"P%d%c" % (kind, end) for kind in range(1, 7) for end in b"\n "), "a PNM image"),
+    (0, (b"8BPS",), "a Photoshop image"),
+    (0, (b"\0\0\1\0",), "a Windows icon"),
+    (0, (b"DDS ",), "a DDS texture"),
+    (0, (b"%PDF",), "a PDF document"),
+    (0, (b"PK\3\4", b"\x1f\x8b"), "an archive: unpack it"),
+    (0, (b"version https://git-lfs",), "a Git LFS pointer: `git lfs pull` fetches the image"),
+)
+
+
 def _jpeg(content: bytes) -> Header:
-    """ITU T.81, annex B: segments up to the frame header; EXIF is in an APP1 before it."""
-    orientation, place = 1, 2
-    while True:
+    """ITU T.81, annex B: EXIF is in an APP1 before the frame header."""
+    orientation = 1
+    for marker, segment in jpeg_segments(content):
+        if 0xC0 <= marker <= 0xCF:
+            height, width = struct.unpack_from(">HH", segment, 1)
+            return Header("jpeg", width, height, orientation)
+        if marker == 0xE1 and segment.startswith(b"Exif\0\0") and orientation == 1:
+            orientation = _orientation(segment[6:])
+    raise ValueError("no frame header")
+
+
+def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and content of a JPEG's segments, up to the frame header (0xC0 to 0xCF).
+
+    Raises:
+        struct.error, ValueError: The file ends or is damaged before.
+    """
+    place, frame = 2, False
+    while not frame:
         marker, length = struct.unpack_from(">xBH", content, place)
         if content[place] != 0xFF:
             raise ValueError("no marker")
         if marker == 0xFF:  # a fill byte
             place += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, place + 5)
-            return Header("jpeg", width, height, orientation)
-        segment = content[place + 4 : place + 2 + length]
-        if marker == 0xE1 and segment.startswith(b"Exif\0\0") and orientation == 1:
-            orientation = _orientation(segment[6:])
+        if marker not in (0xC4, 0xC8, 0xCC):  # tables lie in between
+            frame = 0xC0 <= marker <= 0xCF
+            yield marker, content[place + 4 : place + 2 + length]
         place += 2 + length
 
 

@@ -74,14 +74,10 @@ def _decode_any(content: bytes, *, channels: int) -> np.ndarray:
         tf.errors.InvalidArgumentError: As `decode`.
     """
     header = headers.read_header(content)
-    simple = simplify(content, header.kind) if header else Simple(content)
-    if header:
-        inside = headers.read_header(simple.content) or header
-        canvas = simple.canvas[0] * simple.canvas[1]
-        if max(header.pixels, inside.pixels, canvas) > headers.MAX_PIXELS:
-            raise NoImageError(_TOO_MANY)
-    elif headers.format_of(content):  # TensorFlow might read it, whatever its size
-        raise NoImageError(f"Unknown image file format: {headers.format_of(content)}")
+    if header is None and (named := headers.format_of(content)):
+        # TensorFlow might read it, whatever its size
+        raise NoImageError(f"Unknown image file format: {named}")
+    simple = _simplified(content, header) if header else Simple(content)
     with tf.device("CPU:0"):
         try:
             if simple.content.startswith(b"\xff\xd8\xff"):
@@ -94,6 +90,18 @@ def _decode_any(content: bytes, *, channels: int) -> np.ndarray:
         except tf.errors.InvalidArgumentError as error:
             raise NoImageError(error.message) from error
     return _upright(image, header.orientation) if header else image
+
+
+def _simplified(content: bytes, header: headers.Header) -> Simple:
+    """Return a file that TensorFlow reads right, no part of it larger than allowed."""
+    pixels = header.pixels
+    if pixels <= headers.MAX_PIXELS:
+        simple = simplify(content, header.kind)
+        inside = headers.read_header(simple.content) or header
+        pixels = max(inside.pixels, simple.canvas[0] * simple.canvas[1])
+    if pixels > headers.MAX_PIXELS:
+        raise NoImageError(_TOO_MANY)
+    return simple
 
 
 def _has_exif(contents: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rezoo import registry
+from rezoo.data.options import DataOptions
 from rezoo.errors import PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 
@@ -78,7 +79,8 @@ def dataset_spec(reference: str) -> DatasetSpec:
     """Return the description that a reference means, without opening the data.
 
     Args:
-        reference: A registered name, `folder:PATH`, `csv:PATH` or `tfds:NAME[:version]`.
+        reference: A registered name, `folder:PATH`, `csv:PATH`, `tfds:NAME[:version]` or
+            `hf:OWNER/NAME[@revision]`.
 
     Raises:
         UnknownNameError: No such name or kind; the hint has near ones.
@@ -93,21 +95,12 @@ def dataset_spec(reference: str) -> DatasetSpec:
     return registry.datasets.get(reference)
 
 
-def load_dataset(reference: str) -> Dataset:
-    """Open a dataset; the first use of one that must be downloaded does so.
+def open_splits(reference: str) -> Splits:
+    """Open a dataset as it is: nothing left out, and no validation part held out.
 
-    Args:
-        reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"` or
-            `"tfds:NAME[:version]"`.
-
-    Raises:
-        UnknownNameError: No such dataset; the hint has near names.
-        NotFoundError: A folder that is missing or has no images.
-        NetworkError: A download is needed and the network does not answer.
-        IntegrityError: More than one percent of the images are damaged.
+    Raises as `load_dataset` does, but for what cannot be decoded.
     """
-    spec = dataset_spec(reference)
-    splits = spec.open()
+    splits = dataset_spec(reference).open()
     from rezoo.data.examples import Splits
 
     if not isinstance(splits, Splits):
@@ -115,6 +108,33 @@ def load_dataset(reference: str) -> Dataset:
             f"dataset {reference!r}: open returned a {type(splits).__name__}, "
             "not rezoo.data.examples.Splits"
         )
+    return splits
+
+
+def load_dataset(reference: str, options: DataOptions = DataOptions()) -> Dataset:  # noqa: B008
+    """Open a dataset; the first use of one that must be downloaded does so.
+
+    Args:
+        reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"`,
+            `"tfds:NAME[:version]"` or `"hf:OWNER/NAME[@revision]"`.
+
+        options: What happens to images that cannot be read, and which are left out.
+
+    Raises:
+        UnknownNameError: No such dataset; the hint has near names.
+        NotFoundError: A folder that is missing or has no images.
+        NetworkError: A download is needed and the network does not answer.
+        IntegrityError: More images are damaged than the options allow (one percent).
+    """
+    spec = dataset_spec(reference)
+    splits = open_splits(reference)
+    if options.ignore:
+        from rezoo.data.ignoring import drop_ignored
+
+        splits = drop_ignored(splits, options.ignore)
+    from rezoo.data.checks import drop_unreadable
+
+    splits = drop_unreadable(splits, options, reference)
     return Dataset(reference, spec, splits.with_validation(spec.val_fraction))
 
 
@@ -145,8 +165,18 @@ def _tfds(reference: str, name: str) -> DatasetSpec:
     return DatasetSpec(name=reference, open=open_it)
 
 
+def _hf(reference: str, rest: str) -> DatasetSpec:
+    def open_it() -> Splits:
+        from rezoo.data.hf import open_hf
+
+        return open_hf(rest)
+
+    return DatasetSpec(name=reference, open=open_it)
+
+
 _KINDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "folder": ("PATH", _folder),
     "csv": ("PATH", _csv),
     "tfds": ("NAME", _tfds),
+    "hf": ("OWNER/NAME", _hf),
 }
