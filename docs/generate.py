@@ -30,11 +30,16 @@ def commands() -> str:
     from rezoo.cli.main import cli
 
     context = click.Context(cli, info_name="rezoo", **cli.context_settings)
-    children = [
-        click.Context(command, parent=context, info_name=name)
-        for name, command in sorted(cli.commands.items())
-    ]
-    return "\n\n".join(map(_command, [context, *children]))
+    return "\n\n".join(map(_command, _contexts(context)))
+
+
+def _contexts(context: Any) -> list[Any]:
+    """Return a command and, where it is a group, those inside it."""
+    import click
+
+    inside = sorted(getattr(context.command, "commands", {}).items())
+    children = [click.Context(c, parent=context, info_name=name) for name, c in inside]
+    return [context, *(below for child in children for below in _contexts(child))]
 
 
 def _command(context: Any) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import (
+    data_options,
+    import_quietly,
+    json_option,
+    pretrained_option,
+    print_json,
+)
+from rezoo.data.options import DataOptions
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@data_options
 @pretrained_option
 @json_option
 def eval_command(
@@ -35,6 +43,7 @@ def eval_command(
     image_size: int | None,
     pretrained: bool,
     as_json: bool,
+    **handling: Any,
 ) -> None:
     """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
 
@@ -49,6 +58,7 @@ def eval_command(
     source = resolve_weights(model, pretrained=pretrained)
     dataset = dataset or _own_dataset(source)
     dataset_spec(dataset)
+    options = DataOptions(**handling)
     with render.status("starting TensorFlow"):
         evaluation = import_quietly("rezoo.evaluation.evaluate")
     with render.counter("evaluating") as progress:
@@ -58,6 +68,7 @@ def eval_command(
             split=split,
             batch_size=batch_size,
             image_size=image_size,
+            options=options,
             progress=progress,
         )
     if image_size is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
 from rezoo.cli.eval import eval_command
 from rezoo.cli.info import info
@@ -38,7 +39,8 @@ def cli() -> None:
 
     A MODEL is an architecture (resnet50: random weights), published weights
     (resnet50.a1_in1k), hf://owner/name[@revision], or a folder with weights. A dataset is a
-    name (digits), folder:PATH, csv:PATH or tfds:NAME. `rezoo list` shows what there is.
+    name (digits), folder:PATH, csv:PATH, tfds:NAME or hf:OWNER/NAME. `rezoo list` shows what
+    there is.
 
     \b
     Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,
@@ -46,7 +48,7 @@ def cli() -> None:
     """  # noqa: D301 - click reads the control character
 
 
-for command in (list_command, info, train, eval_command, predict, verify, push, doctor):
+for command in (list_command, info, train, eval_command, predict, verify, push, data, doctor):
     cli.add_command(command)
 
 

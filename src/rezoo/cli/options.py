@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from rezoo.data.options import ON_BAD_IMAGE
+from rezoo.errors import SpecError
 from rezoo.paths import switched_on
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
@@ -26,6 +28,50 @@ json_option = click.option(
 pretrained_option = click.option(
     "--pretrained", is_flag=True, help="Take the default published weights of an architecture."
 )
+
+
+def data_options(command: Any) -> Any:
+    """Add the options of `DataOptions` that every command that reads many images has."""
+    for option in reversed(
+        (
+            click.option(
+                "--on-bad-image",
+                type=click.Choice(ON_BAD_IMAGE),
+                default="skip",
+                show_default=True,
+                help="Leave out images that cannot be read, or stop.",
+            ),
+            click.option(
+                "--bad-limit",
+                type=float,
+                default=0.01,
+                show_default=True,
+                help="The part that may be left out so.",
+            ),
+            click.option(
+                "--ignore",
+                default="",
+                metavar="FILE",
+                help="Leave out the examples that the file lists, as `rezoo data check` does.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
+    """Return the recipe keys of `--set KEY=VALUE`; `frequent` have options of their own."""
+    changes: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise SpecError(f"--set {setting!r} is not KEY=VALUE", hint="--set momentum=0.8")
+        if key in frequent or key in changes:
+            raise SpecError(f"recipe key {key!r} is set twice", hint="say it once.")
+        changes[key] = value.strip()
+    return changes
 
 
 def print_json(document: Any) -> None:

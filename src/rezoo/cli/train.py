@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
-from rezoo.errors import SpecError
+from rezoo.cli.options import (
+    data_options,
+    import_quietly,
+    json_option,
+    parse_settings,
+    pretrained_option,
+    print_json,
+)
+from rezoo.data.options import CACHE, DataOptions
 
 
 @click.command()
@@ -23,6 +31,14 @@ from rezoo.errors import SpecError
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@data_options
+@click.option(
+    "--cache",
+    type=click.Choice(CACHE),
+    default="auto",
+    show_default=True,
+    help="Keep a split in memory where it takes little of it.",
+)
 @pretrained_option
 @json_option
 def train(
@@ -35,7 +51,7 @@ def train(
     overwrite: bool,
     pretrained: bool,
     as_json: bool,
-    **frequent: Any,
+    **rest: Any,
 ) -> None:
     """Train MODEL on a dataset.
 
@@ -44,11 +60,13 @@ def train(
     The run folder holds the best weights by validation, the recipe in full, history,
     metrics, a checkpoint to resume from and a model card.
     """
-    changes = {key: value for key, value in frequent.items() if value is not None}
-    changes.update(_parse(settings, changes))
+    handling = {field.name: rest.pop(field.name) for field in dataclasses.fields(DataOptions)}
+    changes = {key: value for key, value in rest.items() if value is not None}
+    changes.update(parse_settings(settings, changes))
     from rezoo.cli import render
     from rezoo.training.request import Request
 
+    options = DataOptions(**handling)
     # wrong names and keys are answered before TensorFlow is loaded
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
@@ -63,22 +81,10 @@ def train(
         output=output,
         resume=resume,
         overwrite=overwrite,
+        options=options,
         reporter=render.training_display(),
     )
     if as_json:
         print_json({"folder": str(run.folder), **run.metrics})
     else:
         render.trained(run.folder, run.metrics)
-
-
-def _parse(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
-    changes: dict[str, str] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise SpecError(f"--set {setting!r} is not KEY=VALUE", hint="--set momentum=0.8")
-        if key in frequent or key in changes:
-            raise SpecError(f"recipe key {key!r} is set twice", hint="say it once.")
-        changes[key] = value.strip()
-    return changes

@@ -1,18 +1,23 @@
 """From examples to batches with tf.data: order and augmentation are functions of a seed.
 
 What the network sees at step `s` of epoch `e` depends on `(seed, e, s)` alone: not on the
-parallelism, and not on whether the run started there or at the beginning.
+parallelism, not on the number of hosts, and not on whether the run started there or at the
+beginning. Starting in the middle of an epoch costs the same as at its beginning: the order of
+an epoch is computed, and no example before the start is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rezoo.data import splits, transforms
+from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
+from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -20,54 +25,130 @@ from rezoo.specs import Preprocessing
 _plain = tf.autograph.experimental.do_not_convert
 
 
+def epoch_indices(
+    count: int, recipe: Recipe, epoch: int, *, without: Set[int] = frozenset()
+) -> np.ndarray:
+    """Return which examples the batches of an epoch hold, one batch after another.
+
+    Each epoch visits the examples in its own order and leaves out the last incomplete batch, so
+    it has `count // recipe.batch_size` steps. With repeated augmentation (Hoffer et al. 2020,
+    arXiv:1901.09335) an epoch visits a part of the examples, each several times in one batch;
+    the repetitions lie apart, so that mixing does not meet an example with itself.
+
+    Args:
+        count: Number of examples.
+        recipe: Batch size, repetitions and seed.
+        epoch: From 0.
+        without: Examples that cannot be read: those behind them move up.
+
+    Returns:
+        int64 `(steps * batch_size,)`.
+    """
+    order = splits.epoch_order(count, seed=recipe.seed, epoch=epoch)
+    if without:
+        order = order[~np.isin(order, list(without))]
+    steps, repeats = count // recipe.batch_size, recipe.repeated_augmentation
+    distinct = recipe.batch_size // repeats
+    chosen = np.resize(order, steps * distinct).reshape(steps, distinct)
+    return np.tile(chosen, (1, repeats)).reshape(-1)
+
+
 def train_batches(
     examples: Examples,
     preprocessing: Preprocessing,
     recipe: Recipe,
     *,
+    classes: int = 0,
     first_epoch: int = 0,
     first_step: int = 0,
+    without: Set[int] = frozenset(),
+    host: int = 0,
+    hosts: int = 1,
 ) -> tf.data.Dataset:
     """Return the batches of a run from a given step to its end.
-
-    Each epoch visits the examples in its own order and leaves out the last incomplete
-    batch, so it has `len(examples) // recipe.batch_size` steps.
 
     Args:
         examples: The training split.
         preprocessing: Size and normalization of the network's input.
         recipe: Augmentation, batch size, number of epochs and seed.
+        classes: Number of classes; needed where the recipe mixes examples.
         first_epoch: Where to start, from 0.
         first_step: Where to start in that epoch, from 0.
+        without: Examples that cannot be read, see `epoch_indices`.
+        host: Which part of each batch to return, from 0.
+        hosts: Into how many equal parts batches are divided.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`.
+        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        `(B, classes)` where examples are mixed; `B = recipe.batch_size // hosts`.
+
+    Raises:
+        SpecError: The batches cannot be divided so.
     """
-    batch, seed = recipe.batch_size, recipe.seed
-    kept = len(examples) // batch * batch
+    share = _share(recipe, hosts)
+    length, seed, batch = len(examples), recipe.seed, recipe.batch_size
+    distinct = batch // recipe.repeated_augmentation
 
-    def order(epoch: int) -> np.ndarray:
-        skipped = first_step * batch if epoch == first_epoch else 0
-        return splits.epoch_order(len(examples), seed=seed, epoch=int(epoch))[skipped:kept]
-
-    def epoch_indices(epoch: Any) -> Any:
-        indices = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), (None,))
-        key = tf.numpy_function(
-            lambda e: np.int64(splits.epoch_key(seed, int(e))), [epoch], tf.int64
+    def rows(epoch: np.int64) -> tuple[np.ndarray, ...]:
+        """Return index, key of the draws, step and epoch's key of each example of this host."""
+        indices = epoch_indices(length, recipe, int(epoch), without=without).reshape(-1, batch)
+        skipped = first_step if epoch == first_epoch else 0
+        places = np.arange(host * share, (host + 1) * share)
+        key = splits.epoch_key(seed, int(epoch))
+        keys = splits.repetition_keys(key, places // distinct)
+        steps = np.arange(skipped, len(indices))
+        mine = indices[skipped:, places]
+        return (
+            mine.reshape(-1),
+            np.broadcast_to(keys, mine.shape).reshape(-1),
+            np.broadcast_to(steps[:, None], mine.shape).reshape(-1),
+            np.full(mine.size, key, np.int64),
         )
-        keys = tf.fill(tf.shape(indices), tf.ensure_shape(key, ()))
-        return tf.data.Dataset.from_tensor_slices((indices, keys))
+
+    def epoch_rows(epoch: Any) -> Any:
+        values = tf.numpy_function(rows, [epoch], [tf.int64] * 4)
+        return tf.data.Dataset.from_tensor_slices(
+            tuple(tf.ensure_shape(value, (None,)) for value in values)
+        )
 
     transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
-    def example(index: Any, key: Any) -> tuple[Any, Any]:
+    def example(index: Any, key: Any, step: Any, epoch_key: Any) -> tuple[Any, Any, Any]:
         image, label = examples.fetch(index)
-        return transform(image, tf.stack([key, index])), label
+        return transform(image, tf.stack([key, index])), label, tf.stack([epoch_key, step])
 
-    stream = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_indices)
+    stream = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_rows)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return stream.batch(batch, drop_remainder=True).prefetch(2)
+    stream = stream.batch(share, drop_remainder=True)
+    return stream.map(_finish(recipe, classes)).prefetch(2)
+
+
+def _share(recipe: Recipe, hosts: int) -> int:
+    """Return how many examples of a batch a host has."""
+    share, rest = divmod(recipe.batch_size, hosts)
+    if rest or (recipe.mixes and hosts > 1 and share % 2):
+        even = ", an even number each, since neighbours are mixed" if recipe.mixes else ""
+        raise SpecError(
+            f"a batch of {recipe.batch_size} cannot be divided between {hosts} hosts{even}",
+            hint="choose another --batch-size.",
+        )
+    return share
+
+
+def _finish(recipe: Recipe, classes: int) -> Any:
+    """Return the function of a whole batch: mixing, where the recipe wants it."""
+    if not recipe.mixes:
+        return lambda images, labels, seeds: (images, labels)
+    if not classes:
+        raise SpecError("a recipe that mixes examples needs the number of classes")
+    mix = mixing(recipe.mixup_alpha, recipe.cutmix_alpha)
+
+    @_plain
+    def finish(images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
+        return mix(images, tf.one_hot(labels, classes), seeds[0])
+
+    return finish
 
 
 def test_batches(

@@ -30,6 +30,16 @@ def epoch_key(seed: int, epoch: int) -> int:
     return int(splitmix64(splitmix64(both))[0] >> np.uint64(1))
 
 
+def repetition_keys(key: int, repetitions: np.ndarray) -> np.ndarray:
+    """Return a key like an epoch's for each repetition of an example in it, int64.
+
+    The first repetition, number 0, has the epoch's own key.
+    """
+    numbers = np.asarray(repetitions, np.uint64)
+    mixed = splitmix64(np.uint64(key) ^ splitmix64(numbers)) >> np.uint64(1)
+    return np.where(numbers == 0, np.uint64(key), mixed).astype(np.int64)
+
+
 def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """Return the order of `count` examples in an epoch: a permutation, int64 `(count,)`."""
     positions = np.arange(count, dtype=np.uint64)

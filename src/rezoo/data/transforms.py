@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rezoo.data.augmentation.colour import colour_jitter
+from rezoo.data.augmentation.erasing import random_erasing
+from rezoo.data.augmentation.policies import policy_transform
 from rezoo.data.crops import decode_part, plain_jpeg, random_crop, read_crop
 from rezoo.data.draws import Stream, uniform
 from rezoo.data.images import decode
 from rezoo.data.resize import Read, resized_crop
+from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -65,11 +69,14 @@ def train_transform(
 ) -> RandomTransform:
     """Return the augmenting transform: `(image, seed)` to float32 `(height, width, channels)`.
 
-    A random-resized crop and a mirror image with probability `recipe.flip`. `seed` is int64
-    `(2,)`: one example in one epoch.
+    In this order: a random-resized crop, a mirror image with probability `recipe.flip`, colour
+    jitter, the automatic augmentation, normalization, random erasing. `seed` is int64 `(2,)`:
+    one example in one epoch.
     """
     channels, size = preprocessing.channels, preprocessing.size
     normalize = _normalization(preprocessing)
+    on_levels = _on_levels(recipe, preprocessing)
+    erase = random_erasing(recipe.random_erase) if recipe.random_erase else None
 
     def transform(image: Any, seed: Any) -> Any:
         if encoded:
@@ -80,9 +87,26 @@ def train_transform(
         image = _resize_part(part, size, preprocessing.interpolation)
         mirror = uniform(seed, Stream.FLIP) < recipe.flip
         image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
-        return normalize(image)
+        if on_levels:
+            levels = tf.cast(tf.round(image), tf.uint8)
+            for change in on_levels:
+                levels = change(levels, seed)
+            image = tf.cast(levels, tf.float32)
+        image = normalize(image)
+        return erase(image, seed) if erase else image
 
     return transform
+
+
+def _on_levels(recipe: Recipe, preprocessing: Preprocessing) -> list[RandomTransform]:
+    """Return the changes that work on whole grey levels, in their order."""
+    changes = []
+    if recipe.color_jitter:
+        changes.append(colour_jitter(recipe.color_jitter))
+    if recipe.auto_augment:
+        fill = [round(255 * mean) for mean in preprocessing.mean]
+        changes.append(policy_transform(parse_policy(recipe.auto_augment), fill=fill))
+    return changes
 
 
 def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:

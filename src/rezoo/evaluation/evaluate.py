@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rezoo.data.checks import Faults
 from rezoo.data.loading import load_dataset
-from rezoo.data.pipeline import test_batches
+from rezoo.data.options import DataOptions
+from rezoo.data.reading import in_order
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
@@ -77,6 +79,7 @@ def evaluate(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a network on a split of a dataset, with the preprocessing of its weights.
@@ -88,6 +91,7 @@ def evaluate(
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images at a time; does not change the result.
         image_size: Height and width in pixels; what the weights ask for where not given.
+        options: What happens to images that cannot be read, and which are left out.
         progress: Called with images done and in all.
 
     Raises:
@@ -98,8 +102,9 @@ def evaluate(
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     source = resolve_weights(model, pretrained=pretrained)
-    data = load_dataset(dataset)
+    data = load_dataset(dataset, options)
     examples = data.examples(split)
+    faults = Faults(examples, options, f"{dataset} ({split})")
     classes, note = match_classes(data.class_names, source.config)
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     network = build(source)
@@ -107,7 +112,7 @@ def evaluate(
     with readable_errors(dataset):
         scores = score(
             compiled_forward(network),
-            test_batches(examples, preprocessing, batch_size=batch_size),
+            in_order(faults, preprocessing, batch_size=batch_size),
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
@@ -122,10 +127,15 @@ def evaluate(
         preprocessing=f"{height}x{width}, crop {preprocessing.crop_pct:g}, "
         f"{preprocessing.interpolation}, antialiased",
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note),
+        notes=(*data.splits.notes, note, *_left_out(faults)),
         origin=network.rezoo_origin,
         worst=tuple(scores.worst(source.config.label)),
     )
+
+
+def _left_out(faults: Faults) -> list[str]:
+    count = len(faults.reasons)
+    return [f"{count} images left out that cannot be decoded"] if count else []
 
 
 def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray, str]:

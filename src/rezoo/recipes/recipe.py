@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from rezoo.errors import SpecError
 from rezoo.names import suggest
+from rezoo.recipes.policies import parse_policy
 from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
 
 
@@ -32,6 +33,12 @@ class Recipe:
     crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # its width / height
     flip: float = 0.5  # probability of a horizontal flip
+    color_jitter: float = 0.0  # brightness, contrast and saturation: 1 +- so much at most
+    auto_augment: str = ""  # ta_wide, ra, rand-m7-mstd0.5-inc1, augmix-m3 …; empty for none
+    random_erase: float = 0.0  # probability
+    mixup_alpha: float = 0.0  # of the Beta distribution; 0 for none
+    cutmix_alpha: float = 0.0  # likewise; with both, half of the batches have either
+    repeated_augmentation: int = 1  # how often an example stands in a batch
     # time
     epochs: int = 90
     batch_size: int = 256  # global
@@ -56,6 +63,18 @@ class Recipe:
             value = getattr(self, key)
             if value is not None and not allowed(value):
                 raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
+        if self.auto_augment:
+            parse_policy(self.auto_augment)
+        if self.batch_size % self.repeated_augmentation:
+            raise SpecError(
+                f"batch_size = {self.batch_size} is no multiple of "
+                f"repeated_augmentation = {self.repeated_augmentation}"
+            )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether examples are mixed with each other, so that targets are shares of classes."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, origin: str) -> Self:
@@ -95,6 +114,11 @@ _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
     "crop_ratio": (_interval(0.01, 100.0), "[low, high] with 0.01 <= low <= high <= 100"),
     "flip": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
+    "color_jitter": (lambda v: 0 <= v <= 1, "0 to 1"),
+    "random_erase": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
+    "mixup_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
+    "cutmix_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
+    "repeated_augmentation": (lambda v: 1 <= v <= 64, "1 to 64"),
     "epochs": (lambda v: 1 <= v <= 100_000, "1 or more"),
     "batch_size": (lambda v: 1 <= v <= 1_000_000, "1 or more"),
     "optimizer": (lambda v: v in ("sgd", "adamw"), "sgd or adamw"),

@@ -34,6 +34,7 @@ class Progress:
         wall_time_s: Seconds of training so far, over all resumptions.
         history: One record for each completed epoch.
         best_epoch: The epoch (from 1) with the best validation top-1; 0 for none.
+        left_out: Training examples that could not be read, by index.
     """
 
     epoch: int = 0
@@ -43,6 +44,7 @@ class Progress:
     wall_time_s: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
+    left_out: list[int] = field(default_factory=list)
 
 
 def save(

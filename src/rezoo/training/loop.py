@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.errors import DivergedError, Interrupted
+from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.metrics import Scores
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporting import Reporter
@@ -70,7 +70,7 @@ class Loop:
         clock = _Clock(progress)
         pending: list[tuple[Any, Any]] = []
         while progress.step < self.steps_per_epoch:
-            images, labels = next(source)
+            images, labels = self._next(source, progress)
             pending.append(self.step(images, labels))
             progress.step += 1
             clock.images += self.batch_size
@@ -87,6 +87,15 @@ class Loop:
                     exit_code=stop.exit_code,
                 )
         self._end_epoch(progress, clock)
+
+    def _next(self, source: Iterator[Any], progress: Progress) -> tuple[Any, Any]:
+        """Return the next batch; where the data are too bad to go on, the state is saved first."""
+        try:
+            batch: tuple[Any, Any] = next(source)
+        except IntegrityError:
+            self.save(progress)
+            raise
+        return batch
 
     def _collect(self, pending: list[tuple[Any, Any]], progress: Progress) -> None:
         """Read losses and hits from the device; done rarely, because it waits for it."""

@@ -7,19 +7,13 @@ from html import escape
 from typing import Any
 
 from rezoo.evaluation.metrics import Scores
+from rezoo.html import page, table
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 220, 56
 _COLOURS = ("#2f5ec4", "#d1601c")
 _WORST = 10
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1a2233; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0 }
-td, th { border-bottom: 1px solid #d5dae5; padding: .25rem .8rem .25rem 0; text-align: left }
-svg { margin: 0 1rem 1rem 0 } text { font: 12px system-ui, sans-serif; fill: #4a556b }
-"""
 
 
 def report(
@@ -53,34 +47,16 @@ def report(
         ("weights of epoch", f"{metrics['best_epoch']} of {metrics['epochs']}, the best by these"),
         ("training", f"{metrics['wall_time_s'] / 60:.1f} minutes"),
     ]
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-{_table(figures)}
+    return page(
+        title,
+        f"""{table(figures)}
 <h2>Epochs</h2>
 <div>{curves}</div>
 <h2>Classes, least right first</h2>
-{_table(rows)}
+{table(rows)}
 <h2>Recipe</h2>
-{_table(list(recipe.to_dict().items()))}
-</body>
-</html>
-"""
-
-
-def _table(rows: Sequence[Sequence[Any]]) -> str:
-    lines = (
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+{table(list(recipe.to_dict().items()))}""",
     )
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
 def _chart(name: str, series: Sequence[Sequence[float]], labels: Sequence[str]) -> str:

@@ -62,6 +62,7 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: Scores) -> di
         },
         "num_classes": setup.config.num_classes,
         "images": plan.sizes,
+        "images_left_out": {"train": len(setup.train.reasons), "val": len(setup.val.reasons)},
         "best_epoch": progress.best_epoch,
         "epochs": setup.recipe.epochs,
         "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},

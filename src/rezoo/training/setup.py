@@ -13,8 +13,11 @@ from typing import Any, Self
 import keras
 
 from rezoo.artifacts import HEAD
-from rezoo.data import pipeline
+from rezoo.data import reading
+from rezoo.data.caching import in_memory
+from rezoo.data.checks import Faults
 from rezoo.data.loading import Dataset
+from rezoo.data.options import DataOptions
 from rezoo.errors import SpecError
 from rezoo.loading import fill
 from rezoo.models.factory import create_model
@@ -33,6 +36,8 @@ class Setup:
         network: With the weights that the run starts from.
         config: What its `config.json` will say.
         data: The opened dataset.
+        train: Its training split, and what turned out to be unreadable in it.
+        val: The same of what validates.
         recipe: With every key set.
         groups: The optimizers, each with its variables.
         steps_per_epoch: Of the training split.
@@ -43,6 +48,8 @@ class Setup:
     network: keras.Model
     config: ModelConfig
     data: Dataset
+    train: Faults
+    val: Faults
     recipe: Recipe
     groups: list[optimizers.Group]
     steps_per_epoch: int
@@ -50,7 +57,7 @@ class Setup:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, request: Request, data: Dataset) -> Self:
+    def of(cls, request: Request, data: Dataset, options: DataOptions) -> Self:
         """Build the network and fill it; raises as `rezoo.train` does."""
         _check_data(data, request.recipe)
         recipe, source = request.recipe, request.source
@@ -71,41 +78,56 @@ class Setup:
             )
         notes, origin = _start_from(source, network, config)
         config = dataclasses.replace(config, base=origin)
-        count = len(data.examples("train"))
+        train, val, held = _splits(data, config.preprocessing.channels, options)
+        count = len(train.examples)
         steps = count // recipe.batch_size
         identity = [recipe.to_dict(), config.architecture, data.class_names, count]
         return cls(
             network=network,
             config=config,
             data=data,
+            train=train,
+            val=val,
             recipe=recipe,
             groups=optimizers.groups(network, recipe, steps, head=HEAD),
             steps_per_epoch=steps,
             signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
-            notes=notes,
+            notes=(*notes, *held),
         )
 
     def train_batches(self, epoch: int, step: int) -> Any:
         """Return the training batches from a step to the end of the run."""
-        return _as_backend(
-            pipeline.train_batches(
-                self.data.examples("train"),
-                self.config.preprocessing,
-                self.recipe,
-                first_epoch=epoch,
-                first_step=step,
-            )
+        return reading.training(
+            self.train,
+            self.config.preprocessing,
+            self.recipe,
+            classes=self.config.num_classes,
+            epoch=epoch,
+            step=step,
+            convert=_as_backend,
         )
 
     def validation_batches(self) -> Any:
         """Return the validation split once, in order."""
-        return _as_backend(
-            pipeline.test_batches(
-                self.data.examples("val"),
-                self.config.preprocessing,
-                batch_size=self.recipe.batch_size,
-            )
+        return reading.in_order(
+            self.val,
+            self.config.preprocessing,
+            batch_size=self.recipe.batch_size,
+            convert=_as_backend,
         )
+
+
+def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
+    """Return the splits for training and validation, in memory where they fit, and notes."""
+    parts, notes = {}, []
+    for split in ("train", "val"):
+        examples, done = data.examples(split), ""
+        if options.cache == "auto":
+            examples, done = in_memory(examples, channels=channels)
+        if done:
+            notes.append(f"{split}: {done}")
+        parts[split] = Faults(examples, options, f"{data.reference} ({split})")
+    return parts["train"], parts["val"], notes
 
 
 def _start_from(

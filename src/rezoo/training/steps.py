@@ -21,8 +21,9 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 def training_step(model: keras.Model, groups: Sequence[Group], recipe: Recipe) -> Step:
     """Return `step(images, labels) -> (loss, hits)`, compiled for the current backend.
 
-    `images` is float32 `(B, H, W, C)`, `labels` int32 `(B,)`; `loss` is the batch's mean
-    cross-entropy and `hits` the number of right top-1 predictions, scalars on the device.
+    `images` is float32 `(B, H, W, C)`, `labels` int32 `(B,)`, or float32 `(B, K)`: shares of
+    the classes; `loss` is the batch's mean cross-entropy and `hits` the number of predictions
+    that are the class, or the one with the largest share: scalars on the device.
 
     Raises:
         IncompatibleError: Keras runs on a backend that has no step here.
@@ -39,9 +40,11 @@ def training_step(model: keras.Model, groups: Sequence[Group], recipe: Recipe) -
 
 def _loss_and_hits(logits: Any, labels: Any, smoothing: float) -> tuple[Any, Any]:
     classes = logits.shape[-1]
-    targets = keras.ops.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+    if len(labels.shape) == 1:
+        labels = keras.ops.one_hot(labels, classes)
+    targets = labels * (1.0 - smoothing) + smoothing / classes
     loss = keras.ops.mean(keras.losses.categorical_crossentropy(targets, logits, from_logits=True))
-    right = keras.ops.argmax(logits, axis=-1) == keras.ops.cast(labels, "int32")
+    right = keras.ops.argmax(logits, axis=-1) == keras.ops.argmax(labels, axis=-1)
     return loss, keras.ops.sum(keras.ops.cast(right, "int32"))
 
 

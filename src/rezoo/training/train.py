@@ -12,6 +12,7 @@ import keras
 from rezoo import artifacts, recipes, records
 from rezoo.configs import CONFIG, LOCAL
 from rezoo.data.loading import load_dataset
+from rezoo.data.options import DataOptions
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import Scores, score
@@ -51,6 +52,7 @@ def train(
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     reporter: Reporter | None = None,
 ) -> Run:
     """Train a network; the weights with the best validation top-1 are the run's result.
@@ -68,6 +70,8 @@ def train(
         output: The run folder; `runs/<model>-<dataset>` where not given.
         resume: Continue the run in that folder from its last checkpoint, to the same bits.
         overwrite: Replace the run in that folder.
+        options: What happens to images that cannot be read, what is left out, what is kept in
+            memory.
         reporter: Hears of the progress.
 
     Raises:
@@ -87,8 +91,8 @@ def train(
     )
     runs.check_output(request.folder, resume=resume, overwrite=overwrite)
     reporter.status(f"opening {dataset}")
-    data = load_dataset(dataset)
-    setup = Setup.of(request, data)
+    data = load_dataset(dataset, options)
+    setup = Setup.of(request, data, options)
     runs.occupy(request.folder, overwrite=overwrite)
     anew = resume and not (request.folder / checkpoints.LAST).exists()
     anew_note = ("nothing to resume there: a new run",) if anew else ()
@@ -108,6 +112,7 @@ def train(
 def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
     network, recipe = setup.network, setup.recipe
     progress = checkpoints.restore(folder, network, setup.groups, setup.signature) or Progress()
+    setup.train.reasons.update(dict.fromkeys(progress.left_out, "found before"))
     _write_beginnings(setup, folder, plan)
     forward = compiled_forward(network)
     rate = optimizers.schedule(recipe, setup.steps_per_epoch)
@@ -115,12 +120,16 @@ def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
     def validate() -> Scores:
         return score(forward, setup.validation_batches())
 
+    def save(state: Progress) -> None:
+        state.left_out = sorted(setup.train.reasons)
+        checkpoints.save(folder, network, setup.groups, state, setup.signature)
+
     loop = Loop(
         step=training_step(network, setup.groups, recipe),
         batches=setup.train_batches,
         validate=validate,
         learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),
-        save=lambda state: checkpoints.save(folder, network, setup.groups, state, setup.signature),
+        save=save,
         keep_best=lambda: artifacts.save_model(network, setup.config, folder),
         log=lambda history: runs.write_history(folder, history),
         epochs=recipe.epochs,
