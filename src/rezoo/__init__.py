@@ -1,8 +1,9 @@
 """A plugin model zoo of residual networks for Keras 3, each claim checkable by a command.
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
-`list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`, `train`,
-`evaluate`, `predict`, `verify`, `push`, and the exceptions of `rezoo.errors`.
+`list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
+`DataOptions`, `train`, `evaluate`, `predict`, `verify`, `push`, and the exceptions of
+`rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rezoo.catalogue import list_weights as list_weights
     from rezoo.data.loading import list_datasets as list_datasets
     from rezoo.data.loading import load_dataset as load_dataset
+    from rezoo.data.options import DataOptions as DataOptions
     from rezoo.errors import RezooError as RezooError
     from rezoo.evaluation.evaluate import evaluate as evaluate
     from rezoo.evaluation.predict import predict as predict
@@ -31,6 +33,7 @@ _WHERE = {
     "create_model": "rezoo.models.factory",
     "load": "rezoo.loading",
     "load_dataset": "rezoo.data.loading",
+    "DataOptions": "rezoo.data.options",
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",

@@ -1,0 +1,191 @@
+"""Images that cannot be read: before a run, in it, and what may be said about them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conftest import fails
+from rezoo import DataOptions, load_dataset, train
+from rezoo.data import checks, reading
+from rezoo.data.checks import Faults
+from rezoo.data.examples import FileExamples
+from rezoo.data.records import open_records
+from rezoo.data.tfds import RecordExamples
+from rezoo.errors import DataWarning, IntegrityError, Interrupted, NotFoundError, SpecError
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
+from rezoo.training.loop import Loop
+
+SMALL = Preprocessing(input_size=(3, 16, 16))
+RECIPE = Recipe(name="test", epochs=2, batch_size=4)
+MANY = DataOptions(bad_limit=0.5, cache="off")
+
+
+@pytest.fixture
+def files(photographs) -> FileExamples:
+    part = load_dataset(f"folder:{photographs({'a': 8, 'b': 8})}").examples("train")
+    assert isinstance(part, FileExamples)
+    return part
+
+
+def spoil(examples: FileExamples, index: int, content: bytes = b"x") -> None:
+    (examples.root / examples.paths[index]).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"on_bad_image": "stop"}, "allowed are skip and error"),
+        ({"bad_limit": 1.5}, "0 to 1"),
+        ({"bad_limit": float("nan")}, "0 to 1"),
+        ({"cache": "disk"}, "allowed are auto and off"),
+    ],
+)
+def test_options_are_checked(changes, text):
+    with pytest.raises(SpecError, match=text):
+        DataOptions(**changes)
+
+
+def test_limit(photographs):
+    root = photographs({"a": 9, "b": 10})
+    (root / "a" / "bad.jpg").write_bytes(b"x")
+    with pytest.raises(IntegrityError) as refused:
+        load_dataset(f"folder:{root}", DataOptions(bad_limit=0.049))
+    assert "at most 4.9% may be bad (--bad-limit)" in refused.value.hint
+    with pytest.warns(DataWarning, match="1 of 20 images"):
+        load_dataset(f"folder:{root}", DataOptions(bad_limit=0.05))
+    with pytest.raises(IntegrityError, match=r"a/bad\.jpg"):
+        load_dataset(f"folder:{root}", DataOptions(bad_limit=0.05, on_bad_image="error"))
+
+
+def test_training_goes_on_without_what_it_meets(files):
+    whole = [
+        y.numpy().tolist()
+        for _, y in reading.training(Faults(files, MANY, "data"), SMALL, RECIPE, classes=2)
+    ]
+    spoil(files, 3)
+    faults = Faults(files, MANY, "data")
+    with pytest.warns(DataWarning, match=r"1 of \d+ images in data .*They are left out"):
+        drawn = [y.numpy().tolist() for _, y in reading.training(faults, SMALL, RECIPE, classes=2)]
+    assert len(drawn) == len(whole)
+    assert list(faults.reasons) == [3]
+    # a second pass that knows it from the start draws the same
+    again = Faults(files, MANY, "data")
+    again.reasons.update(faults.reasons)
+    assert [
+        y.numpy().tolist() for _, y in reading.training(again, SMALL, RECIPE, classes=2)
+    ] == drawn
+
+
+def test_several_in_one_batch_and_too_many(files):
+    for index in range(6):
+        spoil(files, index, b"" if index % 2 else b"text")
+    faults = Faults(files, DataOptions(bad_limit=0.3), "data")
+    with pytest.warns(DataWarning), pytest.raises(IntegrityError, match="images in data"):
+        list(reading.training(faults, SMALL, RECIPE, classes=2))
+
+
+def test_evaluation_goes_on(files):
+    spoil(files, 0)
+    spoil(files, 7)
+    faults = Faults(files, MANY, "data")
+    with pytest.warns(DataWarning):
+        labels = np.concatenate([y for _, y in reading.in_order(faults, SMALL, batch_size=4)])
+    wanted = np.delete(files.labels(), [0, 7])
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_damaged_record_is_left_out(tmp_path):
+    path = tmp_path / "part.tfrecord"
+    picture = tf.io.encode_png(np.full((9, 9, 3), 7, np.uint8)).numpy()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for label in range(8):
+            feature = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            record = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(record.SerializeToString())
+    content = bytearray(path.read_bytes())
+    length = len(content) // 8
+    content[2 * length + 40] ^= 255
+    path.write_bytes(content)
+    examples = RecordExamples(open_records([path]), np.arange(8), "data", "image", "label")
+    faults = Faults(examples, MANY, "data")
+    with pytest.warns(DataWarning, match=r"data\[2\]|data.2|2.*cannot be read"):
+        batches = list(reading.in_order(faults, SMALL, batch_size=3))
+    assert np.concatenate([y for _, y in batches]).tolist() == [0, 1, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, monkeypatch):
+    """A file is damaged after the check: the run ends; stopped and resumed, it is the same run."""
+    root = photographs({"a": 12, "b": 12})
+    opened = load_dataset(f"folder:{root}").examples("train")
+    monkeypatch.setattr(checks, "_faults_of_files", lambda *rest: {})  # the check came before
+    spoil(opened, 5)
+    wanted = {
+        "recipe": "quick",
+        "changes": {"epochs": 2, "batch_size": 4, "image_size": 32},
+        "options": MANY,
+    }
+    with pytest.warns(DataWarning, match="1 of"):
+        run = train("test_resnet", f"folder:{root}", output=tmp_path / "run", **wanted)
+    assert run.metrics["images_left_out"] == {"train": 1, "val": 0}
+
+    original = Loop._end_epoch
+
+    def stop(self, progress, clock):
+        original(self, progress, clock)
+        if progress.epoch == 1:
+            raise Interrupted("stopped", exit_code=130)
+
+    monkeypatch.setattr(Loop, "_end_epoch", stop)
+    with pytest.warns(DataWarning), pytest.raises(Interrupted):
+        train("test_resnet", f"folder:{root}", output=tmp_path / "other", **wanted)
+    monkeypatch.setattr(Loop, "_end_epoch", original)
+    train("test_resnet", f"folder:{root}", output=tmp_path / "other", resume=True, **wanted)
+    last = "checkpoints/last/model.safetensors"
+    assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "other" / last).read_bytes()
+
+
+def test_ignore_list(photographs, tmp_path):
+    root = photographs({"a": 9, "b": 9})
+    whole = load_dataset(f"folder:{root}")
+    first = whole.examples("train").key(0)
+    (tmp_path / "list").write_text(f"# remark\n\n{first}\n")
+    data = load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "list")))
+    every = data.examples("all")
+    assert first not in [every.key(i) for i in range(len(every))]
+    assert len(every) == 17
+    assert any("1 examples left out by" in note for note in data.splits.notes)
+    (tmp_path / "list").write_text("nosuch.jpg\n")
+    with pytest.warns(DataWarning, match=r"1 examples that are not there: nosuch\.jpg"):
+        load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "list")))
+    with pytest.raises(NotFoundError, match="cannot read the list"):
+        load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "gone")))
+
+
+def test_command_line(photographs, tmp_path, call, trained):
+    root = photographs({"a": 9, "b": 9})
+    (root / "a" / "bad.jpg").write_bytes(b"x")
+    begin = ("train", "test_resnet", "--dataset", f"folder:{root}", "--output", tmp_path / "run")
+    short = ("--epochs", "1", "--batch-size", "4", "--image-size", "32")
+    fails(call(*begin, *short), 5, "a/bad.jpg", "--bad-limit")
+    fails(call(*begin, "--on-bad-image", "error", "--bad-limit", "1"), 5, "a/bad.jpg")
+    fails(call(*begin, "--bad-limit", "2"), 2, "0 to 1")
+    fails(call(*begin, "--on-bad-image", "ask"), 2, "skip", "error")
+    fails(call(*begin, "--ignore", tmp_path / "gone"), 3, "cannot read the list")
+    (tmp_path / "list").write_text("a/bad.jpg\n")
+    answer = call(*begin, *short, "--ignore", tmp_path / "list", "--json")
+    assert answer.rc == 0, answer
+    assert json.loads(answer.out)["images_left_out"] == {"train": 0, "val": 0}
+    shutil.rmtree(tmp_path / "run")
+    answer = call(*begin, *short, "--bad-limit", "0.1")
+    assert answer.rc == 0, answer
+    assert "1 of 19 images" in answer.err
