@@ -58,15 +58,18 @@ def compare_geometries(contents: list[bytes]) -> None:
                 [np.abs(ours(c).numpy() * 255 - pillow_pixels(c, pre)).ravel() for c in contents]
             )
             print(
-                f"| {interpolation} | {size} | {crop} | {differences.mean():.3f} | "
+                f"| {interpolation} | {size} | {crop} | {differences.mean():.4f} | "
                 f"{np.quantile(differences, 0.999):.0f} | {differences.max():.0f} | "
-                f"{(differences < 0.5).mean():.1%} |",
+                f"{(differences < 0.5).mean():.2%} |",
                 flush=True,
             )
 
 
-def compare_answers(contents: list[bytes], reference: str) -> None:
-    """Print how often a network gives the same first answer on both pipelines."""
+def compare_answers(contents: list[bytes], names: list[str], reference: str) -> None:
+    """Print how often a network gives the same first answer on both pipelines, and is right.
+
+    It is right where a file's name begins with the name of the class.
+    """
     model = rezoo.load(reference)
     pre = model.rezoo_config.preprocessing.for_test()
     forward, ours = compiled_forward(model), test_transform(pre, encoded=True)
@@ -78,12 +81,18 @@ def compare_answers(contents: list[bytes], reference: str) -> None:
         answers.append(forward(both).argmax(-1))
     same = np.mean([one == other for one, other in answers])
     print(f"\n{reference}: the same first answer for {same:.1%} of {len(contents)} images")
+    classes = model.rezoo_config.class_names
+    right = [
+        [bool(classes) and name.startswith(classes[answer]) for answer in pair]
+        for name, pair in zip(names, answers, strict=True)
+    ]
+    print("top-1: rezoo {:.1%}, Pillow {:.1%}".format(*np.mean(right, axis=0)))
 
 
 def main(photos: str, reference: str | None) -> None:
     """Compare the JPEGs and other images that Pillow and TensorFlow both read."""
-    contents = [Path(p).read_bytes() for p in find_images([photos])]
-    kept = [c for c in contents if read_header(c)]
+    paths = [p for p in map(Path, find_images([photos])) if read_header(p.read_bytes())]
+    kept = [p.read_bytes() for p in paths]
     exact = sum(
         np.array_equal(
             decode(c, 3).numpy(),
@@ -94,7 +103,7 @@ def main(photos: str, reference: str | None) -> None:
     print(f"{len(kept)} images; decoded to the same bits: {exact}\n")
     compare_geometries(kept)
     if reference:
-        compare_answers(kept, reference)
+        compare_answers(kept, [p.name for p in paths], reference)
 
 
 if __name__ == "__main__":

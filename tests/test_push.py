@@ -377,7 +377,8 @@ def test_o1_names_cannot_break_the_card(run):
     assert "evil" not in yaml.safe_load(head)
     body = text.split("\n---\n", 1)[1]
     assert "\x1b" not in body
-    assert "49" not in re.sub(r"\d+ (of|images)", "", body.split("## Training")[0])
+    # figures of this run may have these digits, too
+    assert "49" not in re.sub(r"\d+ (of|images)|[\d.]+%", "", body.split("## Training")[0])
     for line in body.splitlines():
         if "goes wrong" in line:
             break

@@ -76,6 +76,36 @@ def test_first_use_announces_and_keeps_stdout_clean(tmp_path, known, capfd):
     assert "First use" not in capfd.readouterr().err
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path, known):
+    archives.write(PETS, tmp_path / "downloads" / "manual")
+    known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
+    leftover = tmp_path / "oxford_iiit_pet" / "incomplete.ABC123_4.0.0"
+    leftover.mkdir(parents=True)
+    (leftover / "part.tfrecord").write_bytes(b"x" * 99)
+    open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
+    folders = sorted(p.name for p in leftover.parent.iterdir() if p.is_dir())
+    assert folders == ["4.0.0"]
+
+
+def test_a_second_process_waits_for_the_first(tmp_path, known):
+    fcntl = pytest.importorskip("fcntl")
+    archives.write(PETS, tmp_path / "downloads" / "manual")
+    known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
+    folder = tmp_path / "oxford_iiit_pet"
+    folder.mkdir()
+    said = []
+    with (folder / ".rezoo-prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def say(text):
+            said.append(text)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # the first one is done
+
+        open_tfds("oxford_iiit_pet", folder=tmp_path, say=say)
+    assert said[0] == "Another process prepares oxford_iiit_pet: waiting for it."
+    assert "Prepared oxford_iiit_pet" in said[-1]
+
+
 def test_pets_equal_what_tfds_reads(pets_folder, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(pets_folder))
     opened = oxford_iiit_pet.open()

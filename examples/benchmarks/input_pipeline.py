@@ -3,10 +3,10 @@
     python examples/benchmarks/input_pipeline.py PHOTOS [--rounds 7] [--threads 2] [--profile]
 
 PHOTOS is a folder of JPEGs. The two take turns in one process group, so a noisy machine disturbs
-both; each round reads every photograph once, and the table gives the median of the rounds. The
-processor seconds count the loader's workers, too. Pillow's side is what torchvision's
-`RandomResizedCrop(224)` + flip and `Resize(256)` + `CenterCrop(224)` do with PIL images,
-written out, since torchvision has no build for every machine. Needs torch and Pillow.
+both; each round reads every photograph once, the first one is not counted, and the table gives
+the median of the others. Processor seconds count the loader's workers, too. Pillow's side is what
+torchvision's `RandomResizedCrop(224)` + flip and `Resize(256)` + `CenterCrop(224)` do with PIL
+images, written out, since torchvision has no build for every machine. Needs torch and Pillow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import random
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +85,18 @@ def torch_batches(paths: list[Path], threads: int, *, train: bool) -> Iterable[o
     )
 
 
-def rezoo_batches(paths: list[Path], *, train: bool) -> Iterable[object]:
-    """Return one pass of rezoo's input."""
+def rezoo_passes(paths: list[Path], rounds: int, *, train: bool) -> Iterator[Iterable[object]]:
+    """Yield passes of rezoo's input, out of one pipeline as a run has it."""
     names = [str(p) for p in paths]
     examples = FileExamples(Path("/"), names, np.zeros(len(names), np.int32))
     if train:
-        recipe = Recipe(name="benchmark", batch_size=BATCH, epochs=1)
-        return pipeline.train_batches(examples, PREPROCESSING, recipe)
-    return pipeline.test_batches(examples, PREPROCESSING, batch_size=BATCH)
+        recipe = Recipe(name="benchmark", batch_size=BATCH, epochs=rounds)
+        source = iter(pipeline.train_batches(examples, PREPROCESSING, recipe))
+        for _ in range(rounds):
+            yield islice(source, len(paths) // BATCH)
+    batches = pipeline.test_batches(examples, PREPROCESSING, batch_size=BATCH)
+    for _ in range(rounds):
+        yield batches
 
 
 def processor_seconds() -> float:
@@ -100,10 +105,10 @@ def processor_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def measure(batches: Callable[[], Iterable[object]], count: int) -> tuple[float, float]:
+def measure(batches: Iterable[object], count: int) -> tuple[float, float]:
     """Return images per second, and per second of a processor."""
     wall, busy = time.perf_counter(), processor_seconds()
-    for _ in batches():
+    for _ in batches:
         pass
     return count / (time.perf_counter() - wall), count / (processor_seconds() - busy)
 
@@ -116,14 +121,15 @@ def compare(paths: list[Path], rounds: int, threads: int) -> None:
     print("| transform | input | images/s | per core-second | ratio per core-second |")
     print("|---|---|---:|---:|---:|")
     for train in (True, False):
+        passes = rezoo_passes(paths, rounds + 1, train=train)
         sides = {
             "DataLoader + Pillow": lambda train=train: torch_batches(paths, threads, train=train),
-            "rezoo": lambda train=train: rezoo_batches(paths, train=train),
+            "rezoo": lambda passes=passes: next(passes),
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for turn in range(rounds + 1):
             for name, batches in sides.items():
-                result = measure(batches, len(paths))
+                result = measure(batches(), len(paths))
                 if turn:  # the first warms up
                     found[name].append(result)
         base = statistics.median(busy for _, busy in found["DataLoader + Pillow"])

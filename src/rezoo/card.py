@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo import records
+from rezoo import card_figures, records
 from rezoo.configs import WEIGHTS, read_config
 from rezoo.errors import IntegrityError, RezooError, UnknownNameError
 from rezoo.markdown import code, plain, table
 from rezoo.registry import architectures
 from rezoo.specs import ModelConfig
+from rezoo.tasks import task_of
 
 # Ember, Global Electricity Review 2025: the world's average of 2024
 _G_CO2_PER_KWH = 473
@@ -51,6 +52,7 @@ def _card(folder: Path, repo: str, licence: str) -> str:
     import yaml
 
     config = read_config(folder)
+    task = task_of(config.multi_label)
     metrics = records.read_metrics(folder)
     licence = licence or config.licence or (config.base.licence if config.base else "")
     head = _head(config, metrics, licence, name=repo.partition("/")[2] or config.architecture)
@@ -59,8 +61,8 @@ def _card(folder: Path, repo: str, licence: str) -> str:
         f"---\n{front}---\n{MARK}\n",
         _what(config, metrics, licence),
         _use(config, f"hf://{repo}" if repo else "path/to/this/folder"),
-        _measured(config, metrics),
-        _worst(metrics),
+        card_figures.measured(task, metrics, config.num_classes),
+        card_figures.worst(task, metrics),
         _data(metrics),
         _preprocessing(config),
         _training(folder, metrics),
@@ -73,13 +75,13 @@ def _card(folder: Path, repo: str, licence: str) -> str:
 def _head(
     config: ModelConfig, metrics: Mapping[str, Any], licence: str, *, name: str
 ) -> dict[str, Any]:
-    data = metrics.get("data", {})
+    data, task = metrics.get("data", {}), task_of(config.multi_label)
     public = not data.get("private", True)
     head: dict[str, Any] = {
         "library_name": "rezoo",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "keras", "tensorflow", "resnet", "rezoo"],
-        "metrics": ["accuracy"],
+        "metrics": list(dict.fromkeys(figure.hub_type for figure in task.figures)),
     }
     if licence:
         head["license"] = licence.lower()
@@ -88,28 +90,14 @@ def _head(
     if config.base and config.base.repo:
         head["base_model"] = config.base.repo
         head["base_model_relation"] = "finetune"
-    results = [_result(metrics, split) for split in ("test", "val") if split in metrics]
+    results = [
+        card_figures.hub_result(task, metrics, split)
+        for split in ("test", "val")
+        if split in metrics
+    ]
     if results and public:
         head["model-index"] = [{"name": name, "results": results}]
     return head
-
-
-def _result(metrics: Mapping[str, Any], split: str) -> dict[str, Any]:
-    data, scores = metrics["data"], metrics[split]
-    found = [
-        {"type": "accuracy", "name": f"top-{k}", "value": round(scores[f"top{k}"], 6)}
-        for k in (1, 5)
-        if k == 1 or metrics["num_classes"] > 5
-    ]
-    return {
-        "task": {"type": "image-classification", "name": "Image classification"},
-        "dataset": {
-            "type": data.get("hub_id") or data["name"],
-            "name": data["name"],
-            "split": split,
-        },
-        "metrics": found,
-    }
 
 
 def _what(config: ModelConfig, metrics: Mapping[str, Any], licence: str) -> str:
@@ -132,9 +120,10 @@ def _what(config: ModelConfig, metrics: Mapping[str, Any], licence: str) -> str:
     classes = f"\n\n<details><summary>The classes</summary>\n\n{names}{more}\n\n</details>"
     terms = licence or "not stated: ask the owner before you use the weights"
     trained = ", trained with rezoo" if metrics else ""
+    does = task_of(config.multi_label).does.format(config.num_classes)
     return (
-        f"{title}\n\nA {plain(config.architecture)}{network} that tells {config.num_classes} "
-        f"classes apart{trained}.{base}\n\nLicence of the weights: {plain(terms)}."
+        f"{title}\n\nA {plain(config.architecture)}{network} that {does}{trained}.{base}\n\n"
+        f"Licence of the weights: {plain(terms)}."
         f"{classes if known else ''}\n"
     )
 
@@ -167,47 +156,6 @@ import timm
 model = timm.create_model("{place}", pretrained=True)
 ```
 """
-
-
-def _measured(config: ModelConfig, metrics: Mapping[str, Any]) -> str:
-    rows = []
-    for split in filter(metrics.__contains__, ("test", "val")):
-        scores = metrics[split]
-        for k in (1, 5) if config.num_classes > 5 else (1,):
-            low, high = scores[f"top{k}_interval"]
-            value, interval = f"{scores[f'top{k}']:.2%}", f"{low:.2%} to {high:.2%}"
-            rows.append([split, f"top-{k}", value, interval, f"{scores['count']:,}"])
-    if not rows:
-        return ""
-    text = table(["split", "metric", "value", "95 % interval", "images"], rows)
-    how = [
-        "The intervals are Wilson's: what other images of the same kind would give.",
-        "Each image is measured once, with the preprocessing below.",
-    ]
-    if "test" in metrics:
-        day = metrics["test"]["measured_utc"][:10]
-        how.append(f"The test split was not used in training; it was measured on {day}.")
-    else:
-        how.append("No test split has been measured yet: `rezoo eval` does it.")
-    if "val" in metrics and "best_epoch" in metrics:
-        how.append(
-            f"The validation split chose these weights (epoch {metrics['best_epoch']} of "
-            f"{metrics['epochs']}), so its figure is flattered."
-        )
-    return f"## Accuracy\n\n{text}\n\n{' '.join(how)}\n"
-
-
-def _worst(metrics: Mapping[str, Any]) -> str:
-    split = next((s for s in ("test", "val") if metrics.get(s, {}).get("worst_classes")), None)
-    if split is None:
-        return ""
-    rows = []
-    for entry in metrics[split]["worst_classes"]:
-        taken = ", ".join(f"{plain(o['name'])} ({o['count']})" for o in entry["taken_for"])
-        rows.append([plain(entry["name"]), f"{entry['right']} of {entry['count']}", taken])
-    text = table(["class", "right", "most often taken for"], rows)
-    head = f"### Where it goes wrong\n\nThe classes that are least often right, {split} split:"
-    return f"{head}\n\n{text}\n"
 
 
 def _data(metrics: Mapping[str, Any]) -> str:
@@ -272,10 +220,11 @@ def _limits(config: ModelConfig, metrics: Mapping[str, Any]) -> str:
         "The accuracies hold for images like those it was measured on; other cameras, crops, "
         "places and times were not tried."
     )
+    others, values = task_of(config.multi_label).limits
     lines = [
-        f"It knows its {config.num_classes} classes: anything else becomes one of them, too.",
+        f"It knows its {config.num_classes} classes: {others}",
         measured if metrics else "No accuracy of these weights is recorded here.",
-        "Softmax values are not calibrated probabilities.",
+        values,
         "Whether it serves all groups of people, where there are any, was not examined.",
     ]
     count = metrics.get("test", metrics.get("val", {})).get("count", 0)

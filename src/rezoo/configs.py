@@ -7,6 +7,7 @@ rezoo's own keys stand at the root, where timm ignores what it does not know:
 | `format_version` | of this table; a higher one than rezoo knows is refused            |
 | `rezoo_version`  | who wrote it                                                       |
 | `fingerprint`    | of the network's structure (`rezoo.models.fingerprint`)            |
+| `multi_label`    | true where an image has any number of the classes                  |
 | `base_model`     | the weights that these were made from: repository, commit, SHA-256 |
 | `files`          | name → SHA-256 and size of the other files, once a folder is sealed |
 | `checksum`       | SHA-256 of this file's own content, all other keys in order        |
@@ -46,7 +47,10 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
 _REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
 _ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
 _DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg")
-_OWN = ("format_version", "rezoo_version", "fingerprint", "base_model", "files", "checksum")
+_OWN = (
+    *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
+    *("files", "checksum"),
+)
 _CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
 _CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
 
@@ -122,6 +126,7 @@ def config_from_json(content: Any) -> ModelConfig:
         preprocessing=_preprocessing(cfg),
         class_names=names,
         class_descriptions=descriptions,
+        multi_label=typed(content, "multi_label", bool, False),
         tag=tag,
         licence=typed(cfg, "license", str, ""),
         base=_base(content),
@@ -182,6 +187,8 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
     content["rezoo_version"] = version("rezoo")
     if config.fingerprint:
         content["fingerprint"] = config.fingerprint
+    if config.multi_label:
+        content["multi_label"] = True
     if config.base:
         content["base_model"] = {k: v for k, v in dataclasses.asdict(config.base).items() if v}
     return {**config.extra, **content}

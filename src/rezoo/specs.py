@@ -256,6 +256,7 @@ class ModelConfig:
         preprocessing: How images become inputs.
         class_names: Names in the order of the head, or empty where they are not known.
         class_descriptions: Readable names, where `class_names` are ids (ImageNet's `n02123045`).
+        multi_label: Whether an image has any number of the classes: each logit is one's own.
         tag: What follows the dot in `arch.tag`.
         licence: Licence of the weights, where stated.
         base: The weights that these were made from.
@@ -270,6 +271,7 @@ class ModelConfig:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     class_names: tuple[str, ...] = ()
     class_descriptions: tuple[str, ...] = ()
+    multi_label: bool = False
     tag: str = ""
     licence: str = ""
     base: Origin | None = None

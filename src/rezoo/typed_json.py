@@ -20,7 +20,7 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
         return default
     if value is ...:
         raise IncompatibleError(f"key {key!r} is missing")
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise IncompatibleError(f"key {key!r} has the value {value!r} of the wrong type")
     return value
 

@@ -32,6 +32,7 @@ def prepare(dataset: str, as_json: bool) -> None:
     # a wrong name is answered before TensorFlow is loaded
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):
+        import_quietly("tensorflow")
         preparing = import_quietly("rezoo.data.inspection.preparing")
     result = preparing.prepare(dataset)
     if as_json:

@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.text import Text
 
 from rezoo.names import printable
+from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training.reporting import Plan, Reporter
 
 
@@ -25,6 +26,7 @@ class Lines(Reporter):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.epochs = 0
+        self.task = SINGLE_LABEL
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
@@ -36,7 +38,7 @@ class Lines(Reporter):
 
     def started(self, plan: Plan, epoch: int, step: int) -> None:
         """Print the plan."""
-        self.epochs = plan.recipe.epochs
+        self.epochs, self.task = plan.recipe.epochs, plan.task
         for line in describe(plan):
             self.say(line)
         if epoch or step:
@@ -44,7 +46,7 @@ class Lines(Reporter):
 
     def epoch(self, record: dict[str, Any], *, best: bool) -> None:
         """Print the figures of an epoch."""
-        self.say(epoch_line(record, self.epochs, best=best))
+        self.say(epoch_line(record, self.epochs, best=best, task=self.task))
 
 
 class LiveDisplay(Lines):
@@ -84,8 +86,9 @@ class LiveDisplay(Lines):
         """Move the bars."""
         if self.whole is None or self.part is None:
             return
+        hits = self.task.hits
         text = (
-            f"loss {figures['loss']:.3f}  top-1 {figures['top1']:.1%}  "
+            f"loss {figures['loss']:.3f}  {hits.name} {figures[hits.key]:.1%}  "
             f"lr {figures['learning_rate']:.2g}  {figures['images_per_s']:.0f} img/s"
         )
         done = epoch * self.steps + step
@@ -116,12 +119,15 @@ def describe(plan: Plan) -> list[str]:
     return lines + [f"note     {note}" for note in plan.notes]
 
 
-def epoch_line(record: dict[str, Any], epochs: int, *, best: bool) -> str:
+def epoch_line(
+    record: dict[str, Any], epochs: int, *, best: bool, task: Task = SINGLE_LABEL
+) -> str:
     """Return the figures of an epoch in one line."""
+    hits, val = task.hits, task.chosen_by
     return (
         f"epoch {record['epoch']:>3}/{epochs}  "
-        f"loss {record['train_loss']:.4f}  top-1 {record['train_top1']:6.2%}  "
-        f"val loss {record['val_loss']:.4f}  val top-1 {record['val_top1']:6.2%}  "
+        f"loss {record['train_loss']:.4f}  {hits.name} {record[f'train_{hits.key}']:6.2%}  "
+        f"val loss {record['val_loss']:.4f}  val {val.name} {record[f'val_{val.key}']:6.2%}  "
         f"lr {record['learning_rate']:.2g}  {record['images_per_s']:.0f} img/s"
         + ("  best" if best else "")
     )

@@ -47,6 +47,8 @@ def eval_command(
 ) -> None:
     """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
 
+    Of several labels: mean average precision with its interval, F1 and exact matches.
+
     Images go through the preprocessing that came with the weights. What a run reaches on its
     own test split is kept in its metrics.json and shown in its card.
     """

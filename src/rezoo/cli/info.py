@@ -93,6 +93,7 @@ def _network(
         document["repository"] = str(source.address) if source.address else None
         document["sealed"] = bool(config.files)
         document["class_names"] = list(config.class_names)
+        document |= {"multi_label": True} if config.multi_label else {}
         document["preprocessing"] = dataclasses.asdict(config.preprocessing)
     return document, counted
 

@@ -12,7 +12,7 @@ from rezoo.names import printable
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top-k", type=int, default=5, show_default=True, help="Classes to show.")
+@click.option("--top-k", type=int, help="Classes to show [5; of several labels, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @pretrained_option
@@ -22,13 +22,15 @@ def predict(
     context: click.Context,
     model: str,
     images: tuple[str, ...],
-    top_k: int,
+    top_k: int | None,
     batch_size: int,
     image_size: int | None,
     pretrained: bool,
     as_json: bool,
 ) -> None:
     """Classify IMAGES (files, folders, patterns) with MODEL, which has weights.
+
+    A network that knows several labels gives each class a probability of its own.
 
     Ends with exit code 5 if some file could not be decoded; the others are answered.
     """

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from rezoo.cli.console import escaped, new_grid, open_console
 from rezoo.cli.display import Lines, LiveDisplay
+from rezoo.tasks import task_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
@@ -133,23 +134,17 @@ def evaluation(result: Evaluation) -> None:
     )
     rows = [
         {
-            "metric": name,
-            "value": f"{value:.2%}",
-            "95 % interval": f"{low:.2%} to {high:.2%}",
+            "metric": shown.figure.name,
+            "value": shown.value,
+            "95 % interval": shown.interval,
             "images": scores.count,
         }
-        for name, value, (low, high) in (
-            ("top-1", scores.top1, scores.top1_interval),
-            ("top-5", scores.top5, scores.top5_interval),
-        )
-        if name == "top-1" or result.num_classes > 5
+        for shown in result.task.shown(scores.to_dict(), result.num_classes)
     ]
     table("", rows)
     console.print(escaped(f"loss {scores.loss:.4f}; input {result.preprocessing}"))
-    worst = sorted((r / n, -n, name, n, r) for name, n, r in result.classes if r < n)[:5]
-    if worst:
-        named = ", ".join(f"{name} {right}/{count}" for _, _, name, count, right in worst)
-        console.print(escaped(f"least right: {named}"))
+    if weakest := result.task.weakest(result.classes):
+        console.print(escaped(weakest))
     for note in result.notes:
         open_console(stderr=True).print(escaped(f"Note: {note}."))
 
@@ -173,12 +168,12 @@ def predictions(results: Sequence[Prediction]) -> None:
 
 def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Print where a run is, what it reached, and the next commands."""
-    val = metrics["val"]
-    low, high = val["top1_interval"]
+    val, task = metrics["val"], task_of(metrics.get("multi_label", False))
+    best = task.shown(val, metrics["num_classes"])[0]
     console = open_console()
     console.print(
         escaped(
-            f"val top-1 {val['top1']:.2%} ({low:.2%} to {high:.2%}, {val['count']} images), "
+            f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
             f"epoch {metrics['best_epoch']} of {metrics['epochs']}, "
             f"{metrics['wall_time_s']:.0f} s of training"
         )

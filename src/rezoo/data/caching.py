@@ -22,6 +22,7 @@ from rezoo.data.records import RecordFiles
 from rezoo.data.tfds import RecordExamples
 
 _PART_OF_FREE = 0.25
+_plain = tf.autograph.experimental.do_not_convert
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class StoredExamples(Examples):
     Attributes:
         base: Where they come from, for keys and labels.
         contents: tf.string `(N,)`: files, or pixels where `shapes` are given.
-        targets: int32 `(N,)`.
+        targets: int32 `(N,)`, or of multi-label data float32 `(N, K)`.
         shapes: int32 `(N, 3)`: height, width and channels of the pixels.
     """
 
@@ -67,7 +68,8 @@ class StoredExamples(Examples):
 
     def labels(self) -> np.ndarray | None:
         """As `Examples.labels`."""
-        return np.asarray(self.targets)
+        targets = np.asarray(self.targets)
+        return targets if targets.ndim == 1 else targets.astype(np.uint8)
 
 
 def in_memory(
@@ -132,7 +134,7 @@ def _record_bytes(records: RecordFiles) -> int:
 def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:
     """Read every example once; the number of pixels of each where all are known and small."""
     found = tf.data.Dataset.range(len(examples)).map(
-        examples.fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        _plain(examples.fetch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     contents, targets = [], []
     for content, target in found.as_numpy_iterator():
@@ -143,13 +145,13 @@ def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:
     small = bool(((pixels > 0) & (pixels <= SMALL_PIXELS)).all())
     with tf.device("CPU:0"):
         held = tf.constant(np.array(contents, object), tf.string)
-        labels = tf.constant(np.array(targets, np.int32))
+        labels = tf.constant(np.array(targets, np.float32 if np.ndim(targets[0]) else np.int32))
     return held, labels, pixels if small else None
 
 
 def _decode(contents: Any, channels: int) -> tuple[Any, Any]:
     stream = tf.data.Dataset.from_tensor_slices(contents).map(
-        lambda content: decode(content, channels), num_parallel_calls=tf.data.AUTOTUNE
+        _plain(lambda content: decode(content, channels)), num_parallel_calls=tf.data.AUTOTUNE
     )
     pixels = list(stream.as_numpy_iterator())
     with tf.device("CPU:0"):

@@ -89,6 +89,8 @@ def _emptied(before: Splits, after: Splits) -> list[str]:
 
 def _known(part: Examples) -> Iterable[int]:
     labels = part.labels()
+    if labels is not None and labels.ndim == 2:  # multi-label: the columns that are not all zeros
+        return labels.max(0, initial=0).nonzero()[0]
     return () if labels is None else labels
 
 
@@ -136,6 +138,7 @@ def unreadable(examples: Examples) -> dict[int, str]:
 
     from rezoo.data.images import decode
 
+    @tf.autograph.experimental.do_not_convert
     def attempt(index: Any) -> Any:
         image, _ = examples.fetch(index)
         image = decode(image, 3) if examples.encoded else image

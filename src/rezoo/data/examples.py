@@ -40,7 +40,8 @@ class Examples(abc.ABC):
 
         Returns:
             `(image, label)`: a tf.string scalar with an encoded image file where
-            `self.encoded`, else uint8 `(H, W, C)`; and an int32 scalar.
+            `self.encoded`, else uint8 `(H, W, C)`; and an int32 scalar, or of multi-label data
+            float32 `(K,)`: 1 for each class that the image has, else 0.
         """
 
     @abc.abstractmethod
@@ -52,16 +53,22 @@ class Examples(abc.ABC):
         """Return a stable name of one example: for split rules, predictions and messages."""
 
     def labels(self) -> np.ndarray | None:
-        """Return int32 `(N,)`, or None where labels are known only by reading every example."""
+        """Return int32 `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
+
+        None where labels are known only by reading every example.
+        """
         return None
 
     def hold_out(self, fraction: float) -> tuple[Examples, Examples]:
         """Return `(kept, held out)` by a rule that looks at the keys, and at known classes.
 
-        No seed is involved: see `rezoo.data.splits.hold_out`.
+        Of multi-label data it looks at the keys alone. No seed is involved: see
+        `rezoo.data.splits.hold_out`.
         """
         hashes = splits.stable_hash([self.key(i) for i in range(len(self))])
-        kept, held = splits.hold_out(hashes, fraction, labels=self.labels())
+        labels = self.labels()
+        labels = None if labels is not None and labels.ndim == 2 else labels
+        kept, held = splits.hold_out(hashes, fraction, labels=labels)
         return self.select(kept), self.select(held)
 
 
@@ -71,7 +78,7 @@ class ArrayExamples(Examples):
 
     Attributes:
         images: uint8 `(N, H, W, C)`, C = 1 or 3.
-        targets: int `(N,)`.
+        targets: int `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
         keys: A stable name of each example.
     """
 
@@ -84,7 +91,7 @@ class ArrayExamples(Examples):
         return len(self.images)
 
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        return pick(self.images, index), pick(self.labels(), index)
+        return pick(self.images, index), _pick_label(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> ArrayExamples:
         keys = [self.keys[i] for i in indices]
@@ -94,7 +101,7 @@ class ArrayExamples(Examples):
         return self.keys[index]
 
     def labels(self) -> np.ndarray:
-        return np.asarray(self.targets, np.int32)
+        return _as_labels(self.targets)
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class FileExamples(Examples):
     Attributes:
         root: The folder.
         paths: Paths below it, with `/`.
-        targets: int `(N,)`.
+        targets: int `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
     """
 
     root: Path
@@ -119,7 +126,7 @@ class FileExamples(Examples):
         import tensorflow as tf
 
         full = np.array([os.fsencode(self.root / p) for p in self.paths], object)
-        return tf.io.read_file(pick(full, index)), pick(self.labels(), index)
+        return tf.io.read_file(pick(full, index)), _pick_label(self.labels(), index)
 
     def select(self, indices: np.ndarray) -> FileExamples:
         return FileExamples(self.root, [self.paths[i] for i in indices], self.targets[indices])
@@ -128,7 +135,7 @@ class FileExamples(Examples):
         return self.paths[index]
 
     def labels(self) -> np.ndarray:
-        return np.asarray(self.targets, np.int32)
+        return _as_labels(self.targets)
 
 
 def pick(table: np.ndarray, index: Any) -> Any:
@@ -140,6 +147,15 @@ def pick(table: np.ndarray, index: Any) -> Any:
     return tf.gather(held, index)
 
 
+def _pick_label(labels: np.ndarray, index: Any) -> Any:
+    """Return a label inside a graph: an int32 scalar, or float32 `(K,)`."""
+    return pick(labels if labels.ndim == 1 else labels.astype(np.float32), index)
+
+
+def _as_labels(targets: np.ndarray) -> np.ndarray:
+    return np.asarray(targets, np.int32 if np.ndim(targets) == 1 else np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Splits:
     """An opened dataset: its splits and the names of its classes.
@@ -149,12 +165,14 @@ class Splits:
         class_names: In the order of the labels.
         class_descriptions: Readable names where `class_names` are ids; may be empty.
         notes: What the user should be told: rules used, files left out.
+        multi_label: Whether an image has any number of the classes, none included.
     """
 
     parts: Mapping[str, Examples]
     class_names: tuple[str, ...]
     class_descriptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    multi_label: bool = False
 
     def __getitem__(self, split: str) -> Examples:
         """Return the examples of a split, or of all splits one after another for `"all"`.

@@ -40,4 +40,4 @@ def drop_ignored(splits: Splits, path: str | Path) -> Splits:
         text = f"{path} names {len(unknown)} examples that are not there: "
         warnings.warn(DataWarning(text + ", ".join(unknown[:5]) + more), stacklevel=2)
     count = sum(map(len, left_out.values()))
-    return splits.without(left_out, f"{count} examples left out by {path}")
+    return splits.without(left_out, f"{count} examples left out by {Path(path).name}")

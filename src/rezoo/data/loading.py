@@ -60,7 +60,8 @@ class Dataset:
             image_size: Height and width in pixels; the dataset's own size where not given.
 
         Returns:
-            A `tf.data.Dataset` of `(images, labels)`: float32 `(B, H, W, C)`, int32 `(B,)`.
+            A `tf.data.Dataset` of `(images, labels)`: float32 `(B, H, W, C)`, and int32 `(B,)`, or
+            of multi-label data float32 `(B, K)` of zeros and ones.
         """
         from rezoo.data.pipeline import test_batches
 

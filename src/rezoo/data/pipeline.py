@@ -8,7 +8,7 @@ an epoch is computed, and no example before the start is read.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -80,30 +80,20 @@ def train_batches(
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
-        `(B, classes)` where examples are mixed; `B = recipe.batch_size // hosts`.
+        `(B, classes)` where examples are mixed or have several labels;
+        `B = recipe.batch_size // hosts`.
 
     Raises:
         SpecError: The batches cannot be divided so.
     """
     share = _share(recipe, hosts)
-    length, seed, batch = len(examples), recipe.seed, recipe.batch_size
-    distinct = batch // recipe.repeated_augmentation
+    places = np.arange(host * share, (host + 1) * share)
+    count = len(examples)
 
     def rows(epoch: np.int64) -> tuple[np.ndarray, ...]:
-        """Return index, key of the draws, step and epoch's key of each example of this host."""
-        indices = epoch_indices(length, recipe, int(epoch), without=without).reshape(-1, batch)
         skipped = first_step if epoch == first_epoch else 0
-        places = np.arange(host * share, (host + 1) * share)
-        key = splits.epoch_key(seed, int(epoch))
-        keys = splits.repetition_keys(key, places // distinct)
-        steps = np.arange(skipped, len(indices))
-        mine = indices[skipped:, places]
-        return (
-            mine.reshape(-1),
-            np.broadcast_to(keys, mine.shape).reshape(-1),
-            np.broadcast_to(steps[:, None], mine.shape).reshape(-1),
-            np.full(mine.size, key, np.int64),
-        )
+        steps = np.arange(skipped, count // recipe.batch_size)
+        return _rows(count, recipe, int(epoch), steps, places, without)
 
     def epoch_rows(epoch: Any) -> Any:
         values = tf.numpy_function(rows, [epoch], [tf.int64] * 4)
@@ -111,6 +101,60 @@ def train_batches(
             tuple(tf.ensure_shape(value, (None,)) for value in values)
         )
 
+    stream = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_rows)
+    return _batched(stream, examples, preprocessing, recipe, share, classes).prefetch(2)
+
+
+def chosen_batches(
+    examples: Examples,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    *,
+    epoch: int,
+    steps: Sequence[int],
+    classes: int = 0,
+) -> tf.data.Dataset:
+    """Return the batches of some steps of an epoch, as training gets them; see `train_batches`."""
+    places = np.arange(recipe.batch_size)
+    rows = _rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
+    stream = tf.data.Dataset.from_tensor_slices(rows)
+    return _batched(stream, examples, preprocessing, recipe, recipe.batch_size, classes)
+
+
+def _rows(
+    count: int,
+    recipe: Recipe,
+    epoch: int,
+    steps: np.ndarray,
+    places: np.ndarray,
+    without: Set[int],
+) -> tuple[np.ndarray, ...]:
+    """Return index, key of the draws, step and key of the epoch of each example, int64.
+
+    Those of some steps of an epoch, and of some places in each batch.
+    """
+    indices = epoch_indices(count, recipe, epoch, without=without).reshape(-1, recipe.batch_size)
+    key = splits.epoch_key(recipe.seed, epoch)
+    distinct = recipe.batch_size // recipe.repeated_augmentation
+    keys = splits.repetition_keys(key, places // distinct)
+    mine = indices[steps[:, None], places]
+    return (
+        mine.reshape(-1),
+        np.broadcast_to(keys, mine.shape).reshape(-1),
+        np.broadcast_to(steps[:, None], mine.shape).reshape(-1),
+        np.full(mine.size, key, np.int64),
+    )
+
+
+def _batched(
+    stream: tf.data.Dataset,
+    examples: Examples,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    size: int,
+    classes: int,
+) -> tf.data.Dataset:
+    """Return batches of the examples that a stream of `_rows` names."""
     transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
@@ -118,10 +162,8 @@ def train_batches(
         image, label = examples.fetch(index)
         return transform(image, tf.stack([key, index])), label, tf.stack([epoch_key, step])
 
-    stream = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_rows)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    stream = stream.batch(share, drop_remainder=True)
-    return stream.map(_finish(recipe, classes)).prefetch(2)
+    return stream.batch(size, drop_remainder=True).map(_finish(recipe, classes))
 
 
 def _share(recipe: Recipe, hosts: int) -> int:
@@ -146,7 +188,8 @@ def _finish(recipe: Recipe, classes: int) -> Any:
 
     @_plain
     def finish(images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
-        return mix(images, tf.one_hot(labels, classes), seeds[0])
+        targets = labels if labels.shape.rank == 2 else tf.one_hot(labels, classes)
+        return mix(images, targets, seeds[0])
 
     return finish
 
@@ -157,7 +200,8 @@ def test_batches(
     """Return all examples once, in order; the last batch may be smaller.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`.
+        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        `(B, classes)` where examples have several labels.
     """
     transform = transforms.test_transform(preprocessing, encoded=examples.encoded)
 

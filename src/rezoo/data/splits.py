@@ -64,7 +64,7 @@ def hold_out(
         hashes: uint64 `(N,)`, from `stable_hash`.
         fraction: The part to hold out, of each class where `labels` are given; rounded,
             but at least one example of a class that has two or more.
-        labels: int `(N,)` or None where the classes are not known.
+        labels: int `(N,)`, or None where the classes are not known or an image has several.
     """
     groups = [np.arange(len(hashes))]
     if labels is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import shutil
 import sys
 import tarfile
 import time
@@ -46,8 +47,6 @@ def prepare(
         ResourceError: No space, or the folder cannot be written.
         MissingExtraError: TFDS needs a package for this dataset that is not installed.
     """
-    import tensorflow_datasets as tfds
-
     root = Path(builder.data_dir_root)
     manual = root / "downloads" / "manual"
     absent = [name for name in archives if not (manual / name).is_file()]
@@ -57,6 +56,38 @@ def prepare(
             f"{' and '.join(absent)} not found in {manual}",
             hint=f"get the files from {builder.info.homepage} and put them there.",
         )
+    with writing(root), _alone(Path(builder.data_dir).parent, say):
+        if Path(builder.data_dir).exists():  # another process was first
+            return
+        _download_and_prepare(builder, licence, manual, say)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let one process at a time prepare a dataset; remove what one that was killed has left."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: TFDS itself keeps processes apart, and nothing is removed
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".rezoo-prepare.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Another process prepares {folder.name}: waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in folder.glob("incomplete.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+def _download_and_prepare(
+    builder: Any, licence: str, manual: Path, say: Callable[[str], None]
+) -> None:
+    import tensorflow_datasets as tfds
+
+    root = Path(builder.data_dir_root)
     say(_announcement(builder, licence))
     _accept_by_name(builder.url_infos or {})
     guard = NetworkGuard(manual, builder.url_infos or {})

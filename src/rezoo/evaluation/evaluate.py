@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.data.checks import Faults
-from rezoo.data.loading import load_dataset
+from rezoo.data.loading import Dataset, load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.data.reading import in_order
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.metrics import Scores, score
+from rezoo.evaluation.scoring import AnyScores, measure
 from rezoo.loading import build
 from rezoo.references import Source, resolve_weights
 from rezoo.specs import ModelConfig, Origin
+from rezoo.tasks import Task, task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +33,26 @@ class Evaluation:
         model: The reference that was measured.
         dataset: The reference of the data.
         split: The split.
+        task: What the network was asked.
         num_classes: Width of the network's head.
         scores: Accuracies with their intervals.
-        classes: `(name, images, right)` of each class that occurs.
+        classes: `(name, images, right)` of each class that occurs; of several labels, the last
+            is the average precision.
         preprocessing: What the images went through, in words.
         images_per_s: Decoding included.
         notes: What the user should know: rules of the splits, how classes were matched.
         origin: Where the weights come from, to the commit and the SHA-256.
-        worst: The classes least often right, and what they are taken for.
+        worst: The classes least often right, and what they are taken for; of several labels,
+            those of lowest average precision.
     """
 
     model: str
     dataset: str
     split: str
+    task: Task
     num_classes: int
-    scores: Scores
-    classes: tuple[tuple[str, int, int], ...]
+    scores: AnyScores
+    classes: tuple[tuple[str, int, float], ...]
     preprocessing: str
     images_per_s: float
     notes: tuple[str, ...]
@@ -60,13 +65,17 @@ class Evaluation:
             "model": self.model,
             "dataset": self.dataset,
             "split": self.split,
+            **({"multi_label": True} if self.task.multi_label else {}),
             "num_classes": self.num_classes,
             **self.scores.to_dict(),
             "preprocessing": self.preprocessing,
             "images_per_s": self.images_per_s,
             "origin": dataclasses.asdict(self.origin) if self.origin else None,
             "worst_classes": list(self.worst),
-            "classes": [{"name": n, "count": c, "right": r} for n, c, r in self.classes],
+            "classes": [
+                {"name": name, "count": count, self.task.class_key: value}
+                for name, count, value in self.classes
+            ],
             "notes": list(self.notes),
         }
 
@@ -97,20 +106,25 @@ def evaluate(
     Raises:
         SpecError: The reference has no weights, or an argument is out of bounds.
         NotFoundError: The data or the split is not there.
-        IncompatibleError: The dataset's classes are not the network's.
+        IncompatibleError: The dataset's classes are not the network's, or it has several labels
+            for an image where the network knows one, or the other way round.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     source = resolve_weights(model, pretrained=pretrained)
     data = load_dataset(dataset, options)
+    task = _common_task(source, data)
     examples = data.examples(split)
     faults = Faults(examples, options, f"{dataset} ({split})")
     classes, note = match_classes(data.class_names, source.config)
+    if task.multi_label and len(classes) < source.config.num_classes:
+        note += "; the others are not looked at"
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     network = build(source)
     begun = time.perf_counter()
     with readable_errors(dataset):
-        scores = score(
+        scores = measure(
+            task,
             compiled_forward(network),
             in_order(faults, preprocessing, batch_size=batch_size),
             classes=classes,
@@ -121,9 +135,10 @@ def evaluate(
         model=source.reference,
         dataset=dataset,
         split=split,
+        task=task,
         num_classes=source.config.num_classes,
         scores=scores,
-        classes=tuple((source.config.label(i), n, right) for i, n, right in scores.per_class),
+        classes=tuple((source.config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=f"{height}x{width}, crop {preprocessing.crop_pct:g}, "
         f"{preprocessing.interpolation}, antialiased",
         images_per_s=scores.count / (time.perf_counter() - begun),
@@ -131,6 +146,17 @@ def evaluate(
         origin=network.rezoo_origin,
         worst=tuple(scores.worst(source.config.label)),
     )
+
+
+def _common_task(source: Source, data: Dataset) -> Task:
+    """Return what network and data are both made for."""
+    ours, theirs = task_of(source.config.multi_label), task_of(data.splits.multi_label)
+    if ours is not theirs:
+        raise IncompatibleError(
+            f"{source.reference} is {ours.name}, {data.reference} is {theirs.name}",
+            hint=f"evaluate on {ours.name} data; rezoo train gives it a new head for these.",
+        )
+    return ours
 
 
 def _left_out(faults: Faults) -> list[str]:

@@ -66,6 +66,17 @@ class Scores:
             for index, count, right in ranked[:most]
         ]
 
+    def table(self, label: Callable[[int], str], *, most: int = 10) -> list[tuple[str, ...]]:
+        """Return name and right answers of the classes that are least right, as text."""
+        ranked = sorted(self.per_class, key=lambda c: (c[2] / c[1], -c[1]))[:most]
+        return [
+            (label(i), f"{right}/{count}", f"{right / count:.1%}") for i, count, right in ranked
+        ]
+
+    def columns(self) -> dict[str, float]:
+        """Return the figures that `history.csv` has of each epoch."""
+        return {"top1": self.top1, "top5": self.top5}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures that `metrics.json` holds, without the classes."""
         return {

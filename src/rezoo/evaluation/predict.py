@@ -17,8 +17,10 @@ from rezoo.data.transforms import test_transform
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k
+from rezoo.evaluation.multi_label import THRESHOLD
 from rezoo.loading import build
 from rezoo.references import Source, resolve_weights
+from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, task_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Prediction:
     Attributes:
         path: The file.
         labels: Class names, most likely first; empty where the file is no image.
-        probabilities: Softmax of the logits, in the same order.
+        probabilities: Softmax of the logits, in the same order; sigmoid of a network that knows
+            several labels.
         error: Why there is no prediction, or empty.
     """
 
@@ -53,7 +56,7 @@ def predict(
     images: str | Path | Sequence[str | Path],
     *,
     pretrained: bool = False,
-    top_k: int = 5,
+    top_k: int | None = None,
     batch_size: int = 32,
     image_size: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -64,7 +67,8 @@ def predict(
         model: A reference with weights.
         images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`.
         pretrained: Take the default published weights of a bare architecture.
-        top_k: How many classes to return for each image.
+        top_k: How many classes to return for each image. Where not given, five, or of a network
+            that knows several labels those above 0.5, and the most likely one in any case.
         batch_size: Images at a time; does not change the result.
         image_size: Height and width in pixels; what the weights ask for where not given.
         progress: Called with images done and in all.
@@ -76,7 +80,7 @@ def predict(
         SpecError: The reference has no weights, or an argument is out of bounds.
         NotFoundError: A path is missing, or there is no image at all.
     """
-    if top_k < 1 or batch_size < 1:
+    if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     source = resolve_weights(model, pretrained=pretrained)
     paths = find_images([images] if isinstance(images, (str, Path)) else images)
@@ -84,10 +88,14 @@ def predict(
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     transform = tf.function(test_transform(preprocessing, encoded=True), reduce_retracing=True)
     forward = compiled_forward(network)
+    answer = _ANSWERS[task_of(source.config.multi_label).name]
     results: list[Prediction] = []
     for start in range(0, len(paths), batch_size):
         results += _predict_batch(
-            paths[start : start + batch_size], transform, forward, source.config.label, top_k
+            paths[start : start + batch_size],
+            transform,
+            lambda inputs: answer(forward(inputs), top_k),
+            source.config.label,
         )
         progress(len(results), len(paths))
     return results
@@ -119,30 +127,47 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
     return list(found)
 
 
+Answers = Iterable[list[tuple[int, float]]]
+
+
+def _one_label(logits: np.ndarray, count: int | None) -> Answers:
+    """Yield, for each image, its most likely classes and their softmax."""
+    rows = softmax(logits)
+    for row, best in zip(rows, top_k(rows, count or 5), strict=True):
+        yield [(int(i), float(row[i])) for i in best]
+
+
+def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
+    """Yield, for each image, the classes above the threshold, or the likeliest `count`."""
+    rows = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    for row in rows:
+        most = count or max(1, int((row > THRESHOLD).sum()))
+        yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
+
+
+_ANSWERS = {SINGLE_LABEL.name: _one_label, MULTI_LABEL.name: _several_labels}
+
+
 def _predict_batch(
     paths: Sequence[str],
     transform: Callable[[Any], Any],
-    forward: Callable[[Any], np.ndarray],
+    answer: Callable[[np.ndarray], Answers],
     label: Callable[[int], str],
-    count: int,
 ) -> list[Prediction]:
     inputs, errors = [], {}
     for path in paths:
         try:
-            inputs.append(transform(Path(path).read_bytes()).numpy())
+            inputs.append(transform(tf.constant(Path(path).read_bytes())).numpy())
         except tf.errors.InvalidArgumentError:
             errors[path] = "not an image that can be decoded"
         except OSError as error:
             errors[path] = error.strerror or str(error)
-    rows = iter(softmax(forward(np.stack(inputs))) if inputs else ())
+    answers = iter(answer(np.stack(inputs)) if inputs else ())
     results = []
     for path in paths:
         if path in errors:
             results.append(Prediction(path, error=errors[path]))
             continue
-        row = next(rows)
-        best = top_k(row[None], count)[0]
-        results.append(
-            Prediction(path, tuple(label(int(i)) for i in best), tuple(float(row[i]) for i in best))
-        )
+        indices, probabilities = zip(*next(answers), strict=True)
+        results.append(Prediction(path, tuple(map(label, indices)), probabilities))
     return results

@@ -30,10 +30,10 @@ class Progress:
         epoch: Epochs completed.
         step: Steps completed in the current epoch.
         loss_sum: Sum of the losses of these steps.
-        hits: Right predictions in these steps.
+        hits: Right predictions in these steps, as `rezoo.training.losses` counts them.
         wall_time_s: Seconds of training so far, over all resumptions.
         history: One record for each completed epoch.
-        best_epoch: The epoch (from 1) with the best validation top-1; 0 for none.
+        best_epoch: The epoch (from 1) with the best validation figure; 0 for none.
         left_out: Training examples that could not be read, by index.
     """
 

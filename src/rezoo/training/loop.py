@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
-from rezoo.evaluation.metrics import Scores
+from rezoo.evaluation.scoring import AnyScores
+from rezoo.tasks import Task
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporting import Reporter
 from rezoo.training.steps import Step
@@ -28,6 +29,7 @@ class Loop:
     """Drives a run from where `progress` stands to its end.
 
     Attributes:
+        task: What the network is asked.
         step: The compiled training step.
         batches: Called with `(epoch, step)`; gives the batches from there to the end of the run.
         validate: Measures the network on the validation split.
@@ -41,9 +43,10 @@ class Loop:
         reporter: Hears of everything.
     """
 
+    task: Task
     step: Step
     batches: Callable[[int, int], Any]
-    validate: Callable[[], Scores]
+    validate: Callable[[], AnyScores]
     learning_rate: Callable[[int], float]
     save: Callable[[Progress], None]
     keep_best: Callable[[], None]
@@ -118,7 +121,7 @@ class Loop:
         at = progress.epoch * self.steps_per_epoch + progress.step - 1
         return {
             "loss": progress.loss_sum / progress.step,
-            "top1": progress.hits / (progress.step * self.batch_size),
+            self.task.hits.key: progress.hits / (progress.step * self.batch_size),
             "learning_rate": self.learning_rate(at),
             "images_per_s": clock.images_per_s(),
         }
@@ -130,16 +133,15 @@ class Loop:
         record = {
             "epoch": progress.epoch + 1,
             "train_loss": figures["loss"],
-            "train_top1": figures["top1"],
+            f"train_{self.task.hits.key}": figures[self.task.hits.key],
             "val_loss": scores.loss,
-            "val_top1": scores.top1,
-            "val_top5": scores.top5,
+            **{f"val_{key}": value for key, value in scores.columns().items()},
             "learning_rate": figures["learning_rate"],
             "images_per_s": figures["images_per_s"],
             "wall_time_s": progress.wall_time_s,
             "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        best = _is_best(record, progress)
+        best = _is_best(record, progress, f"val_{self.task.chosen_by.key}")
         progress.history.append(record)
         progress.epoch += 1
         progress.step, progress.loss_sum, progress.hits = 0, 0.0, 0
@@ -151,12 +153,12 @@ class Loop:
         self.reporter.epoch(record, best=best)
 
 
-def _is_best(record: dict[str, Any], progress: Progress) -> bool:
-    """Compare by validation top-1, ties by loss."""
+def _is_best(record: dict[str, Any], progress: Progress, key: str) -> bool:
+    """Compare by a validation figure, ties by loss."""
     if not progress.best_epoch:
         return True
     old = progress.history[progress.best_epoch - 1]
-    return bool((record["val_top1"], -record["val_loss"]) > (old["val_top1"], -old["val_loss"]))
+    return bool((record[key], -record["val_loss"]) > (old[key], -old["val_loss"]))
 
 
 class _Clock:

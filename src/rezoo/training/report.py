@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rezoo.evaluation.metrics import Scores
+from rezoo.evaluation.scoring import AnyScores
 from rezoo.html import page, table
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
+from rezoo.tasks import Task, task_of
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 220, 56
 _COLOURS = ("#2f5ec4", "#d1601c")
@@ -21,27 +22,22 @@ def report(
     recipe: Recipe,
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
-    scores: Scores,
+    scores: AnyScores,
 ) -> str:
     """Return the page as HTML; every name is escaped and nothing outside is referred to."""
     title = f"{config.architecture} on {metrics['dataset']}"
-    val = metrics["val"]
-    low, high = val["top1_interval"]
+    val, task = metrics["val"], task_of(config.multi_label)
     curves = "".join(
         _chart(name, [[row[key] for row in history] for key in keys], labels)
         for name, keys, labels in (
             ("loss", ("train_loss", "val_loss"), ("train", "val")),
-            ("top-1", ("train_top1", "val_top1"), ("train", "val")),
+            *task.charts,
             ("learning rate", ("learning_rate",), ("",)),
             ("images/s", ("images_per_s",), ("",)),
         )
     )
-    worst = sorted(scores.per_class, key=lambda c: (c[2] / c[1], -c[1]))[:_WORST]
-    rows = [
-        (config.label(i), f"{right}/{count}", f"{right / count:.1%}") for i, count, right in worst
-    ]
     figures = [
-        ("validation top-1", f"{val['top1']:.2%}, 95 % interval {low:.2%} to {high:.2%}"),
+        *_figures(task, val, config.num_classes),
         ("validation loss", f"{val['loss']:.4f}"),
         ("validation images", val["count"]),
         ("weights of epoch", f"{metrics['best_epoch']} of {metrics['epochs']}, the best by these"),
@@ -52,11 +48,22 @@ def report(
         f"""{table(figures)}
 <h2>Epochs</h2>
 <div>{curves}</div>
-<h2>Classes, least right first</h2>
-{table(rows)}
+<h2>Classes, {task.worst} first</h2>
+{table(scores.table(config.label, most=_WORST))}
 <h2>Recipe</h2>
 {table(list(recipe.to_dict().items()))}""",
     )
+
+
+def _figures(task: Task, val: Mapping[str, Any], num_classes: int) -> list[tuple[str, str]]:
+    return [
+        (
+            f"validation {shown.figure.name}",
+            f"{shown.value}, 95 % interval {shown.interval}" if shown.interval else shown.value,
+        )
+        for shown in task.shown(val, num_classes)
+        if shown.figure.in_report
+    ]
 
 
 def _chart(name: str, series: Sequence[Sequence[float]], labels: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rezoo.recipes.recipe import Recipe
+from rezoo.tasks import SINGLE_LABEL, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Plan:
         steps_per_epoch: Of the training split.
         sizes: Split name → number of images.
         notes: What else the user should know.
+        task: What the network is asked.
     """
 
     model: str
@@ -31,6 +33,7 @@ class Plan:
     steps_per_epoch: int
     sizes: dict[str, int]
     notes: tuple[str, ...]
+    task: Task = SINGLE_LABEL
 
 
 class Reporter:
@@ -43,7 +46,10 @@ class Reporter:
         """Receive the plan, and the position that the run starts from."""
 
     def step(self, epoch: int, step: int, figures: dict[str, float]) -> None:
-        """Receive a position and the epoch's loss, top1, learning_rate and images_per_s so far."""
+        """Receive a position and the epoch's figures so far.
+
+        They are loss, learning_rate, images_per_s, and top1, or of several labels hit1.
+        """
 
     def epoch(self, record: dict[str, Any], *, best: bool) -> None:
         """Receive the record of a completed epoch, as `history.csv` has it."""

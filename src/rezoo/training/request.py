@@ -77,7 +77,7 @@ def default_folder(model: str, dataset: str) -> Path:
     if is_address(model):
         model = Address.parse(model).repo
     parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
-    return Path("runs") / "-".join(parts)
+    return Path("runs") / "-".join(parts).replace(":", "-")  # not a name everywhere
 
 
 def _trained_preprocessing(base: Preprocessing, recipe: Recipe) -> Preprocessing:

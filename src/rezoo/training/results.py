@@ -9,8 +9,8 @@ from rezoo import artifacts, records
 from rezoo.card import model_card
 from rezoo.configs import WEIGHTS
 from rezoo.evaluation.forward import Forward
-from rezoo.evaluation.metrics import Scores, score
 from rezoo.evaluation.reference import choose_pictures, write_reference
+from rezoo.evaluation.scoring import AnyScores, measure
 from rezoo.files import write_bytes, write_json
 from rezoo.references import resolve
 from rezoo.sealing import seal_folder
@@ -34,7 +34,7 @@ def write_results(
     seal_folder(last)
     with TensorFile(folder / WEIGHTS) as best:
         artifacts.load_weights(network, best)
-    scores = score(forward, setup.validation_batches())
+    scores = measure(setup.task, forward, setup.validation_batches())
     metrics = _metrics(setup, plan, progress, scores)
     write_json(folder / records.METRICS, metrics)
     pictures, what = choose_pictures(
@@ -48,7 +48,7 @@ def write_results(
     return metrics
 
 
-def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: Scores) -> dict[str, Any]:
+def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:
     spec = setup.data.spec
     kind, colon, _ = spec.name.partition(":")
     return {
@@ -60,6 +60,7 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: Scores) -> di
             "hub_id": spec.hub_id,
             "private": bool(colon) and kind != "tfds",
         },
+        **({"multi_label": True} if setup.task.multi_label else {}),
         "num_classes": setup.config.num_classes,
         "images": plan.sizes,
         "images_left_out": {"train": len(setup.train.reasons), "val": len(setup.val.reasons)},

@@ -24,6 +24,7 @@ from rezoo.models.factory import create_model
 from rezoo.recipes.recipe import Recipe
 from rezoo.references import Source
 from rezoo.specs import ModelConfig, Origin
+from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import optimizers
 from rezoo.training.request import Request
 
@@ -67,6 +68,7 @@ class Setup:
             preprocessing=request.preprocessing,
             class_names=data.class_names,
             class_descriptions=data.splits.class_descriptions,
+            multi_label=data.splits.multi_label,
             licence=source.licence,
         )
         keras.utils.set_random_seed(recipe.seed)
@@ -82,6 +84,7 @@ class Setup:
         count = len(train.examples)
         steps = count // recipe.batch_size
         identity = [recipe.to_dict(), config.architecture, data.class_names, count]
+        identity += [MULTI_LABEL.name] if config.multi_label else []
         return cls(
             network=network,
             config=config,
@@ -94,6 +97,11 @@ class Setup:
             signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
             notes=(*notes, *held),
         )
+
+    @property
+    def task(self) -> Task:
+        """What the network is asked."""
+        return task_of(self.config.multi_label)
 
     def train_batches(self, epoch: int, step: int) -> Any:
         """Return the training batches from a step to the end of the run."""
@@ -136,9 +144,13 @@ def _start_from(
     """Fill the network from the source's weights, if any; say what happened to the head."""
     if not source.has_weights:
         return (), None
-    keep_head = bool(config.class_names) and source.config.class_names == config.class_names
+    ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
+    same = bool(config.class_names) and source.config.class_names == config.class_names
+    keep_head = same and ours is theirs
     origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
     head = f"new head for {config.num_classes} classes; all else from {source.reference}"
+    if ours is not theirs:
+        head += f", which is {theirs.name}; the data are {ours.name}"
     notes = ["the weights' head is kept: the classes are the same" if keep_head else head]
     if source.address:
         notes.append(f"weights {origin}, licence {source.licence or 'not stated'}")
@@ -152,7 +164,7 @@ def _as_backend(batches: Any) -> Any:
 
 def _check_data(data: Dataset, recipe: Recipe) -> None:
     train = data.examples("train")
-    if len(data.class_names) < 2:
+    if len(data.class_names) < 2 and not data.splits.multi_label:
         raise SpecError(
             f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
             hint="a folder of photographs has one folder for each class.",
@@ -166,6 +178,12 @@ def _check_data(data: Dataset, recipe: Recipe) -> None:
         raise SpecError(
             f"{data.reference} has no image to validate with",
             hint="each class needs at least two training images.",
+        )
+    known = data.examples("val").labels()
+    if data.splits.multi_label and known is not None and not known.any():
+        raise SpecError(
+            f"no image that validates has a label: of {data.reference}, val has {len(known)}",
+            hint="say in the column split which images are val.",
         )
 
 

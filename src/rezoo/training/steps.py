@@ -7,23 +7,29 @@ these variables and the position in the data are the whole state of a run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
 from rezoo.errors import IncompatibleError
 from rezoo.recipes.recipe import Recipe
+from rezoo.tasks import SINGLE_LABEL, Task
+from rezoo.training.losses import LOSSES
 from rezoo.training.optimizers import Group
 
+Objective = Callable[[Any, Any], tuple[Any, Any]]
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def training_step(model: keras.Model, groups: Sequence[Group], recipe: Recipe) -> Step:
+def training_step(
+    model: keras.Model, groups: Sequence[Group], recipe: Recipe, task: Task = SINGLE_LABEL
+) -> Step:
     """Return `step(images, labels) -> (loss, hits)`, compiled for the current backend.
 
     `images` is float32 `(B, H, W, C)`, `labels` int32 `(B,)`, or float32 `(B, K)`: shares of
-    the classes; `loss` is the batch's mean cross-entropy and `hits` the number of predictions
-    that are the class, or the one with the largest share: scalars on the device.
+    the classes, or several labels; `loss` and `hits` are scalars on the device, and what
+    `rezoo.training.losses` has for the task.
 
     Raises:
         IncompatibleError: Keras runs on a backend that has no step here.
@@ -35,17 +41,8 @@ def training_step(model: keras.Model, groups: Sequence[Group], recipe: Recipe) -
             f"training on the Keras backend {backend!r} is not supported",
             hint="set KERAS_BACKEND to tensorflow or jax.",
         )
-    return builders[backend](model, groups, recipe.label_smoothing)
-
-
-def _loss_and_hits(logits: Any, labels: Any, smoothing: float) -> tuple[Any, Any]:
-    classes = logits.shape[-1]
-    if len(labels.shape) == 1:
-        labels = keras.ops.one_hot(labels, classes)
-    targets = labels * (1.0 - smoothing) + smoothing / classes
-    loss = keras.ops.mean(keras.losses.categorical_crossentropy(targets, logits, from_logits=True))
-    right = keras.ops.argmax(logits, axis=-1) == keras.ops.argmax(labels, axis=-1)
-    return loss, keras.ops.sum(keras.ops.cast(right, "int32"))
+    objective = partial(LOSSES[task.name], smoothing=recipe.label_smoothing)
+    return builders[backend](model, groups, objective)
 
 
 def _with_decay(group: Group, gradients: Sequence[Any], values: Sequence[Any]) -> list[Any]:
@@ -55,7 +52,7 @@ def _with_decay(group: Group, gradients: Sequence[Any], values: Sequence[Any]) -
     ]
 
 
-def _tensorflow_step(model: keras.Model, groups: Sequence[Group], smoothing: float) -> Step:
+def _tensorflow_step(model: keras.Model, groups: Sequence[Group], objective: Objective) -> Step:
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True, jit_compile=False)  # XLA is slower here on a CPU
@@ -63,7 +60,7 @@ def _tensorflow_step(model: keras.Model, groups: Sequence[Group], smoothing: flo
         trained = [[v.value for v in group.variables] for group in groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
-            loss, hits = _loss_and_hits(model(images, training=True), labels, smoothing)
+            loss, hits = objective(model(images, training=True), labels)
         for group, gradients in zip(groups, tape.gradient(loss, trained), strict=True):
             group.optimizer.apply(
                 _with_decay(group, gradients, [v.value for v in group.variables]), group.variables
@@ -73,7 +70,7 @@ def _tensorflow_step(model: keras.Model, groups: Sequence[Group], smoothing: flo
     return step
 
 
-def _jax_step(model: keras.Model, groups: Sequence[Group], smoothing: float) -> Step:
+def _jax_step(model: keras.Model, groups: Sequence[Group], objective: Objective) -> Step:
     import jax
 
     trained = [list(group.variables) for group in groups]
@@ -91,7 +88,7 @@ def _jax_step(model: keras.Model, groups: Sequence[Group], smoothing: float) -> 
         }
         by_id.update({id(v): x for v, x in zip(frozen, still, strict=True)})
         logits, rest = model.stateless_call([by_id[i] for i in order], rest, images, training=True)
-        loss, hits = _loss_and_hits(logits, labels, smoothing)
+        loss, hits = objective(logits, labels)
         return loss, (hits, rest)
 
     @jax.jit

@@ -15,7 +15,7 @@ from rezoo.data.loading import load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.metrics import Scores, score
+from rezoo.evaluation.scoring import AnyScores, measure
 from rezoo.files import write_bytes, write_json
 from rezoo.references import Source
 from rezoo.sealing import unseal_folder
@@ -55,7 +55,9 @@ def train(
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     reporter: Reporter | None = None,
 ) -> Run:
-    """Train a network; the weights with the best validation top-1 are the run's result.
+    """Train a network; the weights with the best validation figure are the run's result.
+
+    That figure is top-1, or of several labels the mean average precision.
 
     A tenth of train (or what the dataset says) validates; test is not touched.
 
@@ -105,6 +107,7 @@ def train(
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in data.splits.parts.items()},
         notes=(*data.splits.notes, *request.notes, *setup.notes, *anew_note),
+        task=setup.task,
     )
     return _run(setup, request.folder, plan, reporter)
 
@@ -117,15 +120,16 @@ def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter) -> Run:
     forward = compiled_forward(network)
     rate = optimizers.schedule(recipe, setup.steps_per_epoch)
 
-    def validate() -> Scores:
-        return score(forward, setup.validation_batches())
+    def validate() -> AnyScores:
+        return measure(setup.task, forward, setup.validation_batches())
 
     def save(state: Progress) -> None:
         state.left_out = sorted(setup.train.reasons)
         checkpoints.save(folder, network, setup.groups, state, setup.signature)
 
     loop = Loop(
-        step=training_step(network, setup.groups, recipe),
+        task=setup.task,
+        step=training_step(network, setup.groups, recipe, setup.task),
         batches=setup.train_batches,
         validate=validate,
         learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),

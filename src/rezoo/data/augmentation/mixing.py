@@ -23,9 +23,10 @@ _CUTMIX_SHARE = Stream.MIX + 4
 def mixing(mixup_alpha: float, cutmix_alpha: float) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """Return the transform `(images, targets, seed)` to `(images, targets)`.
 
-    Images are float32 `(B, H, W, C)`, targets float32 `(B, K)` that sum to 1, `seed` is int64
-    `(2,)`: one batch in one epoch. A batch has one share; where both alphas are above 0, one
-    half of the batches is mixed and one half cut, as in torchvision and timm.
+    Images are float32 `(B, H, W, C)`, targets float32 `(B, K)`: shares of the classes, or 1 for
+    each of several. `seed` is int64 `(2,)`: one batch in one epoch. A batch has one share; where
+    both alphas are above 0, one half of the batches is mixed and one half cut, as in torchvision
+    and timm.
 
     Args:
         mixup_alpha: Of the Beta distribution of the share (Zhang et al. 2018, arXiv:1710.09412);

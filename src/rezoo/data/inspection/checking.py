@@ -15,6 +15,7 @@ from rezoo.data.examples import SPLITS, Splits
 from rezoo.data.inspection.duplicates import Matches, find_matches
 from rezoo.data.inspection.facts import UNKNOWN, wrong_ending
 from rezoo.data.inspection.findings import LARGE, LISTED, SMALL, THIN, Example, Findings, Group
+from rezoo.data.inspection.labels import count, faulty, name_of
 from rezoo.data.inspection.output import check_folder, default_folder, write
 from rezoo.data.inspection.reading import Progress, Readings, read_all
 
@@ -63,7 +64,9 @@ def check_splits(
     """
     start = time.monotonic()
     readings = read_all(
-        {s: opened.parts[s] for s in SPLITS if s in opened.parts}, progress=progress
+        {s: opened.parts[s] for s in SPLITS if s in opened.parts},
+        classes=len(opened.class_names) if opened.multi_label else 0,
+        progress=progress,
     )
     judge = _Judge(readings, opened.class_names)
     return judge.findings(opened, dataset, start), readings
@@ -116,8 +119,7 @@ class _Judge:
     def example(self, row: int, note: str = "") -> Example:
         """Describe one example."""
         split, index = self.readings.place(row)
-        label = int(self.readings.labels[row])
-        name = self.classes[label] if 0 <= label < len(self.classes) else ""
+        name = name_of(self.readings.labels[row], self.classes)
         width, height, _ = self.readings.sizes[row].tolist()
         key = self.readings.parts[split].key(index)
         return Example(row, split, index, key, name, width, height, note)
@@ -129,13 +131,11 @@ class _Judge:
         return [self.example(row) for row in rows[order].tolist()]
 
     def _counts(self, split: str) -> list[int]:
-        labels = self.readings.labels[self.readings.rows(split)]
-        good = labels[(labels >= 0) & (labels < len(self.classes))]
-        return np.bincount(good, minlength=len(self.classes)).tolist()
+        return count(self.readings.labels[self.readings.rows(split)], len(self.classes))
 
     def _bad_labels(self) -> list[Example]:
         labels, reasons = self.readings.labels, self.readings.reasons
-        rows = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        rows = faulty(labels, len(self.classes))
         # one that could not be fetched has no label, and is told already
         return [
             self.example(row, f"label {labels[row]}") for row in rows.tolist() if row not in reasons

@@ -25,7 +25,7 @@ class Example:
         split: Its split.
         index: Its place there.
         key: Its name.
-        label: Its class; empty where that is unknown.
+        label: Its class, or all it has; empty where that is unknown.
         width: In pixels, as stored.
         height: Likewise.
         note: What is to be said about it.
@@ -74,7 +74,7 @@ class Group:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its classes; more than one is a contradiction."""
+        """What its members are labelled; more than one thing is a contradiction."""
         return tuple(sorted({m.label for m in self.members}))
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import tensorflow as tf
 from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.inspection.facts import Facts, damage, read_facts, refusal
+from rezoo.data.inspection.labels import label_table
 from rezoo.errors import writing
 
 SIDE = 32  # of the grey thumbnails
@@ -38,7 +39,7 @@ class Look:
     """What was found out about one example.
 
     Attributes:
-        label: As stored.
+        label: As stored: an int, or `(K,)` of multi-label data; -1 where it is unknown.
         facts: From the header; for pixels, from their shape.
         size: Bytes of the file; 0 for pixels that are in memory.
         file: The beginning of the SHA-256 of the file's bytes; empty where there is no file.
@@ -47,7 +48,7 @@ class Look:
         reason: Why it cannot be decoded.
     """
 
-    label: int = -1
+    label: Any = -1
     facts: Facts = field(default_factory=Facts)
     size: int = 0
     file: bytes = b""
@@ -62,7 +63,7 @@ class Readings:
     Attributes:
         parts: Split → its examples.
         starts: Split → its first row.
-        labels: int32 `(N,)`.
+        labels: int32 `(N,)`, or of multi-label data `(N, K)`.
         files: uint64 `(N, 2)`: the beginning of the files' SHA-256, zeros where there is none.
         pixels: uint64 `(N, 2)`: likewise of the pixels.
         thumbnails: uint8 `(N, 32, 32)`, on disk.
@@ -73,12 +74,12 @@ class Readings:
         reasons: Row → why it cannot be decoded.
     """
 
-    def __init__(self, parts: Mapping[str, Examples]) -> None:
+    def __init__(self, parts: Mapping[str, Examples], *, classes: int = 0) -> None:
         self.parts = dict(parts)
         ends = np.cumsum([0, *map(len, self.parts.values())])
         self.starts = {split: int(start) for split, start in zip(self.parts, ends, strict=False)}
         count = int(ends[-1])
-        self.labels = np.full(count, -1, np.int32)
+        self.labels = label_table(count, classes)
         self.files = np.zeros((count, 2), np.uint64)
         self.pixels = np.zeros((count, 2), np.uint64)
         self.decoded = np.zeros(count, bool)
@@ -135,9 +136,11 @@ class Readings:
             self.decoded[row] = True
 
 
-def read_all(parts: Mapping[str, Examples], *, progress: Progress | None = None) -> Readings:
-    """Read every example of every split once."""
-    readings = Readings(parts)
+def read_all(
+    parts: Mapping[str, Examples], *, classes: int = 0, progress: Progress | None = None
+) -> Readings:
+    """Read every example of every split once; `classes` is their number in multi-label data."""
+    readings = Readings(parts, classes=classes)
     threads = min(os.cpu_count() or 1, _THREADS)
     row = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -178,7 +181,7 @@ def _jobs(examples: Examples) -> Iterator[Callable[[], Look]]:
         except tf.errors.OpError as error:
             yield partial(Look, reason=_unread(error))
         else:
-            yield partial(look, image, int(label))
+            yield partial(look, image, label.numpy())
 
 
 def _unread(error: Exception) -> str:
@@ -187,7 +190,7 @@ def _unread(error: Exception) -> str:
     return words.get(kind, "could not be read")
 
 
-def _look_at_file(image: Any, label: int) -> Look:
+def _look_at_file(image: Any, label: Any) -> Look:
     content = image.numpy()
     facts = read_facts(content)
     digest = hashlib.sha256(content).digest()[:_DIGEST]
@@ -203,7 +206,7 @@ def _look_at_file(image: Any, label: int) -> Look:
     return Look(label, facts, len(content), digest, reason=reason)
 
 
-def _look_at_pixels(image: Any, label: int) -> Look:
+def _look_at_pixels(image: Any, label: Any) -> Look:
     height, width, channels = image.shape
     facts = Facts("pixels", width, height, 1, "grey" if channels == 1 else "colour")
     thumbnail = _small(image).numpy()

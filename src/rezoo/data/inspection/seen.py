@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,12 @@ import tensorflow as tf
 
 from rezoo.data import pipeline
 from rezoo.data.examples import Examples
+from rezoo.data.inspection.labels import having
 from rezoo.data.inspection.request import SheetRequest
 from rezoo.errors import NotFoundError, UnknownNameError
 from rezoo.names import suggest
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
-
-# Starting a pipeline takes as long as drawing so many examples.
-_WORTH_A_START = 64
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,13 @@ class Seen:
 
     Attributes:
         picture: uint8 `(H, W, C)`.
-        target: Its label, or the shares of the classes `(K,)`.
+        target: Its label or labels; where examples are mixed, shares of the classes `(K,)`.
+        mixed: Whether they are.
     """
 
     picture: np.ndarray
     target: Any
-
-    @property
-    def mixed(self) -> bool:
-        """Whether the label is shares of classes."""
-        return bool(np.ndim(self.target))
+    mixed: bool
 
 
 def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest) -> np.ndarray:
@@ -86,21 +81,14 @@ def trained(
     found: dict[int, Seen] = {}
     wanted = {int(places[i]): int(i) for i in chosen[within]}
     steps = sorted({place // alone.batch_size for place in wanted})
-    for first, last in _runs(steps, _WORTH_A_START // alone.batch_size):
-        batches = pipeline.train_batches(
-            examples,
-            request.preprocessing,
-            alone,
-            classes=classes,
-            first_epoch=epoch,
-            first_step=first,
-        )
-        for number, (images, targets) in enumerate(batches.take(last - first + 1)):
-            start = (first + number) * alone.batch_size
-            for i in range(len(images)):
-                if start + i in wanted:
-                    picture = visible(images[i].numpy(), request.preprocessing)
-                    found[wanted[start + i]] = Seen(picture, targets[i].numpy())
+    batches = pipeline.chosen_batches(
+        examples, request.preprocessing, alone, epoch=epoch, steps=steps, classes=classes
+    )
+    for step, (images, targets) in zip(steps, batches if steps else (), strict=True):
+        for i in range(len(images)):
+            if (place := step * alone.batch_size + i) in wanted:
+                picture = visible(images[i].numpy(), request.preprocessing)
+                found[wanted[place]] = Seen(picture, targets[i].numpy(), alone.mixes)
     return [found.get(int(i)) for i in chosen]
 
 
@@ -109,7 +97,7 @@ def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> lis
     some = examples.select(chosen)
     batches = pipeline.test_batches(some, request.preprocessing, batch_size=32)
     return [
-        Seen(visible(image.numpy(), request.preprocessing), int(label))
+        Seen(visible(image.numpy(), request.preprocessing), label.numpy(), False)
         for images, labels in batches
         for image, label in zip(images, labels, strict=True)
     ]
@@ -127,15 +115,6 @@ def _possible(recipe: Recipe, count: int) -> Recipe:
     return dataclasses.replace(recipe, batch_size=min(recipe.batch_size, most))
 
 
-def _runs(steps: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last of steps that lie close enough to be read at one go."""
-    first = 0
-    for i, step in enumerate(steps):
-        if i + 1 == len(steps) or steps[i + 1] - step > max(gap, 1):
-            yield steps[first], step
-            first = i + 1
-
-
 def _wanted(text: str, class_names: Sequence[str]) -> list[int]:
     """Return the labels of names that are separated by commas; one may have commas itself."""
     names = [text] if text in class_names else [name.strip() for name in text.split(",")]
@@ -148,18 +127,23 @@ def _wanted(text: str, class_names: Sequence[str]) -> list[int]:
     return [class_names.index(name) for name in names]
 
 
+def _has(label: Any, wanted: list[int]) -> Any:
+    """Return for each of some classes whether a label, or one of several, is it."""
+    return tf.gather(label, wanted) == 1 if label.shape.rank else label == tf.constant(wanted)
+
+
 def _of_classes(
     examples: Examples, order: np.ndarray, wanted: list[int], request: SheetRequest
 ) -> np.ndarray:
     labels = examples.labels()
     if labels is not None:
-        found = order[np.isin(labels[order], wanted)]
+        found = order[having(labels[order], wanted)]
     else:
         fetch = tf.autograph.experimental.do_not_convert(lambda i: (i, examples.fetch(i)[1]))
         stream = tf.data.Dataset.from_tensor_slices(order).map(
             fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        stream = stream.filter(lambda _, label: tf.reduce_any(label == tf.constant(wanted)))
+        stream = stream.filter(lambda _, label: tf.reduce_any(_has(label, wanted)))
         # those of train come in the order of an epoch: no more than needed have to be read
         stream = stream.take(request.count) if request.augment else stream
         found = np.array([int(i) for i, _ in stream.as_numpy_iterator()], np.int64)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.inspection.drawing import Canvas, fit, line_height
+from rezoo.data.inspection.labels import name_of
 from rezoo.data.inspection.reading import Progress
 from rezoo.data.inspection.request import SheetRequest
 from rezoo.data.inspection.seen import Seen, choose, tested, trained
@@ -75,7 +76,7 @@ def draw_sheet(request: SheetRequest, *, progress: Progress | None = None) -> Sh
     examples = data.examples(request.split)
     chosen = choose(examples, data.class_names, request)
     wholes, labels = _wholes(examples, chosen)
-    names = [_name(data, label) for label in labels]
+    names = [name_of(label, _names(data)) or f"label {label}" for label in labels]
     columns: list[tuple[str, list[np.ndarray | None], list[str]]] = []
     columns.append(("as stored", wholes, [""] * len(chosen)))
     heads = _heads(request)
@@ -126,13 +127,12 @@ def _title(request: SheetRequest) -> str:
     return ", ".join([*parts, f"{height}x{width} px"])
 
 
-def _name(data: Dataset, label: int) -> str:
+def _names(data: Dataset) -> tuple[str, ...]:
     described = data.splits.class_descriptions
-    names = described if len(described) == len(data.class_names) else data.class_names
-    return names[label] if 0 <= label < len(names) else f"label {label}"
+    return described if len(described) == len(data.class_names) else data.class_names
 
 
-def _wholes(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | None], list[int]]:
+def _wholes(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | None], list[Any]]:
     """Return the examples as they are stored, made small enough for a cell, and their labels."""
     some = examples.select(chosen)
 
@@ -142,18 +142,18 @@ def _wholes(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | N
         return (decode(image, 3) if some.encoded else image), label
 
     stream = tf.data.Dataset.range(len(some)).map(whole)
-    found = [(fit(image, _CELL), int(label)) for image, label in stream.as_numpy_iterator()]
+    found = [(fit(image, _CELL), label) for image, label in stream.as_numpy_iterator()]
     return [image for image, _ in found], [label for _, label in found]
 
 
 def _shown(seen: Sequence[Seen | None], data: Dataset) -> tuple[list[np.ndarray | None], list[str]]:
     """Return pictures for the cells and what stands below them."""
     pictures = [None if s is None else fit(s.picture, _CELL) for s in seen]
-    words = []
+    words, names = [], _names(data)
     for s in seen:
         shares = [(float(v), i) for i, v in enumerate(s.target)] if s and s.mixed else []
         best = sorted(shares, reverse=True)[:2]
-        text = " + ".join(f"{share:.0%} {_name(data, i)}" for share, i in best)
+        text = " + ".join(f"{share:.0%} {names[i]}" for share, i in best)
         words.append("not in this epoch" if s is None else text)
     return pictures, words
 

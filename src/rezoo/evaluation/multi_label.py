@@ -1,0 +1,239 @@
+"""Average precision, F1 and exact matches, from the logits of a multi-label split.
+
+Average precision is scikit-learn's: the sum over the thresholds of precision times the gain in
+recall, without interpolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import DivergedError, NotFoundError
+from rezoo.evaluation.forward import Forward
+
+THRESHOLD = 0.5
+RESAMPLES = 1000
+_BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MultiLabelScores:
+    """What a network reaches on a multi-label split.
+
+    Attributes:
+        logits: float32 `(N, K)`, of the classes of the data.
+        truth: bool `(N, K)`: which classes an image has.
+        classes: int `(K,)`: the head's index of each of these classes.
+        loss: Mean binary cross-entropy over images and classes, natural logarithm.
+        per_class: For each class that occurs: `(index, images with it, average precision)`.
+        map: Mean of these average precisions.
+        hit1: Part of the images whose most likely class is one that they have; of one that has
+            none, no class may be above 0.5.
+        micro_f1: F1 at 0.5, of all decisions on images and classes together.
+        macro_f1: F1 at 0.5, the mean over the classes that occur.
+        exact_match: Part of the images of which every class is decided rightly at 0.5.
+    """
+
+    logits: np.ndarray
+    truth: np.ndarray
+    classes: np.ndarray
+    loss: float
+    per_class: tuple[tuple[int, int, float], ...]
+    map: float
+    hit1: float
+    micro_f1: float
+    macro_f1: float
+    exact_match: float
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.truth)
+
+    @cached_property
+    def map_interval(self) -> tuple[float, float]:
+        """95 % interval of `map`: the percentiles of resamples of the images (bootstrap)."""
+        return bootstrap_interval(self.logits, self.truth)
+
+    def worst(self, label: Callable[[int], str], *, most: int = 10) -> list[dict[str, Any]]:
+        """Return the classes of lowest average precision, but perfect ones.
+
+        Args:
+            label: Returns the name of a class of the head.
+            most: Classes at most.
+        """
+        ranked = sorted((c for c in self.per_class if c[2] < 1), key=lambda c: (c[2], -c[1]))
+        return [{"name": label(i), "count": n, "ap": ap} for i, n, ap in ranked[:most]]
+
+    def table(self, label: Callable[[int], str], *, most: int = 10) -> list[tuple[str, ...]]:
+        """Return name, average precision and images of the classes that are worst, as text."""
+        ranked = sorted(self.per_class, key=lambda c: (c[2], -c[1]))[:most]
+        return [(label(i), f"{ap:.1%}", f"{n} images") for i, n, ap in ranked]
+
+    def columns(self) -> dict[str, float]:
+        """Return the figures that `history.csv` has of each epoch."""
+        return {
+            "map": self.map,
+            "hit1": self.hit1,
+            "micro_f1": self.micro_f1,
+            "macro_f1": self.macro_f1,
+            "exact_match": self.exact_match,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that `metrics.json` holds, without the classes."""
+        low_high = list(self.map_interval)
+        figures = self.columns()
+        return {
+            "count": self.count,
+            "loss": self.loss,
+            "map": figures.pop("map"),
+            "map_interval": low_high,
+            **figures,
+        }
+
+
+def score_multi_label(
+    forward: Forward,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    classes: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> MultiLabelScores:
+    """Run a network over batches with several labels; see `rezoo.evaluation.metrics.score`.
+
+    Where the head has more classes than the data, the others are not looked at: nobody said
+    whether the images have them.
+
+    Raises:
+        NotFoundError: There are no images, or none of them has a label.
+        DivergedError: The network gives something else than finite numbers.
+    """
+    found, truths = [], []
+    done = 0
+    for images, labels in batches:
+        logits = forward(images)
+        found.append(logits if classes is None else logits[:, classes])
+        truths.append(np.asarray(labels) > THRESHOLD)
+        done += len(truths[-1])
+        progress(done)
+    if not done:
+        raise NotFoundError("the split has no images", hint="choose another with --split.")
+    return scores_of(np.concatenate(found), np.concatenate(truths), classes)
+
+
+def scores_of(
+    logits: np.ndarray, truth: np.ndarray, classes: np.ndarray | None = None
+) -> MultiLabelScores:
+    """Return the scores of logits `(N, K)` and truth, bool `(N, K)`."""
+    from sklearn.metrics import average_precision_score, f1_score
+
+    occurring = np.flatnonzero(truth.any(0))
+    if not len(occurring):
+        raise NotFoundError(
+            "no image of the split has a label: average precision is not defined",
+            hint="choose another split, or label some of its images.",
+        )
+    if not np.isfinite(logits).all():
+        raise DivergedError(
+            "the network's answers are not finite", hint="train it anew with a lower --lr."
+        )
+    classes = np.arange(truth.shape[1]) if classes is None else classes
+    answers = logits > 0  # where the sigmoid is above 0.5
+    # rounded, so that a perfect one is 1 whatever the order of the sums
+    precisions = [
+        round(float(average_precision_score(truth[:, i], logits[:, i])), 12) for i in occurring
+    ]
+    f1 = f1_score(truth[:, occurring], answers[:, occurring], average=None, zero_division=0)
+    return MultiLabelScores(
+        logits=logits,
+        truth=truth,
+        classes=classes,
+        loss=_loss(logits, truth),
+        per_class=tuple(
+            (int(classes[i]), int(truth[:, i].sum()), ap)
+            for i, ap in zip(occurring, precisions, strict=True)
+        ),
+        map=float(np.mean(precisions)),
+        hit1=_hit1(truth, logits),
+        micro_f1=_micro_f1(truth, answers),
+        macro_f1=float(np.mean(f1)),
+        exact_match=float((answers == truth).all(1).mean()),
+    )
+
+
+def _hit1(truth: np.ndarray, logits: np.ndarray) -> float:
+    of_best = truth[np.arange(len(truth)), logits.argmax(1)]
+    return float(np.where(truth.any(1), of_best, logits.max(1) <= 0).mean())
+
+
+def _micro_f1(truth: np.ndarray, answers: np.ndarray) -> float:
+    return float(2 * (truth & answers).sum() / (truth.sum() + answers.sum()))
+
+
+def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
+    x = np.asarray(logits, np.float64)
+    return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
+
+
+def bootstrap_interval(
+    logits: np.ndarray, truth: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean average precision.
+
+    Images are drawn with replacement, as many as there are. A resample's mean is over the
+    classes that occur in it; one without any label is not counted.
+
+    Args:
+        logits: float `(N, K)`.
+        truth: bool `(N, K)`, with at least one True.
+        resamples: How many.
+        seed: Of the draws.
+    """
+    random, count = np.random.default_rng(seed), len(truth)
+    block = max(1, _BLOCK_VALUES // count)
+    occurring = np.flatnonzero(truth.any(0))
+    means = []
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        weights = np.empty((count, size), np.float32)
+        for column in range(size):
+            drawn = random.integers(0, count, count)
+            weights[:, column] = np.bincount(drawn, minlength=count)
+        found = np.stack(
+            [weighted_precision(logits[:, i], truth[:, i], weights) for i in occurring]
+        )
+        known = (~np.isnan(found)).sum(0)
+        means.append(np.nansum(found, 0)[known > 0] / known[known > 0])
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the average precision of one class for each of some weightings of the images.
+
+    Args:
+        scores: float `(N,)`.
+        truth: bool `(N,)`, with at least one True.
+        weights: float32 `(N, B)`, whole numbers: how often each image stands in a resample.
+
+    Returns:
+        float64 `(B,)`; NaN where no image of weight above 0 has the class.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, truth = scores[order], truth[order]
+    # recall grows at the scores of images with the class alone; equal ones are one threshold
+    levels, groups = np.unique(-scores[truth], return_inverse=True)
+    starts = np.searchsorted(-scores, np.r_[-np.inf, levels[:-1]], side="right")
+    last = np.searchsorted(-scores, levels[-1:], side="right")[0]
+    taken = np.add.reduceat(weights[order[:last]], starts, axis=0).cumsum(0, dtype=np.float64)
+    firsts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    right = np.add.reduceat(weights[order[truth]], firsts, axis=0)
+    precision = right.cumsum(0, dtype=np.float64) / np.maximum(taken, 1)
+    with np.errstate(invalid="ignore"):
+        return (precision * right).sum(0) / right.sum(0, dtype=np.float64)
