@@ -91,10 +91,8 @@ def test_a_second_process_waits_for_the_first(tmp_path, known):
     fcntl = pytest.importorskip("fcntl")
     archives.write(PETS, tmp_path / "downloads" / "manual")
     known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
-    folder = tmp_path / "oxford_iiit_pet"
-    folder.mkdir()
     said = []
-    with (folder / ".rezoo-prepare.lock").open("w") as lock:
+    with (tmp_path / "downloads" / "oxford_iiit_pet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         def say(text):

@@ -70,8 +70,9 @@ def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     except ImportError:  # Windows: TFDS itself keeps processes apart, and nothing is removed
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".rezoo-prepare.lock").open("w") as lock:
+    path = folder.parent / "downloads" / f"{folder.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
