@@ -56,29 +56,29 @@ def prepare(
             f"{' and '.join(absent)} not found in {manual}",
             hint=f"get the files from {builder.info.homepage} and put them there.",
         )
-    with writing(root), _alone(Path(builder.data_dir).parent, say):
+    with writing(root), _alone(builder, say):
         if Path(builder.data_dir).exists():  # another process was first
             return
         _download_and_prepare(builder, licence, manual, say)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
     """Let one process at a time prepare a dataset; remove what one that was killed has left."""
     try:
         import fcntl
     except ImportError:  # Windows: TFDS itself keeps processes apart, and nothing is removed
         yield
         return
-    path = folder.parent / "downloads" / f"{folder.name}.lock"
+    path = Path(builder.data_dir_root) / "downloads" / f"{builder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"Another process prepares {folder.name}: waiting for it.")
+            say(f"Another process prepares {builder.name}: waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.glob("incomplete.*"):
+        for leftover in Path(builder.data_dir).parent.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
 
