@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rezoo.errors import IntegrityError, SpecError, writing
+from rezoo.errors import IntegrityError, ResourceError, SpecError, writing
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,19 @@ def record(path: Path, *, source: str = "") -> FileRecord:
     """Measure a file."""
     with open(path, "rb") as file:
         return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
+
+
+def refuse_file(folder: Path) -> None:
+    """Raise `SpecError` where something that is no folder stands in the place of `--output`."""
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise `ResourceError` where the folder of `--output` cannot be written or made."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ Which of the two does not depend on the machine, and neither changes a pixel: im
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from rezoo.data.crops import SMALL_PIXELS
 from rezoo.data.examples import ArrayExamples, Examples, FileExamples
 from rezoo.data.headers import read_header
 from rezoo.data.images import decode
-from rezoo.data.records import RecordFiles
 from rezoo.data.tfds import RecordExamples
 
 _PART_OF_FREE = 0.25
@@ -40,7 +39,7 @@ class StoredExamples(Examples):
     contents: Any
     targets: Any
     shapes: Any = None
-    channels: int = field(default=3)
+    channels: int = 3
 
     @property
     def encoded(self) -> bool:  # type: ignore[override]
@@ -123,12 +122,10 @@ def _encoded_bytes(examples: Examples) -> int:
         paths = [examples.root / path for path in examples.paths]
         return sum(path.stat().st_size for path in paths if path.is_file())
     if isinstance(examples, RecordExamples):
-        return _record_bytes(examples.records) * len(examples) // max(len(examples.records), 1)
+        records = examples.records
+        whole = sum(path.stat().st_size for path in records.paths)
+        return whole * len(examples) // max(len(records), 1)
     return 0
-
-
-def _record_bytes(records: RecordFiles) -> int:
-    return sum(path.stat().st_size for path in records.paths)
 
 
 def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rezoo.data.headers import MAX_PIXELS, format_of, read_header
+from rezoo.data.headers import NO_IMAGE, damage, format_of, read_header, too_large
 from rezoo.data.options import DataOptions
 from rezoo.errors import DataWarning, IntegrityError
 from rezoo.paths import cache_dir, keep
@@ -165,24 +165,13 @@ def _reason(examples: Examples, index: int) -> str:
     if not content:
         return "the file is empty"
     header = read_header(content)
-    if header and header.pixels > MAX_PIXELS:
-        return (
-            f"{header.width}x{header.height} are {header.pixels / 1e6:.0f} megapixels; "
-            f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
-        )
+    if header and (reason := too_large(header)):
+        return reason
     try:
         decode(content, 3)
     except tf.errors.OpError:
-        return _undecodable(content)
+        return damage(content) if header else format_of(content) or NO_IMAGE
     return "could not be read"
-
-
-def _undecodable(content: bytes) -> str:
-    if known := format_of(content):
-        return known
-    if read_header(content):
-        return f"damaged or cut off ({len(content)} bytes)"
-    return "not a JPEG, PNG, GIF, BMP or WebP image"
 
 
 def _faults_of_files(examples: Examples, parts: list[FileExamples]) -> dict[int, str]:

@@ -80,7 +80,7 @@ def read_crop(
     image = tf.cond(
         part,
         lambda: _shrunk_part(contents, channels, shape, *random_crop(shape, recipe, seed), size),
-        lambda: _cut(decode(contents, channels), recipe, seed),
+        lambda: cut(decode(contents, channels), recipe, seed),
     )
     image.set_shape((None, None, channels))
     return image
@@ -128,7 +128,8 @@ def decode_part(
     return tf.slice(image, [inside[0], inside[1], 0], [sides[0], sides[1], channels])
 
 
-def _cut(image: Any, recipe: Recipe, seed: Any) -> Any:
+def cut(image: Any, recipe: Recipe, seed: Any) -> Any:
+    """Return a random part of pixels `(H, W, C)`; see `random_crop`."""
     start, sides = random_crop(tf.shape(image)[:2], recipe, seed)
     return tf.image.crop_to_bounding_box(image, *tf.unstack(start), *tf.unstack(sides))
 

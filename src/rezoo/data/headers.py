@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Pixels that an image may have: a photograph of 64 megapixels, 192 MB when decoded."""
+NO_IMAGE = "not a JPEG, PNG, GIF, BMP or WebP image"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,21 @@ def format_of(content: bytes) -> str:
     if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
         return "an SVG drawing: convert it to PNG"
     return _jpeg_form(content) if content.startswith(b"\xff\xd8\xff") else ""
+
+
+def too_large(header: Header) -> str:
+    """Return why an image is not decoded for its size; empty where it is."""
+    if header.pixels <= MAX_PIXELS:
+        return ""
+    return (
+        f"{header.width}x{header.height} are {header.pixels / 1e6:.0f} megapixels; "
+        f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
+    )
+
+
+def damage(content: bytes) -> str:
+    """Return why a file with the beginning of an image failed to decode."""
+    return format_of(content) or f"damaged or cut off ({len(content)} bytes)"
 
 
 def _jpeg_form(content: bytes) -> str:

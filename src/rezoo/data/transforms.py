@@ -16,7 +16,7 @@ import tensorflow as tf
 from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.augmentation.policies import policy_transform
-from rezoo.data.crops import decode_part, plain_jpeg, random_crop, read_crop
+from rezoo.data.crops import cut, decode_part, plain_jpeg, read_crop
 from rezoo.data.draws import Stream, uniform
 from rezoo.data.images import decode
 from rezoo.data.resize import Read, resized_crop
@@ -82,8 +82,7 @@ def train_transform(
         if encoded:
             part = read_crop(image, channels, recipe, size, seed)
         else:
-            sides, read = _held(_with_channels(image, channels), channels)
-            part = read(*random_crop(sides, recipe, seed))
+            part = cut(_with_channels(image, channels), recipe, seed)
         image = _resize_part(part, size, preprocessing.interpolation)
         mirror = uniform(seed, Stream.FLIP) < recipe.flip
         image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)

@@ -16,8 +16,8 @@ from typing import Any
 
 import keras
 
-from rezoo.errors import ResourceError, SpecError, writing
-from rezoo.files import write_bytes, write_json
+from rezoo.errors import SpecError, writing
+from rezoo.files import refuse_file, refuse_unwritable, write_bytes, write_json
 from rezoo.records import ENVIRONMENT, HISTORY, OWN, RECIPE
 
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
@@ -33,8 +33,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise SpecError("resume and overwrite exclude each other", hint="choose one.")
     holds_run = (folder / RECIPE).exists()
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+    refuse_file(folder)
     if holds_run and not (resume or overwrite):
         raise SpecError(
             f"{folder} already holds a run",
@@ -45,9 +44,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder} is not empty and holds no run",
             hint="choose another folder with --output; rezoo does not write among other files.",
         )
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not os.access(existing, os.W_OK):
-        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
+    refuse_unwritable(folder)
 
 
 def occupy(folder: Path, *, overwrite: bool) -> None:

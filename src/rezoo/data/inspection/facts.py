@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from rezoo.data import headers
-from rezoo.data.headers import MAX_PIXELS, Header
+from rezoo.data.headers import Header
 
 ENDINGS = {
     ".jpg": "jpeg",
@@ -60,22 +60,12 @@ def refusal(content: bytes, facts: Facts) -> str:
     """Return why a file is not decoded at all; empty where that should be tried."""
     if not content:
         return "the file is empty"
-    if facts.width * facts.height > MAX_PIXELS:
-        header = Header(facts.kind, facts.width, facts.height)
-        return (
-            f"{facts.width}x{facts.height} are {header.pixels / 1e6:.0f} megapixels; "
-            f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
-        )
+    if reason := headers.too_large(Header(facts.kind, facts.width, facts.height)):
+        return reason
     if facts.kind == UNKNOWN and not content.startswith(_MAGICS):
         found = headers.format_of(content)
-        return f"not an image but {found}" if found else _NO_IMAGE
+        return f"not an image but {found}" if found else headers.NO_IMAGE
     return ""
-
-
-def damage(content: bytes) -> str:
-    """Return why a file failed to decode."""
-    found = headers.format_of(content)
-    return found or f"damaged or cut off ({len(content)} bytes)"
 
 
 def wrong_ending(key: str, kind: str) -> str:
@@ -85,7 +75,6 @@ def wrong_ending(key: str, kind: str) -> str:
 
 
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
-_NO_IMAGE = "not a JPEG, PNG, GIF, BMP or WebP image"
 
 
 def _jpeg(content: bytes) -> tuple[str, int]:

@@ -15,8 +15,8 @@ from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.inspection import ignore_list, page
 from rezoo.data.inspection.findings import Example, Findings
-from rezoo.errors import ResourceError, SpecError
-from rezoo.files import write_bytes, write_json
+from rezoo.errors import SpecError
+from rezoo.files import refuse_file, refuse_unwritable, write_bytes, write_json
 
 REPORT, DOCUMENT, IGNORE = "data-report.html", "data-report.json", "ignore.txt"
 WRITTEN_BY = "rezoo data check"
@@ -35,8 +35,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
         SpecError: A file of that name is not rezoo's, or was edited, and nobody said to replace it.
         ResourceError: The folder cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+    refuse_file(folder)
     for name, ours in ((REPORT, _our_page), (DOCUMENT, _our_document), (IGNORE, _our_list)):
         path = folder / name
         if os.path.lexists(path) and not overwrite and not ours(path):
@@ -45,9 +44,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
                 f"{path} {what}",
                 hint="choose another folder with --output, or replace it with --overwrite.",
             )
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not os.access(existing, os.W_OK):
-        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
+    refuse_unwritable(folder)
 
 
 def write(folder: Path, findings: Findings, parts: Mapping[str, Examples]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.data.examples import Examples
+from rezoo.data.headers import damage
 from rezoo.data.images import decode
-from rezoo.data.inspection.facts import Facts, damage, read_facts, refusal
+from rezoo.data.inspection.facts import Facts, read_facts, refusal
 from rezoo.data.inspection.labels import label_table
 from rezoo.errors import writing
 
