@@ -12,6 +12,7 @@ that every later use reads the tables alone: without the library, the Hub or the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -233,11 +234,16 @@ def _grown(folder: Path, address: Address) -> Callable[[], int]:
 
     def moved() -> int:
         if time.monotonic() - last[0] > 1:
-            files = [p for top in (folder, fetched) for p in top.rglob("*")]
-            last[:] = time.monotonic(), sum(_size(p) for p in files)
+            last[:] = time.monotonic(), _bytes_in(folder) + _bytes_in(fetched)
         return int(last[1])
 
     return moved
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return the bytes of all files of a folder, of which others may vanish meanwhile."""
+    walk = os.walk(folder)  # unlike `rglob`, it passes over a folder that is gone
+    return sum(_size(Path(at) / name) for at, _, names in walk for name in names)
 
 
 def _size(path: Path) -> int:
