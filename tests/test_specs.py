@@ -86,7 +86,7 @@ def test_near_names():
         ("weight_decay", -1e-4),
         ("schedule", "linear"),
         ("warmup_epochs", -1.0),
-        ("step_epochs", 0),
+        ("step_at", [0.5, 0.4]),
         ("label_smoothing", 1.0),
         ("precision", "float16"),
         ("seed", -1),

@@ -191,7 +191,7 @@ def test_schedules(kind, expected):
     """10 steps an epoch, warm-up of 2 epochs, 10 epochs in all; a tenth each 4 epochs."""
     steps = {"step": [0, 10, 20, 40, 80]}.get(kind, [0, 10, 20, 60, 100])
     recipe = Recipe(
-        name="t", learning_rate=1.0, schedule=kind, epochs=10, warmup_epochs=2.0, step_epochs=4
+        name="t", learning_rate=1.0, schedule=kind, epochs=10, warmup_epochs=2.0, step_at=(0.4, 0.8)
     )
     rate = optimizers.schedule(recipe, 10)
     assert [float(keras.ops.convert_to_numpy(rate(s))) for s in steps] == pytest.approx(

@@ -27,7 +27,10 @@ class Recipe:
     summary: str = ""  # one line for lists
     source: str = ""  # paper, or where the values come from
     # data
-    image_size: int | None = None  # height and width in pixels
+    image_size: int | None = None  # of the network's input, height and width in pixels
+    train_size: int | None = None  # of training images; image_size where not set
+    start_size: int | None = None  # of training images at first; they grow to train_size
+    grow_epochs: tuple[float, float] = (0.0, 0.0)  # between which epochs they grow, by 32 pixels
     crop_pct: float | None = None  # of the test transform
     interpolation: str | None = None  # of the test transform: bilinear, bicubic
     crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop
@@ -41,21 +44,41 @@ class Recipe:
     repeated_augmentation: int = 1  # how often an example stands in a batch
     # time
     epochs: int = 90
-    batch_size: int = 256  # global
-    # optimization
-    optimizer: str = "sgd"  # sgd, adamw
-    learning_rate: float = 0.1  # peak, after the warm-up, for this batch size
-    backbone_lr_scale: float = 1.0  # learning rate of all but the head, relative to the head's
-    momentum: float = 0.9  # sgd only
-    nesterov: bool = False  # sgd only
-    weight_decay: float = 1e-4  # sgd: L2 in the gradient (coupled); adamw: decoupled
-    decay_norm_and_bias: bool = False  # whether it reaches gamma, beta and biases
-    schedule: str = "cosine"  # cosine, step, constant
-    warmup_epochs: float = 0.0  # linear, from 0
-    step_epochs: int = 30  # schedule "step": x0.1 each so many epochs
+    steps: int | None = None  # length in steps, in place of epochs; rounded up to whole epochs
+    batch_size: int = 256  # images in a step, on all devices together
+    accumulation: int = 1  # parts of a batch that go through the network one after the other
+    early_stopping_epochs: int = 0  # stop after so many without a better one; 0 for never
+    # objective
+    loss: str = "cross_entropy"  # cross_entropy, binary_cross_entropy
+    bce_threshold: float = 0.0  # mixed targets above it count as 1, others as 0; 0: shares stay
     label_smoothing: float = 0.0
+    class_weights: str = "none"  # none, balanced: each class counts as much as any other
+    stochastic_depth: float = 0.0  # probability to leave out the last block; linear in the depth
+    # optimization
+    optimizer: str = "sgd"  # sgd, adamw, lamb, lars
+    learning_rate: float = 0.1  # peak, after the warm-up, for this batch size
+    min_learning_rate: float = 0.0  # where cosine, linear and poly end
+    backbone_lr_scale: float = 1.0  # learning rate of all but the head, relative to the head's
+    layer_lr_decay: float = 1.0  # of each stage, relative to the one behind it
+    momentum: float = 0.9  # sgd, lars
+    nesterov: bool = False  # sgd
+    trust_coefficient: float = 0.001  # lars
+    weight_decay: float = 1e-4
+    decoupled_weight_decay: bool = False  # sgd: off, an L2 term in the gradient; on, beside it
+    decay_norm_and_bias: bool = False  # whether decay (and lars' trust) reaches gamma, beta, bias
+    clip_norm: float = 0.0  # of all gradients together; 0 for none
+    schedule: str = "cosine"  # cosine, linear, poly, step, constant
+    poly_power: float = 2.0
+    step_at: tuple[float, ...] = (1 / 3, 2 / 3)  # schedule step: x0.1 at these parts of the run
+    warmup_epochs: float = 0.0  # linear, from 0
+    warmup_steps: int = 0  # the same in steps; the longer of the two holds
+    ema_decay: float = 0.0  # of averaged weights and statistics, which are then the result
+    ema_every: int = 1  # steps between two updates of the average
+    # transfer
+    head_start: str = "random"  # random, probe: a new head begins as logistic regression
+    batch_norm: str = "train"  # train, frozen: statistics stay those of the weights
     # machine
-    precision: str = "float32"  # float32, mixed_bfloat16
+    precision: str = "float32"  # float32, mixed_bfloat16, mixed_float16, auto: by the device
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,11 +88,21 @@ class Recipe:
                 raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
         if self.auto_augment:
             parse_policy(self.auto_augment)
-        if self.batch_size % self.repeated_augmentation:
+        for key in ("repeated_augmentation", "accumulation"):
+            if self.batch_size % getattr(self, key):
+                raise SpecError(
+                    f"batch_size = {self.batch_size} is no multiple of {key} = {getattr(self, key)}"
+                )
+        if self.mixes and self.accumulation > 1 and self.micro_batch_size % 2:
             raise SpecError(
-                f"batch_size = {self.batch_size} is no multiple of "
-                f"repeated_augmentation = {self.repeated_augmentation}"
+                f"batch_size = {self.batch_size} in {self.accumulation} parts: an odd number each",
+                hint="neighbours are mixed, so each part must have an even number of images.",
             )
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Images that go through the network at once."""
+        return self.batch_size // self.accumulation
 
     @property
     def mixes(self) -> bool:
@@ -107,8 +140,15 @@ def _interval(low: float, high: float) -> Callable[[Any], bool]:
     return lambda pair: low <= pair[0] <= pair[1] <= high
 
 
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: v in names, f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
+    "train_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
+    "start_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
+    "grow_epochs": (lambda v: 0 <= v[0] <= v[1], "[first, last] with 0 <= first <= last"),
     "crop_pct": (lambda v: MIN_CROP_PCT <= v <= 1, f"{MIN_CROP_PCT} to 1"),
     "interpolation": (lambda v: v in ("bilinear", "bicubic"), "bilinear or bicubic"),
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
@@ -120,17 +160,37 @@ _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "cutmix_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
     "repeated_augmentation": (lambda v: 1 <= v <= 64, "1 to 64"),
     "epochs": (lambda v: 1 <= v <= 100_000, "1 or more"),
+    "steps": (lambda v: v >= 1, "1 or more"),
     "batch_size": (lambda v: 1 <= v <= 1_000_000, "1 or more"),
-    "optimizer": (lambda v: v in ("sgd", "adamw"), "sgd or adamw"),
-    "learning_rate": (lambda v: v > 0, "above 0"),
-    "backbone_lr_scale": (lambda v: 0 <= v <= 1, "0 (frozen) to 1"),
-    "momentum": (lambda v: 0 <= v < 1, "0 to below 1"),
-    "weight_decay": (lambda v: 0 <= v < 1, "0 to below 1"),
-    "schedule": (lambda v: v in ("cosine", "step", "constant"), "cosine, step or constant"),
-    "warmup_epochs": (lambda v: v >= 0, "0 or more"),
-    "step_epochs": (lambda v: v >= 1, "1 or more"),
+    "accumulation": (lambda v: v >= 1, "1 or more"),
+    "early_stopping_epochs": (lambda v: v >= 0, "0 (never) or more"),
+    "loss": _one_of("cross_entropy", "binary_cross_entropy"),
+    "bce_threshold": (lambda v: 0 <= v < 1, "0 (none) to below 1"),
     "label_smoothing": (lambda v: 0 <= v < 1, "0 to below 1"),
-    "precision": (lambda v: v in ("float32", "mixed_bfloat16"), "float32 or mixed_bfloat16"),
+    "class_weights": _one_of("none", "balanced"),
+    "stochastic_depth": (lambda v: 0 <= v < 1, "0 (none) to below 1"),
+    "optimizer": _one_of("sgd", "adamw", "lamb", "lars"),
+    "learning_rate": (lambda v: v > 0, "above 0"),
+    "min_learning_rate": (lambda v: v >= 0, "0 or more"),
+    "backbone_lr_scale": (lambda v: 0 <= v <= 1, "0 (frozen) to 1"),
+    "layer_lr_decay": (lambda v: 0 < v <= 1, "above 0 to 1"),
+    "momentum": (lambda v: 0 <= v < 1, "0 to below 1"),
+    "trust_coefficient": (lambda v: v > 0, "above 0"),
+    "weight_decay": (lambda v: 0 <= v < 1, "0 to below 1"),
+    "clip_norm": (lambda v: v >= 0, "0 (none) or more"),
+    "schedule": _one_of("cosine", "linear", "poly", "step", "constant"),
+    "poly_power": (lambda v: 0 < v <= 10, "above 0 to 10"),
+    "step_at": (
+        lambda v: list(v) == sorted(v) and all(0 < x <= 1 for x in v),
+        "rising parts of the run, above 0 to 1",
+    ),
+    "warmup_epochs": (lambda v: v >= 0, "0 or more"),
+    "warmup_steps": (lambda v: v >= 0, "0 or more"),
+    "ema_decay": (lambda v: 0 <= v < 1, "0 (none) to below 1"),
+    "ema_every": (lambda v: v >= 1, "1 or more"),
+    "head_start": _one_of("random", "probe"),
+    "batch_norm": _one_of("train", "frozen"),
+    "precision": _one_of("float32", "mixed_bfloat16", "mixed_float16", "auto"),
     "seed": (lambda v: 0 <= v < 2**31, "0 to 2147483647"),
 }
 
@@ -152,15 +212,18 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
         "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
         "float": lambda v: isinstance(v, float),
         "bool": lambda v: isinstance(v, bool),
-        "tuple[float, float]": lambda v: (
-            isinstance(v, (list, tuple))
-            and len(v) == 2
-            and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in v)
-        ),
+        "tuple[float, float]": lambda v: _are_numbers(v) and len(v) == 2,
+        "tuple[float, ...]": _are_numbers,
     }[kind]
     if not good(value):
         raise SpecError(f"recipe key {key} = {value!r}; it must be {_KINDS[kind]}")
     return tuple(_as_float(key, v) for v in value) if kind.startswith("tuple") else value
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value
+    )
 
 
 def _as_float(key: str, value: float) -> float:
@@ -176,4 +239,5 @@ _KINDS = {
     "float": "a number",
     "bool": "true or false",
     "tuple[float, float]": "two numbers, [low, high]",
+    "tuple[float, ...]": "numbers, [first, second …]",
 }

@@ -58,7 +58,7 @@ def schedule(recipe: Recipe, steps_per_epoch: int, *, scale: float = 1.0) -> Any
     peak = recipe.learning_rate * scale
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if recipe.schedule == "step":
-        return StepDecay(peak, recipe.step_epochs * steps_per_epoch, warmup)
+        return StepDecay(peak, round(recipe.step_at[0] * recipe.epochs) * steps_per_epoch, warmup)
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else peak,
         max(recipe.epochs * steps_per_epoch - warmup, 1),
