@@ -86,6 +86,41 @@ def _default(field: re.Match[str]) -> str:
     return code(field["default"].replace("(", "[").replace(")", "]").replace("False", "false"))
 
 
+def published_recipes() -> str:
+    """Return every recipe with a claim: what it takes, what its source reached with it."""
+    from rezoo import recipes
+    from rezoo.recipes.recipe import Recipe
+
+    rows = []
+    for name in recipes.list_recipes():
+        values, claim = recipes.read_with_claim(name)
+        if claim:
+            recipe = Recipe.from_dict(values, origin=name)
+            length = f"{recipe.steps} steps" if recipe.steps else recipe.epochs
+            size = f"{recipe.batch_size} / {recipe.learning_rate:g}"
+            reproduced = claim.reproduced or "not yet"
+            rows.append((code(name), length, size, _expected(claim), claim.cost, reproduced))
+    return table(
+        ["name", "epochs", "images a step / rate", "top-1 %", "cost", "reproduced by rezoo"], rows
+    )
+
+
+def _expected(claim: Any) -> str:
+    if not claim.top1:
+        return "none for these networks"
+    figures = ", ".join(f"{name} {100 * part:.4g}" for name, part in claim.top1.items())
+    return f"{figures} ± {100 * claim.tolerance:g}"
+
+
+def claim_keys() -> str:
+    """Return every key of `[claim]` and its meaning, from the docstring of the class."""
+    from rezoo.recipes.claims import Claim
+
+    text = inspect.getdoc(Claim).partition("Attributes:\n")[2]
+    rows = re.findall(r"^ {4}(\w+): ((?:.+\n?(?: {8}.+\n?)*))", text, re.MULTILINE)
+    return table(["key", "meaning"], [(code(key), " ".join(what.split())) for key, what in rows])
+
+
 def exit_codes() -> str:
     """Return the exceptions, their exit codes and built-in bases, from `rezoo.errors`."""
     from rezoo import errors
@@ -204,8 +239,10 @@ _RUN_FILES = {
     "environment.json": "versions of packages, system, processor and devices",
     "README.md": "a model card, written from the other files",
     "report.html": "curves, figures and classes on one page that needs no network",
+    "curves.svg": "the curves alone, drawn anew after each epoch",
     "checkpoints/": "the last state, for `--resume`; `local.json`, which model and data the run "
     "was started with; `last/`, a model folder with the last weights",
+    "events/": "for TensorBoard, with `--tensorboard`",
 }
 
 
@@ -213,7 +250,8 @@ def run_files() -> str:
     """Return the files of a run folder, which are sealed and which are pushed."""
     from rezoo import records
 
-    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, f"{records.CHECKPOINTS}/"}:
+    folders = {f"{records.CHECKPOINTS}/", f"{records.EVENTS}/"}
+    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *folders}:
         raise ValueError(f"docs/generate.py and rezoo.records differ by {sorted(differing)}")
     rows = [
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -80,6 +81,27 @@ def test_training_goes_on_without_what_it_meets(files):
     assert [
         y.numpy().tolist() for _, y in reading.training(again, SMALL, RECIPE, classes=2)
     ] == drawn
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_what_is_met_in_a_micro_batch(files, repeats):
+    """The parts of a batch are read one after the other; together they are what the batch is."""
+    spoil(files, 3)
+    spoil(files, 9)
+    drawn = {}
+    for parts in (1, 2, 4):
+        recipe = dataclasses.replace(RECIPE, accumulation=parts, repeated_augmentation=repeats)
+        faults = Faults(files, MANY, "data")
+        with pytest.warns(DataWarning):
+            stream = list(reading.training(faults, SMALL, recipe, classes=2))
+        assert len(stream) == RECIPE.epochs * (len(files) // RECIPE.batch_size) * parts
+        assert 9 in faults.reasons
+        drawn[parts] = np.concatenate([images for images, _ in stream])
+        rest = list(reading.training(faults, SMALL, recipe, classes=2, epoch=1, step=2))
+        tail = np.concatenate([images for images, _ in rest])
+        np.testing.assert_array_equal(tail, drawn[parts][-len(tail) :])
+    np.testing.assert_array_equal(drawn[2], drawn[1])
+    np.testing.assert_array_equal(drawn[4], drawn[1])
 
 
 def test_several_in_one_batch_and_too_many(files):

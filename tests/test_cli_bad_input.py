@@ -196,7 +196,7 @@ def test_predict_names_what_is_no_image(call, trained, tmp_path):
         (["--lr", "0"], ["learning_rate = 0.0", "above 0"]),
         (["--image-size", "99999"], ["image_size = 99999", "1 to 8192"]),
         (["--seed", "-1"], ["seed = -1", "2147483647"]),
-        (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd or adamw"]),
+        (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd, adamw, lamb or lars"]),
         (["--set", "precision=float16"], ["precision = 'float16'", "mixed_bfloat16"]),
     ],
 )

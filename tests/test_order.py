@@ -77,6 +77,27 @@ def test_hosts_together_have_the_batches(examples, whole, recipe, hosts):
 
 
 @RECIPES
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_together_are_the_batches(examples, whole, recipe, parts):
+    recipe_in_parts = dataclasses.replace(recipe, accumulation=parts)
+    drawn = batches(examples, recipe_in_parts)
+    assert len(drawn) == 3 * (COUNT // BATCH) * parts
+    assert {len(images) for images, _ in drawn} == {recipe_in_parts.micro_batch_size}
+    assert hashes(drawn) == whole[recipe]
+    middle = batches(examples, recipe_in_parts, first_epoch=1, first_step=2, first_part=1)
+    position = (COUNT // BATCH + 2) * BATCH + BATCH // parts
+    assert hashes(middle) == whole[recipe][position:]
+
+
+@RECIPES
+def test_micro_batches_of_hosts(examples, whole, recipe):
+    recipe_in_parts = dataclasses.replace(recipe, accumulation=2)
+    parts = [batches(examples, recipe_in_parts, host=h, hosts=2) for h in range(2)]
+    first = [micro for host in parts for micro in host[:2]]
+    assert hashes(first) == whole[recipe][:BATCH]
+
+
+@RECIPES
 @pytest.mark.parametrize("threads", [1, 4])
 def test_parallelism(examples, whole, recipe, threads):
     options = tf.data.Options()
@@ -90,6 +111,16 @@ def test_parallelism(examples, whole, recipe, threads):
 def test_batches_that_cannot_be_divided(examples, recipe, hosts):
     with pytest.raises(SpecError, match=f"cannot be divided between {hosts} hosts"):
         batches(examples, recipe, hosts=hosts)
+
+
+def test_shares_that_cannot_be_divided(examples):
+    recipe = dataclasses.replace(PLAIN, accumulation=4)
+    with pytest.raises(SpecError, match="between 4 hosts in 4 parts each"):
+        batches(examples, recipe, hosts=4)
+    with pytest.raises(SpecError, match="batch_size = 8 is no multiple of accumulation = 3"):
+        dataclasses.replace(PLAIN, accumulation=3)
+    with pytest.raises(SpecError, match="in 8 parts: an odd number each"):
+        dataclasses.replace(FULL, accumulation=8)
 
 
 def test_mixed_targets(examples):
@@ -137,9 +168,10 @@ def test_repetition_keys():
     assert (keys >= 0).all()
 
 
-def test_repetitions_must_divide_the_batch():
-    with pytest.raises(SpecError, match="batch_size = 8 is no multiple of"):
-        dataclasses.replace(PLAIN, repeated_augmentation=3)
+def test_repetitions_need_not_divide_the_batch():
+    thrice = dataclasses.replace(PLAIN, repeated_augmentation=3)
+    for batch in pipeline.epoch_indices(COUNT, thrice, 0).reshape(-1, 8):
+        assert sorted(np.unique(batch, return_counts=True)[1]) == [2, 3, 3]
 
 
 def test_those_behind_an_unreadable_one_move_up():

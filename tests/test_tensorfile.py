@@ -38,6 +38,16 @@ def file(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 65536 + 640])
+def test_lengths_that_begin_as_pickles_do(tmp_path, length):
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, VALUES, metadata={"filler": ""})
+    short = int.from_bytes(path.read_bytes()[:8], "little")
+    write_tensors(path, VALUES, metadata={"filler": "x" * (length - short)})
+    assert path.read_bytes()[:8] == struct.pack("<Q", length)
+    assert read_tensors(path)[0].keys() == VALUES.keys()
+
+
 def with_header(path: Path, header: bytes, data: bytes = b"", length: int | None = None) -> Path:
     size = len(header) if length is None else length
     path.write_bytes(struct.pack("<Q", size) + header + data)

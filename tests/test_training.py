@@ -16,6 +16,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.tensorfile import read_tensors
 from rezoo.training import optimizers
 from rezoo.training.reporting import Reporter
+from rezoo.training.schedules import schedule
 
 NETWORK = "test_resnet"  # every kind of block, and small
 SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2}
@@ -23,6 +24,7 @@ FILES = {
     "README.md",
     "checkpoints",
     "config.json",
+    "curves.svg",
     "environment.json",
     "history.csv",
     "metrics.json",
@@ -47,6 +49,14 @@ class StopAt(Reporter):
     def step(self, epoch, step, figures):
         if (epoch, step) == self.at:
             os.kill(os.getpid(), self.number)
+
+
+class Said(Reporter):
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +96,13 @@ def test_reference_batch_is_reproduced(run):
     assert np.abs(logits - reference["logits"]).max() <= 1e-5 * np.abs(reference["logits"]).max()
 
 
+def assert_same_bits(one, other):
+    for name in ("model.safetensors", "reference.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    ours, theirs = (read_tensors(f / "checkpoints" / "last.safetensors")[0] for f in (one, other))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_resume_continues_to_the_same_bits(run, tmp_path, number):
     with pytest.raises(Interrupted) as stopped:
@@ -94,12 +111,50 @@ def test_resume_continues_to_the_same_bits(run, tmp_path, number):
         )
     assert stopped.value.exit_code == 128 + number
     rezoo.train(NETWORK, "digits", changes=SMALL, output=tmp_path, resume=True)
-    for name in ("model.safetensors", "reference.safetensors"):
-        assert (tmp_path / name).read_bytes() == (run.folder / name).read_bytes()
-    ours, theirs = (
-        read_tensors(f / "checkpoints" / "last.safetensors")[0] for f in (tmp_path, run.folder)
-    )
-    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert_same_bits(tmp_path, run.folder)
+
+
+PARTS = {"accumulation": 2, "ema_decay": 0.9, "ema_every": 2, "clip_norm": 1.0}
+HALF = {"precision": "mixed_float16", "optimizer": "adamw"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**PARTS, "optimizer": "lamb", "layer_lr_decay": 0.7},
+        pytest.param(HALF, marks=pytest.mark.slow),  # float16 is slow on a CPU
+    ],
+    ids=["parts and average", "float16"],
+)
+def test_resume_restores_all_of_the_state(tmp_path, changes):
+    short = {"image_size": 8, "epochs": 1, "warmup_epochs": 0.0, "learning_rate": 0.01}
+    changes = {**SMALL, **changes, **short}
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    rezoo.train(NETWORK, "digits", changes=changes, output=whole)
+    with pytest.raises(Interrupted):
+        rezoo.train(NETWORK, "digits", changes=changes, output=halves, reporter=StopAt(0, 7))
+    rezoo.train(NETWORK, "digits", changes=changes, output=halves, resume=True)
+    assert_same_bits(halves, whole)
+    if "ema_decay" in changes:  # what the run leaves is the average, not the network
+        state = read_tensors(whole / "checkpoints" / "last.safetensors")[0]
+        last = read_tensors(whole / "checkpoints" / "last" / "model.safetensors")[0]
+        bias = last["fc.bias"]
+        assert any(np.array_equal(v, bias) for n, v in state.items() if n.startswith("average"))
+        assert not any(np.array_equal(v, bias) for n, v in state.items() if n.startswith("model"))
+
+
+def test_a_run_that_stopped_early_is_finished(tmp_path):
+    """Nothing moves, so the second epoch is not better than the first."""
+    heard = Said()
+    changes = {**SMALL, "epochs": 5, "early_stopping_epochs": 1, "batch_norm": "frozen"}
+    changes["learning_rate"] = 1e-30
+    run = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path, reporter=heard)
+    assert (run.metrics["epochs"], run.metrics["best_epoch"]) == (2, 1)
+    assert any("stopped after epoch 2 of 5" in text for text in heard.texts)
+    before = (tmp_path / "checkpoints" / "last.safetensors").read_bytes()
+    again = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path, resume=True)
+    assert again.metrics["val"] == run.metrics["val"]
+    assert (tmp_path / "checkpoints" / "last.safetensors").read_bytes() == before
 
 
 def test_another_seed_gives_other_weights(run, tmp_path):
@@ -193,7 +248,7 @@ def test_schedules(kind, expected):
     recipe = Recipe(
         name="t", learning_rate=1.0, schedule=kind, epochs=10, warmup_epochs=2.0, step_at=(0.4, 0.8)
     )
-    rate = optimizers.schedule(recipe, 10)
+    rate = schedule(recipe, 10)
     assert [float(keras.ops.convert_to_numpy(rate(s))) for s in steps] == pytest.approx(
         expected, abs=1e-6
     )
@@ -203,6 +258,6 @@ def test_decay_spares_norm_and_bias():
     model = rezoo.create_model("resnet18", num_classes=3, input_shape=(16, 16, 1))
     recipe = Recipe(name="t", weight_decay=0.1)
     (group,) = optimizers.groups(model, recipe, 10, head="fc")
-    decayed = {v.path for v, d in zip(group.variables, group.coupled_decay, strict=True) if d}
+    decayed = {v.path for v in group.variables if group.optimizer.decay_of(v)}
     assert all(path.endswith("/kernel") for path in decayed)
     assert len(decayed) == 21

@@ -199,10 +199,12 @@ def _training(folder: Path, metrics: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{k} {v}" for k, v in environment.get("packages", {}).items())
     rows = [[code(key), code(value)] for key, value in recipe.items()]
     kwh = hours * 0.1
+    drawn = ", `curves.svg` draws them" if (folder / records.CURVES).is_file() else ""
+    epochs = sum(line.get("epoch") != "0" for line in records.read_history(folder))
     return f"""## Training
 
 {hours * 60:.1f} minutes on {devices or "an unknown device"}, {environment.get("cpus", "?")} CPU
-cores; {plain(packages)}. `history.csv` has all {len(records.read_history(folder))} epochs.
+cores; {plain(packages)}. `history.csv` has all {epochs} epochs{drawn}.
 
 Energy was not measured. Each 100 W that the machine draws are {kwh:.3g} kWh for this run, about
 {kwh * _G_CO2_PER_KWH:.2g} g of CO2 at the world's average, {_G_CO2_PER_KWH} g/kWh (Ember, 2024).

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rezoo.markdown import plain, table
+from rezoo.records import kept_weights
 from rezoo.tasks import Task
 
 
@@ -51,8 +52,8 @@ def measured(task: Task, metrics: Mapping[str, Any], num_classes: int) -> str:
         how.append("No test split has been measured yet: `rezoo eval` does it.")
     if "val" in metrics and "best_epoch" in metrics:
         how.append(
-            f"The validation split chose these weights (epoch {metrics['best_epoch']} of "
-            f"{metrics['epochs']}), so its figure is flattered."
+            f"The validation split chose these weights ({kept_weights(metrics)}), so its figure "
+            "is flattered."
         )
     return f"## Accuracy\n\n{text}\n\n{' '.join(how)}\n"
 

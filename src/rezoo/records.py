@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ ENVIRONMENT = "environment.json"
 REFERENCE = "reference.safetensors"
 CARD = "README.md"
 REPORT = "report.html"
+CURVES = "curves.svg"
+EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # What config.json vouches for, and what is pushed with it. Nothing else in a folder ever is.
-SEALED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT)
+SEALED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
 PUBLISHED = (CONFIG, *SEALED)
-OWN = (*PUBLISHED, CHECKPOINTS)
+OWN = (*PUBLISHED, CHECKPOINTS, EVENTS)
 
 
 def seal(folder: Path) -> None:
@@ -47,6 +49,15 @@ def read_environment(folder: Path) -> dict[str, Any]:
 def read_recipe_of_run(folder: Path) -> dict[str, Any]:
     """Return `recipe.toml`, or nothing where there is none."""
     return _read(folder / RECIPE, tomllib.loads)
+
+
+def kept_weights(metrics: Mapping[str, Any]) -> str:
+    """Return in words which weights of a run are its result."""
+    best, epochs = metrics["best_epoch"], metrics["epochs"]
+    if best:
+        return f"epoch {best} of {epochs}"
+    fitted = "the head fitted to the features of the weights"
+    return f"{fitted}, before {epochs} epochs" if epochs else fitted
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:

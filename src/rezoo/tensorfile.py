@@ -143,7 +143,9 @@ class TensorFile:
         """Refuse what is no safetensors file; return the length of the header."""
         start = self._file.read(256)
         folded = start.lstrip().lower()
-        for magic, what, hint in _FOREIGN:
+        # A length may begin with the two bytes that begin a pickle; JSON follows only the length.
+        ours = start[3:9] == bytes(5) + b"{"
+        for magic, what, hint in () if ours else _FOREIGN:
             if start.startswith(magic) or (magic[:1] == b"<" and folded.startswith(magic)):
                 kind = IntegrityError if hint else UnsafeFileError
                 raise kind(f"{self.path} {what}", hint=hint or _ONLY)

@@ -19,6 +19,8 @@ from rezoo.names import printable
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training.reporting import Plan, Reporter
 
+_WIDE = 100  # columns from which there is room for long bars
+
 
 class Lines(Reporter):
     """Plain lines on stderr: what will be done, then one for each epoch."""
@@ -48,15 +50,23 @@ class Lines(Reporter):
         """Print the figures of an epoch."""
         self.say(epoch_line(record, self.epochs, best=best, task=self.task))
 
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self.say(text)
+
+    def warning(self, text: str) -> None:
+        """Print one line that stands out."""
+        self.say(f"warning: {text}", "yellow")
+
 
 class LiveDisplay(Lines):
-    """Bars of epochs and steps with loss, accuracy, learning rate, speed and time left."""
+    """Bars of the run and the epoch, with its figures so far and the time left: 80 columns."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=28 if console.width >= _WIDE else 8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TextColumn("left"),
@@ -87,12 +97,15 @@ class LiveDisplay(Lines):
         if self.whole is None or self.part is None:
             return
         hits = self.task.hits
+        run = (
+            f"epoch {epoch + 1}  lr {figures['learning_rate']:.2g}  "
+            f"grad norm {figures['gradient_norm']:.2g}"
+        )
         text = (
             f"loss {figures['loss']:.3f}  {hits.name} {figures[hits.key]:.1%}  "
-            f"lr {figures['learning_rate']:.2g}  {figures['images_per_s']:.0f} img/s"
+            f"{figures['images_per_s']:.0f} img/s"
         )
-        done = epoch * self.steps + step
-        self.bars.update(self.whole, completed=done, figures=f"epoch {epoch + 1}")
+        self.bars.update(self.whole, completed=epoch * self.steps + step, figures=run)
         self.bars.update(self.part, completed=step, figures=text)
 
     def finished(self) -> None:

@@ -22,7 +22,8 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
     """Explain NAME: an architecture, weights, a dataset or a recipe.
 
     Weights are a folder, hf://owner/name, or published ones (resnet50.a1_in1k), of which the
-    catalogue's entry is shown without a network.
+    catalogue's entry is shown without a network. A recipe is one of rezoo's or a .toml file: it is
+    told in words, and what its source reached with it.
 
     For an architecture: the layer table of the paper, parameters and multiply-adds (MACs),
     counted from the built network. One MAC is two FLOPs; the paper calls a MAC a FLOP.
@@ -34,8 +35,8 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
         spec = registry.datasets.get(name)
         fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
         _show({k: v for k, v in fields.items() if k != "open"}, as_json)
-    elif name in recipes.list_recipes():
-        _show(recipes.read_recipe(name), as_json)
+    elif name.endswith(".toml") or name in recipes.list_recipes():
+        _show_recipe(name, as_json)
     elif name in catalogue.list_weights():
         _show(catalogue.to_record(catalogue.get(name)), as_json)
     else:
@@ -96,6 +97,21 @@ def _network(
         document |= {"multi_label": True} if config.multi_label else {}
         document["preprocessing"] = dataclasses.asdict(config.preprocessing)
     return document, counted
+
+
+def _show_recipe(name: str, as_json: bool) -> None:
+    from rezoo.recipes import read_with_claim
+    from rezoo.recipes.explaining import explain, explain_claim
+    from rezoo.recipes.recipe import Recipe
+
+    values, claim = read_with_claim(name)
+    recipe = Recipe.from_dict(values, origin=f"recipe {name}")
+    if as_json:
+        print_json({**recipe.to_dict(), "claim": claim.to_dict() if claim else None})
+        return
+    from rezoo.cli import render
+
+    render.recipe(recipe, [*explain(recipe), *explain_claim(claim, recipe.source)])
 
 
 def _show(fields: dict[str, Any], as_json: bool) -> None:

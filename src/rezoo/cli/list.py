@@ -34,8 +34,12 @@ def list_command(kinds: str | None, as_json: bool) -> None:
 
     for row in tables.get("models", ()):
         row["params"] = _millions(row["params"])
+    if "recipes" in tables:
+        tables["recipes"] = [_recipe_row(row) for row in tables["recipes"]]
     for name, rows in tables.items():
         render.table(name, rows)
+    if kinds == "recipes":
+        render.lines("top-1: as published, not rezoo's unless rezoo info NAME says so")
 
 
 def _models() -> list[dict[str, Any]]:
@@ -76,13 +80,35 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from rezoo.recipes import list_recipes, read_recipe
+    from rezoo.recipes import list_recipes, read_with_claim
+    from rezoo.recipes.recipe import Recipe
 
-    return [
-        {"name": name, "summary": values["summary"], "epochs": values["epochs"]}
-        for name in list_recipes()
-        for values in [read_recipe(name)]
-    ]
+    rows = []
+    for name in list_recipes():
+        values, claim = read_with_claim(name)
+        recipe = Recipe.from_dict(values, origin=name)
+        rows.append(
+            {
+                "name": name,
+                "summary": recipe.summary,
+                "expected": dict([claim.expected] if claim and claim.expected else ()),
+                "epochs": recipe.epochs if recipe.steps is None else None,
+                "steps": recipe.steps,
+                "cost": claim.short_cost if claim else "",
+            }
+        )
+    return rows
+
+
+def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
+    figures = [f"{100 * part + 1e-9:.1f} %" for part in row["expected"].values()]  # 78.35: 78.4
+    return {
+        "name": row["name"],
+        "summary": row["summary"],
+        "top-1": "".join(figures),
+        "epochs": row["epochs"],
+        "cost": row["cost"],
+    }
 
 
 def _show_weights(as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -127,3 +128,31 @@ def _silent_stderr() -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
+    """A time as people write it: `90s`, `45m`, `2h`, `1h30m`, `1d`; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return seconds, above 0."""
+        text = str(value).strip().lower()
+        seconds = 0.0
+        if re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|[0-9]+(?:\.[0-9]+)?", text):
+            units = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
+            parts = re.findall(r"([0-9.]+)([dhms]?)", text)
+            seconds = sum(float(count) * units[unit] for count, unit in parts)
+        if not 0 < seconds < 1e9:
+            self.fail(f"{value!r} is no time; write 90s, 45m, 2h or 1h30m", param, ctx)
+        return seconds
+
+
+class BatchSize(click.ParamType):  # type: ignore[type-arg]
+    """A number, or `auto`."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        """Return the number, or the word."""
+        return value if value == "auto" else click.INT.convert(value, param, ctx)

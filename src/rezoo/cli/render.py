@@ -24,12 +24,14 @@ from rich.table import Table
 
 from rezoo.cli.console import escaped, new_grid, open_console
 from rezoo.cli.display import Lines, LiveDisplay
+from rezoo.records import kept_weights
 from rezoo.tasks import task_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predict import Prediction
     from rezoo.profiling import Profile
+    from rezoo.recipes.recipe import Recipe
     from rezoo.training.reporting import Reporter
 
 
@@ -76,6 +78,13 @@ def fields(content: Mapping[str, Any]) -> None:
         else:
             grid.add_row(key, escaped(_cell(value)))
     console.print(grid)
+
+
+def recipe(recipe: Recipe, rows: Sequence[tuple[str, str]]) -> None:
+    """Print a recipe in words, a heading a line."""
+    summary = f": {recipe.summary}" if recipe.summary else ""
+    open_console().print(escaped(f"{recipe.name}{summary}", style="bold"))
+    fields(dict(rows))
 
 
 def network(document: Mapping[str, Any], profile: Profile) -> None:
@@ -174,7 +183,7 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     console.print(
         escaped(
             f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
-            f"epoch {metrics['best_epoch']} of {metrics['epochs']}, "
+            f"{kept_weights(metrics)}, "
             f"{metrics['wall_time_s']:.0f} s of training"
         )
     )
@@ -182,6 +191,7 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     for name, what in (
         ("model.safetensors", "best weights; config.json beside it, both in timm's layout"),
         ("report.html", "curves and classes; metrics.json, history.csv, recipe.toml beside it"),
+        ("curves.svg", "the curves alone"),
         ("checkpoints/", "last state, for --resume; checkpoints/last has the last weights"),
     ):
         console.print(escaped(f"  {name:<18} {what}"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rezoo.cli.options import (
+    BatchSize,
+    Duration,
     data_options,
     import_quietly,
     json_option,
@@ -17,13 +19,21 @@ from rezoo.cli.options import (
 )
 from rezoo.data.options import CACHE, DataOptions
 
+if TYPE_CHECKING:
+    from rezoo.training.planning import Estimate
+    from rezoo.training.reporting import Plan
+
 
 @click.command()
 @click.argument("model")
 @click.option("--dataset", default="digits", show_default=True, help="What to learn.")
 @click.option("--recipe", help="Name or .toml file; chosen by weights and dataset if not given.")
 @click.option("--epochs", type=int, help="Passes over the training data.")
-@click.option("--batch-size", type=int, help="Images in a step.")
+@click.option(
+    "--batch-size",
+    type=BatchSize(),
+    help="Images in a step; auto: the recipe's, in parts that fit into memory.",
+)
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
 @click.option("--image-size", type=int, help="Height and width in pixels.")
 @click.option("--seed", type=int, help="Of weights, order and augmentation.")
@@ -31,6 +41,17 @@ from rezoo.data.options import CACHE, DataOptions
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@click.option(
+    "--max-time",
+    type=Duration(),
+    help="Shorten the schedule so that the run ends in this time: 90m, 2h, 1h30m.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Do a few steps and tell what the run will cost; write nothing."
+)
+@click.option(
+    "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
+)
 @data_options
 @click.option(
     "--cache",
@@ -49,6 +70,9 @@ def train(
     output: str | None,
     resume: bool,
     overwrite: bool,
+    max_time: float | None,
+    dry_run: bool,
+    tensorboard: bool,
     pretrained: bool,
     as_json: bool,
     **rest: Any,
@@ -73,18 +97,38 @@ def train(
     )
     with render.status("starting TensorFlow"):
         training = import_quietly("rezoo.training.train")
+    common: dict[str, Any] = {
+        "recipe": recipe,
+        "changes": changes,
+        "output": output,
+        "max_time_s": max_time,
+        "options": options,
+        "reporter": render.training_display(),
+    }
+    if dry_run:
+        _tell(*training.dry_run(request.source, dataset, **common), as_json=as_json)
+        return
     run = training.train(
         request.source,
         dataset,
-        recipe=recipe,
-        changes=changes,
-        output=output,
         resume=resume,
         overwrite=overwrite,
-        options=options,
-        reporter=render.training_display(),
+        tensorboard=tensorboard,
+        **common,
     )
     if as_json:
         print_json({"folder": str(run.folder), **run.metrics})
     else:
         render.trained(run.folder, run.metrics)
+
+
+def _tell(planned: Plan, found: Estimate, *, as_json: bool) -> None:
+    from rezoo.cli import render, render_plan
+    from rezoo.training.planning import record
+
+    if as_json:
+        notes = list(planned.notes)
+        print_json({"recipe": planned.recipe.to_dict(), "notes": notes, **record(found)})
+        return
+    render_plan.plan(planned, found)
+    render.lines("", render_plan.to_folder(planned.folder))

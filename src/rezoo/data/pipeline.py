@@ -1,14 +1,16 @@
 """From examples to batches with tf.data: order and augmentation are functions of a seed.
 
 What the network sees at step `s` of epoch `e` depends on `(seed, e, s)` alone: not on the
-parallelism, not on the number of hosts, and not on whether the run started there or at the
-beginning. Starting in the middle of an epoch costs the same as at its beginning: the order of
-an epoch is computed, and no example before the start is read.
+parallelism, not on the number of hosts, not on the parts in which a batch goes through the
+network, and not on whether the run started there or at the beginning. Starting in the middle of
+an epoch costs the same as at its beginning: the order of an epoch is computed, and no example
+before the start is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
+from rezoo.recipes.sizes import Segment, segments
 from rezoo.specs import Preprocessing
 
 # What is mapped has no Python branches on tensors for AutoGraph to rewrite.
@@ -47,10 +50,15 @@ def epoch_indices(
     order = splits.epoch_order(count, seed=recipe.seed, epoch=epoch)
     if without:
         order = order[~np.isin(order, list(without))]
-    steps, repeats = count // recipe.batch_size, recipe.repeated_augmentation
-    distinct = recipe.batch_size // repeats
+    steps, distinct = count // recipe.batch_size, _distinct(recipe)
     chosen = np.resize(order, steps * distinct).reshape(steps, distinct)
-    return np.tile(chosen, (1, repeats)).reshape(-1)
+    repeated = np.tile(chosen, (1, recipe.repeated_augmentation))
+    return repeated[:, : recipe.batch_size].reshape(-1)
+
+
+def _distinct(recipe: Recipe) -> int:
+    """Return how many different examples a batch has; the last ones may be repeated once less."""
+    return -(-recipe.batch_size // recipe.repeated_augmentation)
 
 
 def train_batches(
@@ -61,39 +69,48 @@ def train_batches(
     classes: int = 0,
     first_epoch: int = 0,
     first_step: int = 0,
+    first_part: int = 0,
     without: Set[int] = frozenset(),
     host: int = 0,
     hosts: int = 1,
 ) -> tf.data.Dataset:
-    """Return the batches of a run from a given step to its end.
+    """Return the micro-batches of a run from a given step to its end.
+
+    A step has `recipe.accumulation` of them, one after the other; together they are the batch
+    that one micro-batch would be. Epochs of another training size follow each other in one
+    dataset, see `rezoo.recipes.sizes`.
 
     Args:
         examples: The training split.
         preprocessing: Size and normalization of the network's input.
-        recipe: Augmentation, batch size, number of epochs and seed.
+        recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed where the recipe mixes examples.
         first_epoch: Where to start, from 0.
         first_step: Where to start in that epoch, from 0.
+        first_part: With which micro-batch of that step to start, from 0.
         without: Examples that cannot be read, see `epoch_indices`.
-        host: Which part of each batch to return, from 0.
+        host: Which part of each batch to return, from 0; its micro-batches are parts of that.
         hosts: Into how many equal parts batches are divided.
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` where examples are mixed or have several labels;
-        `B = recipe.batch_size // hosts`.
+        `B = recipe.micro_batch_size // hosts`.
 
     Raises:
         SpecError: The batches cannot be divided so.
     """
-    share = _share(recipe, hosts)
+    size = _micro_share(recipe, hosts)
+    share = size * recipe.accumulation
     places = np.arange(host * share, (host + 1) * share)
     count = len(examples)
 
     def rows(epoch: np.int64) -> tuple[np.ndarray, ...]:
-        skipped = first_step if epoch == first_epoch else 0
-        steps = np.arange(skipped, count // recipe.batch_size)
-        return _rows(count, recipe, int(epoch), steps, places, without)
+        started = epoch == first_epoch
+        steps = np.arange(first_step if started else 0, count // recipe.batch_size)
+        skipped = first_part * size if started else 0
+        found = _rows(count, recipe, int(epoch), steps, places, without)
+        return tuple(values[skipped:] for values in found)
 
     def epoch_rows(epoch: Any) -> Any:
         values = tf.numpy_function(rows, [epoch], [tf.int64] * 4)
@@ -101,8 +118,12 @@ def train_batches(
             tuple(tf.ensure_shape(value, (None,)) for value in values)
         )
 
-    stream = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_rows)
-    return _batched(stream, examples, preprocessing, recipe, share, classes).prefetch(2)
+    def segment_batches(segment: Segment) -> tf.data.Dataset:
+        stream = tf.data.Dataset.range(segment.first, segment.end).flat_map(epoch_rows)
+        return _batched(stream, examples, preprocessing.at(segment.size), recipe, size, classes)
+
+    first, *others = map(segment_batches, segments(recipe, first_epoch))
+    return reduce(tf.data.Dataset.concatenate, others, first).prefetch(2)
 
 
 def chosen_batches(
@@ -114,10 +135,14 @@ def chosen_batches(
     steps: Sequence[int],
     classes: int = 0,
 ) -> tf.data.Dataset:
-    """Return the batches of some steps of an epoch, as training gets them; see `train_batches`."""
+    """Return the whole batches of some steps of an epoch, as training gets them.
+
+    See `train_batches`.
+    """
     places = np.arange(recipe.batch_size)
     rows = _rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
     stream = tf.data.Dataset.from_tensor_slices(rows)
+    preprocessing = preprocessing.at(segments(recipe, epoch)[0].size)
     return _batched(stream, examples, preprocessing, recipe, recipe.batch_size, classes)
 
 
@@ -135,8 +160,7 @@ def _rows(
     """
     indices = epoch_indices(count, recipe, epoch, without=without).reshape(-1, recipe.batch_size)
     key = splits.epoch_key(recipe.seed, epoch)
-    distinct = recipe.batch_size // recipe.repeated_augmentation
-    keys = splits.repetition_keys(key, places // distinct)
+    keys = splits.repetition_keys(key, places // _distinct(recipe))
     mine = indices[steps[:, None], places]
     return (
         mine.reshape(-1),
@@ -166,16 +190,18 @@ def _batched(
     return stream.batch(size, drop_remainder=True).map(_finish(recipe, classes))
 
 
-def _share(recipe: Recipe, hosts: int) -> int:
-    """Return how many examples of a batch a host has."""
-    share, rest = divmod(recipe.batch_size, hosts)
-    if rest or (recipe.mixes and hosts > 1 and share % 2):
+def _micro_share(recipe: Recipe, hosts: int) -> int:
+    """Return how many examples of a micro-batch a host has."""
+    parts = hosts * recipe.accumulation
+    size, rest = divmod(recipe.batch_size, parts)
+    if rest or (recipe.mixes and parts > 1 and size % 2):
         even = ", an even number each, since neighbours are mixed" if recipe.mixes else ""
+        into = f" in {recipe.accumulation} parts each" if recipe.accumulation > 1 else ""
         raise SpecError(
-            f"a batch of {recipe.batch_size} cannot be divided between {hosts} hosts{even}",
+            f"a batch of {recipe.batch_size} cannot be divided between {hosts} hosts{into}{even}",
             hint="choose another --batch-size.",
         )
-    return share
+    return size
 
 
 def _finish(recipe: Recipe, classes: int) -> Any:

@@ -23,38 +23,44 @@ def training(
     step: int = 0,
     convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
 ) -> Iterator[Any]:
-    """Return the batches of a run from a step on; see `pipeline.train_batches`.
+    """Return the micro-batches of a run from a step on; see `pipeline.train_batches`.
+
+    Each step has `recipe.accumulation` of them; one whose examples cannot be read begins anew
+    without these, and the ones before it in the step stay as they are.
 
     Args:
         faults: The training split, and what is known to be unreadable in it.
         preprocessing: Of the network's input.
         recipe: Of the run.
         classes: Number of classes.
-        epoch: Where to start.
-        step: Where to start in it.
+        epoch: Where to start, from 0.
+        step: Where to start in it, in steps of the optimizer.
         convert: Turns a `tf.data.Dataset` into what the backend takes.
     """
-    count, batch = len(faults.examples), recipe.batch_size
-    steps = count // batch
+    count, size, parts = len(faults.examples), recipe.micro_batch_size, recipe.accumulation
+    per_epoch = count // recipe.batch_size * parts
 
     def open_at(position: int, without: frozenset[int]) -> Iterable[Any]:
+        at_epoch, rest = divmod(position, per_epoch)
+        at_step, part = divmod(rest, parts)
         batches = train_batches(
             faults.examples,
             preprocessing,
             recipe,
             classes=classes,
-            first_epoch=position // steps,
-            first_step=position % steps,
+            first_epoch=at_epoch,
+            first_step=at_step,
+            first_part=part,
             without=without,
         )
         return convert(batches)
 
     def batch_at(position: int, without: frozenset[int]) -> np.ndarray:
-        first = position % steps * batch
-        indices = epoch_indices(count, recipe, position // steps, without=without)
-        return np.unique(indices[first : first + batch])
+        first = position % per_epoch * size
+        indices = epoch_indices(count, recipe, position // per_epoch, without=without)
+        return np.unique(indices[first : first + size])
 
-    return skipping(open_at, batch_at, faults, step=epoch * steps + step)
+    return skipping(open_at, batch_at, faults, step=epoch * per_epoch + step * parts)
 
 
 def in_order(

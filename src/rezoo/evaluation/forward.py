@@ -20,7 +20,9 @@ def compiled_forward(model: keras.Model) -> Forward:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        run = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+        shape = model.inputs[0].shape
+        images_of_any_number = tf.TensorSpec(shape, tf.float32)  # one trace for all batches
+        run = tf.function(lambda x: model(x, training=False), [images_of_any_number])
         return lambda images: run(tf.convert_to_tensor(images)).numpy()
     if backend == "jax":
         import jax

@@ -15,6 +15,10 @@ from typing import Any, Literal
 
 import keras
 
+from rezoo.errors import IncompatibleError
+from rezoo.models.depth import addition
+from rezoo.models.primitives import Conv2D, ReLU
+
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch calls this 0.1
 _weights_follow: ContextVar[bool] = ContextVar("weights_follow", default=False)
@@ -27,10 +31,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Variables and results are those of the Keras layer, but for the moving variance: the
     fused kernel keeps it unbiased (Bessel's correction), as PyTorch does. Other backends,
     masks, synchronised statistics and inputs that are not `(N, H, W, C)` take Keras's path.
+
+    Attributes:
+        statistics_frozen: Whether training leaves the moving statistics alone and normalizes
+            with them; gamma and beta are trained all the same.
     """
+
+    statistics_frozen = False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize `inputs`; see `keras.layers.BatchNormalization.call`."""
+        training = bool(training) and not self.statistics_frozen
         plain = (
             keras.config.backend() != "tensorflow"
             or mask is not None
@@ -58,6 +69,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign_sub((self.moving_mean - mean) * rate)
             self.moving_variance.assign_sub((self.moving_variance - variance) * rate)
         return outputs
+
+
+def freeze_statistics(model: keras.Model) -> None:
+    """Let all batch normalization keep its statistics in training, and train gamma and beta.
+
+    Raises:
+        IncompatibleError: A layer is Keras's own, which can only be frozen as a whole.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            freeze_statistics(layer)
+        elif isinstance(layer, BatchNormalization):
+            layer.statistics_frozen = True
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            raise IncompatibleError(
+                f"the statistics of layer {layer.name} cannot be frozen: it is Keras's own",
+                hint="build the network with rezoo.models.layers.norm.",
+            )
 
 
 @contextmanager
@@ -94,7 +123,7 @@ def conv(
     if padding and not same:
         x = keras.layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
     drawn = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    layer = keras.layers.Conv2D(
+    layer = Conv2D(
         filters,
         kernel,
         strides=stride,
@@ -120,7 +149,7 @@ def norm(x: Any, *, zero_gamma: bool = False, name: str) -> Any:
 
 def relu(x: Any, *, name: str) -> Any:
     """Rectify."""
-    return keras.layers.ReLU(name=name)(x)
+    return ReLU(name=name)(x)
 
 
 def max_pool(x: Any, *, name: str) -> Any:
@@ -250,7 +279,7 @@ def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
 
 
 def _join(residual: Any, identity: Any, *, name: str) -> Any:
-    x = keras.layers.Add(name=f"{name}.add")([residual, identity])
+    x = addition(f"{name}.add")([residual, identity])
     return relu(x, name=f"{name}.act")
 
 

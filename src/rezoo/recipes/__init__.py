@@ -1,8 +1,9 @@
 """Recipes: one TOML file each, and how a run's recipe is put together.
 
 Later sources win: the recipe's file, what the dataset needs otherwise (`DatasetSpec.overrides`,
-for rezoo's own recipes only), what the user sets. What nobody says comes from the weights, else
-from the dataset. A run's `recipe.toml` names every key and therefore repeats that run.
+for rezoo's own recipes only), what follows from another batch size (`rezoo.recipes.scaling`), what
+the user sets. What nobody says comes from the weights, else from the dataset. A run's `recipe.toml`
+names every key and therefore repeats that run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import tomli_w
 
 from rezoo.errors import NotFoundError, SpecError, UnknownNameError
 from rezoo.names import suggest
+from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
+from rezoo.recipes.scaling import describe_scaling, scaling
 from rezoo.specs import DatasetSpec, Preprocessing
 
 
@@ -31,34 +34,45 @@ def list_recipes() -> list[str]:
 def read_recipe(name: str) -> dict[str, Any]:
     """Return the keys of a recipe: one of rezoo's by its name, or any `.toml` file by its path.
 
+    Its claim is checked and left out.
+
     Raises:
         UnknownNameError: No recipe of that name; the hint has near names.
         NotFoundError: No such file.
         SpecError: The file is no TOML, or has unknown keys or values that are not allowed.
     """
+    return read_with_claim(name)[0]
+
+
+def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
+    """Return the keys of a recipe and its claim, if it makes one; raises as `read_recipe`."""
+    try:
+        values = tomllib.loads(_text(name))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"recipe {name} is not valid TOML: {error}") from error
+    claim = None
+    if TABLE in values:
+        claim = Claim.from_dict(values.pop(TABLE), origin=f"recipe {name}")
+    values.setdefault("name", Path(name).stem)
+    Recipe.from_dict(values, origin=f"recipe {name}")
+    return values, claim
+
+
+def _text(name: str) -> str:
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
         try:
-            text = path.read_text("utf-8")
+            return Path(name).expanduser().read_text("utf-8")
         except OSError as error:
             raise NotFoundError(f"cannot read the recipe {name}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise SpecError(f"recipe {name} is not in UTF-8: {error.reason}") from error
-    elif name in list_recipes():
-        text = (files(__name__) / f"{name}.toml").read_text("utf-8")
-    else:
-        raise UnknownNameError(
-            f"unknown recipe {name!r}",
-            hint=suggest(name, list_recipes(), "The recipes are")
-            + " A path that ends in .toml is taken as a file.",
-        )
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"recipe {name} is not valid TOML: {error}") from error
-    values.setdefault("name", Path(name).stem)
-    Recipe.from_dict(values, origin=f"recipe {name}")
-    return values
+    if name in list_recipes():
+        return (files(__name__) / f"{name}.toml").read_text("utf-8")
+    raise UnknownNameError(
+        f"unknown recipe {name!r}",
+        hint=suggest(name, list_recipes(), "The recipes are")
+        + " A path that ends in .toml is taken as a file.",
+    )
 
 
 def default_recipe(dataset: DatasetSpec, *, has_weights: bool) -> tuple[str, str]:
@@ -74,7 +88,7 @@ def resolve_recipe(
     changes: Mapping[str, Any],
     *,
     preprocessing: Preprocessing,
-) -> tuple[Recipe, dict[str, Any]]:
+) -> tuple[Recipe, tuple[str, ...]]:
     """Put a run's recipe together.
 
     Args:
@@ -84,24 +98,41 @@ def resolve_recipe(
         preprocessing: Of the weights, or of the dataset where there are none.
 
     Returns:
-        The recipe with every key set, and those of the dataset's overrides that took effect.
+        The recipe with every key set, and in words what was changed unasked: by the dataset, and
+        by another batch size without a learning rate.
     """
     plain = Recipe.from_dict(read_recipe(name), origin=f"recipe {name}")
     wanted = {} if name.endswith(".toml") else dataset.overrides
     recipe = Recipe.from_dict({**plain.to_dict(), **wanted}, origin=f"dataset {dataset.name}")
-    imposed = {
-        key: value
+    notes = [
+        f"{key} = {value!r}: {dataset.name} asks for it"
         for key, value in recipe.to_dict().items()
         if key not in changes and value != getattr(plain, key)
-    }
-    recipe = Recipe.from_dict({**recipe.to_dict(), **changes}, origin="--set")
+    ]
+    with_size = _for_batch_size(recipe, changes)
+    if with_size:
+        notes.append(describe_scaling(recipe, with_size))
+    recipe = Recipe.from_dict({**recipe.to_dict(), **with_size, **changes}, origin="--set")
+    if "epochs" in changes and "steps" not in changes:
+        recipe = dataclasses.replace(recipe, steps=None)
     height, width = preprocessing.size
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         recipe,
         image_size=recipe.image_size or max(height, width),
         crop_pct=recipe.crop_pct or preprocessing.crop_pct,
         interpolation=recipe.interpolation or preprocessing.interpolation,
-    ), imposed
+    )
+    return resolved, tuple(notes)
+
+
+def _for_batch_size(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what changes with the batch size that the user sets, where the rate is left open."""
+    if "batch_size" not in changes or "learning_rate" in changes:
+        return {}
+    asked = {"name": recipe.name, "batch_size": changes["batch_size"]}
+    size = Recipe.from_dict(asked, origin="--set").batch_size
+    follows = scaling(recipe, size)
+    return {k: v for k, v in follows.items() if k == "batch_size" or k not in changes}
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

@@ -88,15 +88,42 @@ class Recipe:
                 raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
         if self.auto_augment:
             parse_policy(self.auto_augment)
-        for key in ("repeated_augmentation", "accumulation"):
-            if self.batch_size % getattr(self, key):
-                raise SpecError(
-                    f"batch_size = {self.batch_size} is no multiple of {key} = {getattr(self, key)}"
-                )
+        if not self.epochs and self.head_start != "probe":
+            raise SpecError(
+                "recipe key epochs = 0; allowed is 1 or more, or 0 with head_start = probe"
+            )
+        if self.batch_size % self.accumulation:
+            raise SpecError(
+                f"batch_size = {self.batch_size} is no multiple of "
+                f"accumulation = {self.accumulation}"
+            )
         if self.mixes and self.accumulation > 1 and self.micro_batch_size % 2:
             raise SpecError(
                 f"batch_size = {self.batch_size} in {self.accumulation} parts: an odd number each",
                 hint="neighbours are mixed, so each part must have an even number of images.",
+            )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        start, (first, last) = self.start_size, self.grow_epochs
+        full = self.train_size or self.image_size
+        if start is None and last:
+            raise SpecError(
+                f"grow_epochs = [{first:g}, {last:g}] without start_size",
+                hint="set start_size, from which training images grow to train_size.",
+            )
+        if start is None or full is None or start == full:
+            return
+        if start > full:
+            name = "train_size" if self.train_size else "image_size"
+            raise SpecError(
+                f"start_size = {start} is larger than {name} = {full}",
+                hint="training images grow: set start_size to that or less.",
+            )
+        if not last:
+            raise SpecError(
+                f"start_size = {start}, but no grow_epochs",
+                hint="set grow_epochs to [first, last], between which training images grow.",
             )
 
     @property
@@ -159,7 +186,7 @@ _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mixup_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
     "cutmix_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
     "repeated_augmentation": (lambda v: 1 <= v <= 64, "1 to 64"),
-    "epochs": (lambda v: 1 <= v <= 100_000, "1 or more"),
+    "epochs": (lambda v: 0 <= v <= 100_000, "1 or more, or 0 with head_start = probe"),
     "steps": (lambda v: v >= 1, "1 or more"),
     "batch_size": (lambda v: 1 <= v <= 1_000_000, "1 or more"),
     "accumulation": (lambda v: v >= 1, "1 or more"),

@@ -1,13 +1,14 @@
 """The complete state of a run in one file, replaced atomically.
 
-A checkpoint holds every variable of the model and of the optimizers, and in its metadata
-where the run stands. One rename makes it valid, so no crash leaves half of one.
+A checkpoint holds every variable of the model, of the optimizers, of the average of the weights
+and of the loss scale, and in its metadata where the run stands. One rename makes it valid, so no
+crash leaves half of one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import keras
 
 from rezoo.errors import IncompatibleError
 from rezoo.tensorfile import read_tensors, write_tensors
-from rezoo.training.optimizers import Group
 
 LAST = Path("checkpoints") / "last.safetensors"
 _META = "rezoo"
@@ -31,43 +31,59 @@ class Progress:
         step: Steps completed in the current epoch.
         loss_sum: Sum of the losses of these steps.
         hits: Right predictions in these steps, as `rezoo.training.losses` counts them.
+        norm_sum: Sum of the gradient norms of these steps, where they are finite.
+        norms: How many that are; the other steps were left out by the loss scaling.
         wall_time_s: Seconds of training so far, over all resumptions.
-        history: One record for each completed epoch.
-        best_epoch: The epoch (from 1) with the best validation figure; 0 for none.
+        history: One record for each completed epoch; number 0 is the network before the first.
+        best_epoch: The epoch with the best validation figure.
         left_out: Training examples that could not be read, by index.
+        watched: What `rezoo.training.watching.Watch` remembers.
     """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
     hits: int = 0
+    norm_sum: float = 0.0
+    norms: int = 0
     wall_time_s: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
+    best_epoch: int | None = None
     left_out: list[int] = field(default_factory=list)
+    watched: dict[str, Any] = field(default_factory=dict)
+
+    def complete(self, epoch: int, *, best: bool) -> None:
+        """Count an epoch as completed, and as the best one so far where it is."""
+        self.epoch = epoch
+        self.step, self.loss_sum, self.hits = 0, 0.0, 0
+        self.norm_sum, self.norms = 0.0, 0
+        if best:
+            self.best_epoch = epoch
 
 
 def save(
-    folder: Path, model: keras.Model, groups: Sequence[Group], progress: Progress, signature: str
+    folder: Path, state: Iterable[tuple[str, Any]], progress: Progress, signature: str
 ) -> None:
     """Write the state of a run.
 
     Args:
         folder: The run folder.
-        model: The network.
-        groups: The optimizers.
+        state: Every variable of the run and its name, as `TrainingStep.state` has them.
         progress: Where the run stands.
         signature: What must be equal for the state to be continued (recipe, data, network).
     """
-    values = {n: keras.ops.convert_to_numpy(v) for n, v in _state(model, groups)}
+    values = {name: keras.ops.convert_to_numpy(variable) for name, variable in state}
     meta = {**asdict(progress), "signature": signature}
     write_tensors(folder / LAST, values, metadata={_META: json.dumps(meta)})
 
 
-def restore(
-    folder: Path, model: keras.Model, groups: Sequence[Group], signature: str
-) -> Progress | None:
+def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> Progress | None:
     """Continue from the last checkpoint of a run folder; None where there is none yet.
+
+    Args:
+        folder: The run folder.
+        state: Every variable of the run and its name; they receive their values.
+        signature: As it was saved.
 
     Raises:
         IncompatibleError: The run was started with another recipe, dataset or network.
@@ -84,21 +100,12 @@ def restore(
             hint="resume with the options it was started with (see its recipe.toml), "
             "or start anew with --overwrite or another --output.",
         )
-    state = dict(_state(model, groups))
-    fits = values.keys() == state.keys() and all(
-        values[name].shape == tuple(variable.shape) for name, variable in state.items()
+    variables = dict(state)
+    fits = values.keys() == variables.keys() and all(
+        values[name].shape == tuple(variable.shape) for name, variable in variables.items()
     )
     if not fits:
         raise IncompatibleError(f"{path} does not fit the network of this version of rezoo")
-    for name, variable in state.items():
+    for name, variable in variables.items():
         variable.assign(values[name])
     return Progress(**meta)
-
-
-def _state(model: keras.Model, groups: Sequence[Group]) -> Iterator[tuple[str, Any]]:
-    """Yield every variable under its place: Keras numbers the names of optimizers and layers."""
-    for number, variable in enumerate(model.variables):
-        yield f"model.{number:05d}", variable
-    for place, group in enumerate(groups):
-        for number, variable in enumerate(group.optimizer.variables):
-            yield f"optimizer{place}.{number:05d}", variable

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
 
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.scoring import AnyScores
 from rezoo.tasks import Task
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporting import Reporter
-from rezoo.training.steps import Step
+from rezoo.training.steps import Figures, Outcome, Part, TrainingStep
+from rezoo.training.stopping import Stop, stop_requests
+from rezoo.training.watching import Watch
 
 REPORT_EVERY_S = 0.25
 
@@ -30,8 +27,9 @@ class Loop:
 
     Attributes:
         task: What the network is asked.
-        step: The compiled training step.
-        batches: Called with `(epoch, step)`; gives the batches from there to the end of the run.
+        step: The compiled training step; knows in how many parts it takes a batch.
+        batches: Called with `(epoch, step)`; gives the parts of batches from there to the end of
+            the run.
         validate: Measures the network on the validation split.
         learning_rate: Function of the step, counted from 0 over the whole run.
         save: Writes the checkpoint.
@@ -40,11 +38,15 @@ class Loop:
         epochs: Number of epochs.
         steps_per_epoch: Steps in each.
         batch_size: Images in a step.
+        patience: Epochs without a better one after which the run ends; 0 for no end.
+        start: Fits the head before the first epoch; returns the figures that training has.
+        left_s: Seconds that are left for training; None for no end.
+        watch: Warns of what goes wrong.
         reporter: Hears of everything.
     """
 
     task: Task
-    step: Step
+    step: TrainingStep
     batches: Callable[[int, int], Any]
     validate: Callable[[], AnyScores]
     learning_rate: Callable[[int], float]
@@ -55,32 +57,59 @@ class Loop:
     steps_per_epoch: int
     batch_size: int
     reporter: Reporter
+    watch: Watch
+    patience: int = 0
+    start: Callable[[], dict[str, Any]] | None = None
+    left_s: Callable[[], float] | None = None
 
     def run(self, progress: Progress) -> Progress:
-        """Train to the end.
+        """Train to the end, or until there has been no better epoch for too long.
 
         Raises:
-            DivergedError: The loss is not finite; the last checkpoint is kept.
+            DivergedError: The loss is not finite, or no gradient is, at any loss scale; the last
+                checkpoint is kept.
             Interrupted: Ctrl-C or SIGTERM came; the state has been saved first.
         """
+        if self.start and not progress.history and not progress.step:
+            self._close(0, self.start(), progress)
         source = iter(self.batches(progress.epoch, progress.step))
-        with _stop_requests() as stop:
-            while progress.epoch < self.epochs:
+        with stop_requests() as stop:
+            took_s = 0.0
+            while progress.epoch < self.epochs and not (over := self._is_over(progress, took_s)):
+                begun = time.perf_counter()
                 self._epoch(source, progress, stop)
+                took_s = time.perf_counter() - begun
+        if progress.epoch < self.epochs:
+            self.reporter.note(f"stopped after epoch {progress.epoch} of {self.epochs}: {over}")
         return progress
 
-    def _epoch(self, source: Iterator[Any], progress: Progress, stop: _Stop) -> None:
+    def _is_over(self, progress: Progress, took_s: float) -> str:
+        """Return why the run ends before its last epoch; empty where it goes on.
+
+        Patience follows from the progress alone, so nothing is trained when it is resumed.
+        """
+        best = progress.best_epoch or 0
+        if self.patience and progress.epoch - best >= self.patience:
+            return f"none of the last {self.patience} was better than epoch {best}"
+        if self.left_s and self.left_s() < took_s:
+            return "another one would take longer than the time that is left"
+        return ""
+
+    def _epoch(self, source: Iterator[Any], progress: Progress, stop: Stop) -> None:
         clock = _Clock(progress)
-        pending: list[tuple[Any, Any]] = []
+        pending: list[Outcome] = []
         while progress.step < self.steps_per_epoch:
-            images, labels = self._next(source, progress)
-            pending.append(self.step(images, labels))
+            batch = self._next(source, progress)
+            self._warn(self.watch.batch(batch))
+            pending.append(self.step(batch))
             progress.step += 1
             clock.images += self.batch_size
             last = progress.step == self.steps_per_epoch
             if last or stop.asked or clock.due():
-                self._collect(pending, progress)
-                self.reporter.step(progress.epoch, progress.step, self._figures(progress, clock))
+                recent = self._collect(pending, progress)
+                figures = {**self._figures(progress, clock), **recent}
+                self.reporter.step(progress.epoch, progress.step, figures)
+                self._warn(self.watch.judge())
             if stop.asked:
                 clock.stop()
                 self.save(progress)
@@ -91,37 +120,63 @@ class Loop:
                 )
         self._end_epoch(progress, clock)
 
-    def _next(self, source: Iterator[Any], progress: Progress) -> tuple[Any, Any]:
-        """Return the next batch; where the data are too bad to go on, the state is saved first."""
+    def _next(self, source: Iterator[Any], progress: Progress) -> list[Part]:
+        """Return a whole batch, before any part of it leaves its mark on the network.
+
+        Where the data are too bad to go on, the state is saved first.
+        """
         try:
-            batch: tuple[Any, Any] = next(source)
+            return [next(source) for _ in range(self.step.parts)]
         except IntegrityError:
             self.save(progress)
             raise
-        return batch
 
-    def _collect(self, pending: list[tuple[Any, Any]], progress: Progress) -> None:
-        """Read losses and hits from the device; done rarely, because it waits for it."""
+    def _collect(self, pending: list[Outcome], progress: Progress) -> dict[str, float]:
+        """Read figures from the device, rarely, because it waits for it; return their means."""
         first = progress.step - len(pending) + 1
-        for offset, (loss, hits) in enumerate(pending):
-            value = float(np.asarray(loss))
-            if not math.isfinite(value):
-                at = progress.epoch * self.steps_per_epoch + first + offset - 1
-                raise DivergedError(
-                    f"the loss is {value} at epoch {progress.epoch + 1}, step {first + offset}, "
-                    f"learning rate {self.learning_rate(at):.3g}",
-                    hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
-                    "the last checkpoint is kept.",
-                )
-            progress.loss_sum += value
-            progress.hits += int(np.asarray(hits))
+        before = (progress.loss_sum, progress.hits, progress.norm_sum, progress.norms)
+        for offset, outcome in enumerate(pending):
+            figures = outcome.read()
+            self._check(figures, progress.epoch, first + offset)
+            self.watch.see(figures.loss, figures.hits, figures.gradient_norm)
+            progress.loss_sum += figures.loss
+            progress.hits += figures.hits
+            if math.isfinite(figures.gradient_norm):
+                progress.norm_sum += figures.gradient_norm
+                progress.norms += 1
+        count = len(pending)
         pending.clear()
+        norms = progress.norms - before[3]
+        return {
+            "recent_loss": (progress.loss_sum - before[0]) / count,
+            f"recent_{self.task.hits.key}": (progress.hits - before[1]) / (count * self.batch_size),
+            "recent_gradient_norm": (progress.norm_sum - before[2]) / norms if norms else math.nan,
+        }
+
+    def _warn(self, texts: list[str]) -> None:
+        for text in texts:
+            self.reporter.warning(text)
+
+    def _check(self, figures: Figures, epoch: int, step: int) -> None:
+        if math.isfinite(figures.loss) and figures.loss_scale >= 1:
+            return
+        what = f"the loss is {figures.loss}"
+        if math.isfinite(figures.loss):
+            what = "no gradient is finite in float16, at any loss scale"
+        rate = self.learning_rate(epoch * self.steps_per_epoch + step - 1)
+        raise DivergedError(
+            f"{what} at epoch {epoch + 1}, step {step}, learning rate {rate:.3g}"
+            + (f"; {cause}" if (cause := self.watch.cause(figures.loss)) else ""),
+            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
+            "the last checkpoint is kept.",
+        )
 
     def _figures(self, progress: Progress, clock: _Clock) -> dict[str, float]:
         at = progress.epoch * self.steps_per_epoch + progress.step - 1
         return {
             "loss": progress.loss_sum / progress.step,
             self.task.hits.key: progress.hits / (progress.step * self.batch_size),
+            "gradient_norm": progress.norm_sum / max(progress.norms, 1),
             "learning_rate": self.learning_rate(at),
             "images_per_s": clock.images_per_s(),
         }
@@ -129,35 +184,45 @@ class Loop:
     def _end_epoch(self, progress: Progress, clock: _Clock) -> None:
         figures = self._figures(progress, clock)
         clock.stop()
-        scores = self.validate()
-        record = {
-            "epoch": progress.epoch + 1,
+        self._close(progress.epoch + 1, figures, progress)
+
+    def _close(self, epoch: int, figures: dict[str, Any], progress: Progress) -> None:
+        """Validate after an epoch, counted from 1, or before the first; keep what is best."""
+        with self.step.averaged():
+            scores = self.validate()
+            record = self._record(epoch, figures, scores, progress)
+            best = _is_best(record, progress, f"val_{self.task.chosen_by.key}")
+            if best:
+                self.keep_best()
+        hits = figures[self.task.hits.key]
+        texts = self.watch.epoch(scores, number=epoch, train_hits=hits) if epoch else []
+        progress.history.append(record)
+        progress.complete(epoch, best=best)
+        self.log(progress.history)
+        self.save(progress)
+        self.reporter.epoch(record, best=best)
+        self._warn(texts)
+
+    def _record(
+        self, epoch: int, figures: dict[str, Any], scores: AnyScores, progress: Progress
+    ) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
             "train_loss": figures["loss"],
             f"train_{self.task.hits.key}": figures[self.task.hits.key],
             "val_loss": scores.loss,
             **{f"val_{key}": value for key, value in scores.columns().items()},
-            "learning_rate": figures["learning_rate"],
-            "images_per_s": figures["images_per_s"],
+            **{key: figures[key] for key in ("gradient_norm", "learning_rate", "images_per_s")},
             "wall_time_s": progress.wall_time_s,
             "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        best = _is_best(record, progress, f"val_{self.task.chosen_by.key}")
-        progress.history.append(record)
-        progress.epoch += 1
-        progress.step, progress.loss_sum, progress.hits = 0, 0.0, 0
-        if best:
-            progress.best_epoch = progress.epoch
-            self.keep_best()
-        self.log(progress.history)
-        self.save(progress)
-        self.reporter.epoch(record, best=best)
 
 
 def _is_best(record: dict[str, Any], progress: Progress, key: str) -> bool:
     """Compare by a validation figure, ties by loss."""
-    if not progress.best_epoch:
+    if progress.best_epoch is None:
         return True
-    old = progress.history[progress.best_epoch - 1]
+    old = next(r for r in progress.history if r["epoch"] == progress.best_epoch)
     return bool((record[key], -record["val_loss"]) > (old[key], -old["val_loss"]))
 
 
@@ -181,32 +246,3 @@ class _Clock:
 
     def stop(self) -> None:
         self._progress.wall_time_s += time.perf_counter() - self._begun
-
-
-class _Stop:
-    """Whether a signal has asked to stop after the current step."""
-
-    asked = False
-    exit_code = 130
-
-    def request(self, number: int, frame: Any) -> None:
-        if self.asked:  # the second one means now
-            raise KeyboardInterrupt
-        self.asked = True
-        self.exit_code = 128 + number
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_Stop]:
-    """Let the step in progress finish when Ctrl-C or SIGTERM comes; the handlers are put back."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may install handlers
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop.request) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,10 +10,13 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.data.loading import dataset_spec, default_preprocessing
+from rezoo.errors import SpecError
 from rezoo.hub.address import Address, is_address
 from rezoo.recipes.recipe import Recipe
 from rezoo.references import Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
+
+AUTO = "auto"  # a batch size: the recipe's, in parts that fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,9 @@ class Request:
         recipe_reason: Why this recipe, where the user named none.
         preprocessing: Of the network to be trained.
         folder: The run folder.
-        notes: What the dataset changed in the recipe.
+        notes: What was changed in the recipe unasked, in words.
+        chosen: Recipe keys that the user set.
+        fit_memory: Whether a batch is divided so that it fits into the memory that is free.
     """
 
     source: Source
@@ -37,6 +42,8 @@ class Request:
     preprocessing: Preprocessing
     folder: Path
     notes: tuple[str, ...]
+    chosen: frozenset[str]
+    fit_memory: bool
 
     @classmethod
     def of(
@@ -50,6 +57,8 @@ class Request:
         output: str | Path | None,
     ) -> Self:
         """Resolve every name and key; raises as `rezoo.train` does."""
+        fit_memory = changes.get("batch_size") == AUTO
+        changes = {k: v for k, v in changes.items() if k != "batch_size" or not fit_memory}
         source = resolve(model, pretrained=pretrained)
         spec = dataset_spec(dataset)
         reason = ""
@@ -58,7 +67,8 @@ class Request:
         base = default_preprocessing(spec)
         if source.has_weights:
             base = source.config.preprocessing
-        resolved, imposed = recipes.resolve_recipe(recipe, spec, changes, preprocessing=base)
+        resolved, notes = recipes.resolve_recipe(recipe, spec, changes, preprocessing=base)
+        _check_start(resolved, source)
         return cls(
             source=source,
             dataset=spec,
@@ -68,7 +78,18 @@ class Request:
             folder=Path(output).expanduser()
             if output
             else default_folder(source.reference, dataset),
-            notes=tuple(f"{k} = {v!r}: {spec.name} asks for it" for k, v in imposed.items()),
+            notes=notes,
+            chosen=frozenset(changes),
+            fit_memory=fit_memory,
+        )
+
+
+def _check_start(recipe: Recipe, source: Source) -> None:
+    """Refuse to fit a head to the features of a network that has learned nothing."""
+    if recipe.head_start == "probe" and not source.has_weights:
+        raise SpecError(
+            f"recipe {recipe.name} starts from trained weights; {source.reference} has none",
+            hint="add --pretrained, or name weights; --set head_start=random does without.",
         )
 
 

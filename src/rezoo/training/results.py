@@ -65,7 +65,8 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) ->
         "images": plan.sizes,
         "images_left_out": {"train": len(setup.train.reasons), "val": len(setup.val.reasons)},
         "best_epoch": progress.best_epoch,
-        "epochs": setup.recipe.epochs,
+        "epochs": progress.epoch,
         "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
         "wall_time_s": progress.wall_time_s,
+        "warnings": list(progress.watched.get("given", {}).values()),
     }

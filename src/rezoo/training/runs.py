@@ -18,7 +18,9 @@ import keras
 
 from rezoo.errors import SpecError, writing
 from rezoo.files import refuse_file, refuse_unwritable, write_bytes, write_json
-from rezoo.records import ENVIRONMENT, HISTORY, OWN, RECIPE
+from rezoo.records import CURVES, ENVIRONMENT, HISTORY, OWN, RECIPE
+from rezoo.tasks import Task
+from rezoo.training.curves import curves
 
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
@@ -65,15 +67,19 @@ def _remove_run(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write one line for each completed epoch."""
+def write_history(
+    folder: Path, history: Sequence[Mapping[str, Any]], title: str, task: Task
+) -> None:
+    """Write one line for each completed epoch, and draw the curves under a title."""
     if not history:
         return
     text = io.StringIO()
-    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for record in history for key in record))
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(history)
     write_bytes(folder / HISTORY, text.getvalue().encode())
+    write_bytes(folder / CURVES, curves(title, task, history))
 
 
 def write_environment(folder: Path) -> None:

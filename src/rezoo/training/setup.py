@@ -8,25 +8,34 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import keras
+import numpy as np
 
 from rezoo.artifacts import HEAD
-from rezoo.data import reading
+from rezoo.data import reading, splits
 from rezoo.data.caching import in_memory
 from rezoo.data.checks import Faults
 from rezoo.data.loading import Dataset
 from rezoo.data.options import DataOptions
-from rezoo.errors import SpecError
+from rezoo.errors import ResourceError, SpecError
 from rezoo.loading import fill
+from rezoo.models.depth import stochastic_depth
 from rezoo.models.factory import create_model
+from rezoo.profiling import profile
 from rezoo.recipes.recipe import Recipe
+from rezoo.recipes.sizes import has_one_size
 from rezoo.references import Source
 from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import MULTI_LABEL, Task, task_of
-from rezoo.training import optimizers
+from rezoo.training import losses, memory, optimizers
 from rezoo.training.request import Request
+from rezoo.training.settling import settle
+
+_AT_ONCE = 64  # images whose features are computed together
+_START_IMAGES = 10_000  # of which features are computed at most, where training follows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +48,8 @@ class Setup:
         data: The opened dataset.
         train: Its training split, and what turned out to be unreadable in it.
         val: The same of what validates.
-        recipe: With every key set.
-        groups: The optimizers, each with its variables.
-        steps_per_epoch: Of the training split.
-        signature: What must be equal for a checkpoint to be continued.
+        recipe: With every key set, and nothing left open.
+        starts_with_probe: Whether the head is fitted to the features before the first epoch.
         notes: What was done that the user should know.
     """
 
@@ -52,50 +59,84 @@ class Setup:
     train: Faults
     val: Faults
     recipe: Recipe
-    groups: list[optimizers.Group]
-    steps_per_epoch: int
-    signature: str
+    starts_with_probe: bool
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, request: Request, data: Dataset, options: DataOptions) -> Self:
-        """Build the network and fill it; raises as `rezoo.train` does."""
-        _check_data(data, request.recipe)
-        recipe, source = request.recipe, request.source
-        config = ModelConfig(
-            architecture=source.config.architecture,
-            num_classes=len(data.class_names),
-            preprocessing=request.preprocessing,
-            class_names=data.class_names,
-            class_descriptions=data.splits.class_descriptions,
-            multi_label=data.splits.multi_label,
-            licence=source.licence,
-        )
+    def of(
+        cls,
+        request: Request,
+        data: Dataset,
+        options: DataOptions,
+        *,
+        before: Recipe | None = None,
+    ) -> Self:
+        """Build the network and fill it; raises as `rezoo.train` does.
+
+        Args:
+            request: What is asked for.
+            data: The opened dataset.
+            options: Of the data.
+            before: The recipe of the run that is resumed.
+        """
+        _check_data(data)
+        count = len(data.examples("train"))
+        recipe, settled = settle(request.recipe, count=count, chosen=request.chosen, before=before)
+        config = _config(request, data)
         keras.utils.set_random_seed(recipe.seed)
-        with _dtype_policy(recipe.precision):
-            network = create_model(
-                config.architecture,
-                num_classes=config.num_classes,
-                input_shape=(*config.preprocessing.size, config.preprocessing.channels),
-            )
-        notes, origin = _start_from(source, network, config)
-        config = dataclasses.replace(config, base=origin)
+        network = _network(config, recipe)
+        if request.fit_memory and before is None:
+            recipe, note = _fitting(network, config, recipe)
+            settled.append(note)
+        start = _start_from(request.source, network, config)
+        config = dataclasses.replace(config, base=start.origin)
         train, val, held = _splits(data, config.preprocessing.channels, options)
-        count = len(train.examples)
-        steps = count // recipe.batch_size
-        identity = [recipe.to_dict(), config.architecture, data.class_names, count]
-        identity += [MULTI_LABEL.name] if config.multi_label else []
-        return cls(
+        setup = cls(
             network=network,
             config=config,
             data=data,
             train=train,
             val=val,
             recipe=recipe,
-            groups=optimizers.groups(network, recipe, steps, head=HEAD),
-            steps_per_epoch=steps,
-            signature=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
-            notes=(*notes, *held),
+            starts_with_probe=recipe.head_start == "probe"
+            and (start.new_head or not recipe.epochs),
+            notes=(*settled, *start.notes, *held),
+        )
+        _ = setup.class_weights  # a loss that does not suit is refused before anything is written
+        return setup
+
+    def with_recipe(self, recipe: Recipe, note: str) -> Self:
+        """Return the same network and data under another recipe of the same network."""
+        return dataclasses.replace(self, recipe=recipe, notes=(*self.notes, note))
+
+    @cached_property
+    def groups(self) -> list[optimizers.Group]:
+        """The optimizers, each with its variables."""
+        return optimizers.groups(self.network, self.recipe, self.steps_per_epoch, head=HEAD)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of the training split."""
+        return len(self.train.examples) // self.recipe.batch_size
+
+    @property
+    def signature(self) -> str:
+        """What must be equal for a checkpoint to be continued."""
+        count = len(self.train.examples)
+        identity = [
+            self.recipe.to_dict(),
+            self.config.architecture,
+            self.config.class_names,
+            count,
+            *([MULTI_LABEL.name] if self.config.multi_label else []),
+        ]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @cached_property
+    def class_weights(self) -> np.ndarray | None:
+        """Of the loss, float32 `(num_classes,)`; None where the recipe has none."""
+        return losses.class_weights(
+            self.recipe, self.task, self.train.examples, self.config.num_classes
         )
 
     @property
@@ -103,8 +144,13 @@ class Setup:
         """What the network is asked."""
         return task_of(self.config.multi_label)
 
+    @property
+    def objective(self) -> losses.Objective:
+        """What a step minimizes, and which answers it counts as hits."""
+        return losses.objective(self.recipe, self.task, self.class_weights)
+
     def train_batches(self, epoch: int, step: int) -> Any:
-        """Return the training batches from a step to the end of the run."""
+        """Return the training micro-batches from a step to the end of the run."""
         return reading.training(
             self.train,
             self.config.preprocessing,
@@ -115,13 +161,80 @@ class Setup:
             convert=_as_backend,
         )
 
+    @property
+    def head_images(self) -> int:
+        """Of how many training images the head is fitted to features.
+
+        A recipe that trains afterwards needs a start only.
+        """
+        count = len(self.train.examples)
+        return min(count, _START_IMAGES) if self.recipe.epochs else count
+
+    def unaugmented_batches(self) -> Any:
+        """Return the images that the head is fitted to once, as the test transform shows them."""
+        train = self.train
+        if self.head_images < len(train.examples):
+            order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
+            some = train.examples.select(np.sort(order[: self.head_images]))
+            train = Faults(some, train.options, train.what)
+        return reading.in_order(
+            train,
+            self.config.preprocessing,
+            batch_size=min(self.recipe.micro_batch_size, _AT_ONCE),
+            convert=_as_backend,
+        )
+
     def validation_batches(self) -> Any:
         """Return the validation split once, in order."""
         return reading.in_order(
             self.val,
             self.config.preprocessing,
-            batch_size=self.recipe.batch_size,
+            batch_size=self.recipe.micro_batch_size,
             convert=_as_backend,
+        )
+
+
+def _config(request: Request, data: Dataset) -> ModelConfig:
+    return ModelConfig(
+        architecture=request.source.config.architecture,
+        num_classes=len(data.class_names),
+        preprocessing=request.preprocessing,
+        class_names=data.class_names,
+        class_descriptions=data.splits.class_descriptions,
+        multi_label=data.splits.multi_label,
+        licence=request.source.licence,
+    )
+
+
+def _fitting(network: keras.Model, config: ModelConfig, recipe: Recipe) -> tuple[Recipe, str]:
+    """Divide the batch into the largest parts that fit into the memory that is free."""
+    free = memory.free_bytes()
+    if free is None:
+        raise ResourceError(
+            "batch_size auto: this machine does not tell how much memory is free",
+            hint="set a number, and --set accumulation=N to divide the batch into N parts.",
+        )
+    size = recipe.train_size or config.preprocessing.size[0]
+    counted = profile(network, input_shape=(size, size, config.preprocessing.channels))
+    fitted = dataclasses.replace(recipe, accumulation=memory.largest_part(counted, recipe, free))
+    return fitted, (
+        f"batch {fitted.batch_size} in {fitted.accumulation} parts of {fitted.micro_batch_size}: "
+        f"{free / 1e9:.1f} GB are free"
+    )
+
+
+def _network(config: ModelConfig, recipe: Recipe) -> keras.Model:
+    """Build the network with random weights, for one size of images or for any."""
+    preprocessing = config.preprocessing
+    size = preprocessing.size if has_one_size(recipe) else (None, None)
+    with (
+        _dtype_policy(recipe.precision),
+        stochastic_depth(recipe.stochastic_depth, seed=recipe.seed),
+    ):
+        return create_model(
+            config.architecture,
+            num_classes=config.num_classes,
+            input_shape=(*size, preprocessing.channels),
         )
 
 
@@ -138,12 +251,16 @@ def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults,
     return parts["train"], parts["val"], notes
 
 
-def _start_from(
-    source: Source, network: keras.Model, config: ModelConfig
-) -> tuple[tuple[str, ...], Origin | None]:
+class _Start(NamedTuple):
+    notes: tuple[str, ...]
+    origin: Origin | None
+    new_head: bool
+
+
+def _start_from(source: Source, network: keras.Model, config: ModelConfig) -> _Start:
     """Fill the network from the source's weights, if any; say what happened to the head."""
     if not source.has_weights:
-        return (), None
+        return _Start((), None, new_head=True)
     ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
     same = bool(config.class_names) and source.config.class_names == config.class_names
     keep_head = same and ours is theirs
@@ -154,7 +271,7 @@ def _start_from(
     notes = ["the weights' head is kept: the classes are the same" if keep_head else head]
     if source.address:
         notes.append(f"weights {origin}, licence {source.licence or 'not stated'}")
-    return tuple(notes), origin
+    return _Start(tuple(notes), origin, new_head=not keep_head)
 
 
 def _as_backend(batches: Any) -> Any:
@@ -162,17 +279,11 @@ def _as_backend(batches: Any) -> Any:
     return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
 
 
-def _check_data(data: Dataset, recipe: Recipe) -> None:
-    train = data.examples("train")
+def _check_data(data: Dataset) -> None:
     if len(data.class_names) < 2 and not data.splits.multi_label:
         raise SpecError(
             f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
             hint="a folder of photographs has one folder for each class.",
-        )
-    if recipe.batch_size > len(train):
-        raise SpecError(
-            f"batch_size {recipe.batch_size} is larger than train, which has {len(train)} images",
-            hint=f"set --batch-size to {len(train)} or less.",
         )
     if "val" not in data.splits.parts:
         raise SpecError(

@@ -112,7 +112,8 @@ def visible(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 def _possible(recipe: Recipe, count: int) -> Recipe:
     repeats = recipe.repeated_augmentation
     most = max(count // repeats * repeats, repeats)
-    return dataclasses.replace(recipe, batch_size=min(recipe.batch_size, most))
+    # in how many parts a batch is trained changes nothing that can be seen
+    return dataclasses.replace(recipe, batch_size=min(recipe.batch_size, most), accumulation=1)
 
 
 def _wanted(text: str, class_names: Sequence[str]) -> list[int]:

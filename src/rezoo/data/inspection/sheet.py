@@ -22,6 +22,7 @@ from rezoo.data.inspection.request import SheetRequest
 from rezoo.data.inspection.seen import Seen, choose, tested, trained
 from rezoo.data.loading import Dataset, load_dataset
 from rezoo.files import write_bytes
+from rezoo.recipes.sizes import has_one_size, training_size
 
 _CELL, _GAP, _BLOCK_GAP, _MARGIN = 160, 6, 24, 16
 _WIDE = 1400  # pixels that the blocks may take side by side
@@ -108,7 +109,10 @@ def draw_sheet(request: SheetRequest, *, progress: Progress | None = None) -> Sh
 def _heads(request: SheetRequest) -> list[str]:
     if not request.augment:
         return ["test transform"]
-    return [f"epoch {request.epoch + number}" for number in range(request.draws)]
+    epochs = range(request.epoch, request.epoch + request.draws)
+    if has_one_size(request.recipe):
+        return [f"epoch {epoch}" for epoch in epochs]
+    return [f"epoch {epoch} ({training_size(request.recipe, epoch)} px)" for epoch in epochs]
 
 
 def _notes(request: SheetRequest, count: int) -> tuple[str, ...]:
@@ -120,11 +124,12 @@ def _notes(request: SheetRequest, count: int) -> tuple[str, ...]:
 
 def _title(request: SheetRequest) -> str:
     recipe = request.recipe
-    height, width = request.preprocessing.size
     parts = [request.dataset, request.split]
     if request.augment:
         parts += [f"recipe {recipe.name}", f"seed {recipe.seed}"]
-    return ", ".join([*parts, f"{height}x{width} px"])
+    if not request.augment or has_one_size(recipe):
+        parts.append("{}x{} px".format(*request.preprocessing.size))
+    return ", ".join(parts)
 
 
 def _names(data: Dataset) -> tuple[str, ...]:

@@ -1,0 +1,370 @@
+"""Seconds of a training step: rezoo against PyTorch, eager and compiled, and against Keras.
+
+    python examples/benchmarks/train_step.py [--models resnet50 resnet18] [--image-size 224]
+        [--batch 16] [--precisions float32 mixed_bfloat16] [--rounds 9] [--json FILE]
+
+A step is forward, loss, backward, and SGD with momentum and weight decay, on one batch that stays in
+memory: no input pipeline. All take the images with channels last. Each contender is a process of
+its own that waits for its turn, and they take turns in one run, so a noisy machine disturbs all;
+the table gives medians of the turns. Processor seconds are those of all threads of the process.
+The peak, three times the network's FLOPs being a step, is that of a large product of matrices,
+which takes turns like the others. Needs keras with TensorFlow or JAX (KERAS_BACKEND), and torch;
+on an NVIDIA GPU both use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONTENDERS = {
+    "torch": "PyTorch, eager",
+    "torch-compile": "PyTorch, torch.compile",
+    "keras": "keras.applications.ResNet50, train_on_batch",
+    "rezoo-keras-layers": "rezoo's network and step, all layers Keras's own",
+    "rezoo": "rezoo",
+}
+DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+DECAY, MOMENTUM, RATE = 1e-4, 0.9, 0.001
+TURN_S = 1.0  # a turn is as many steps as fit
+
+
+def batch(size: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 `(B, H, W, 3)` and int32 `(B,)`."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(count, size, size, 3)).astype(np.float32)
+    return images, rng.integers(0, classes, count).astype(np.int32)
+
+
+# A contender is a function of the arguments that returns `steps(n)`, which does n steps and waits for them
+# and what is known of it.
+Contender = tuple[Callable[[int], None], dict[str, float]]
+
+
+def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
+    """Build rezoo's own training step, as `rezoo train` uses it."""
+    import keras
+
+    from rezoo.models import layers
+    from rezoo.models.factory import create_model
+    from rezoo.profiling import profile
+    from rezoo.recipes.recipe import Recipe
+    from rezoo.training import optimizers
+    from rezoo.training.steps import training_step
+
+    if plain:
+        for name in ("BatchNormalization", "Conv2D", "ReLU"):
+            setattr(layers, name, getattr(keras.layers, name))
+    size, classes = arguments.image_size, arguments.classes
+    keras.config.set_dtype_policy(arguments.precision)
+    model = create_model(arguments.model, num_classes=classes, input_shape=(size, size, 3))
+    keras.config.set_dtype_policy("float32")
+    recipe = Recipe(
+        name="benchmark",
+        batch_size=arguments.batch,
+        learning_rate=RATE,
+        momentum=MOMENTUM,
+        weight_decay=DECAY,
+        precision=arguments.precision,
+        schedule="constant",
+        warmup_epochs=0,
+    )
+    groups = optimizers.groups(model, recipe, steps_per_epoch=1000, head="fc")
+    step = training_step(model, groups, recipe, steps_per_epoch=1000)
+    part = tuple(keras.ops.convert_to_tensor(x) for x in batch(size, arguments.batch, classes))
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            outcome = step([part])
+        outcome.read()
+
+    costs = profile(model, input_shape=(size, size, 3))
+    return steps, {"params": costs.params, "macs": costs.macs}
+
+
+def keras_applications(arguments: argparse.Namespace) -> Contender:
+    """Build what a Keras user has: `compile` and `train_on_batch`."""
+    import keras
+
+    from rezoo.profiling import profile
+
+    size, classes = arguments.image_size, arguments.classes
+    keras.config.set_dtype_policy(arguments.precision)
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None
+    )
+    model.compile(
+        keras.optimizers.SGD(RATE, MOMENTUM, weight_decay=DECAY),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    images, labels = map(keras.ops.convert_to_tensor, batch(size, arguments.batch, classes))
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            model.train_on_batch(images, labels)
+
+    costs = profile(model, input_shape=(size, size, 3))
+    return steps, {"params": costs.params, "macs": costs.macs}
+
+
+def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Contender:
+    """Build the same network and step in PyTorch, as its performance guide has it."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.benchmark = True
+    model = torch_resnet(arguments.model, arguments.classes)
+    model = model.to(device, memory_format=torch.channels_last).train()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    spared = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": DECAY}, {"params": spared, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM)
+    images, labels = batch(arguments.image_size, arguments.batch, arguments.classes)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
+    y = torch.from_numpy(labels).long().to(device)
+    network = torch.compile(model) if compiled else model
+    mixed = arguments.precision == "mixed_bfloat16"
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device, torch.bfloat16, enabled=mixed):
+                logits = network(x)
+            loss = torch.nn.functional.cross_entropy(logits.float(), y)
+            loss.backward()
+            optimizer.step()
+        loss.item()
+
+    return steps, {"params": sum(p.numel() for p in model.parameters())}
+
+
+def torch_resnet(name: str, classes: int) -> Any:
+    """Build ResNet in PyTorch: the step of bottlenecks in the 3x3 (v1.5), as torchvision has it."""
+    import torch
+    from torch import nn
+
+    def unit(before: int, width: int, kernel: int, stride: int = 1) -> list[Any]:
+        convolution = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
+        return [convolution, nn.BatchNorm2d(width)]
+
+    class Block(nn.Module):
+        def __init__(self, before: int, width: int, stride: int, *, basic: bool) -> None:
+            super().__init__()
+            after = width if basic else 4 * width
+            rectify = nn.ReLU(inplace=True)
+            if basic:
+                parts = [*unit(before, width, 3, stride), rectify, *unit(width, after, 3)]
+            else:
+                parts = [*unit(before, width, 1), rectify, *unit(width, width, 3, stride), rectify]
+                parts += unit(width, after, 1)
+            same = stride == 1 and before == after
+            self.residual = nn.Sequential(*parts)
+            self.shortcut = (
+                nn.Identity() if same else nn.Sequential(*unit(before, after, 1, stride))
+            )
+
+        def forward(self, x: Any) -> Any:
+            y = self.residual(x)
+            y += self.shortcut(x)
+            return torch.relu_(y)
+
+    basic = name in ("resnet18", "resnet34")
+    parts = [*unit(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    before = 64
+    for stage, depth in enumerate(DEPTHS[name]):
+        width = 64 * 2**stage
+        for index in range(depth):
+            parts.append(Block(before, width, 2 if stage and not index else 1, basic=basic))
+            before = width if basic else 4 * width
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+def peak(arguments: argparse.Namespace) -> Contender:
+    """Multiply large matrices; a step is one product."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(arguments.threads)
+    side = 8192 if device == "cuda" else 2048
+    kind = torch.bfloat16 if arguments.precision == "mixed_bfloat16" else torch.float32
+    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    out = torch.empty_like(one)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            torch.mm(one, other, out=out)
+        out[0, 0].item()
+
+    return steps, {"macs": side**3}
+
+
+BUILDERS: dict[str, Callable[[argparse.Namespace], Contender]] = {
+    "torch": pytorch,
+    "torch-compile": lambda a: pytorch(a, compiled=True),
+    "keras": keras_applications,
+    "rezoo-keras-layers": lambda a: rezoo(a, plain=True),
+    "rezoo": rezoo,
+    "peak": peak,
+}
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Be a contender: warm up, then do as many steps as each line of the input says."""
+    steps, known = BUILDERS[arguments.worker](arguments)
+    steps(3)
+    begun = time.perf_counter()
+    steps(1)
+    known["warm_s"] = time.perf_counter() - begun
+    print("ready", json.dumps(known), flush=True)
+    for line in sys.stdin:
+        wall, busy = time.perf_counter(), time.process_time()
+        steps(int(line))
+        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        print("done", json.dumps([wall / int(line), busy / int(line)]), flush=True)
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, model: str, kind: str) -> None:
+        self.turns: list[list[float]] = []
+        command = [sys.executable, __file__, "--worker", name, "--model", model]
+        command += ["--precision", kind, "--batch", str(arguments.batch)]
+        command += ["--image-size", str(arguments.image_size)]
+        command += ["--classes", str(arguments.classes), "--threads", str(arguments.threads)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if arguments.verbose else subprocess.DEVNULL,
+            text=True,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+            | os.environ,
+        )
+        self.known = self._answer("ready")
+        self.steps = math.ceil(TURN_S / self.known["warm_s"])
+
+    def turn(self) -> None:
+        """Let it do its steps while the others wait."""
+        self._process.stdin.write(f"{self.steps}\n")
+        self._process.stdin.flush()
+        self.turns.append(self._answer("done"))
+
+    def median(self, place: int) -> float:
+        """Return the median of the turns: seconds (0) or processor seconds (1) of a step."""
+        return statistics.median(turn[place] for turn in self.turns)
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self, word: str) -> Any:
+        for line in self._process.stdout:
+            if line.startswith(word):
+                return json.loads(line[len(word) :])
+        raise SystemExit(f"{' '.join(self._process.args)} failed: see it with --verbose")
+
+
+def compare(arguments: argparse.Namespace, model: str, kind: str) -> list[dict[str, Any]]:
+    """Let all contenders take turns with one network in one precision, and print the table."""
+    names = [n for n in arguments.contenders if n != "keras" or model == "resnet50"]
+    workers = {name: Worker(name, arguments, model, kind) for name in [*names, "peak"]}
+    same = {workers[n].known["params"] for n in names if n != "keras"}
+    if len(same) > 1:
+        raise SystemExit(f"not the same network: {same} parameters")
+    for _ in range(arguments.rounds):
+        for worker in workers.values():
+            worker.turn()
+    peak = workers.pop("peak")
+    top = 2 * peak.known["macs"] / peak.median(0)
+    best = {
+        i: min((w.median(i) for n, w in workers.items() if "torch" in n), default=0) for i in (0, 1)
+    }
+    macs = next((w.known["macs"] for n, w in workers.items() if "rezoo" in n), 0)
+    print(f"\n{model}, {arguments.image_size} px, batch {arguments.batch}, {kind}; ", end="")
+    print(f"peak {top / 1e9:.0f} GFLOP/s; torch's best is 1.00")
+    print("| contender | images/s | ratio | per processor second | ratio | of the peak |")
+    print("|---|---:|---:|---:|---:|---:|")
+    rows = []
+    for name, worker in workers.items():
+        wall, busy = worker.median(0), worker.median(1)
+        own = worker.known.get("macs", macs)
+        row = {
+            "model": model,
+            "precision": kind,
+            "contender": name,
+            "images_per_s": arguments.batch / wall,
+            "ratio": best[0] / wall,
+            "images_per_processor_s": arguments.batch / busy,
+            "processor_ratio": best[1] / busy,
+            "of_peak": 3 * 2 * own * arguments.batch / wall / top,
+            "turns": worker.turns,
+        }
+        rows.append(row)
+        print(
+            f"| {CONTENDERS[name]} | {row['images_per_s']:.1f} | {row['ratio']:.2f} "
+            f"| {row['images_per_processor_s']:.1f} | {row['processor_ratio']:.2f} "
+            f"| {row['of_peak']:.2f} |",
+            flush=True,
+        )
+        worker.end()
+    peak.end()
+    return rows
+
+
+def processor() -> str:
+    """Name the processor, and what it has for short numbers."""
+    with_flags = Path("/proc/cpuinfo")
+    text = with_flags.read_text() if with_flags.exists() else ""
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    flags = [f for f in ("avx512f", "avx512_bf16", "amx_bf16") if f" {f} " in f"{text} "]
+    return ", ".join([names[0] if names else platform.processor(), *flags])
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["resnet50", "resnet18"])
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--precisions", nargs="+", default=["float32", "mixed_bfloat16"])
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="PyTorch's")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--verbose", action="store_true", help="show what the contenders say")
+    parser.add_argument("--worker", choices=BUILDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
+    parser.add_argument("--precision", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments)
+        return
+    print(f"{processor()}; {os.cpu_count()} processors; {arguments.rounds} rounds")
+    rows = [
+        row
+        for m in arguments.models
+        for k in arguments.precisions
+        for row in compare(arguments, m, k)
+    ]
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"processor": processor(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

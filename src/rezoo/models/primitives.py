@@ -1,0 +1,59 @@
+"""Keras's convolution and ReLU, which on a CPU train with the kernels of `rezoo.models.kernels`.
+
+Variables, configuration and results are those of the Keras layers, and so are the names of the
+classes: a network has the same fingerprint with either. At inference, in exports and on other
+backends and devices they are the layers of Keras.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class Conv2D(keras.layers.Conv2D):
+    """A convolution whose gradients are fast in bfloat16 on a CPU, too."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Convolve; see `keras.layers.Conv2D`."""
+        plain = (
+            not _trains_on_cpu(training)
+            or self.use_bias
+            or self.groups > 1
+            or self.dilation_rate != (1, 1)
+            or self.strides[0] != self.strides[1]
+            or self.data_format != "channels_last"
+            or self.activation not in (None, keras.activations.linear)
+        )
+        if plain:
+            return super().call(inputs)
+        import tensorflow as tf
+
+        from rezoo.models import kernels
+
+        kernel = tf.convert_to_tensor(self.kernel)
+        return kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class ReLU(keras.layers.ReLU):
+    """A ReLU that on a CPU is one with the sum before it, and whose gradient is fast there."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Rectify; see `keras.layers.ReLU`."""
+        changed = self.negative_slope or self.threshold or self.max_value is not None
+        if changed or not _trains_on_cpu(training):
+            return super().call(inputs)
+        from rezoo.models import kernels
+
+        return kernels.relu(inputs)
+
+
+def _trains_on_cpu(training: bool | None) -> bool:
+    if not training or keras.config.backend() != "tensorflow":
+        return False
+    from rezoo.models import kernels
+
+    return kernels.on_cpu()

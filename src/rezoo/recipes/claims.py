@@ -1,0 +1,100 @@
+"""What a recipe's source reached with it: the table `[claim]` of its file, checked when read.
+
+A claim says nothing that a run needs: the `recipe.toml` of a run has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from rezoo.errors import SpecError
+from rezoo.names import suggest
+
+TABLE = "claim"
+"""The table's name in a recipe's file."""
+_USUAL = "resnet50"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What was reached, at what cost, and what differs here. One field, one TOML key.
+
+    Attributes:
+        dataset: What it was measured on, rezoo's name first.
+        top1: For each architecture the part of test images that are classified right.
+        tolerance: How far from it another run may end, as a fraction: other seeds do.
+        cost: What a run takes, in words, details in parentheses.
+        reproduced: When, where and with which result rezoo repeated it; empty where it has not.
+        differs: How rezoo's run is not the original's.
+    """
+
+    dataset: str
+    top1: Mapping[str, float] = field(default_factory=dict)
+    tolerance: float = 0.0
+    cost: str = ""
+    reproduced: str = ""
+    differs: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> tuple[str, float] | None:
+        """The architecture that stands for the recipe and its top-1: resnet50's, else the first."""
+        name = _USUAL if _USUAL in self.top1 else next(iter(self.top1), None)
+        return None if name is None else (name, self.top1[name])
+
+    @property
+    def short_cost(self) -> str:
+        """The cost without details, for lists."""
+        return self.cost.split(" (")[0]
+
+    @classmethod
+    def from_dict(cls, values: Any, *, origin: str) -> Self:
+        """Build a claim from a parsed table.
+
+        Args:
+            values: The table.
+            origin: Where it comes from, for messages.
+
+        Raises:
+            SpecError: An unknown or missing key, a wrong type, a figure that is no fraction.
+        """
+        if not isinstance(values, Mapping):
+            raise SpecError(f"{origin}: {TABLE} = {values!r}; it must be a table, [{TABLE}]")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key, value in values.items():
+            if key not in known:
+                raise SpecError(
+                    f"{origin}: unknown key {key!r} in [{TABLE}]",
+                    hint=suggest(key, known, "the keys are"),
+                )
+            wanted = _wanted(key, value)
+            if wanted:
+                raise SpecError(f"{origin}: {key} = {value!r} in [{TABLE}]; it must be {wanted}")
+        if "dataset" not in values:
+            raise SpecError(f"{origin}: [{TABLE}] has no dataset", hint='dataset = "imagenet2012"')
+        return cls(**{**values, "differs": tuple(values.get("differs", ()))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every key, as JSON takes it."""
+        return {**dataclasses.asdict(self), "differs": list(self.differs)}
+
+
+def _wanted(key: str, value: Any) -> str:
+    """Return what a value must be, and nothing where it is that."""
+    if key == "top1":
+        good = isinstance(value, Mapping) and all(map(_is_fraction, value.values()))
+        return "" if good else "a table of architectures and fractions, { resnet50 = 0.761 }"
+    if key == "tolerance":
+        return "" if _is_fraction(value) else "a fraction, 0 to 1"
+    if key == "differs":
+        good = isinstance(value, (list, tuple)) and all(isinstance(x, str) for x in value)
+        return "" if good else "a list of texts"
+    return "" if isinstance(value, str) else "text"
+
+
+def _is_fraction(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value) and 0 <= value <= 1

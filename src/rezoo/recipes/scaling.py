@@ -1,0 +1,86 @@
+"""Another batch size: what else of a recipe changes with it, so that a run stays comparable.
+
+With k = new / old batch size, the learning rate of `sgd` and `lars` is multiplied by k (Goyal et
+al. 2017, arXiv:1706.02677, section 2.1), that of `adamw` and `lamb` by the square root of k (You
+et al. 2019, arXiv:1904.00962, section 4). What is counted in steps is divided by k, so that as
+many images are seen; what is counted in epochs stays. So does the weight decay, which the rate
+multiplies, but for the decoupled one of `sgd`: each step takes it off as it is, so it is multiplied
+by k.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rezoo.recipes.recipe import Recipe
+
+_LINEAR = ("sgd", "lars")
+_DIGITS = 10  # significant ones of a rate: 0.1 * 3 is 0.3
+
+
+def scaling(recipe: Recipe, batch_size: int) -> dict[str, Any]:
+    """Return the keys that change with the batch size, and their values.
+
+    Args:
+        recipe: With its own batch size.
+        batch_size: Another one, 1 or more.
+    """
+    k = batch_size / recipe.batch_size
+    if k == 1:
+        return {}
+    factor = k if recipe.optimizer in _LINEAR else k**0.5
+    values: dict[str, Any] = {
+        "batch_size": batch_size,
+        "learning_rate": _rounded(recipe.learning_rate * factor),
+        "min_learning_rate": _rounded(recipe.min_learning_rate * factor),
+        "warmup_steps": round(recipe.warmup_steps / k),
+        # the average remembers as many images
+        "ema_decay": recipe.ema_decay**k if recipe.ema_decay else 0.0,
+        "accumulation": _parts(recipe, batch_size),
+    }
+    if recipe.optimizer == "sgd" and recipe.decoupled_weight_decay:
+        values["weight_decay"] = _rounded(recipe.weight_decay * k)
+    if recipe.steps is not None:
+        values["steps"] = max(round(recipe.steps / k), 1)
+    return {key: value for key, value in values.items() if value != getattr(recipe, key)}
+
+
+def scaled(recipe: Recipe, batch_size: int) -> Recipe:
+    """Return the recipe for another batch size.
+
+    Raises:
+        SpecError: The batch size does not suit the other keys.
+    """
+    return dataclasses.replace(recipe, **scaling(recipe, batch_size))
+
+
+def describe_scaling(recipe: Recipe, values: Mapping[str, Any]) -> str:
+    """Return in words what changes with the batch size.
+
+    Args:
+        recipe: Before.
+        values: Keys as `scaling` returns them, `batch_size` among them.
+    """
+    kind = "linear" if recipe.optimizer in _LINEAR else "square-root"
+    changed = [
+        f"{key} {getattr(recipe, key):.6g} → {value:.6g}"
+        for key, value in values.items()
+        if key != "batch_size"
+    ]
+    return (
+        f"{', '.join(changed)}: batch_size {values['batch_size']} in place of "
+        f"{recipe.batch_size}, {kind} scaling"
+    )
+
+
+def _parts(recipe: Recipe, batch_size: int) -> int:
+    """Return the accumulation: the recipe's where the batch still divides so, else 1."""
+    parts = recipe.accumulation
+    even = 2 if recipe.mixes and parts > 1 else 1  # neighbours are mixed
+    return parts if batch_size % (parts * even) == 0 else 1
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

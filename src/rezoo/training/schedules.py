@@ -1,0 +1,129 @@
+"""The learning rate over a run: a warm-up, then one of five courses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from rezoo.recipes.recipe import Recipe
+
+_REST = "cosine, linear, poly, step or constant"
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0, then a course over the rest of the run.
+
+    With u, the part of the steps after the warm-up that is still to come (1 to 0), the rate is
+    `floor + (peak - floor) * share`:
+
+    - cosine: share = (1 + cos(pi (1 - u))) / 2 (arXiv:1608.03983, equation 5, no restart),
+      computed as sin(pi u / 2)^2, which float32 holds better near the end.
+    - linear: share = u.
+    - poly: share = u^power.
+
+    The others end elsewhere: step is a tenth of the peak after each of `milestones`, constant
+    stays at the peak.
+
+    Attributes:
+        kind: Name of the course.
+        peak: Rate at the end of the warm-up.
+        total_steps: Steps of the whole run, warm-up included; the rate stays where it ended.
+        warmup_steps: Steps of the warm-up; 0 for none.
+        floor: Where cosine, linear and poly end.
+        power: Of poly.
+        milestones: Of step: steps from the start of the run, rising.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        peak: float,
+        total_steps: int,
+        *,
+        warmup_steps: int = 0,
+        floor: float = 0.0,
+        power: float = 1.0,
+        milestones: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if kind not in _SHARES and kind not in ("step", "constant"):
+            raise ValueError(f"schedule {kind!r}; allowed is {_REST}")
+        self.kind = kind
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+        self.floor = floor
+        self.power = power
+        self.milestones = tuple(milestones)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate, a float32 scalar, at a step counted from 0."""
+        step = keras.ops.cast(step, "float32")
+        rate = self._course(step)
+        if not self.warmup_steps:
+            return rate
+        rising = self.peak * step / self.warmup_steps
+        return keras.ops.where(step < self.warmup_steps, rising, rate)
+
+    def _course(self, step: Any) -> Any:
+        if self.kind == "constant":
+            return keras.ops.full_like(step, self.peak)
+        if self.kind == "step":
+            passed = [keras.ops.cast(step >= m, "float32") for m in self.milestones]
+            return self.peak * keras.ops.power(0.1, sum(passed, keras.ops.zeros_like(step)))
+        rest = max(self.total_steps - self.warmup_steps, 1)
+        left = keras.ops.clip((self.total_steps - step) / rest, 0.0, 1.0)
+        return self.floor + (self.peak - self.floor) * _SHARES[self.kind](left, self.power)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "kind": self.kind,
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "floor": self.floor,
+            "power": self.power,
+            "milestones": self.milestones,
+        }
+
+
+# What is still to come of the run → what is still to come of the rate.
+_SHARES: dict[str, Any] = {
+    "cosine": lambda left, _: keras.ops.square(keras.ops.sin(math.pi / 2 * left)),
+    "linear": lambda left, _: left,
+    "poly": keras.ops.power,
+}
+
+
+def schedule(recipe: Recipe, steps_per_epoch: int, *, scale: float = 1.0) -> Schedule:
+    """Return the schedule of a run, a function of the optimizer's step from 0.
+
+    `scale` is of the whole course, `min_learning_rate` included.
+    """
+    total = total_steps(recipe, steps_per_epoch)
+    return Schedule(
+        recipe.schedule,
+        recipe.learning_rate * scale,
+        total,
+        warmup_steps=warmup_steps(recipe, steps_per_epoch),
+        floor=recipe.min_learning_rate * scale,
+        power=recipe.poly_power,
+        milestones=[round(part * total) for part in recipe.step_at],
+    )
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the optimizer's steps of a run that is not stopped early: whole epochs."""
+    if recipe.steps is None:
+        return recipe.epochs * steps_per_epoch
+    return math.ceil(recipe.steps / steps_per_epoch) * steps_per_epoch
+
+
+def warmup_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the longer of the two warm-ups that a recipe may name, in steps."""
+    return max(recipe.warmup_steps, round(recipe.warmup_epochs * steps_per_epoch))

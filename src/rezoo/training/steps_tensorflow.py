@@ -1,0 +1,59 @@
+"""The training step as TensorFlow graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rezoo.training.device import STEP_WITH_XLA
+from rezoo.training.update import Gradients, Update
+
+
+def compiled_step(
+    model: keras.Model, update: Update, objective: Callable[..., Any], parts: int
+) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    """Return `run(batch)`, which gives the figures of `steps.Figures` as float32 `(4,)`.
+
+    Each image size has its own graph.
+    """
+
+    def differentiate(images: Any, labels: Any) -> tuple[Gradients, Any]:
+        """Return the gradients of the multiplied loss, and loss and hits as float32 `(2,)`."""
+        trained = [[v.value for v in group.variables] for group in update.groups]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trained)
+            loss, hits = objective(model(images, training=True), labels)
+            multiplied = loss * update.loss_factor()
+        gradients = tape.gradient(multiplied, trained, unconnected_gradients="zero")
+        return gradients, tf.stack([loss, tf.cast(hits, tf.float32)])
+
+    @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
+    def whole(images: Any, labels: Any) -> Any:
+        gradients, found = differentiate(images, labels)
+        return tf.concat([found, tf.stack(update(gradients, 1))], 0)
+
+    if parts == 1:
+        return lambda batch: whole(*batch[0])
+
+    sums = [[tf.Variable(tf.zeros_like(v.value)) for v in g.variables] for g in update.groups]
+
+    @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
+    def add(images: Any, labels: Any) -> Any:
+        gradients, found = differentiate(images, labels)
+        for of_group, more in zip(sums, gradients, strict=True):
+            for total, gradient in zip(of_group, more, strict=True):
+                total.assign_add(gradient)
+        return found
+
+    @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
+    def finish(found: list[Any]) -> Any:
+        loss_and_hits = tf.add_n(found) / tf.constant([parts, 1.0])
+        norms = update([[tf.identity(total) for total in of_group] for of_group in sums], parts)
+        for total in tf.nest.flatten(sums):
+            total.assign(tf.zeros_like(total))  # so that no checkpoint needs them
+        return tf.concat([loss_and_hits, tf.stack(norms)], 0)
+
+    return lambda batch: finish([add(*part) for part in batch])

@@ -1,0 +1,103 @@
+"""What a run costs, told before it is paid; and what a recipe leaves to the machine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rezoo.errors import SpecError
+from rezoo.models.factory import create_model
+from rezoo.profiling import profile
+from rezoo.recipes.recipe import Recipe
+from rezoo.training import memory, planning, settling
+from rezoo.training.planning import Times
+
+TIMES = Times(compile_s=5.0, step_s=1.0, validation_s=9.0, save_s=1.0, probe_s=0.0, loss=1.0)
+
+
+def recipe(**keys):
+    return Recipe(name="t", **{"image_size": 64, **keys})
+
+
+# the batch that fits
+
+
+@pytest.fixture(scope="module")
+def counted():
+    model = create_model("resnet18", num_classes=10, input_shape=(64, 64, 3))
+    return profile(model, input_shape=(64, 64, 3))
+
+
+def test_memory_grows_with_the_batch_and_the_precision(counted):
+    once, twice = (memory.predict(counted, recipe(batch_size=n)) for n in (32, 64))
+    half = memory.predict(counted, recipe(batch_size=32, precision="mixed_bfloat16"))
+    assert twice.activations == pytest.approx(2 * once.activations, rel=1e-6)
+    assert half.activations == pytest.approx(once.activations / 2, rel=1e-6)
+    assert once.total == once.activations + once.optimizer + once.work
+    lamb = memory.predict(counted, recipe(batch_size=32, optimizer="lamb", ema_decay=0.9))
+    assert lamb.optimizer == 3 * once.optimizer == 3 * 4 * counted.params
+
+
+def test_the_part_of_a_batch_that_fits(counted):
+    plain = recipe(batch_size=96)
+    whole = memory.predict(counted, plain).total
+    assert memory.largest_part(counted, plain, 2 * whole) == 1
+    third = memory.predict(counted, dataclasses.replace(plain, accumulation=3)).total
+    assert memory.largest_part(counted, plain, round(third / memory.FREE_PART) + 1) == 3
+    assert memory.largest_part(counted, plain, 0) == 96  # single images, at the worst
+    mixing = recipe(batch_size=96, mixup_alpha=0.2)
+    assert memory.largest_part(counted, mixing, 0) == 48
+
+
+def test_free_memory_of_this_machine():
+    assert memory.free_bytes() > 100_000_000
+    assert memory.peak_bytes() > 0.9 * memory.used_bytes() > 10_000_000
+
+
+# the time that is allowed
+
+
+def test_a_schedule_shrinks_to_the_time_and_keeps_its_shape():
+    long = recipe(epochs=90, warmup_epochs=9.0, start_size=32, grow_epochs=(30.0, 60.0))
+    found = planning.fitted(long, TIMES, 50, left_s=(60 * 30 + 43) / 0.92)
+    assert found.epochs == 30
+    assert found.warmup_epochs == pytest.approx(3.0)
+    assert found.grow_epochs == pytest.approx((10.0, 20.0))
+    assert planning.fitted(long, TIMES, 50, left_s=1e9) == long
+
+
+def test_a_time_too_short_for_one_epoch():
+    with pytest.raises(SpecError, match=r"one epoch takes about 60 s, and 12 s are left"):
+        planning.fitted(recipe(), TIMES, 50, left_s=60.0)
+
+
+# what data and machine decide
+
+
+def test_steps_become_epochs():
+    found, notes = settling.settle(recipe(steps=500, batch_size=512), count=3312, chosen=())
+    assert (found.steps, found.epochs) == (None, 84)
+    assert notes == ["500 steps are 84 epochs of these data"]
+
+
+def test_a_batch_of_the_recipe_shrinks_to_the_data_and_the_rate_follows():
+    found, notes = settling.settle(recipe(batch_size=512, learning_rate=0.4), count=469, chosen=())
+    assert (found.batch_size, found.learning_rate) == (256, 0.2)
+    assert "linear scaling" in notes[0]
+    assert "469 images" in notes[0]
+
+
+def test_a_batch_of_the_user_does_not():
+    with pytest.raises(SpecError, match="larger than train, which has 469 images"):
+        settling.settle(recipe(batch_size=512), count=469, chosen={"batch_size"})
+
+
+def test_a_resumed_run_keeps_what_its_machine_decided():
+    before = recipe(precision="mixed_bfloat16", accumulation=4, epochs=7, warmup_epochs=0.5)
+    found, _ = settling.settle(recipe(precision="auto"), count=999, chosen=(), before=before)
+    assert (found.precision, found.accumulation, found.epochs) == ("mixed_bfloat16", 4, 7)
+    other, _ = settling.settle(
+        recipe(precision="float32"), count=999, chosen={"precision"}, before=before
+    )
+    assert other.precision == "float32"

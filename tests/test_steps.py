@@ -1,0 +1,387 @@
+"""The compiled step and the loop: parts, clipping, averages, loss scaling, frozen statistics."""
+
+import math
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import pytest
+
+import rezoo
+from rezoo.errors import DivergedError, IncompatibleError
+from rezoo.models.layers import freeze_statistics
+from rezoo.recipes.recipe import Recipe
+from rezoo.tasks import SINGLE_LABEL
+from rezoo.training import checkpoints
+from rezoo.training.checkpoints import Progress
+from rezoo.training.loop import Loop
+from rezoo.training.optimizers import groups
+from rezoo.training.reporting import Reporter
+from rezoo.training.steps import Outcome, training_step
+from rezoo.training.update import clipped, global_norm
+
+
+def number(x):
+    return float(keras.ops.convert_to_numpy(x))
+
+
+def values(variables):
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+
+
+def same_bits(before, after):
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def network():
+    return rezoo.create_model("test_resnet", num_classes=4, input_shape=(16, 16, 1))
+
+
+def small(precision="float32"):
+    """Return a network without batch normalization, with a random generator, from fixed weights."""
+    pixels = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 3, activation="tanh", name="conv1", dtype=precision)(pixels)
+    x = keras.layers.Dropout(1e-9, seed=3)(keras.layers.Flatten()(x))
+    model = keras.Model(pixels, keras.layers.Dense(3, name="fc", dtype="float32")(x))
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(random.normal(0, 0.3, variable.shape))
+    return model
+
+
+def batch(parts=1, size=16):
+    random = np.random.default_rng(7)
+    images = random.normal(0, 1, (size, 6, 6, 2)).astype("float32")
+    labels = (np.arange(size) % 3).astype("int32")
+    return list(zip(np.split(images, parts), np.split(labels, parts), strict=True))
+
+
+def step_of(model, objective=None, **keys):
+    recipe = Recipe(
+        name="t", batch_size=16, learning_rate=0.05, schedule="constant", epochs=9, **keys
+    )
+    return training_step(
+        model, groups(model, recipe, 10, head="fc"), recipe, steps_per_epoch=10, objective=objective
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lamb"])
+def test_parts_of_a_batch_do_what_the_whole_does(optimizer):
+    keys = {"optimizer": optimizer, "clip_norm": 0.5, "ema_decay": 0.9}
+    models = {parts: small() for parts in (1, 4)}
+    found = {}
+    for parts, model in models.items():
+        step = step_of(model, accumulation=parts, **keys)
+        found[parts] = [step(batch(parts)).read() for _ in range(3)]
+    for one, four in zip(found[1], found[4], strict=True):
+        assert four.loss == pytest.approx(one.loss, rel=1e-5)
+        assert four.hits == one.hits
+        assert four.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-5)
+    for one, four in zip(*(values(m.trainable_variables) for m in models.values()), strict=True):
+        np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_takes_as_many_parts_as_it_was_built_for():
+    with pytest.raises(ValueError, match="1 parts; the step takes 2"):
+        step_of(small(), accumulation=2)(batch())
+
+
+def test_clipping_is_of_all_groups_together():
+    gradients = [[keras.ops.full((2, 2), 3.0)], [keras.ops.full((7,), 4.0)]]
+    norm = global_norm(gradients)
+    assert number(norm) == pytest.approx(math.sqrt(4 * 9 + 7 * 16), rel=1e-6)
+    shorter = clipped(gradients, norm, 0.5)
+    assert number(global_norm(shorter)) == pytest.approx(0.5, rel=1e-5)
+    assert same_bits(values(clipped(gradients, norm, 100.0)[0]), values(gradients[0]))
+
+
+def test_step_reports_the_norm_before_clipping():
+    free, held = small(), small()
+    one = step_of(free, momentum=0.0, weight_decay=0.0)(batch()).read()
+    other = step_of(held, momentum=0.0, weight_decay=0.0, clip_norm=0.01)(batch()).read()
+    assert one == other
+    start = values(small().trainable_variables)
+    gone = [
+        math.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(start, values(m.trainable_variables),
+                                                            strict=True)))
+        for m in (free, held)
+    ]  # fmt: skip
+    assert gone[0] == pytest.approx(0.05 * one.gradient_norm, rel=1e-4)
+    assert gone[1] == pytest.approx(0.05 * 0.01, rel=1e-3)
+
+
+def test_average_is_the_network_first_and_then_follows():
+    """A warm-up of 2 steps; then the average moves each second step."""
+    model = small()
+    step = step_of(model, ema_decay=0.75, ema_every=2, warmup_steps=2)
+    floats = [v for v in model.variables if "float" in v.dtype]
+    assert len(floats) < len(model.variables)  # the generator's state is left alone
+    wanted = values(floats)
+    for count in range(1, 8):
+        step(batch())
+        if count <= 2:
+            wanted = values(floats)
+        elif count % 2 == 0:
+            wanted = [0.75 * a + 0.25 * w for a, w in zip(wanted, values(floats), strict=True)]
+        for ours, theirs in zip(values(step.update.average.variables), wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    before, average = values(model.variables), values(step.update.average.variables)
+    with step.averaged():
+        assert same_bits(values(floats), average)
+        assert not same_bits(values(model.variables), before)
+    assert same_bits(values(model.variables), before)
+    step(batch())
+    assert not same_bits(values(model.variables), before)
+
+
+def test_average_has_batch_statistics():
+    model = network()
+    step = step_of(model, ema_decay=0.5)
+    images = np.random.default_rng(0).normal(3, 1, (16, 16, 16, 1)).astype("float32")
+    for _ in range(3):
+        step([(images, np.zeros(16, "int32"))])
+    mean = model.get_layer("bn1").moving_mean
+    trained = values([mean])
+    with step.averaged():
+        assert not same_bits(values([mean]), trained)
+    assert same_bits(values([mean]), trained)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_scale(parts):
+
+    def loss_and_hits(logits, labels):
+        return 1e3 * keras.ops.mean(logits), keras.ops.sum(labels)
+
+    model = small()
+    keys = {"precision": "mixed_float16", "ema_decay": 0.5, "optimizer": "adamw"}
+    step = step_of(model, loss_and_hits, accumulation=parts, **keys)
+    assert step(batch(parts)).read().loss_scale == 2.0**15
+    scale = step.update.scale
+    scale.factor.assign(2.0**127)
+    watched = [v for name, v in step.state() if not name.startswith("loss_scale")]
+    floats = [v for v in watched if "seed" not in v.path]
+    before = values(floats)
+    figures = step(batch(parts)).read()
+    assert not math.isfinite(figures.gradient_norm)
+    assert math.isfinite(figures.loss)
+    assert figures.loss_scale == 2.0**126
+    assert same_bits(values(floats), before)
+    scale.factor.assign(2.0**4)
+    figures = step(batch(parts)).read()
+    assert math.isfinite(figures.gradient_norm)
+    assert not same_bits(values(floats), before)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars", "adamw", "lamb"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_checkpoints_have_the_whole_state(tmp_path, optimizer, precision):
+    keys = {"optimizer": optimizer, "precision": precision, "accumulation": 2, "ema_decay": 0.9}
+    straight = step_of(small(precision), **keys)
+    for _ in range(3):
+        straight(batch(2))
+    checkpoints.save(tmp_path, straight.state(), Progress(step=3), "one")
+    resumed = step_of(small(precision), **keys)
+    assert checkpoints.restore(tmp_path, resumed.state(), "one") == Progress(step=3)
+    figures = [[step(batch(2)).read() for _ in range(3)] for step in (straight, resumed)]
+    assert figures[0] == figures[1]
+    assert same_bits(*(values(v for _, v in step.state()) for step in (straight, resumed)))
+
+
+def test_loss_scale_grows_after_2000_good_steps():
+    step = step_of(small(), precision="mixed_float16")
+    step.update.scale.good_steps.assign(1998)
+    assert [step(batch()).read().loss_scale for _ in range(3)] == [2.0**15, 2.0**16, 2.0**16]
+    assert number(step.update.scale.good_steps) == 1
+    step.update.scale.factor.assign(2.0**24)
+    step.update.scale.good_steps.assign(1999)
+    assert step(batch()).read().loss_scale == 2.0**24
+
+
+def test_scaled_steps_are_the_plain_ones():
+    plain, scaled = small(), small()
+    one, other = step_of(plain), step_of(scaled, precision="mixed_float16")
+    for _ in range(3):
+        assert other(batch()).read()[:3] == pytest.approx(one(batch()).read()[:3], rel=1e-5)
+    for a, b in zip(values(plain.variables), values(scaled.variables), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_statistics_stay_and_gamma_learns():
+    model = network()
+    norm = model.get_layer("bn1")
+    norm.moving_mean.assign(keras.ops.full(norm.moving_mean.shape, 0.1))
+    step = step_of(model, batch_norm="frozen")
+    images = np.random.default_rng(0).normal(3, 1, (16, 16, 16, 1)).astype("float32")
+    batches = [(images, (np.arange(16) % 4).astype("int32"))]
+    statistics = [norm.moving_mean, norm.moving_variance]
+    before, learnt = values(statistics), values([norm.gamma, norm.beta])
+    for _ in range(3):
+        step(batches)
+    assert same_bits(values(statistics), before)
+    assert not any(same_bits([a], [b]) for a, b in zip(values([norm.gamma, norm.beta]), learnt,
+                                                       strict=True))  # fmt: skip
+
+
+def test_frozen_statistics_normalize_in_training():
+    model = network()
+    images = np.random.default_rng(0).normal(3, 1, (4, 16, 16, 1)).astype("float32")
+    assert not np.allclose(*(values([model(images, training=t)])[0] for t in (True, False)))
+    freeze_statistics(model)
+    inside, outside = (values([model(images, training=t)])[0] for t in (True, False))
+    np.testing.assert_allclose(inside, outside, rtol=1e-5, atol=1e-6)
+
+
+def test_keras_own_statistics_cannot_be_frozen():
+    pixels = keras.Input((4, 4, 1))
+    model = keras.Model(pixels, keras.layers.BatchNormalization(name="theirs")(pixels))
+    with pytest.raises(IncompatibleError, match="layer theirs"):
+        freeze_statistics(model)
+
+
+# the loop
+
+
+class Scores:
+    def __init__(self, loss):
+        self.loss = loss
+
+    def columns(self):
+        return {"top1": 0.5}
+
+
+class Unwatched:
+    """Sees all and warns of nothing."""
+
+    def see(self, *figures):
+        pass
+
+    def batch(self, parts):
+        return []
+
+    def judge(self):
+        return []
+
+    def epoch(self, scores, **figures):
+        return []
+
+    def cause(self, loss):
+        return ""
+
+
+class FakeStep:
+    """Gives figures; `loss, hits, norm, scale`."""
+
+    parts = 2
+
+    def __init__(self, *figures):
+        self.figures, self.batches = figures, []
+
+    def __call__(self, parts):
+        self.batches.append(parts)
+        return Outcome(np.float32(self.figures))
+
+    @contextmanager
+    def averaged(self):
+        yield
+
+
+class Notes(Reporter):
+    def __init__(self):
+        self.notes, self.records = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def epoch(self, record, *, best):
+        self.records.append(record)
+
+
+def loop_of(step, losses, **keys):
+    left = iter(losses)
+    return Loop(
+        task=SINGLE_LABEL,
+        step=step,
+        batches=lambda epoch, step: iter(range(1000)),
+        validate=lambda: Scores(next(left)),
+        learning_rate=lambda step: 0.1,
+        save=lambda progress: None,
+        keep_best=lambda: None,
+        log=lambda history: None,
+        epochs=6,
+        steps_per_epoch=3,
+        batch_size=4,
+        reporter=Notes(),
+        watch=Unwatched(),
+        **keys,
+    )
+
+
+def test_loop_stops_where_no_epoch_is_better_and_stays_stopped():
+    step = FakeStep(1.0, 2, 3.0, 1.0)
+    loop = loop_of(step, [3.0, 2.0, 2.5, 2.1], patience=2)
+    progress = loop.run(Progress())
+    assert (progress.epoch, progress.best_epoch, len(progress.history)) == (4, 2, 4)
+    assert step.batches[:2] == [[0, 1], [2, 3]]
+    assert "epoch 4 of 6" in loop.reporter.notes[0]
+    assert loop.reporter.records[0]["gradient_norm"] == 3.0
+    count = len(step.batches)
+    assert loop.run(progress) is progress
+    assert len(step.batches) == count
+
+
+def test_loop_without_patience_goes_on():
+    loop = loop_of(FakeStep(1.0, 2, 3.0, 1.0), [1.0, 2, 3, 4, 5, 6])
+    assert loop.run(Progress()).epoch == 6
+    assert loop.reporter.notes == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ((math.nan, 0, 1.0, 1.0), "the loss is nan"),
+        ((1.0, 0, math.inf, 0.5), "no gradient is finite"),
+    ],
+)
+def test_loop_stops_where_training_has_failed(figures, message):
+    with pytest.raises(DivergedError, match=message):
+        loop_of(FakeStep(*figures), [1.0]).run(Progress())
+
+
+def test_steps_that_were_left_out_are_not_in_the_mean_norm():
+    loop = loop_of(FakeStep(1.0, 2, math.inf, 8.0), [1.0] * 6)
+    assert loop.run(Progress()).history[0]["gradient_norm"] == 0.0
+
+
+def test_clipping_is_torchs():
+    torch = pytest.importorskip("torch", reason="torch is a development dependency: parity only")
+    random = np.random.default_rng(0)
+    gradients = [random.normal(0, 1, shape).astype("float32") for shape in ((3, 4), (5,), (1,))]
+    ours = [[keras.ops.convert_to_tensor(g) for g in gradients]]
+    for bound in (0.1, 1.0, 3.0, 100.0):
+        parameters = [torch.nn.Parameter(torch.zeros(g.shape)) for g in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = torch.from_numpy(gradient.copy())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, bound)
+        assert number(global_norm(ours)) == pytest.approx(norm.item(), rel=1e-6)
+        (shorter,) = clipped(ours, global_norm(ours), bound)
+        for a, b in zip(values(shorter), parameters, strict=True):
+            np.testing.assert_allclose(a, b.grad.numpy(), rtol=1e-6)
+
+
+def test_average_is_torchs():
+    torch = pytest.importorskip("torch", reason="torch is a development dependency: parity only")
+    model = small()
+    twin = torch.nn.ParameterList([torch.from_numpy(w) for w in values(model.trainable_variables)])
+    average = torch.optim.swa_utils.AveragedModel(
+        twin, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    step = step_of(model, ema_decay=0.9)
+    for _ in range(20):
+        step(batch())
+        for parameter, value in zip(twin, values(model.trainable_variables), strict=True):
+            parameter.data = torch.from_numpy(value)
+        average.update_parameters(twin)  # which copies at first, as ours does
+    with step.averaged():
+        for ours, theirs in zip(values(model.trainable_variables), average.module, strict=True):
+            np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-5, atol=1e-7)
