@@ -39,6 +39,8 @@ def _costs(planned: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
     yield "disk", f"{size(found.disk_bytes)} at most; {size(found.disk_free)} are free"
     unknown = "not counted: the data do not say without being read"
     yield "classes", _classes(found.classes) if found.classes else unknown
+    if found.warnings:
+        yield "warnings", "\n".join(found.warnings)
     yield "loss", f"{found.times.loss:.4f} in the last step that was tried"
 
 

@@ -8,10 +8,9 @@
 | steps in one call | 1 | 1 | 1 | 1 |
 | precision `auto` | bfloat16 where the CPU has it | as TensorFlow | 16 bits | 16 bits |
 
-docs/concepts/speed.md has the figures. On a CPU, XLA for the whole step is 0.6 times as fast, as its
-convolutions are slower; more steps in one call gain nothing (a step of the smallest network
-takes 100 times as long as a call). On a GPU, bfloat16 needs compute capability 8.0 (Ampere), older
-ones take float16 with a loss scale.
+docs/concepts/speed.md has the figures. On a CPU, XLA for the whole step is 0.6 times as fast, as
+its convolutions are slower; more steps in one call gain nothing. On a GPU, bfloat16 needs compute
+capability 8.0 (Ampere), older ones take float16 with a loss scale.
 """
 
 from __future__ import annotations

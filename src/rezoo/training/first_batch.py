@@ -26,7 +26,9 @@ _SCALE = (
 )
 
 
-def look_at(images: Any, labels: Any, *, most: float | None = None) -> Iterator[tuple[str, str]]:
+def look_at(
+    images: Any, labels: Any, *, most: float | None = None, scaled: bool = True
+) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a batch, as a kind and a text.
 
     Args:
@@ -34,17 +36,18 @@ def look_at(images: Any, labels: Any, *, most: float | None = None) -> Iterator[
             deviation about 1.
         labels: int32 `(B,)` or float32 `(B, K)`.
         most: Share of the most frequent class in the training split, where it is known.
+        scaled: Whether the values should be so; weights may have learned from others.
     """
     pixels, truth = np.asarray(images, np.float32), np.asarray(labels)
     if np.isfinite(pixels).all() and np.isfinite(truth).all():
-        yield from _pixels(pixels)
+        yield from _pixels(pixels, scaled)
     else:
         yield "not finite", "the first batch has values that are not finite (NaN or infinite)"
     if len(truth) > 1 and (truth == truth[0]).all() and _unlikely(len(truth), most):
         yield "one label", _ONE_LABEL.format(len(truth))
 
 
-def _pixels(pixels: np.ndarray) -> Iterator[tuple[str, str]]:
+def _pixels(pixels: np.ndarray, scaled: bool) -> Iterator[tuple[str, str]]:
     low, high = pixels.min(axis=(0, 1, 2)), pixels.max(axis=(0, 1, 2))
     flat = np.flatnonzero(high - low <= _FLAT)
     if len(flat) == len(low):
@@ -56,7 +59,7 @@ def _pixels(pixels: np.ndarray) -> Iterator[tuple[str, str]]:
         which = ", ".join(str(n + 1) for n in flat)
         yield "flat channel", f"channel {which} of the first batch has the same value everywhere"
     mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
-    if abs(mean) > _MOST_MEAN or not _LEAST_STD <= std <= _MOST_STD:
+    if scaled and (abs(mean) > _MOST_MEAN or not _LEAST_STD <= std <= _MOST_STD):
         yield "scale", _SCALE.format(mean, std)
 
 

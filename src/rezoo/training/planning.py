@@ -8,6 +8,7 @@ import shutil
 import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.profiling import Profile, profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import memory
+from rezoo.training.first_batch import look_at
 from rezoo.training.memory import Memory
 from rezoo.training.setup import Setup
 from rezoo.training.steps import TrainingStep
@@ -79,6 +81,7 @@ class Estimate:
         disk_bytes: The run folder at its largest.
         disk_free: Bytes on the disk of the run folder.
         classes: Class → its training images; empty where the data do not tell without reading.
+        warnings: What is wrong with the first batch, in words.
     """
 
     profile: Profile
@@ -92,6 +95,7 @@ class Estimate:
     disk_bytes: int
     disk_free: int
     classes: dict[str, int]
+    warnings: tuple[str, ...]
 
 
 def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
@@ -113,7 +117,14 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
         disk_bytes=_disk_bytes(setup, step),
         disk_free=shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.is_dir())).free,
         classes=_classes(setup),
+        warnings=tuple(_wrong_with_the_first_batch(setup)),
     )
+
+
+def _wrong_with_the_first_batch(setup: Setup) -> Iterator[str]:
+    images, labels = next(iter(setup.train_batches(0, 0)))
+    for _, text in look_at(images, labels, scaled=setup.config.base is None):
+        yield text
 
 
 def training_profile(network: keras.Model, channels: int, recipe: Recipe) -> Profile:
@@ -236,4 +247,5 @@ def record(found: Estimate) -> dict[str, Any]:
         "disk_bytes": found.disk_bytes,
         "disk_free_bytes": found.disk_free,
         "classes": found.classes,
+        "warnings": list(found.warnings),
     }

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -20,19 +18,15 @@ from rezoo.data.caching import in_memory
 from rezoo.data.checks import Faults
 from rezoo.data.loading import Dataset
 from rezoo.data.options import DataOptions
-from rezoo.errors import ResourceError, SpecError
-from rezoo.loading import fill
-from rezoo.models.depth import stochastic_depth
-from rezoo.models.factory import create_model
-from rezoo.profiling import profile
+from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.recipes.sizes import has_one_size
-from rezoo.references import Source
-from rezoo.specs import ModelConfig, Origin
+from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
-from rezoo.training import losses, memory, optimizers
+from rezoo.training import losses, optimizers
+from rezoo.training.building import build_network, in_parts_that_fit, start_from
 from rezoo.training.request import Request
 from rezoo.training.settling import settle
+from rezoo.training.steps import TrainingStep, training_step
 
 _AT_ONCE = 64  # images whose features are computed together
 _START_IMAGES = 10_000  # of which features are computed at most, where training follows
@@ -84,11 +78,11 @@ class Setup:
         recipe, settled = settle(request.recipe, count=count, chosen=request.chosen, before=before)
         config = _config(request, data)
         keras.utils.set_random_seed(recipe.seed)
-        network = _network(config, recipe)
+        network = build_network(config, recipe)
         if request.fit_memory and before is None:
-            recipe, note = _fitting(network, config, recipe)
+            recipe, note = in_parts_that_fit(network, config, recipe)
             settled.append(note)
-        start = _start_from(request.source, network, config)
+        start = start_from(request.source, network, config)
         config = dataclasses.replace(config, base=start.origin)
         train, val, held = _splits(data, config.preprocessing.channels, options)
         setup = cls(
@@ -149,6 +143,17 @@ class Setup:
         """What a step minimizes, and which answers it counts as hits."""
         return losses.objective(self.recipe, self.task, self.class_weights)
 
+    def new_step(self) -> TrainingStep:
+        """Return the training step, to be compiled at its first call."""
+        return training_step(
+            self.network,
+            self.groups,
+            self.recipe,
+            self.task,
+            steps_per_epoch=self.steps_per_epoch,
+            objective=self.objective,
+        )
+
     def train_batches(self, epoch: int, step: int) -> Any:
         """Return the training micro-batches from a step to the end of the run."""
         return reading.training(
@@ -206,38 +211,6 @@ def _config(request: Request, data: Dataset) -> ModelConfig:
     )
 
 
-def _fitting(network: keras.Model, config: ModelConfig, recipe: Recipe) -> tuple[Recipe, str]:
-    """Divide the batch into the largest parts that fit into the memory that is free."""
-    free = memory.free_bytes()
-    if free is None:
-        raise ResourceError(
-            "batch_size auto: this machine does not tell how much memory is free",
-            hint="set a number, and --set accumulation=N to divide the batch into N parts.",
-        )
-    size = recipe.train_size or config.preprocessing.size[0]
-    counted = profile(network, input_shape=(size, size, config.preprocessing.channels))
-    fitted = dataclasses.replace(recipe, accumulation=memory.largest_part(counted, recipe, free))
-    return fitted, (
-        f"batch {fitted.batch_size} in {fitted.accumulation} parts of {fitted.micro_batch_size}: "
-        f"{free / 1e9:.1f} GB are free"
-    )
-
-
-def _network(config: ModelConfig, recipe: Recipe) -> keras.Model:
-    """Build the network with random weights, for one size of images or for any."""
-    preprocessing = config.preprocessing
-    size = preprocessing.size if has_one_size(recipe) else (None, None)
-    with (
-        _dtype_policy(recipe.precision),
-        stochastic_depth(recipe.stochastic_depth, seed=recipe.seed),
-    ):
-        return create_model(
-            config.architecture,
-            num_classes=config.num_classes,
-            input_shape=(*size, preprocessing.channels),
-        )
-
-
 def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
     """Return the splits for training and validation, in memory where they fit, and notes."""
     parts, notes = {}, []
@@ -249,29 +222,6 @@ def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults,
             notes.append(f"{split}: {done}")
         parts[split] = Faults(examples, options, f"{data.reference} ({split})")
     return parts["train"], parts["val"], notes
-
-
-class _Start(NamedTuple):
-    notes: tuple[str, ...]
-    origin: Origin | None
-    new_head: bool
-
-
-def _start_from(source: Source, network: keras.Model, config: ModelConfig) -> _Start:
-    """Fill the network from the source's weights, if any; say what happened to the head."""
-    if not source.has_weights:
-        return _Start((), None, new_head=True)
-    ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
-    same = bool(config.class_names) and source.config.class_names == config.class_names
-    keep_head = same and ours is theirs
-    origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
-    head = f"new head for {config.num_classes} classes; all else from {source.reference}"
-    if ours is not theirs:
-        head += f", which is {theirs.name}; the data are {ours.name}"
-    notes = ["the weights' head is kept: the classes are the same" if keep_head else head]
-    if source.address:
-        notes.append(f"weights {origin}, licence {source.licence or 'not stated'}")
-    return _Start(tuple(notes), origin, new_head=not keep_head)
 
 
 def _as_backend(batches: Any) -> Any:
@@ -296,14 +246,3 @@ def _check_data(data: Dataset) -> None:
             f"no image that validates has a label: of {data.reference}, val has {len(known)}",
             hint="say in the column split which images are val.",
         )
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under a precision and leave the user's own setting as it was."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

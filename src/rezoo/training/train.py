@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
-from rezoo import artifacts, recipes, records
-from rezoo.configs import CONFIG, LOCAL
 from rezoo.data.loading import load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.evaluation.evaluate import readable_errors
-from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.scoring import AnyScores, measure
-from rezoo.files import write_bytes, write_json
 from rezoo.references import Source
-from rezoo.sealing import unseal_folder
 from rezoo.training import checkpoints, planning, runs
-from rezoo.training.checkpoints import Progress
 from rezoo.training.events import Events
-from rezoo.training.loop import Loop
 from rezoo.training.planning import Estimate, estimate
 from rezoo.training.reporting import Plan, Reporter, Several
 from rezoo.training.request import Request
-from rezoo.training.results import write_results
-from rezoo.training.schedules import schedule
+from rezoo.training.running import Run, run
 from rezoo.training.settling import read_run
 from rezoo.training.setup import Setup
-from rezoo.training.starting import fit_head
-from rezoo.training.steps import TrainingStep, training_step
-from rezoo.training.watching import Watch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """The result of `train`.
-
-    Attributes:
-        folder: The run folder; a model reference like any other.
-        metrics: What `metrics.json` holds: the best epoch's validation figures, times.
-    """
-
-    folder: Path
-    metrics: dict[str, Any]
 
 
 def train(
@@ -124,7 +94,7 @@ def train(
     plan = _plan(request, setup, anew_note)
     deadline = begun + max_time_s - finish_s if max_time_s else None
     reporter = Several(reporter, Events()) if tensorboard else reporter
-    return _run(setup, folder, plan, reporter, deadline)
+    return run(setup, folder, plan, reporter, deadline)
 
 
 def dry_run(
@@ -159,14 +129,14 @@ def dry_run(
     if max_time_s:
         setup, _ = _shortened(setup, max_time_s, begun)
     with readable_errors(dataset):
-        found = estimate(setup, _step(setup), request.folder)
+        found = estimate(setup, setup.new_step(), request.folder)
     return _plan(request, setup), found
 
 
 def _shortened(setup: Setup, max_time_s: float, begun: float) -> tuple[Setup, float]:
     """Return the setup with as many epochs as there is time for, and what the end will take."""
     with readable_errors(setup.data.reference):
-        times = planning.measure(setup, _step(setup))
+        times = planning.measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - begun)
     recipe = planning.fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
     if recipe != setup.recipe:
@@ -187,89 +157,3 @@ def _plan(request: Request, setup: Setup, notes: tuple[str, ...] = ()) -> Plan:
         notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
         task=setup.task,
     )
-
-
-def _step(setup: Setup) -> TrainingStep:
-    return training_step(
-        setup.network,
-        setup.groups,
-        setup.recipe,
-        setup.task,
-        steps_per_epoch=setup.steps_per_epoch,
-        objective=setup.objective,
-    )
-
-
-def _run(setup: Setup, folder: Path, plan: Plan, reporter: Reporter, deadline: float | None) -> Run:
-    network, recipe = setup.network, setup.recipe
-    step = _step(setup)
-    progress = checkpoints.restore(folder, step.state(), setup.signature) or Progress()
-    setup.train.reasons.update(dict.fromkeys(progress.left_out, "found before"))
-    _write_beginnings(setup, folder, plan)
-    forward = compiled_forward(network)
-    rate = schedule(recipe, setup.steps_per_epoch)
-    earlier_s = progress.wall_time_s
-    title = f"{setup.config.architecture}, {recipe.epochs} epochs"
-
-    def validate() -> AnyScores:
-        return measure(setup.task, forward, setup.validation_batches())
-
-    def save(state: Progress) -> None:
-        state.left_out = sorted(setup.train.reasons)
-        checkpoints.save(folder, step.state(), state, setup.signature)
-
-    def start() -> dict[str, Any]:
-        return fit_head(setup, step, progress, reporter)
-
-    def left_s() -> float:
-        return (deadline or math.inf) - time.monotonic() - earlier_s
-
-    loop = Loop(
-        task=setup.task,
-        step=step,
-        batches=setup.train_batches,
-        validate=validate,
-        learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),
-        save=save,
-        keep_best=lambda: artifacts.save_model(network, setup.config, folder),
-        log=lambda history: runs.write_history(folder, history, title, setup.task),
-        epochs=recipe.epochs,
-        steps_per_epoch=setup.steps_per_epoch,
-        batch_size=recipe.batch_size,
-        reporter=reporter,
-        watch=_watch(setup, progress),
-        patience=recipe.early_stopping_epochs,
-        start=start if setup.starts_with_probe else None,
-        left_s=left_s if deadline else None,
-    )
-    reporter.started(plan, progress.epoch, progress.step)
-    try:
-        with readable_errors(plan.dataset):
-            progress = loop.run(progress)
-    finally:
-        reporter.finished()
-    with step.averaged():
-        metrics = write_results(setup, folder, plan, progress, forward)
-    return Run(folder=folder, metrics=metrics)
-
-
-def _watch(setup: Setup, progress: Progress) -> Watch:
-    labels, most = setup.train.examples.labels(), None
-    if labels is not None and labels.ndim == 1:
-        most = float(np.bincount(labels).max() / len(labels))
-    return Watch(
-        setup.recipe,
-        classes=setup.config.num_classes,
-        steps_per_epoch=setup.steps_per_epoch,
-        multi_label=setup.task.multi_label,
-        most=most,
-        memory=progress.watched,
-    )
-
-
-def _write_beginnings(setup: Setup, folder: Path, plan: Plan) -> None:
-    if (folder / CONFIG).exists():  # resumed: its files are about to change
-        unseal_folder(folder)
-    write_bytes(folder / records.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
-    runs.write_environment(folder)
-    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})

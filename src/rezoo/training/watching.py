@@ -56,6 +56,7 @@ class Watch:
         recipe: Of the run.
         guessing: The loss of a network that finds all classes equally likely.
         most: Share of the most frequent class in the training split, where it is known.
+        scaled: Whether the network should get values of about 0 and 1.
         memory: What must outlive a resumption, JSON values; kept with the checkpoint. Its key
             `given` has the warnings so far by kind.
     """
@@ -68,12 +69,14 @@ class Watch:
         steps_per_epoch: int,
         multi_label: bool = False,
         most: float | None = None,
+        scaled: bool = True,
         memory: dict[str, Any] | None = None,
     ) -> None:
         self.recipe = recipe
         binary = multi_label or recipe.loss == "binary_cross_entropy"
         self.guessing = math.log(2 if binary else classes)
         self.most = most
+        self.scaled = scaled
         self.memory = {} if memory is None else memory
         for key, value in (("given", {}), ("steps", 0), ("losses", 0.0), ("hits", 0)):
             self.memory.setdefault(key, value)
@@ -104,7 +107,11 @@ class Watch:
         Only its first part is looked at: images float32 `(B, H, W, C)` and labels, as
         `rezoo.training.first_batch.look_at` takes them.
         """
-        return [] if self.memory["steps"] else self._new(look_at(*parts[0], most=self.most))
+        return (
+            []
+            if self.memory["steps"]
+            else self._new(look_at(*parts[0], most=self.most, scaled=self.scaled))
+        )
 
     def judge(self) -> list[str]:
         """Return what the steps so far warn of, and has not been said."""
