@@ -1,0 +1,28 @@
+"""What is chosen by the device."""
+
+from __future__ import annotations
+
+import pytest
+
+from rezoo.training import device
+
+
+@pytest.mark.parametrize("wanted", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_precision_that_is_asked_for_is_taken(wanted):
+    assert device.precision(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("capability", "bfloat16", "expected"),
+    [
+        (None, False, "float32"),
+        (None, True, "mixed_bfloat16"),
+        ((7, 5), False, "mixed_float16"),
+        ((8, 0), False, "mixed_bfloat16"),
+        ((9, 0), True, "mixed_bfloat16"),
+    ],
+)
+def test_auto_follows_the_device(monkeypatch, capability, bfloat16, expected):
+    monkeypatch.setattr(device, "_compute_capability", lambda: capability)
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: bfloat16)
+    assert device.precision("auto") == expected
