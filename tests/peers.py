@@ -1,5 +1,6 @@
 """timm without torchvision: what it imports from there is never used by these tests."""
 
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -25,6 +26,7 @@ def import_timm():
     if "timm" not in sys.modules and importlib.util.find_spec("torchvision") is None:
         for name in _TORCHVISION:
             sys.modules[name] = module = _Stub(name)
+            module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # others look for it
             parent, _, child = name.rpartition(".")
             if parent:
                 setattr(sys.modules[parent], child, module)

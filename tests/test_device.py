@@ -26,3 +26,17 @@ def test_auto_follows_the_device(monkeypatch, capability, bfloat16, expected):
     monkeypatch.setattr(device, "_compute_capability", lambda: capability)
     monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: bfloat16)
     assert device.precision("auto") == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "fast"),
+    [
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16 amx_bf16", True),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16", False),  # Cooper Lake
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512_bf16", True),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx2", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_where_the_processor_is_fast(description, fast):
+    assert device.fast_in_bfloat16(description) is fast

@@ -166,6 +166,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_on_jax(tmp_path):
     pytest.importorskip("jax")
     done = subprocess.run(

@@ -88,6 +88,7 @@ def test_finetune_starts_from_the_probe_and_keeps_what_is_better(trained, photog
     assert again.metrics["val"] == run.metrics["val"]
 
 
+@pytest.mark.slow
 def test_the_average_starts_from_the_fitted_head(trained, tmp_path):
     changes = {**CHANGES, "ema_decay": 0.5}
     run = rezoo.train(str(trained), "digits", recipe="probe", changes=changes, output=tmp_path)
@@ -128,6 +129,7 @@ def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_time_limit_shortens_the_schedule(tmp_path):
     changes = {**CHANGES, "epochs": 2000, "warmup_epochs": 100.0}
     begun = time.monotonic()

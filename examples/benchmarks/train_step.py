@@ -3,13 +3,13 @@
     python examples/benchmarks/train_step.py [--models resnet50 resnet18] [--image-size 224]
         [--batch 16] [--precisions float32 mixed_bfloat16] [--rounds 9] [--json FILE]
 
-A step is forward, loss, backward, and SGD with momentum and weight decay, on one batch that stays in
-memory: no input pipeline. All take the images with channels last. Each contender is a process of
-its own that waits for its turn, and they take turns in one run, so a noisy machine disturbs all;
-the table gives medians of the turns. Processor seconds are those of all threads of the process.
-The peak, three times the network's FLOPs being a step, is that of a large product of matrices,
-which takes turns like the others. Needs keras with TensorFlow or JAX (KERAS_BACKEND), and torch;
-on an NVIDIA GPU both use it.
+A step is forward, loss, backward, and SGD with momentum and weight decay, on one batch that stays
+in memory: no input pipeline. All have the channels last. Each contender is a process of its own
+that waits for its turn, and they take turns in one run, so a noisy machine disturbs all; the table
+gives medians of the turns. Processor seconds are those of all threads of the process. A step counts
+as three times the network's FLOPs; the peak is that of a product of large matrices, which takes
+turns like the others. Needs keras with TensorFlow or JAX (KERAS_BACKEND), and torch; where there is
+an NVIDIA GPU they use it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ CONTENDERS = {
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 DECAY, MOMENTUM, RATE = 1e-4, 0.9, 0.001
 TURN_S = 1.0  # a turn is as many steps as fit
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # PyTorch's threads spin otherwise: much slower on a busy machine
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 
 def batch(size: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +53,7 @@ def batch(size: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, classes, count).astype(np.int32)
 
 
-# A contender is a function of the arguments that returns `steps(n)`, which does n steps and waits for them
-# and what is known of it.
+# `steps(n)`, which does n steps and waits for them, and what is known of the network.
 Contender = tuple[Callable[[int], None], dict[str, float]]
 
 
@@ -223,6 +227,8 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], Contender]] = {
 
 def work(arguments: argparse.Namespace) -> None:
     """Be a contender: warm up, then do as many steps as each line of the input says."""
+    if hasattr(os, "sched_setaffinity"):  # all contenders count their threads by this
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     steps, known = BUILDERS[arguments.worker](arguments)
     steps(3)
     begun = time.perf_counter()
@@ -345,7 +351,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32", "mixed_bfloat16"])
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="PyTorch's")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="and cores")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true", help="show what the contenders say")
     parser.add_argument("--worker", choices=BUILDERS, help=argparse.SUPPRESS)
@@ -355,7 +361,7 @@ def main() -> None:
     if arguments.worker:
         work(arguments)
         return
-    print(f"{processor()}; {os.cpu_count()} processors; {arguments.rounds} rounds")
+    print(f"{processor()}; {arguments.threads} cores; {arguments.rounds} rounds")
     rows = [
         row
         for m in arguments.models

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 _FEW = 14 * 14  # output positions; with more, oneDNN's gradient of a 3x3 filter is as fast
+_FEW_PLAIN = 7 * 7  # the same in float32 without a stride
 
 
 @cache
@@ -25,7 +26,7 @@ def convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
 
     In bfloat16 oneDNN takes three to four times as long for the gradient of a 1x1 filter, or of a
     3x3 filter on few positions, as for the convolution itself; for a product of matrices not. In
-    float32 the same holds, much less, for a stride of two.
+    float32 the same holds, much less, for a stride of two and for very few positions.
     """
     if not _as_products(x, kernel.shape, stride, padding):
         return tf.nn.conv2d(x, kernel, stride, padding)
@@ -53,11 +54,12 @@ def _as_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
     height, width = x.shape[1:3]
     if None in (height, width) or height % stride or width % stride:
         return False
-    if x.dtype != tf.bfloat16 and stride == 1:
-        return False
-    border = 0 if padding == "SAME" else kernel[0] - 1
-    few = (height - border) * (width - border) <= _FEW * stride * stride
-    return kernel[:2] == (1, 1) or (kernel[:2] == (3, 3) and few)
+    plain = x.dtype != tf.bfloat16 and stride == 1
+    if kernel[:2] != (3, 3):
+        return kernel[:2] == (1, 1) and not plain
+    border = 0 if padding == "SAME" else 2
+    positions = (height - border) * (width - border) / stride**2
+    return positions <= (_FEW_PLAIN if plain else _FEW)
 
 
 def _kernel_gradient(x: Any, kernel: Any, above: Any, stride: int, padding: str) -> Any:

@@ -20,7 +20,7 @@ from rezoo.artifacts import HEAD
 from rezoo.errors import IncompatibleError, ResourceError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 
-STRENGTHS = tuple(10.0 ** (k / 2) for k in range(-7, 3))  # the C of scikit-learn, rising
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # the C of scikit-learn
 FOLDS = 3
 MAX_BYTES = 4_000_000_000  # of all features, float32
 _ITERATIONS = 100

@@ -73,8 +73,8 @@ class Setup:
             options: Of the data.
             before: The recipe of the run that is resumed.
         """
-        _check_data(data)
         count = len(data.examples("train"))
+        _check_data(data)
         recipe, settled = settle(request.recipe, count=count, chosen=request.chosen, before=before)
         config = _config(request, data)
         keras.utils.set_random_seed(recipe.seed)

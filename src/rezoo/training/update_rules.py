@@ -96,13 +96,29 @@ class SGD(Rule):
         decay, (buffer,) = self.decay_of(variable), self.slots_of(variable)
         if decay and self.peak_learning_rate is None:
             gradient = gradient + decay * variable
+        elif decay:
+            self.assign_sub(variable, (learning_rate / self.peak_learning_rate * decay) * variable)
+        if keras.config.backend() == "tensorflow":
+            self._in_one_pass(gradient, variable, buffer, learning_rate)
+            return
         momentum = self.momentum * buffer + gradient
         self.assign(buffer, momentum)
         change = gradient + self.momentum * momentum if self.nesterov else momentum
-        change = learning_rate * change
-        if decay and self.peak_learning_rate is not None:
-            change = change + (learning_rate / self.peak_learning_rate * decay) * variable
-        self.assign_sub(variable, change)
+        self.assign_sub(variable, learning_rate * change)
+
+    def _in_one_pass(self, gradient: Any, variable: Any, buffer: Any, learning_rate: Any) -> None:
+        """Do the same with TensorFlow's kernel, which reads and writes each number once."""
+        import tensorflow as tf
+
+        weight, kept = (v.value if isinstance(v, keras.Variable) else v for v in (variable, buffer))
+        tf.raw_ops.ResourceApplyMomentum(
+            var=weight.handle,
+            accum=kept.handle,
+            lr=tf.convert_to_tensor(learning_rate),
+            grad=gradient,
+            momentum=self.momentum,
+            use_nesterov=self.nesterov,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
