@@ -144,6 +144,7 @@ class StopAt(Reporter):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_run_whose_images_grow_resumes_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "REPORT_EVERY_S", 0.25)
     changes = {
