@@ -47,7 +47,8 @@ class Block(nn.Module):
         y = self.bn2(self.conv2(y))
         if not self.basic:
             y = self.bn3(self.conv3(self.relu(y)))
-        return self.relu(y + identity)
+        y += identity
+        return self.relu(y)
 
 
 class ResNet(nn.Module):

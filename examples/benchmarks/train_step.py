@@ -36,7 +36,6 @@ CONTENDERS = {
     "rezoo-keras-layers": "rezoo's network and step, all layers Keras's own",
     "rezoo": "rezoo",
 }
-DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 DECAY, MOMENTUM, RATE = 1e-4, 0.9, 0.001
 TURN_S = 1.0  # a turn is as many steps as fit
 ENVIRONMENT = {
@@ -126,11 +125,12 @@ def keras_applications(arguments: argparse.Namespace) -> Contender:
 def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Contender:
     """Build the same network and step in PyTorch, as its performance guide has it."""
     import torch
+    from torch_resnet import ResNet  # beside this file
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True
-    model = torch_resnet(arguments.model, arguments.classes)
+    model = ResNet(arguments.model, arguments.classes)
     model = model.to(device, memory_format=torch.channels_last).train()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     spared = [p for p in model.parameters() if p.ndim < 2]
@@ -153,47 +153,6 @@ def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Contend
         loss.item()
 
     return steps, {"params": sum(p.numel() for p in model.parameters())}
-
-
-def torch_resnet(name: str, classes: int) -> Any:
-    """Build ResNet in PyTorch: the step of bottlenecks in the 3x3 (v1.5), as torchvision has it."""
-    import torch
-    from torch import nn
-
-    def unit(before: int, width: int, kernel: int, stride: int = 1) -> list[Any]:
-        convolution = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
-        return [convolution, nn.BatchNorm2d(width)]
-
-    class Block(nn.Module):
-        def __init__(self, before: int, width: int, stride: int, *, basic: bool) -> None:
-            super().__init__()
-            after = width if basic else 4 * width
-            rectify = nn.ReLU(inplace=True)
-            if basic:
-                parts = [*unit(before, width, 3, stride), rectify, *unit(width, after, 3)]
-            else:
-                parts = [*unit(before, width, 1), rectify, *unit(width, width, 3, stride), rectify]
-                parts += unit(width, after, 1)
-            same = stride == 1 and before == after
-            self.residual = nn.Sequential(*parts)
-            self.shortcut = (
-                nn.Identity() if same else nn.Sequential(*unit(before, after, 1, stride))
-            )
-
-        def forward(self, x: Any) -> Any:
-            y = self.residual(x)
-            y += self.shortcut(x)
-            return torch.relu_(y)
-
-    basic = name in ("resnet18", "resnet34")
-    parts = [*unit(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
-    before = 64
-    for stage, depth in enumerate(DEPTHS[name]):
-        width = 64 * 2**stage
-        for index in range(depth):
-            parts.append(Block(before, width, 2 if stage and not index else 1, basic=basic))
-            before = width if basic else 4 * width
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
 
 def peak(arguments: argparse.Namespace) -> Contender:
