@@ -108,3 +108,37 @@ def test_training_pixels_are_near_those_of_pillow(interpolation):
     image = Image.open(io.BytesIO(content)).crop((left, top, left + width, top + height))
     wanted = np.asarray(image.resize((224, 224), kind), np.float32)
     assert np.abs(ours - wanted).mean() < 5
+
+
+def test_padded_crop_moves_the_image_and_fills_with_the_mean():
+    """Every move from -2 to 2 occurs in both directions; what comes in is the mean: zeros."""
+    pre = Preprocessing(input_size=(3, 8, 8), crop_pct=1.0, mean=(0.5, 0.25, 0.125))
+    recipe = dataclasses.replace(WHOLE, crop_padding=2)
+    transform = transforms.train_transform(pre, recipe, encoded=False)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    whole = (image / 255 - pre.mean) / pre.std
+    padded = np.pad(whole, ((2, 2), (2, 2), (0, 0)))
+    moves = set()
+    for number in range(150):
+        found = transform(tf.constant(image), tf.constant([3, number], tf.int64)).numpy()
+        fits = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if np.allclose(found, padded[top : top + 8, left : left + 8], atol=1e-5)
+        ]
+        assert len(fits) == 1
+        moves.update(fits)
+    assert len(moves) == 25
+
+
+def test_padded_crop_of_files_is_that_of_their_pixels():
+    content = photograph((40, 32), quality=95)
+    pixels = tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE")
+    pre, recipe = Preprocessing(input_size=(3, 32, 32)), dataclasses.replace(WHOLE, crop_padding=4)
+    seed = tf.constant([5, 6], tf.int64)
+    from_file, from_pixels = (
+        transforms.train_transform(pre, recipe, encoded=kind)(data, seed).numpy()
+        for kind, data in ((True, tf.constant(content)), (False, pixels))
+    )
+    np.testing.assert_array_equal(from_file, from_pixels)

@@ -176,13 +176,17 @@ def resolve_weights(reference: str | Source, *, pretrained: bool = False) -> Sou
 
 def _of_architecture(name: str) -> Source:
     try:
-        size = registry.architectures.get(name).image_size
+        spec = registry.architectures.get(name)
     except UnknownNameError as error:
         raise UnknownNameError(
             f"{error}, and there is no folder of that name", hint=error.hint
         ) from None
-    pre = Preprocessing(input_size=(3, size, size))
-    return Source(name, ModelConfig(architecture=name, num_classes=1000, preprocessing=pre))
+    config = ModelConfig(
+        architecture=name,
+        num_classes=spec.num_classes,
+        preprocessing=Preprocessing(input_size=(3, spec.image_size, spec.image_size)),
+    )
+    return Source(name, config)
 
 
 def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:

@@ -38,7 +38,9 @@ class ModelSpec:
         summary: One line for lists.
         source: The paper and section.
         image_size: Height and width in pixels that published figures assume.
-        params: Trainable parameters with 1000 classes, for lists that build nothing.
+        num_classes: Number of classes that they assume.
+        params: Trainable parameters with so many classes, for lists that build nothing.
+        macs: Multiply-adds for one image of `image_size` with so many classes, likewise.
         in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
@@ -49,7 +51,9 @@ class ModelSpec:
     summary: str = ""
     source: str = ""
     image_size: int = 224
+    num_classes: int = 1000
     params: int | None = None
+    macs: int | None = None
     in_timm: bool = False
 
 

@@ -1,6 +1,7 @@
-"""The random-resized crop: which part of an image the network sees, and how it is read.
+"""Random crops: which part of an image the network sees, and how it is read.
 
-Szegedy et al. 2014, arXiv:1409.4842, section 6: a part of random area and shape, resized.
+The random-resized crop is a part of random area and shape, resized (Szegedy et al. 2014,
+arXiv:1409.4842, section 6). The padded crop is for tiny images: see `padded_crop`.
 """
 
 from __future__ import annotations
@@ -132,6 +133,25 @@ def cut(image: Any, recipe: Recipe, seed: Any) -> Any:
     """Return a random part of pixels `(H, W, C)`; see `random_crop`."""
     start, sides = random_crop(tf.shape(image)[:2], recipe, seed)
     return tf.image.crop_to_bounding_box(image, *tf.unstack(start), *tf.unstack(sides))
+
+
+def padded_crop(image: Any, padding: int, fill: Any, seed: Any) -> Any:
+    """Move an image by up to `padding` pixels in both directions.
+
+    Pixels are added on all four sides and a part of the image's own size is cut out at random
+    (He et al. 2015, arXiv:1512.03385, section 4.2).
+
+    Args:
+        image: float32 `(height, width, C)`, sides known.
+        padding: Pixels.
+        fill: float32 `(C,)`: the colour of what is added.
+        seed: int64 `(2,)`.
+    """
+    around = tf.constant([[padding, padding], [padding, padding], [0, 0]])
+    place = uniform(seed, Stream.CROP_PLACE, (2,), 0.0, 2.0 * padding + 1.0)
+    top, left = tf.unstack(tf.minimum(tf.cast(place, tf.int32), 2 * padding))
+    moved = tf.slice(tf.pad(image - fill, around), [top, left, 0], image.shape)
+    return moved + fill
 
 
 def _shrunk_part(

@@ -16,7 +16,7 @@ import tensorflow as tf
 from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.augmentation.policies import policy_transform
-from rezoo.data.crops import cut, decode_part, plain_jpeg, read_crop
+from rezoo.data.crops import cut, decode_part, padded_crop, plain_jpeg, read_crop
 from rezoo.data.draws import Stream, uniform
 from rezoo.data.images import decode
 from rezoo.data.resize import Read, resized_crop
@@ -69,21 +69,26 @@ def train_transform(
 ) -> RandomTransform:
     """Return the augmenting transform: `(image, seed)` to float32 `(height, width, channels)`.
 
-    In this order: a random-resized crop, a mirror image with probability `recipe.flip`, colour
-    jitter, the automatic augmentation, normalization, random erasing. `seed` is int64 `(2,)`:
-    one example in one epoch.
+    In this order: a random-resized or padded crop, a mirror image with probability
+    `recipe.flip`, colour jitter, the automatic augmentation, normalization, random erasing.
+    `seed` is int64 `(2,)`: one example in one epoch.
     """
     channels, size = preprocessing.channels, preprocessing.size
     normalize = _normalization(preprocessing)
+    fill = tf.constant([255.0 * mean for mean in preprocessing.mean])
     on_levels = _on_levels(recipe, preprocessing)
     erase = random_erasing(recipe.random_erase) if recipe.random_erase else None
 
     def transform(image: Any, seed: Any) -> Any:
-        if encoded:
+        if recipe.crop_padding:
+            part = decode(image, channels) if encoded else _with_channels(image, channels)
+        elif encoded:
             part = read_crop(image, channels, recipe, size, seed)
         else:
             part = cut(_with_channels(image, channels), recipe, seed)
         image = _resize_part(part, size, preprocessing.interpolation)
+        if recipe.crop_padding:
+            image = padded_crop(image, recipe.crop_padding, fill, seed)
         mirror = uniform(seed, Stream.FLIP) < recipe.flip
         image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
         if on_levels:

@@ -20,7 +20,7 @@ def list_models() -> list[str]:
 def create_model(
     name: str,
     *,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     classifier_activation: str | None = None,
 ) -> keras.Model:
@@ -28,7 +28,8 @@ def create_model(
 
     Args:
         name: A registered architecture, such as `"resnet50"`.
-        num_classes: Width of the head; 0 gives the pooled features instead of logits.
+        num_classes: Width of the head; 0 gives the pooled features instead of logits. By default
+            as many as the paper's network has: 1000, or 10 of one for CIFAR-10.
         input_shape: `(height, width, channels)`; heights and widths may be None (any size).
         classifier_activation: None for logits, `"softmax"` for probabilities, or any
             other activation name of Keras.
@@ -41,8 +42,9 @@ def create_model(
         SpecError: An argument is out of bounds.
         PluginError: The architecture's plugin does not load or breaks the contract.
     """
-    _check(num_classes, input_shape)
     spec = registry.architectures.get(name)
+    num_classes = spec.num_classes if num_classes is None else num_classes
+    _check(num_classes, input_shape)
 
     import keras
 

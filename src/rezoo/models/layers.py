@@ -17,7 +17,7 @@ import keras
 
 from rezoo.errors import IncompatibleError
 from rezoo.models.depth import addition
-from rezoo.models.primitives import Conv2D, ReLU
+from rezoo.models.primitives import Conv2D, PaddedShortcut, ReLU
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch calls this 0.1
@@ -103,7 +103,14 @@ def weights_follow() -> Iterator[None]:
 
 
 def conv(
-    x: Any, filters: int, kernel: int, *, stride: int = 1, padding: int | None = None, name: str
+    x: Any,
+    filters: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    bias: bool = False,
+    name: str,
 ) -> Any:
     """Convolve `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`.
 
@@ -113,9 +120,10 @@ def conv(
         kernel: Side of the odd, square kernel.
         stride: Step in both directions.
         padding: Zeros on each of the four sides; half the kernel where not given.
+        bias: Whether it has one; batch normalization needs none.
         name: Name of the layer.
 
-    No bias: batch normalization follows. He initialization from the fan-out
+    He initialization from the fan-out
     (arXiv:1502.01852, section 2.2).
     """
     padding = kernel // 2 if padding is None else padding
@@ -128,7 +136,7 @@ def conv(
         kernel,
         strides=stride,
         padding="same" if same else "valid",
-        use_bias=False,
+        use_bias=bias,
         kernel_initializer="zeros" if _weights_follow.get() else drawn,
         name=name,
     )
@@ -164,6 +172,12 @@ def max_pool(x: Any, *, name: str) -> Any:
 def plain_stem(x: Any, width: int) -> Any:
     """One 7x7 convolution of stride 2 (arXiv:1512.03385, table 1)."""
     x = conv(x, width, 7, stride=2, name="conv1")
+    return relu(norm(x, name="bn1"), name="act1")
+
+
+def small_stem(x: Any, width: int) -> Any:
+    """One 3x3 convolution of stride 1, for images of 32 pixels (arXiv:1512.03385, section 4.2)."""
+    x = conv(x, width, 3, name="conv1")
     return relu(norm(x, name="bn1"), name="act1")
 
 
@@ -204,6 +218,21 @@ def pooled_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
     return norm(x, name=f"{name}.downsample.2")
 
 
+def padded_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
+    """Return every `stride`-th pixel of `x`, with channels of zeros up to `filters`.
+
+    It has no parameters (He et al. 2015, section 3.3, option A). Half of the zeros come before
+    the channels and half behind.
+    """
+    if stride == 1 and x.shape[-1] == filters:
+        return x
+    return PaddedShortcut(filters, stride, name=f"{name}.downsample")(x)
+
+
+def no_shortcut(x: Any, filters: int, *, stride: int, name: str) -> None:
+    """Return nothing: a block without a shortcut is one of the paper's plain networks."""
+
+
 def basic_block(
     x: Any,
     width: int,
@@ -219,8 +248,9 @@ def basic_block(
     y = conv(x, width, 3, stride=stride, name=f"{name}.conv1")
     y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
     y = conv(y, width, 3, name=f"{name}.conv2")
-    y = norm(y, zero_gamma=True, name=f"{name}.bn2")
-    return _join(y, shortcut(x, width, stride=stride, name=name), name=name)
+    identity = shortcut(x, width, stride=stride, name=name)
+    y = norm(y, zero_gamma=identity is not None, name=f"{name}.bn2")
+    return _join(y, identity, name=name)
 
 
 def bottleneck_block(
@@ -278,16 +308,24 @@ def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
     return keras.layers.Activation(activation, dtype="float32", name="prob")(x)
 
 
-def _join(residual: Any, identity: Any, *, name: str) -> Any:
+def _join(residual: Any, identity: Any | None, *, name: str) -> Any:
+    if identity is None:
+        return relu(residual, name=f"{name}.act")
     x = addition(f"{name}.add")([residual, identity])
     return relu(x, name=f"{name}.act")
 
 
 # Parts by the names that specs give them, so that specs load without Keras.
-STEMS: dict[str, Callable[..., Any]] = {"plain": plain_stem, "deep": deep_stem}
+STEMS: dict[str, Callable[..., Any]] = {
+    "plain": plain_stem,
+    "deep": deep_stem,
+    "small": small_stem,
+}
 SHORTCUTS: dict[str, Callable[..., Any]] = {
     "projection": projection_shortcut,
     "pooled": pooled_shortcut,
+    "padded": padded_shortcut,
+    "none": no_shortcut,
 }
 BLOCKS: dict[str, Callable[..., Any]] = {
     "basic": basic_block,

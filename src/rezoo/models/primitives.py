@@ -1,8 +1,9 @@
-"""Keras's convolution and ReLU, which on a CPU train with the kernels of `rezoo.models.kernels`.
+"""Layers that Keras has otherwise, or not at all.
 
-Variables, configuration and results are those of the Keras layers, and so are the names of the
-classes: a network has the same fingerprint with either. At inference, in exports and on other
-backends and devices they are the layers of Keras.
+Its convolution and ReLU train on a CPU with the kernels of `rezoo.models.kernels`. Variables,
+configuration and results are those of the Keras layers, and so are the names of the classes: a
+network has the same fingerprint with either. At inference, in exports and on other backends and
+devices they are the layers of Keras. The shortcut without parameters is not in Keras.
 """
 
 from __future__ import annotations
@@ -49,6 +50,34 @@ class ReLU(keras.layers.ReLU):
         from rezoo.models import kernels
 
         return kernels.relu(inputs)
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class PaddedShortcut(keras.layers.Layer):
+    """Every `stride`-th pixel, with channels of zeros before and behind, up to `filters`.
+
+    `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`.
+    """
+
+    def __init__(self, filters: int, stride: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.stride = filters, stride
+
+    def call(self, inputs: Any) -> Any:
+        """Take pixels and add channels."""
+        more = self.filters - inputs.shape[-1]
+        pixels = inputs[:, :: self.stride, :: self.stride]
+        return keras.ops.pad(pixels, ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2)))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the result."""
+        batch, *sides, _ = input_shape
+        halved = (None if side is None else -(-side // self.stride) for side in sides)
+        return (batch, *halved, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "filters": self.filters, "stride": self.stride}
 
 
 def _trains_on_cpu(training: bool | None) -> bool:

@@ -73,6 +73,7 @@ def build(
     depths: Sequence[int],
     blocks: Sequence[tuple[str, int]],
     stem: tuple[str, Sequence[int]] = ("plain", (64,)),
+    pool: bool = True,
     shortcut: str = "projection",
 ) -> keras.Model:
     """Build a ResNet; the first four arguments are those of `rezoo.create_model`.
@@ -85,6 +86,7 @@ def build(
         depths: Number of blocks, for each stage.
         blocks: Which of `layers.BLOCKS`, and its width, for each stage.
         stem: Which of `layers.STEMS`, and the widths of its convolutions.
+        pool: Whether a max pooling follows the stem.
         shortcut: Which of `layers.SHORTCUTS`.
     """
     import keras
@@ -94,7 +96,8 @@ def build(
     kind, widths = stem
     inputs = keras.Input(input_shape, name="image")
     x = layers.STEMS[kind](inputs, *widths)
-    x = layers.max_pool(x, name="maxpool")  # (N, H/4, W/4, widths[-1])
+    if pool:
+        x = layers.max_pool(x, name="maxpool")  # (N, H/4, W/4, widths[-1])
     for stage, ((block, width), depth) in enumerate(zip(blocks, depths, strict=True), start=1):
         for index in range(depth):
             x = layers.BLOCKS[block](
@@ -119,11 +122,12 @@ class _Style(NamedTuple):
 
 def _spec(
     name: str,
+    body: Mapping[str, Any],
+    style: _Style,
     *,
     layers: int,
     params: int,
-    body: Mapping[str, Any],
-    style: _Style,
+    macs: int,
     image_size: int = 224,
 ) -> ModelSpec:
     return ModelSpec(
@@ -135,6 +139,7 @@ def _spec(
         source=style.source,
         image_size=image_size,
         params=params,
+        macs=macs,
         in_timm=style.in_timm,
     )
 
@@ -196,41 +201,49 @@ _TEST = _Style(
     {"stem": ("deep", (16, 16, 32)), "shortcut": "pooled"},
 )
 
-resnet18 = _spec("resnet18", layers=18, params=11_689_512, body=_R18, style=_PLAIN)
-resnet34 = _spec("resnet34", layers=34, params=21_797_672, body=_R34, style=_PLAIN)
-resnet50 = _spec("resnet50", layers=50, params=25_557_032, body=_R50, style=_V15)
-resnet101 = _spec("resnet101", layers=101, params=44_549_160, body=_R101, style=_V15)
-resnet152 = _spec("resnet152", layers=152, params=60_192_808, body=_R152, style=_V15)
-resnet50_v1 = _spec("resnet50_v1", layers=50, params=25_557_032, body=_R50, style=_V1)
-resnet26 = _spec("resnet26", layers=26, params=15_995_176, body=_R26, style=_DEPTHS)
-resnet200 = _spec("resnet200", layers=200, params=64_673_832, body=_R200, style=_DEPTHS)
-wide_resnet50_2 = _spec("wide_resnet50_2", layers=50, params=68_883_240, body=_R50, style=_WIDE)
-wide_resnet101_2 = _spec(
-    "wide_resnet101_2", layers=101, params=126_886_696, body=_R101, style=_WIDE
+resnet18 = _spec("resnet18", _R18, _PLAIN, layers=18, params=11_689_512, macs=1_814_073_344)
+resnet34 = _spec("resnet34", _R34, _PLAIN, layers=34, params=21_797_672, macs=3_663_761_408)
+resnet50 = _spec("resnet50", _R50, _V15, layers=50, params=25_557_032, macs=4_089_184_256)
+resnet101 = _spec("resnet101", _R101, _V15, layers=101, params=44_549_160, macs=7_801_405_440)
+resnet152 = _spec("resnet152", _R152, _V15, layers=152, params=60_192_808, macs=11_513_626_624)
+resnet50_v1 = _spec("resnet50_v1", _R50, _V1, layers=50, params=25_557_032, macs=3_857_973_248)
+resnet26 = _spec("resnet26", _R26, _DEPTHS, layers=26, params=15_995_176, macs=2_342_256_640)
+resnet200 = _spec("resnet200", _R200, _DEPTHS, layers=200, params=64_673_832, macs=15_007_481_856)
+wide_resnet50_2 = _spec(
+    "wide_resnet50_2", _R50, _WIDE, layers=50, params=68_883_240, macs=11_398_021_120
 )
-resnet18d = _spec("resnet18d", layers=20, params=11_708_744, body=_R18, style=_D)
-resnet26d = _spec("resnet26d", layers=28, params=16_014_408, body=_R26, style=_D)
-resnet34d = _spec("resnet34d", layers=36, params=21_816_904, body=_R34, style=_D)
-resnet50d = _spec("resnet50d", layers=52, params=25_576_264, body=_R50, style=_D)
+wide_resnet101_2 = _spec(
+    "wide_resnet101_2", _R101, _WIDE, layers=101, params=126_886_696, macs=22_753_050_624
+)
+resnet18d = _spec("resnet18d", _R18, _D, layers=20, params=11_708_744, macs=2_053_713_920)
+resnet26d = _spec("resnet26d", _R26, _D, layers=28, params=16_014_408, macs=2_581_897_216)
+resnet34d = _spec("resnet34d", _R34, _D, layers=36, params=21_816_904, macs=3_903_401_984)
+resnet50d = _spec("resnet50d", _R50, _D, layers=52, params=25_576_264, macs=4_328_824_832)
 resnet101d = _spec(
-    "resnet101d", layers=103, params=44_568_392, body=_R101, style=_D, image_size=256
+    "resnet101d", _R101, _D, layers=103, params=44_568_392, macs=10_501_963_776, image_size=256
 )
 resnet152d = _spec(
-    "resnet152d", layers=154, params=60_212_040, body=_R152, style=_D, image_size=256
+    "resnet152d", _R152, _D, layers=154, params=60_212_040, macs=15_350_579_200, image_size=256
 )
 resnet200d = _spec(
-    "resnet200d", layers=202, params=64_693_064, body=_R200, style=_D, image_size=256
+    "resnet200d", _R200, _D, layers=202, params=64_693_064, macs=19_913_981_952, image_size=256
 )
-resnet10t = _spec("resnet10t", layers=12, params=5_435_488, body=_R10, style=_T, image_size=176)
-resnet14t = _spec("resnet14t", layers=16, params=10_081_632, body=_R14, style=_T, image_size=176)
-resnet26t = _spec("resnet26t", layers=28, params=16_011_872, body=_R26, style=_T, image_size=256)
-resnet50t = _spec("resnet50t", layers=52, params=25_573_728, body=_R50, style=_T)
-resnet50c = _spec("resnet50c", layers=52, params=25_576_264, body=_R50, style=_C)
-resnet101c = _spec("resnet101c", layers=103, params=44_568_392, body=_R101, style=_C)
-resnet152c = _spec("resnet152c", layers=154, params=60_212_040, body=_R152, style=_C)
-resnet50s = _spec("resnet50s", layers=52, params=25_680_808, body=_R50, style=_S)
-resnet101s = _spec("resnet101s", layers=103, params=44_672_936, body=_R101, style=_S)
-resnet152s = _spec("resnet152s", layers=154, params=60_316_584, body=_R152, style=_S)
+resnet10t = _spec(
+    "resnet10t", _R10, _T, layers=12, params=5_435_488, macs=698_688_000, image_size=176
+)
+resnet14t = _spec(
+    "resnet14t", _R14, _T, layers=16, params=10_081_632, macs=1_067_618_816, image_size=176
+)
+resnet26t = _spec(
+    "resnet26t", _R26, _T, layers=28, params=16_011_872, macs=3_330_359_296, image_size=256
+)
+resnet50t = _spec("resnet50t", _R50, _T, layers=52, params=25_573_728, macs=4_297_213_952)
+resnet50c = _spec("resnet50c", _R50, _C, layers=52, params=25_576_264, macs=4_328_824_832)
+resnet101c = _spec("resnet101c", _R101, _C, layers=103, params=44_568_392, macs=8_041_046_016)
+resnet152c = _spec("resnet152c", _R152, _C, layers=154, params=60_212_040, macs=11_753_267_200)
+resnet50s = _spec("resnet50s", _R50, _S, layers=52, params=25_680_808, macs=5_444_337_664)
+resnet101s = _spec("resnet101s", _R101, _S, layers=103, params=44_672_936, macs=9_156_558_848)
+resnet152s = _spec("resnet152s", _R152, _S, layers=154, params=60_316_584, macs=12_868_780_032)
 test_resnet = _spec(
-    "test_resnet", layers=13, params=469_688, body=_TINY, style=_TEST, image_size=160
+    "test_resnet", _TINY, _TEST, layers=13, params=469_688, macs=102_547_200, image_size=160
 )

@@ -64,10 +64,7 @@ def expected(claim: Claim) -> str:
 
 
 def _training_images(recipe: Recipe) -> Iterator[str]:
-    (low, high), (narrow, wide) = recipe.crop_scale, recipe.crop_ratio
-    area = f"{100 * low:.3g} %" if low == high else f"{100 * low:.3g} to {100 * high:.3g} %"
-    shape = "square" if narrow == wide == 1 else f"{narrow:.3g} to {wide:.3g} times as wide as high"
-    yield f"a random crop of {area} of the area, {shape}, resized to {_size(recipe)}"
+    yield _crop(recipe)
     if recipe.flip:
         yield f"mirrored with probability {recipe.flip:g}"
     if recipe.color_jitter:
@@ -81,6 +78,16 @@ def _training_images(recipe: Recipe) -> Iterator[str]:
         yield _mixing(recipe)
     if (times := recipe.repeated_augmentation) > 1:
         yield f"each image {_TIMES.get(times, f'{times} times')} in a batch, augmented anew"
+
+
+def _crop(recipe: Recipe) -> str:
+    if recipe.crop_padding:
+        moved = f"moved by up to {recipe.crop_padding} pixels in both directions"
+        return f"the whole image at {_size(recipe)}, {moved}"
+    (low, high), (narrow, wide) = recipe.crop_scale, recipe.crop_ratio
+    area = f"{100 * low:.3g} %" if low == high else f"{100 * low:.3g} to {100 * high:.3g} %"
+    shape = "square" if narrow == wide == 1 else f"{narrow:.3g} to {wide:.3g} times as wide as high"
+    return f"a random crop of {area} of the area, {shape}, resized to {_size(recipe)}"
 
 
 def _size(recipe: Recipe) -> str:

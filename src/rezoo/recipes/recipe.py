@@ -35,6 +35,7 @@ class Recipe:
     interpolation: str | None = None  # of the test transform: bilinear, bicubic
     crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # its width / height
+    crop_padding: int = 0  # pixels; above 0 in place of that crop: see data.crops.padded_crop
     flip: float = 0.5  # probability of a horizontal flip
     color_jitter: float = 0.0  # brightness, contrast and saturation: 1 +- so much at most
     auto_augment: str = ""  # ta_wide, ra, rand-m7-mstd0.5-inc1, augmix-m3 …; empty for none
@@ -180,6 +181,7 @@ _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "interpolation": (lambda v: v in ("bilinear", "bicubic"), "bilinear or bicubic"),
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
     "crop_ratio": (_interval(0.01, 100.0), "[low, high] with 0.01 <= low <= high <= 100"),
+    "crop_padding": (lambda v: 0 <= v <= MAX_IMAGE_SIZE, f"0 (none) to {MAX_IMAGE_SIZE}"),
     "flip": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
     "color_jitter": (lambda v: 0 <= v <= 1, "0 to 1"),
     "random_erase": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
