@@ -11,7 +11,10 @@ whose differences are rezoo's rounding alone. Needs torch and timm.
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -150,10 +153,37 @@ def main() -> None:
             print(f"{optimizer:<10}" + "".join(f"{w:>10.1e}{r:>9.1e}" for w, r in cells))
 
 
+def without_torchvision() -> None:
+    """Let timm's optimizers be imported where torchvision is not installed: they do not use it."""
+
+    class Anything(type):
+        def __getattr__(cls, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return name
+
+    class Stub(types.ModuleType):
+        __path__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Anything(name, (), {})
+
+    parts = ("", ".transforms", ".transforms.functional", ".datasets", ".ops", ".ops.misc")
+    for part in (*parts, ".models", ".models.feature_extraction"):
+        name = f"torchvision{part}"
+        sys.modules[name] = module = Stub(name)
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+
+
 if __name__ == "__main__":
     try:
-        import timm  # noqa: F401
         import torch  # noqa: F401
+
+        if importlib.util.find_spec("torchvision") is None:
+            without_torchvision()
+        import timm  # noqa: F401
     except ImportError as error:
         sys.exit(f"{error}: this comparison needs torch and timm (pip install torch timm)")
     main()

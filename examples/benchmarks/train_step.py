@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import Worker, take_turns  # beside this file
 
 CONTENDERS = {
     "torch": "PyTorch, eager",
@@ -37,12 +33,6 @@ CONTENDERS = {
     "rezoo": "rezoo",
 }
 DECAY, MOMENTUM, RATE = 1e-4, 0.9, 0.001
-TURN_S = 1.0  # a turn is as many steps as fit
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # PyTorch's threads spin otherwise: much slower on a busy machine
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}
 
 
 def batch(size: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,69 +175,23 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], Contender]] = {
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Be a contender: warm up, then do as many steps as each line of the input says."""
-    if hasattr(os, "sched_setaffinity"):  # all contenders count their threads by this
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
-    steps, known = BUILDERS[arguments.worker](arguments)
-    steps(3)
-    begun = time.perf_counter()
-    steps(1)
-    known["warm_s"] = time.perf_counter() - begun
-    print("ready", json.dumps(known), flush=True)
-    for line in sys.stdin:
-        wall, busy = time.perf_counter(), time.process_time()
-        steps(int(line))
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        print("done", json.dumps([wall / int(line), busy / int(line)]), flush=True)
+    """Be a contender."""
+    take_turns(lambda: BUILDERS[arguments.worker](arguments), arguments.threads)
 
 
-class Worker:
-    """A contender's process."""
-
-    def __init__(self, name: str, arguments: argparse.Namespace, model: str, kind: str) -> None:
-        self.turns: list[list[float]] = []
-        command = [sys.executable, __file__, "--worker", name, "--model", model]
-        command += ["--precision", kind, "--batch", str(arguments.batch)]
-        command += ["--image-size", str(arguments.image_size)]
-        command += ["--classes", str(arguments.classes), "--threads", str(arguments.threads)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if arguments.verbose else subprocess.DEVNULL,
-            text=True,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-            | os.environ,
-        )
-        self.known = self._answer("ready")
-        self.steps = math.ceil(TURN_S / self.known["warm_s"])
-
-    def turn(self) -> None:
-        """Let it do its steps while the others wait."""
-        self._process.stdin.write(f"{self.steps}\n")
-        self._process.stdin.flush()
-        self.turns.append(self._answer("done"))
-
-    def median(self, place: int) -> float:
-        """Return the median of the turns: seconds (0) or processor seconds (1) of a step."""
-        return statistics.median(turn[place] for turn in self.turns)
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self, word: str) -> Any:
-        for line in self._process.stdout:
-            if line.startswith(word):
-                return json.loads(line[len(word) :])
-        raise SystemExit(f"{' '.join(self._process.args)} failed: see it with --verbose")
+def start(name: str, arguments: argparse.Namespace, model: str, kind: str) -> Worker:
+    """Start a contender's process."""
+    command = [__file__, "--worker", name, "--model", model]
+    command += ["--precision", kind, "--batch", str(arguments.batch)]
+    command += ["--image-size", str(arguments.image_size)]
+    command += ["--classes", str(arguments.classes), "--threads", str(arguments.threads)]
+    return Worker(command, verbose=arguments.verbose)
 
 
 def compare(arguments: argparse.Namespace, model: str, kind: str) -> list[dict[str, Any]]:
     """Let all contenders take turns with one network in one precision, and print the table."""
     names = [n for n in arguments.contenders if n != "keras" or model == "resnet50"]
-    workers = {name: Worker(name, arguments, model, kind) for name in [*names, "peak"]}
+    workers = {name: start(name, arguments, model, kind) for name in [*names, "peak"]}
     same = {workers[n].known["params"] for n in names if n != "keras"}
     if len(same) > 1:
         raise SystemExit(f"not the same network: {same} parameters")

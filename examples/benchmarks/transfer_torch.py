@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--v1", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast, as rezoo's auto")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -142,7 +143,10 @@ def train(model: torch.nn.Module, photos: Photos, args: argparse.Namespace) -> N
     for epoch in range(args.epochs):
         total = 0.0
         for images, labels in loader:
-            loss = loss_of(model(images.contiguous(memory_format=torch.channels_last)), labels)
+            images = images.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
+                logits = model(images)
+            loss = loss_of(logits.float(), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

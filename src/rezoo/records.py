@@ -28,7 +28,8 @@ LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # What config.json vouches for, and what is pushed with it. Nothing else in a folder ever is.
 SEALED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
 PUBLISHED = (CONFIG, *SEALED)
-OWN = (*PUBLISHED, CHECKPOINTS, EVENTS)
+EXPORTS = "exports"  # a folder for each format
+OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
 
 
 def seal(folder: Path) -> None:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from rezoo.cli.benchmark import benchmark
 from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
 from rezoo.cli.eval import eval_command
+from rezoo.cli.export import export
 from rezoo.cli.info import info
 from rezoo.cli.list import list_command
 from rezoo.cli.options import DEBUG_VARIABLE
@@ -48,7 +50,9 @@ def cli() -> None:
     """  # noqa: D301 - click reads the control character
 
 
-for command in (list_command, info, train, eval_command, predict, verify, push, data, doctor):
+for command in (
+    list_command, info, train, eval_command, predict, export, benchmark, verify, push, data, doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 

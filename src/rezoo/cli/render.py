@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rezoo.training.reporting import Reporter
 
 
-_RIGHT = ("params", "top-1")  # figures that come as text
+_RIGHT = ("params", "MACs", "top-1")  # figures that come as text
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -207,14 +207,14 @@ def training_display() -> Reporter:
 
 
 @contextmanager
-def status(text: str) -> Iterator[None]:
-    """Show what takes time, on a terminal only."""
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """Show what takes time, on a terminal only; yields what to call with the next text."""
     console = open_console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield lambda text: None
         return
-    with console.status(escaped(text)):
-        yield
+    with console.status(escaped(text)) as shown:
+        yield lambda text: shown.update(escaped(text))
 
 
 @contextmanager

@@ -1,0 +1,251 @@
+"""`export`: write a network in a format, open it there again, and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rezoo.errors import IncompatibleError, SpecError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.exporters import samples as taking
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.comparing import as_output, compare, in_batches, outputs_of
+from rezoo.exporters.diverging import first_difference
+from rezoo.exporters.formats import PASSPORT, Format, get_format
+from rezoo.exporters.graph import read_graph
+from rezoo.exporters.measuring import measure
+from rezoo.exporters.passport import Passport, describe_files
+from rezoo.exporters.runners import open_exported
+from rezoo.exporters.samples import Samples
+from rezoo.exporters.sensitivity import Trade, keep_accuracy
+from rezoo.files import refuse_file, refuse_unwritable
+from rezoo.loading import build
+from rezoo.records import EXPORTS
+from rezoo.references import Source, resolve_weights
+
+CALIBRATION_IMAGES = 500
+COMPARED_IMAGES = 256
+_PARTIAL = ".partial"
+
+Say = Callable[[str], None]
+
+
+def export(
+    model: str | Source,
+    to: str,
+    *,
+    output: Path | None = None,
+    pretrained: bool = False,
+    quantize: str = "none",
+    takes: str = "tensor",
+    gives: str = "logits",
+    image_size: int | None = None,
+    dataset: str | None = None,
+    calibrate: str | None = None,
+    images: int = COMPARED_IMAGES,
+    calibration_images: int = CALIBRATION_IMAGES,
+    tolerance: float | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+    say: Say = lambda text: None,
+) -> Passport:
+    """Export a network, open it in its own runtime and compare it with its source.
+
+    Args:
+        model: A reference with weights.
+        to: A format: `rezoo.exporters.formats.FORMATS`.
+        output: The folder; `<name>-<format>` where not given. It is there only if the export
+            holds.
+        pretrained: Take the default published weights of a bare architecture.
+        quantize: `"none"`, `"float16"` (weights), `"dynamic"` (int8 weights), or `"int8"`
+            (weights and activations).
+        takes: `"tensor"`: float32 `(N, H, W, C)`, prepared; `"raw"`: uint8, any size.
+        gives: `"logits"` or `"probabilities"`.
+        image_size: Height and width in pixels; what the weights are tested at where not given.
+        dataset: Images to compare on, besides the reference batch.
+        calibrate: A dataset whose training images int8 is calibrated with; `dataset` where not
+            given.
+        images: Images of `dataset` at most.
+        calibration_images: Training images to calibrate with, at most.
+        tolerance: The largest relative difference of outputs, in place of the format's.
+        threads: Of the runtime, for what is measured.
+        overwrite: Replace an export that is there.
+        say: Called with what is being done.
+
+    Returns:
+        The passport, which is in the folder, too.
+
+    Raises:
+        UnknownNameError, NotFoundError: No such model, format or dataset.
+        SpecError: An argument is not allowed, or the folder is there already.
+        MissingExtraError: The runtime is not installed.
+        IncompatibleError: The format cannot hold the network, or the export is further from its
+            source than allowed; the message names the first layer that differs.
+    """
+    kind = get_format(to)
+    kind.check(quantize=quantize, takes=takes)
+    kind.require()
+    source = resolve_weights(model, pretrained=pretrained)
+    folder = output or default_folder(source, kind, quantize)
+    check_folder(folder, overwrite=overwrite)
+    say("loading the network and images")
+    bundle, network = read_bundle(source, takes=takes, gives=gives, image_size=image_size)
+    compared = taking.comparison(source, dataset, bundle.preprocessing, count=images)
+    bundle = dataclasses.replace(bundle, quantize=quantize)
+    if quantize == "int8":
+        bundle = _with_calibration(bundle, calibrate or dataset, calibration_images)
+    wanted = source_outputs(bundle, network, compared)
+    trade: Trade = ()
+    if quantize == "int8" and kind.name in ("onnx", "openvino"):
+        say("looking for what int8 can keep")
+        bundle, trade = keep_accuracy(bundle, compared, wanted)
+    partial = folder.with_name(folder.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        say(f"writing {kind.name}")
+        module: Any = import_module(kind.module)
+        module.write(bundle, partial)
+        say("comparing it with its source")
+        passport = _passport(kind, bundle, partial, compared, wanted, tolerance, threads)
+        passport = dataclasses.replace(passport, trade=trade)
+        if not passport.holds:
+            place = _place(kind, bundle, network, compared)
+            raise _not_the_same(dataclasses.replace(passport, first_difference=place))
+        passport = dataclasses.replace(passport, folder=folder)
+        move(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    passport.write()
+    return passport
+
+
+def read_bundle(
+    source: Source, *, takes: str = "tensor", gives: str = "logits", image_size: int | None = None
+) -> tuple[Bundle, keras.Model]:
+    """Return a source's network, folded and as it was."""
+    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    shape = (*preprocessing.size, preprocessing.channels)
+    network = build(source, input_shape=shape)
+    graph = read_graph(network, shape)
+    bundle = Bundle(
+        source=source,
+        origin=network.rezoo_origin,
+        graph=graph,
+        preprocessing=preprocessing,
+        takes=takes,
+        gives=gives,
+    )
+    return bundle, network
+
+
+def source_outputs(bundle: Bundle, network: keras.Model, samples: Samples) -> np.ndarray:
+    """Return what the source gives for all samples, `(N, K)`."""
+    logits = in_batches(compiled_forward(network), samples.inputs)
+    return as_output(logits, bundle.function)
+
+
+def default_folder(source: Source, kind: Format, quantize: str) -> Path:
+    """Return a run's `exports/<format>`, or `<name>-<format>` here for other weights."""
+    suffix = kind.name if quantize == "none" else f"{kind.name}-{quantize}"
+    if source.folder is not None and source.address is None and source.published is None:
+        return source.folder / EXPORTS / suffix
+    name = source.published.name if source.published else Path(source.reference).name
+    return Path(f"{name.partition('@')[0]}-{suffix}")
+
+
+def _with_calibration(bundle: Bundle, dataset: str | None, count: int) -> Bundle:
+    if dataset is None:
+        raise SpecError(
+            "int8 needs training images to calibrate with",
+            hint="name them by --calibrate, for example --calibrate folder:photos.",
+        )
+    found = taking.calibration(dataset, bundle.preprocessing, count=count)
+    return dataclasses.replace(bundle, calibration=found)
+
+
+def _passport(
+    kind: Format,
+    bundle: Bundle,
+    folder: Path,
+    samples: Samples,
+    wanted: np.ndarray,
+    tolerance: float | None,
+    threads: int | None,
+) -> Passport:
+    run = open_exported(folder)
+    comparison = compare(
+        wanted,
+        outputs_of(run, samples),
+        samples,
+        quantize=bundle.quantize,
+        raw=bundle.takes == "raw",
+        tolerance=tolerance,
+    )
+    return Passport(
+        folder=folder,
+        format=kind.name,
+        metadata=run.metadata,
+        files=describe_files(folder),
+        comparison=comparison,
+        cost=measure(folder, threads=threads) if comparison.holds else {},
+        runtime=run.runtime,
+    )
+
+
+def _place(kind: Format, bundle: Bundle, network: keras.Model, samples: Samples) -> str:
+    """Return where an export leaves its source; a quantized one does so everywhere."""
+    if bundle.quantize != "none" or kind.name == "torch":
+        return ""
+    return first_difference(kind, bundle, network, samples)
+
+
+def _not_the_same(passport: Passport) -> IncompatibleError:
+    found = passport.comparison
+    far = f"{found.relative:.2g} of the largest output, {found.agreement:.1%} same answers"
+    if found.accuracy:
+        far += f", top-1 {found.accuracy.before:.1%} → {found.accuracy.after:.1%}"
+    place = passport.first_difference
+    where = f"; the first to differ is {place}" if place else ""
+    return IncompatibleError(
+        f"the {passport.format} export is not its source: {far} on {found.what}; "
+        f"allowed is {found.tolerance}{where}",
+        hint="nothing was kept. "
+        + (
+            "calibrate with more images (--calibrate), or take --quantize float16."
+            if passport.metadata["quantization"] in ("int8", "dynamic")
+            else "this is a fault of the export, not of the network: please report it."
+        ),
+    )
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise `SpecError` where a folder may not become an export."""
+    refuse_file(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        ours = (folder / PASSPORT).is_file()
+        if not ours:
+            raise SpecError(f"{folder} has other files", hint="choose another with --output.")
+        if not overwrite:
+            raise SpecError(
+                f"{folder} has an export already",
+                hint="replace it with --overwrite, or choose another folder with --output.",
+            )
+    refuse_unwritable(folder)
+
+
+def move(partial: Path, folder: Path) -> None:
+    """Put a folder in its place; what was there goes when the new one is there."""
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,271 @@
+"""A network as a list of nodes with their weights, batch normalization folded.
+
+What the writers of formats read: plain NumPy arrays, zero padding as a property of convolutions
+and poolings, no layer that only training needs. Folding multiplies the weights of a convolution
+by what the normalization behind it would multiply its output by: f = gamma / sqrt(variance + eps);
+the bias becomes (bias - mean) f + beta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from rezoo.exporters.formats import INPUT
+from rezoo.models.primitives import PaddedShortcut
+
+NO_PADDING = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """One operation on tensors `(N, H, W, C)`.
+
+    Attributes:
+        name: Of its output; that of the layer.
+        kind: conv, dense, affine, relu, add, max_pool, average_pool, global_average_pool, pad,
+            pad_channels, activation, or keras: a layer that only Keras can run.
+        inputs: Names of nodes, or `INPUT`.
+        weights: conv: `kernel` (H, W, C / groups, filters) and `bias`; dense: `kernel` (C,
+            units) and `bias`; affine: `scale` and `offset`. float32.
+        options: stride, pool (both (H, W)), padding (top, bottom, left, right), groups, filters,
+            function.
+        layer: The layer of Keras whose output it computes.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    layer: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graph:
+    """A network with one input and one output.
+
+    Attributes:
+        name: Of the network.
+        shape: `(height, width, channels)` of the input.
+        nodes: In an order in which they can be run; the last is the output.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> str:
+        """Name of the node whose output is the network's."""
+        return self.nodes[-1].name
+
+    def until(self, name: str) -> Graph:
+        """Return the part that computes node `name`."""
+        wanted, kept = {name}, []
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                kept.append(node)
+                wanted.update(node.inputs)
+        return replace(self, nodes=tuple(reversed(kept)))
+
+
+def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
+    """Return a functional model's graph, folded.
+
+    Args:
+        model: One input, one output, each layer used once.
+        shape: `(height, width, channels)` of the images.
+    """
+    nodes = [_node(layer) for layer in _layers_in_order(model)]
+    for simplify in (_fold, _merge_padding):
+        nodes = simplify(nodes)
+    return Graph(name=model.name, shape=shape, nodes=tuple(nodes))
+
+
+def _layers_in_order(model: keras.Model) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        [call] = layer._inbound_nodes  # each layer is used once
+        parents = (tensor._keras_history.operation for tensor in call.input_tensors)
+        names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
+        yield layer, tuple(names)
+
+
+def _node(found: tuple[Any, tuple[str, ...]]) -> Node:
+    layer, inputs = found
+    known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
+    what, weights, options = known or ("keras", {}, {})
+    return Node(
+        name=layer.name,
+        kind=what,
+        inputs=inputs,
+        weights={name: np.asarray(value, np.float32) for name, value in weights.items()},
+        options=options,
+        layer=layer,
+    )
+
+
+_Known = tuple[str, dict[str, Any], dict[str, Any]] | None
+
+
+def _read_conv(layer: Any) -> _Known:
+    if layer.data_format != "channels_last" or layer.dilation_rate != (1, 1):
+        return None
+    if layer.padding == "same" and (
+        layer.strides != (1, 1) or not all(k % 2 for k in layer.kernel_size)
+    ):
+        return None  # padding that depends on the size of the image
+    if layer.activation is not keras.activations.linear:
+        return None
+    kernel = _value(layer.kernel)
+    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
+    above, beside = ((k // 2 if layer.padding == "same" else 0) for k in layer.kernel_size)
+    options = {
+        "stride": tuple(layer.strides),
+        "padding": (above, above, beside, beside),
+        "groups": layer.groups,
+    }
+    return "conv", {"kernel": kernel, "bias": bias}, options
+
+
+def _read_norm(layer: Any) -> _Known:
+    if layer.axis not in (-1, 3):
+        return None
+    scale = 1.0 / np.sqrt(_value(layer.moving_variance).astype(np.float64) + layer.epsilon)
+    if layer.scale:
+        scale = scale * _value(layer.gamma)
+    offset = -_value(layer.moving_mean) * scale
+    if layer.center:
+        offset = offset + _value(layer.beta)
+    return "affine", {"scale": scale, "offset": offset}, {}
+
+
+def _read_dense(layer: Any) -> _Known:
+    if layer.activation is not keras.activations.linear:
+        return None
+    kernel = _value(layer.kernel)
+    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.units, np.float32)
+    return "dense", {"kernel": kernel, "bias": bias}, {}
+
+
+def _read_relu(layer: Any) -> _Known:
+    if layer.negative_slope or layer.threshold or layer.max_value is not None:
+        return None
+    return "relu", {}, {}
+
+
+def _read_activation(layer: Any) -> _Known:
+    names = {"relu": "relu", "softmax": "activation", "sigmoid": "activation"}
+    name = getattr(layer.activation, "__name__", "")
+    return (names[name], {}, {"function": name}) if name in names else None
+
+
+def _read_max_pool(layer: Any) -> _Known:
+    if layer.padding != "valid":
+        return None
+    options = {"pool": tuple(layer.pool_size), "stride": tuple(layer.strides)}
+    return "max_pool", {}, {**options, "padding": NO_PADDING}
+
+
+def _read_average_pool(layer: Any) -> _Known:
+    if tuple(layer.pool_size) != tuple(layer.strides):
+        return None  # so that "same" never adds before the first pixel but at odd sides behind
+    options = {"pool": tuple(layer.pool_size), "ceil": layer.padding == "same"}
+    return "average_pool", {}, options
+
+
+def _read_padding(layer: Any) -> _Known:
+    (top, bottom), (left, right) = layer.padding
+    return "pad", {}, {"padding": (top, bottom, left, right)}
+
+
+# The first that fits. A reader returns None where only Keras can run the layer.
+_READERS: tuple[tuple[type, Any], ...] = (
+    (keras.layers.DepthwiseConv2D, lambda layer: None),
+    (keras.layers.Conv2D, _read_conv),
+    (keras.layers.BatchNormalization, _read_norm),
+    (keras.layers.Dense, _read_dense),
+    (keras.layers.ReLU, _read_relu),
+    (keras.layers.Activation, _read_activation),
+    (keras.layers.Add, lambda layer: ("add", {}, {})),
+    (keras.layers.MaxPooling2D, _read_max_pool),
+    (keras.layers.AveragePooling2D, _read_average_pool),
+    (
+        keras.layers.GlobalAveragePooling2D,
+        lambda layer: None if layer.keepdims else ("global_average_pool", {}, {}),
+    ),
+    (keras.layers.ZeroPadding2D, _read_padding),
+    (
+        PaddedShortcut,
+        lambda layer: ("pad_channels", {}, {"filters": layer.filters, "stride": layer.stride}),
+    ),
+)
+
+
+def _value(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+
+
+def _users(nodes: list[Node]) -> dict[str, list[Node]]:
+    users: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+    return users
+
+
+def _fold(nodes: list[Node]) -> list[Node]:
+    """Move each normalization into the convolution before it, where nobody else reads that."""
+    users = _users(nodes)
+    by_name = {node.name: node for node in nodes}
+    renamed: dict[str, str] = {}
+    for node in nodes:
+        before = by_name.get(node.inputs[0])
+        if node.kind != "affine" or before is None or before.kind not in ("conv", "dense"):
+            continue
+        if len(users[before.name]) > 1:
+            continue
+        scale, offset = node.weights["scale"], node.weights["offset"]
+        folded = {
+            "kernel": before.weights["kernel"] * scale,
+            "bias": before.weights["bias"] * scale + offset,
+        }
+        by_name[before.name] = replace(before, weights=folded, layer=node.layer)
+        renamed[node.name] = before.name
+    return [
+        replace(by_name[n.name], inputs=tuple(renamed.get(name, name) for name in n.inputs))
+        for n in nodes
+        if n.name not in renamed
+    ]
+
+
+def _merge_padding(nodes: list[Node]) -> list[Node]:
+    """Let convolutions and max poolings pad by themselves.
+
+    A pooling then pads with minus infinity, which is the same behind a ReLU; behind anything
+    else the zeros stay.
+    """
+    by_name = {node.name: node for node in nodes}
+    merged = []
+    for node in nodes:
+        pad = by_name.get(node.inputs[0])
+        if pad is None or pad.kind != "pad" or not _can_pad(node, by_name.get(pad.inputs[0])):
+            merged.append(node)
+            continue
+        both = zip(node.options["padding"], pad.options["padding"], strict=True)
+        options = {**node.options, "padding": tuple(a + b for a, b in both)}
+        merged.append(replace(node, inputs=pad.inputs, options=options))
+    used = set(_users(merged))
+    return [n for n in merged if n.kind != "pad" or n.name in used or n is merged[-1]]
+
+
+def _can_pad(node: Node, before: Node | None) -> bool:
+    if node.kind == "conv":
+        return True
+    return node.kind == "max_pool" and before is not None and before.kind == "relu"

@@ -1,0 +1,104 @@
+"""A graph as a function of JAX; NumPy and JAX only, so that any backend of Keras can export it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rezoo.errors import IncompatibleError
+from rezoo.exporters.formats import INPUT
+from rezoo.exporters.graph import Graph, Node
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def to_jax(graph: Graph) -> Callable[[Any], Any]:
+    """Return `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`.
+
+    Raises:
+        IncompatibleError: A layer can only be run by Keras.
+    """
+    for node in graph.nodes:
+        if node.kind not in _OPERATIONS:
+            raise IncompatibleError(
+                f"layer {node.name} ({type(node.layer).__name__}) has no counterpart in JAX here",
+                hint="export to keras, saved_model or litert.",
+            )
+
+    def run(images: Any) -> Any:
+        values = {INPUT: images}
+        for node in graph.nodes:
+            inputs = [values[name] for name in node.inputs]
+            values[node.name] = _OPERATIONS[node.kind](node, *inputs)
+        return values[graph.output]
+
+    return run
+
+
+def _conv(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    y = jax.lax.conv_general_dilated(
+        x,
+        jnp.asarray(node.weights["kernel"]),
+        node.options["stride"],
+        [(top, bottom), (left, right)],
+        dimension_numbers=_LAYOUT,
+        feature_group_count=node.options["groups"],
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return y + node.weights["bias"]
+
+
+def _dense(node: Node, x: Any) -> Any:
+    kernel = jnp.asarray(node.weights["kernel"])
+    return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + node.weights["bias"]
+
+
+def _window(x: Any, node: Node, start: float, join: Any, padding: Any) -> Any:
+    pool = node.options["pool"]
+    stride = node.options.get("stride", pool)
+    sides = (1, *pool, 1), (1, *stride, 1)
+    return jax.lax.reduce_window(x, start, join, *sides, padding)
+
+
+def _max_pool(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    padding = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    return _window(x, node, -jnp.inf, jax.lax.max, padding)
+
+
+def _average_pool(node: Node, x: Any) -> Any:
+    padding = "SAME" if node.options["ceil"] else "VALID"
+    total = _window(x, node, 0.0, jax.lax.add, padding)
+    ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+    return total / _window(ones, node, 0.0, jax.lax.add, padding)
+
+
+def _pad(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    return jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def _pad_channels(node: Node, x: Any) -> Any:
+    stride, more = node.options["stride"], node.options["filters"] - x.shape[-1]
+    sides = ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2))
+    return jnp.pad(x[:, ::stride, ::stride], sides)
+
+
+_FUNCTIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "dense": _dense,
+    "affine": lambda node, x: x * node.weights["scale"] + node.weights["offset"],
+    "relu": lambda node, x: jnp.maximum(x, 0),
+    "add": lambda node, *x: sum(x[1:], x[0]),
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
+    "global_average_pool": lambda node, x: x.mean((1, 2)),
+    "pad": _pad,
+    "pad_channels": _pad_channels,
+    "activation": lambda node, x: _FUNCTIONS[node.options["function"]](x),
+}

@@ -1,0 +1,101 @@
+"""What an export costs: run as a process of its own, so that memory and time are the file's alone.
+
+    python -m rezoo.exporters.measuring FOLDER [--threads N]
+
+Prints one JSON document. Nothing of TensorFlow is loaded unless the format needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import IncompatibleError
+from rezoo.exporters.runners import open_exported
+
+WARM_UP, CALLS, BATCH, TURN_S = 5, 50, 16, 3.0
+
+
+def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
+    """Measure an export in a process of its own.
+
+    Returns:
+        `latency_ms_p50` and `latency_ms_p95` of one image, `images_per_s` of batches of
+        `batch_size`, `load_s`, and `memory_bytes`: what the process grew by at its most.
+
+    Raises:
+        IncompatibleError: The process fails; what it says is passed on.
+    """
+    command = [sys.executable, "-m", "rezoo.exporters.measuring", str(folder)]
+    command += ["--threads", str(threads)] if threads else []
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise IncompatibleError(f"{folder} does not run in a process of its own: {last}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
+    begun, before = time.perf_counter(), _memory("VmRSS")
+    run = open_exported(folder, threads=threads)
+    load_s = time.perf_counter() - begun
+    one, many = _images(run, 1), _images(run, run.batch or BATCH)
+    for _ in range(WARM_UP):
+        run(one)
+    times = [_timed(run, one) for _ in range(CALLS)]
+    _timed(run, many)
+    rates: list[float] = []
+    begun = time.perf_counter()
+    while not rates or time.perf_counter() - begun < TURN_S:
+        rates.append(len(many) / _timed(run, many))
+    return {
+        "latency_ms_p50": 1e3 * float(np.percentile(times, 50)),
+        "latency_ms_p95": 1e3 * float(np.percentile(times, 95)),
+        "images_per_s": float(np.median(rates)),
+        "batch_size": len(many),
+        "load_s": load_s,
+        "memory_bytes": max(_memory("VmHWM") - before, 0),
+        "threads": threads,
+        "runtime": run.runtime,
+    }
+
+
+def _images(run: Any, count: int) -> np.ndarray:
+    height, width, channels = run.shape
+    random = np.random.default_rng(0)
+    if run.input == "raw":  # a photograph of a usual size
+        size = (count, height * 2, width * 2 + width // 4, channels)
+        return random.integers(0, 256, size, np.uint8)
+    return random.normal(size=(count, height, width, channels)).astype(np.float32)
+
+
+def _timed(run: Any, images: np.ndarray) -> float:
+    begun = time.perf_counter()
+    run(images)
+    return time.perf_counter() - begun
+
+
+def _memory(key: str) -> int:
+    """Return VmRSS or VmHWM in bytes; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(x.split()[1]) for x in lines if x.startswith(f"{key}:")), 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    print(json.dumps(_measure(arguments.folder, arguments.threads)))

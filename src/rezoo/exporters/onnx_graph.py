@@ -1,0 +1,277 @@
+"""A graph as an ONNX model: channels first inside, channels last outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from rezoo.errors import IncompatibleError
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.formats import INPUT
+from rezoo.exporters.graph import Graph, Node
+from rezoo.specs import Preprocessing
+
+OPSET = 18  # the first whose Resize can antialias
+IR_VERSION = 10
+BATCH, HEIGHT, WIDTH = "N", "H", "W"
+PREPARED = "prepared"
+_LONGEST = 16  # times the shorter side, as the test transform has it
+
+
+class OnnxGraph:
+    """Nodes and constants of an ONNX model in the making."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant; return its name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Add a node with one output of its own name; return that."""
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+
+def to_onnx(bundle: Bundle, *, outputs: Sequence[str] = ()) -> onnx.ModelProto:
+    """Return the ONNX model of a bundle.
+
+    Args:
+        bundle: What to write.
+        outputs: Nodes whose values, channels first, are given as well.
+
+    Raises:
+        IncompatibleError: A layer has no counterpart.
+    """
+    graph, made = bundle.whole, OnnxGraph()
+    height, width, channels = graph.shape
+    sides: list[int | str]
+    if bundle.takes == "raw":
+        kind, sides = TensorProto.UINT8, [HEIGHT, WIDTH]
+        prepared = add_preprocessing(made, bundle.preprocessing)
+    else:
+        kind, sides = TensorProto.FLOAT, [height, width]
+        prepared = made.add("Transpose", [INPUT], PREPARED, perm=[0, 3, 1, 2])
+    shape = add_network(made, graph, prepared, output=bundle.gives)
+    inputs = [helper.make_tensor_value_info(INPUT, kind, [BATCH, *sides, channels])]
+    results = [helper.make_tensor_value_info(bundle.gives, TensorProto.FLOAT, shape)]
+    results += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    built = helper.make_graph(made.nodes, graph.name, inputs, results, made.constants)
+    model = helper.make_model(
+        built,
+        producer_name="rezoo",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    describe(model, bundle)
+    return model
+
+
+def describe(model: onnx.ModelProto, bundle: Bundle) -> None:
+    """Write what a user must know into the model's metadata."""
+    metadata = bundle.metadata()
+    texts = {
+        "rezoo": json.dumps(metadata, ensure_ascii=False),
+        "labels": "\n".join(bundle.labels()),
+        "licence": metadata["licence"],
+    }
+    helper.set_model_props(model, {k: v for k, v in texts.items() if v})
+
+
+def add_network(made: OnnxGraph, graph: Graph, prepared: str, *, output: str) -> list[str]:
+    """Add a graph's nodes; the last one's value is named `output`. Return its axes."""
+    names, flat = {INPUT: prepared}, False
+    for node in graph.nodes:
+        write = _WRITERS.get(node.kind)
+        if write is None:
+            raise IncompatibleError(
+                f"layer {node.name} ({type(node.layer).__name__}) has no counterpart in ONNX here",
+                hint="export to keras, saved_model, litert or stablehlo.",
+            )
+        flat = flat or node.kind in ("dense", "global_average_pool")
+        last = node is graph.nodes[-1]
+        name = output if last and flat else node.name
+        inputs = [names[i] for i in node.inputs]
+        names[node.name] = write(made, node, inputs, name)
+    if flat:
+        return [BATCH, "classes"]
+    # a part of a network, whose channels must be last again
+    made.add("Transpose", [names[graph.output]], output, perm=[0, 2, 3, 1])
+    return [BATCH, "height", "width", "channels"]
+
+
+def _conv(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    kernel = node.weights["kernel"].transpose(3, 2, 0, 1)
+    top, bottom, left, right = node.options["padding"]
+    weights = made.constant(f"{node.name}.weight", kernel)
+    bias = made.constant(f"{node.name}.bias", node.weights["bias"])
+    return made.add(
+        "Conv",
+        [*inputs, weights, bias],
+        name,
+        kernel_shape=kernel.shape[2:],
+        strides=node.options["stride"],
+        pads=[top, left, bottom, right],
+        group=node.options["groups"],
+    )
+
+
+def _dense(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    weights = made.constant(f"{node.name}.weight", node.weights["kernel"].T)
+    bias = made.constant(f"{node.name}.bias", node.weights["bias"])
+    return made.add("Gemm", [*inputs, weights, bias], name, transB=1)
+
+
+def _affine(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    scale, offset = node.weights["scale"], node.weights["offset"]
+    values = {"weight": scale, "bias": offset, "mean": scale * 0, "variance": scale * 0 + 1}
+    names = [made.constant(f"{node.name}.{key}", value) for key, value in values.items()]
+    return made.add("BatchNormalization", [*inputs, *names], name, epsilon=0.0)
+
+
+def _max_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    top, bottom, left, right = node.options["padding"]
+    pool, stride = node.options["pool"], node.options["stride"]
+    pads = [top, left, bottom, right]
+    return made.add("MaxPool", inputs, name, kernel_shape=pool, strides=stride, pads=pads)
+
+
+def _average_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    pool, ceil = node.options["pool"], int(node.options["ceil"])
+    return made.add(
+        "AveragePool",
+        inputs,
+        name,
+        kernel_shape=pool,
+        strides=pool,
+        ceil_mode=ceil,
+        count_include_pad=0,
+    )
+
+
+def _global_average_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    averaged = made.add("GlobalAveragePool", inputs, f"{node.name}.mean")
+    return made.add("Flatten", [averaged], name, axis=1)
+
+
+def _pad(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    top, bottom, left, right = node.options["padding"]
+    sides = [0, 0, top, left, 0, 0, bottom, right]
+    pads = made.constant(f"{node.name}.sides", sides, np.int64)
+    return made.add("Pad", [*inputs, pads], name)
+
+
+def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    stride, shape = node.options["stride"], node.layer.input.shape
+    more = node.options["filters"] - shape[-1]
+    sides = [0, more // 2, 0, 0, 0, more - more // 2, 0, 0]
+    end = np.iinfo(np.int64).max
+    bounds = {"starts": [0, 0], "ends": [end, end], "axes": [2, 3], "steps": [stride, stride]}
+    names = [made.constant(f"{node.name}.{k}", v, np.int64) for k, v in bounds.items()]
+    pixels = made.add("Slice", [*inputs, *names], f"{node.name}.pixels")
+    return made.add("Pad", [pixels, made.constant(f"{node.name}.sides", sides, np.int64)], name)
+
+
+def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    if node.options["function"] == "softmax":
+        return made.add("Softmax", inputs, name, axis=-1)
+    return made.add("Sigmoid", inputs, name)
+
+
+_WRITERS: dict[str, Any] = {
+    "conv": _conv,
+    "dense": _dense,
+    "affine": _affine,
+    "relu": lambda made, node, inputs, name: made.add("Relu", inputs, name),
+    "add": lambda made, node, inputs, name: made.add("Add", inputs, name),
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
+    "global_average_pool": _global_average_pool,
+    "pad": _pad,
+    "pad_channels": _pad_channels,
+    "activation": _activation,
+}
+
+
+def add_preprocessing(made: OnnxGraph, preprocessing: Preprocessing) -> str:
+    """Add the test transform: uint8 `(N, h, w, C)` to float32 `(N, C, H, W)`.
+
+    ONNX's Resize antialiases as Pillow does, on whole grey levels.
+    """
+    height, width = preprocessing.size
+    number = made.constant
+    target = [int(side / preprocessing.crop_pct) for side in (height, width)]
+    for name, value in (("th", target[0]), ("tw", target[1]), ("longest", _LONGEST)):
+        number(f"pre.{name}", [value], np.int64)
+    levels = made.add("Transpose", [INPUT], "pre.levels", perm=[0, 3, 1, 2])
+    levels, h, w = _not_too_thin(made, levels)
+    rows_decide = made.add(
+        "LessOrEqual",
+        [made.add("Mul", [h, "pre.tw"], "pre.a"), made.add("Mul", [w, "pre.th"], "pre.b")],
+        "pre.rows_decide",
+    )
+    rows = made.add("Div", [made.add("Mul", [h, "pre.tw"], "pre.c"), w], "pre.rows")
+    columns = made.add("Div", [made.add("Mul", [w, "pre.th"], "pre.d"), h], "pre.columns")
+    sides = [
+        made.add("Where", [rows_decide, "pre.th", rows], "pre.height"),
+        made.add("Where", [rows_decide, columns, "pre.tw"], "pre.width"),
+    ]
+    rest = made.add("Shape", [levels], "pre.batch_and_channels", start=0, end=2)
+    size = made.add("Concat", [rest, *sides], "pre.size", axis=0)
+    cubic = preprocessing.interpolation == "bicubic"
+    resized = made.add(
+        "Resize",
+        [levels, "", "", size],
+        "pre.resized",
+        mode="cubic" if cubic else "linear",
+        antialias=1,
+        coordinate_transformation_mode="half_pixel",
+        cubic_coeff_a=-0.5,
+        **({"exclude_outside": 1} if cubic else {}),
+    )
+    cropped = _centre(made, resized, sides, (height, width))
+    values = made.add("Cast", [cropped], "pre.float", to=TensorProto.FLOAT)
+    mean, std = (
+        np.asarray(v, np.float64)[None, :, None, None]
+        for v in (preprocessing.mean, preprocessing.std)
+    )
+    scaled = made.add("Mul", [values, number("pre.factor", 1 / (255 * std))], "pre.scaled")
+    return made.add("Add", [scaled, number("pre.summand", -mean / std)], PREPARED)
+
+
+def _not_too_thin(made: OnnxGraph, levels: str) -> tuple[str, str, str]:
+    """Cut the centre out of what is over sixteen times as long as wide."""
+    shape = made.add("Shape", [levels], "pre.sides", start=2, end=4)
+    shorter = made.add("ReduceMin", [shape], "pre.shorter", keepdims=1)
+    most = made.add("Mul", [shorter, "pre.longest"], "pre.most")
+    kept = made.add("Min", [shape, most], "pre.kept")
+    two = made.constant("pre.two", [2], np.int64)
+    start = made.add("Div", [made.add("Sub", [shape, kept], "pre.over"), two], "pre.start")
+    end = made.add("Add", [start, kept], "pre.end")
+    axes = made.constant("pre.axes", [2, 3], np.int64)
+    levels = made.add("Slice", [levels, start, end, axes], "pre.part")
+    zero, one = made.constant("pre.0", [0], np.int64), made.constant("pre.1", [1], np.int64)
+    h = made.add("Gather", [kept, zero], "pre.h", axis=0)
+    w = made.add("Gather", [kept, one], "pre.w", axis=0)
+    return levels, h, w
+
+
+def _centre(made: OnnxGraph, image: str, sides: list[str], size: tuple[int, int]) -> str:
+    whole = made.add("Concat", sides, "pre.resized_sides", axis=0)
+    crop = made.constant("pre.crop", size, np.int64)
+    over = made.add("Sub", [whole, crop], "pre.beside")
+    number = made.add("Cast", [over], "pre.beside_float", to=TensorProto.FLOAT)
+    half = made.add("Mul", [number, made.constant("pre.half", [0.5])], "pre.beside_half")
+    # Round is to even at a half, as in torchvision
+    rounded = made.add("Round", [half], "pre.first_float")
+    first = made.add("Cast", [rounded], "pre.first", to=TensorProto.INT64)
+    end = made.add("Add", [first, crop], "pre.last")
+    return made.add("Slice", [image, first, end, "pre.axes"], "pre.cropped")

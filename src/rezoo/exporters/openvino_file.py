@@ -1,0 +1,68 @@
+"""Format openvino: read from the ONNX model, run by OpenVINO in the precision of the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino
+
+from rezoo.errors import IntegrityError
+from rezoo.exporters.formats import FORMATS
+from rezoo.exporters.runner import Runner
+
+if TYPE_CHECKING:
+    from rezoo.exporters.bundle import Bundle
+
+FORMAT = FORMATS["openvino"]
+
+
+def write(bundle: Bundle, folder: Path) -> None:
+    """Write `model.xml` and `model.bin`."""
+    from rezoo.exporters.onnx_graph import to_onnx
+    from rezoo.exporters.onnx_quantization import quantize
+    from rezoo.exporters.openvino_preprocessing import prepend
+
+    tensor = dataclasses.replace(bundle, takes="tensor")
+    content = to_onnx(tensor)
+    if bundle.quantize == "int8":
+        content = quantize(tensor, content)
+    model = openvino.Core().read_model(content.SerializeToString())
+    if bundle.takes == "raw":
+        model = prepend(model, bundle.preprocessing)
+    metadata = bundle.metadata()
+    model.set_rt_info(json.dumps(metadata, ensure_ascii=False), "rezoo")
+    model.set_rt_info("\n".join(bundle.labels()), ["model_info", "labels"])
+    half = bundle.quantize == "float16"
+    openvino.save_model(model, folder / FORMAT.file, compress_to_fp16=half)
+
+
+def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
+    """Open it; without its hint, OpenVINO computes in bfloat16 on some processors."""
+    core = openvino.Core()
+    model = core.read_model(folder / FORMAT.file)
+    if not model.has_rt_info("rezoo"):
+        raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
+    metadata = json.loads(model.get_rt_info("rezoo").astype(str))
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def call(images: np.ndarray) -> np.ndarray:
+        return request.infer([np.ascontiguousarray(images)])[0].copy()
+
+    return Runner(
+        format=FORMAT.name,
+        input=metadata["input"],
+        output=metadata["output"],
+        shape=tuple(metadata["input_shape"]),
+        batch=None,
+        runtime=f"OpenVINO {openvino.__version__.partition('-')[0]}",
+        metadata=metadata,
+        call=call,
+    )
