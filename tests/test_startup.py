@@ -69,7 +69,7 @@ def test_help_and_version_load_nothing_heavy(loaded, args):
 
 def test_help_names_commands_and_exit_codes(loaded):
     text = loaded("--help")[0].stdout
-    for command in ("doctor", "eval", "info", "list", "predict", "train"):
+    for command in ("benchmark", "doctor", "eval", "info", "list", "predict", "train"):
         assert re.search(rf"^  {command}  +\S", text, re.MULTILINE)
     assert "130 Ctrl-C, 143 SIGTERM" in " ".join(text.split())
 
@@ -103,6 +103,8 @@ def test_list_json(loaded):
         (["train", "resent50"], "unknown model 'resent50'", "Did you mean resnet50"),
         (["train", "ResNet-18"], "unknown model 'ResNet-18'", "Did you mean resnet18"),
         (["eval", "resnet51"], "unknown model 'resnet51'", "resnet50"),
+        (["benchmark", "resnet51"], "unknown model 'resnet51'", "resnet50"),
+        (["benchmark", "resnet18", "--rounds", "0"], "rounds: 0", "1 to 1000"),
         (["predict", "resnet51", "a.jpg"], "unknown model 'resnet51'", "resnet50"),
         (["info", "digit"], "'digit'", "Did you mean digits"),
         (["info", "qick"], "'qick'", "Did you mean quick"),

@@ -2,7 +2,7 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `verify`, `push`, and the exceptions of
+`DataOptions`, `train`, `evaluate`, `predict`, `benchmark`, `verify`, `push`, and the exceptions of
 `rezoo.errors`.
 """
 
@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rezoo.benchmarking.running import benchmark as benchmark
     from rezoo.catalogue import list_weights as list_weights
     from rezoo.data.loading import list_datasets as list_datasets
     from rezoo.data.loading import load_dataset as load_dataset
@@ -37,6 +38,7 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
+    "benchmark": "rezoo.benchmarking.running",
     "verify": "rezoo.verification",
     "push": "rezoo.publishing.sending",
     "RezooError": "rezoo.errors",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import json_option, print_json
+from rezoo.names import natural_key
 
 if TYPE_CHECKING:
     from rezoo.specs import WeightsSpec
@@ -17,23 +18,33 @@ if TYPE_CHECKING:
 @click.option("--datasets", "kinds", flag_value="datasets", help="Only datasets.")
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")
 @click.option("--weights", "kinds", flag_value="weights", help="Published weights.")
+@click.option(
+    "--sort",
+    type=click.Choice(["name", "params", "macs", "top1"]),
+    help="Order of architectures, or of --weights, which alone have top1: the best first.",
+)
 @json_option
-def list_command(kinds: str | None, as_json: bool) -> None:
+def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
     """List architectures, datasets and recipes, with the distribution that brings each.
 
-    With --weights: the published weights of all catalogues.
+    With --weights: the published weights of all catalogues. MACs are multiply-adds for one image
+    of px pixels, and one MAC is two FLOPs; nothing is built to tell them.
     """
+    kinds = kinds or ("models" if sort else None)  # nothing else has these columns
+    _check_sort(kinds, sort)
     if kinds == "weights":
-        _show_weights(as_json)
+        _show_weights(sort, as_json)
         return
     tables = {name: rows() for name, rows in _TABLES.items() if kinds in (None, name)}
+    if sort:
+        tables["models"] = _sorted(tables["models"], sort)
     if as_json:
         print_json(tables)
         return
     from rezoo.cli import render
 
-    for row in tables.get("models", ()):
-        row["params"] = _millions(row["params"])
+    if "models" in tables:
+        tables["models"] = [_model_row(row) for row in tables["models"]]
     if "recipes" in tables:
         tables["recipes"] = [_recipe_row(row) for row in tables["recipes"]]
     for name, rows in tables.items():
@@ -42,7 +53,23 @@ def list_command(kinds: str | None, as_json: bool) -> None:
         render.lines("top-1: as published, not rezoo's unless rezoo info NAME says so")
 
 
+def _check_sort(kinds: str | None, sort: str | None) -> None:
+    if sort and kinds not in ("models", "weights"):
+        raise click.UsageError(f"--sort {sort} is for architectures and --weights.")
+    if sort == "top1" and kinds != "weights":
+        raise click.UsageError("--sort top1 is for --weights: architectures have no accuracy.")
+
+
+def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return rows in ascending order, the best top-1 first; those that do not tell come last."""
+    if key == "name":
+        return sorted(rows, key=lambda row: natural_key(row["name"]))
+    sign = -1 if key == "top1" else 1
+    return sorted(rows, key=lambda row: (row[key] is None, sign * (row[key] or 0)))
+
+
 def _models() -> list[dict[str, Any]]:
+    from rezoo.models import counts
     from rezoo.registry import architectures
 
     return [
@@ -50,11 +77,26 @@ def _models() -> list[dict[str, Any]]:
             "name": entry.name,
             "family": spec.family if spec else "",
             "params": spec.params if spec else None,
+            "macs": counts.macs(spec) if spec else None,
+            "image_size": spec.image_size if spec else None,
+            "num_classes": spec.num_classes if spec else None,
             "summary": spec.summary if spec else "does not load",
             "from": f"{entry.distribution} {entry.version}",
         }
         for entry, spec in architectures.describe()
     ]
+
+
+def _model_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "family": row["family"],
+        "params": _millions(row["params"]),
+        "MACs": _billions(row["macs"]),
+        "px": row["image_size"],
+        "summary": row["summary"],
+        "from": row["from"],
+    }
 
 
 def _datasets() -> list[dict[str, Any]]:
@@ -111,37 +153,52 @@ def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show_weights(as_json: bool) -> None:
+def _show_weights(sort: str | None, as_json: bool) -> None:
     from rezoo import catalogue
 
-    specs = catalogue.describe()
+    records = [{**catalogue.to_record(spec), "macs": _macs(spec)} for spec in catalogue.describe()]
+    if sort:
+        records = _sorted(records, sort)
     if as_json:
-        print_json({"weights": [catalogue.to_record(spec) for spec in specs]})
+        print_json({"weights": records})
         return
     from rezoo.cli import render
 
-    render.table("weights", [_weights_row(spec) for spec in specs])
+    render.table("weights", [_weights_row(record) for record in records])
     render.lines(
         "* what --pretrained means; - without a pinned SHA-256 yet: not loaded by name",
         "top-1: ImageNet-1k validation as published, at px; rezoo info NAME says more",
     )
 
 
+def _macs(spec: WeightsSpec) -> int | None:
+    from rezoo.models import counts
+    from rezoo.registry import architectures
+
+    height, width = spec.preprocessing.for_test().size
+    if spec.architecture not in architectures.names() or height != width:
+        return None
+    return counts.macs(spec.architecture, image_size=height, num_classes=spec.num_classes)
+
+
 def _millions(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.1f}M"
 
 
-def _weights_row(spec: WeightsSpec) -> dict[str, Any]:
-    from rezoo import catalogue
+def _billions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e9:.3f}G"
 
-    mark = "*" if spec.default else "" if spec.sha256 else "-"
+
+def _weights_row(record: dict[str, Any]) -> dict[str, Any]:
+    mark = "*" if record["default"] else "" if record["sha256"] else "-"
     return {
         "": mark,
-        "name": spec.name,
-        "top-1": f"{spec.top1:.2%}" if spec.top1 is not None else "",
-        "px": spec.preprocessing.for_test().size[0],
-        "params": _millions(catalogue.params(spec)),
-        "licence": spec.licence,
+        "name": record["name"],
+        "top-1": f"{record['top1']:.2%}" if record["top1"] is not None else "",
+        "px": record["image_size"],
+        "params": _millions(record["params"]),
+        "MACs": _billions(record["macs"]),
+        "licence": record["licence"],
     }
 
 

@@ -1,0 +1,293 @@
+"""`rezoo benchmark`: what it measures, of which targets, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from conftest import fails
+from rezoo.benchmarking import running, worker
+from rezoo.benchmarking.request import Options, find_target, find_targets, job, usable_threads
+from rezoo.benchmarking.results import Spread, inference, measured
+from rezoo.errors import (
+    IncompatibleError,
+    MissingExtraError,
+    NotFoundError,
+    ResourceError,
+    RezooError,
+    SpecError,
+    UnknownNameError,
+)
+
+PEAK = Spread(p50=1e12, p5=9e11, p95=1.1e12, count=3)
+KNOWN = {
+    "target": "net",
+    "kind": "architecture",
+    "precision": "float32",
+    "input_shape": [32, 32, 3],
+    "macs": 10**9,
+    "batches": {"inference 1": 1, "inference 4": 4, "train": 4},
+}
+TURNS = {
+    "inference 1": [[0.010, 0.020], [0.030, 0.020]],
+    "inference 4": [[0.02], [0.02]],
+    "train": [[0.1], [0.2]],
+}
+
+
+@pytest.fixture(scope="module")
+def found(trained):
+    """Two targets in turns, with training: processes take seconds to start."""
+    return running.benchmark(
+        "resnet20", str(trained), batch_sizes=(1, 4), rounds=2, turn_s=0.05, train=True
+    ).to_dict()
+
+
+def test_targets_take_turns(found):
+    assert found["targets"][0]["target"] == "resnet20"
+    net, run = found["targets"]
+    assert (net["kind"], run["kind"]) == ("architecture", "weights")
+    assert net["input_shape"] == (32, 32, 3)
+    assert run["input_shape"] == (8, 8, 1)
+    assert (net["params"], net["macs"], net["flops"]) == (269_722, 40_551_040, 81_102_080)
+    assert (net["statistics"], net["activations"]) == (1_376, 188_426)
+    for row in (net, run):
+        assert [speed["batch_size"] for speed in row["speeds"]] == [1, 4]
+        assert row["training"]["batch_size"] == 4
+        assert row["latency_ms"]["count"] >= 2
+        for figure in (row["latency_ms"], *(s["images_per_s"] for s in row["speeds"])):
+            assert 0 < figure["p5"] <= figure["p50"] <= figure["p95"]
+        assert row["speeds"][0]["images_per_s"]["count"] == 2
+        assert 0 < row["before_bytes"] < row["peak_bytes"] <= row["train_peak_bytes"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_parts_of_the_peak(found):
+    peak = found["peak_flops_per_s"]["p50"]
+    for row in found["targets"]:
+        for speed, passes in [*((s, 1) for s in row["speeds"]), (row["training"], 3)]:
+            wanted = passes * row["flops"] * speed["images_per_s"]["p50"]
+            assert speed["flops_per_s"] == pytest.approx(wanted)
+            assert speed["of_peak"] == pytest.approx(wanted / peak)
+            assert 0 < speed["of_peak"] < 1.5
+    assert found["convention"] == "1 MAC is one multiply-add and 2 FLOPs"
+    assert (found["rounds"], found["threads"]) == (2, usable_threads())
+
+
+def test_table(capsys):
+    from rezoo.benchmarking.results import Benchmark
+    from rezoo.cli import render_benchmark
+
+    targets = tuple(
+        measured({**KNOWN, "peak_bytes": n}, TURNS, PEAK, (1, 4)) for n in (None, 10**9)
+    )
+    render_benchmark.measured(
+        Benchmark(
+            targets=targets,
+            device="a processor",
+            backend="tensorflow 2",
+            threads=2,
+            rounds=2,
+            precision="float32",
+            peak_flops_per_s=PEAK,
+        )
+    )
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "latency 1 20 ms",
+        "inference 4 200/s",
+        "40%",
+        "1.0 GB",
+        "two FLOPs",
+        "peak 1 TF",
+    ):
+        assert words in text
+
+
+def test_figures():
+    row = measured(KNOWN, TURNS, PEAK, (4,))
+    assert row.latency_ms.p50 == pytest.approx(20)
+    assert row.latency_ms.count == 4
+    (speed,) = row.speeds
+    assert speed.images_per_s.p50 == pytest.approx(200)
+    assert speed.of_peak == pytest.approx(0.4)
+    assert row.training.images_per_s.p50 == pytest.approx(30)
+    assert row.training.of_peak == pytest.approx(3 * 2 * 30 / 1000)
+    unknown = measured({**KNOWN, "macs": None}, {"inference 4": [[0.02]]}, PEAK, (1, 4))
+    assert unknown.latency_ms is None
+    assert unknown.speeds[0].of_peak is None
+    assert unknown.flops is None
+
+
+def test_spread():
+    values = list(range(101))
+    assert Spread.of(values) == Spread(p50=50, p5=5, p95=95, count=101)
+    assert Spread.of([3.0]) == Spread(p50=3, p5=3, p95=3, count=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_sizes": ()}, "batch_sizes"),
+        ({"batch_sizes": (0,)}, "each is 1 to 65536"),
+        ({"batch_sizes": (4, 4)}, "measured once"),
+        ({"rounds": 0}, "rounds: 0; allowed is 1 to 1000"),
+        ({"threads": 100_000}, "threads: 100000"),
+        ({"precision": "int8"}, "precision: 'int8'; allowed are float32"),
+        ({"device": "tpu"}, "device: 'tpu'"),
+        ({"turn_s": 0}, "turn_s: 0"),
+    ],
+)
+def test_options_out_of_bounds(options, message):
+    with pytest.raises(SpecError, match=message.replace("(", r"\(")):
+        Options(**options)
+
+
+def test_targets(trained, tmp_path):
+    assert find_target("resnet50").input_shape(Options()) == (224, 224, 3)
+    assert find_target("resnet50").input_shape(Options(image_size=96)) == (96, 96, 3)
+    run = find_target(str(trained))
+    assert (run.kind, run.input_shape(Options())) == ("weights", (8, 8, 1))
+    for name in ("model.onnx", "rezoo.json"):
+        (tmp_path / name).touch()
+    for path in (tmp_path, tmp_path / "model.onnx"):
+        exported = find_target(str(path))
+        assert (exported.kind, exported.input_shape(Options())) == ("exported", None)
+    with pytest.raises(UnknownNameError, match="unknown model 'resnet51'") as caught:
+        find_target("resnet51")
+    assert "resnet50" in caught.value.hint
+    with pytest.raises(NotFoundError, match="no such folder"):
+        find_target("./nosuch")
+    with pytest.raises(SpecError, match="resnet18 is named twice"):
+        find_targets(["resnet18", "resnet18"])
+
+
+@pytest.mark.parametrize(
+    ("args", "rc", "message"),
+    [
+        ([], 2, "Missing argument 'TARGET...'"),
+        (["resnet51"], 2, "unknown model 'resnet51'"),
+        (["./nosuch.onnx"], 3, "no such folder: ./nosuch.onnx"),
+        (["resnet18", "--batch-sizes", "1,x"], 2, "'x' is not a valid integer"),
+        (["resnet18", "--batch-sizes", "0"], 2, "each is 1 to 65536"),
+        (["resnet18", "--rounds", "0"], 2, "rounds: 0"),
+        (["resnet18", "resnet18"], 2, "named twice"),
+        (["resnet18", "--device", "tpu"], 2, "'tpu' is not one of"),
+        (["resnet18", "--image-size", "0"], 2, "sides are 1 to 8192"),
+    ],
+)
+def test_wrong_use(call, args, rc, message):
+    fails(call("benchmark", *args), rc, message)
+
+
+def serve(asked, *orders):
+    """Let a worker in this process answer."""
+    lines = [json.dumps(order) + "\n" for order in (asked, *orders)]
+    answers = io.StringIO()
+    worker.serve(io.StringIO("".join(lines)), answers)
+    return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+@pytest.fixture
+def exported(monkeypatch, tmp_path):
+    """An exported file whose runtime is a stand-in; returns its path and what it was given."""
+    seen = []
+
+    def make(**facts):
+        def run(images):
+            seen.append(images)
+            return np.zeros((len(images), 10), np.float32)
+
+        facts = {
+            "format": "onnx",
+            "input": "tensor",
+            "shape": (32, 32, 3),
+            "batch": None,
+            "runtime": "onnxruntime 1",
+            "metadata": {"architecture": "resnet20", "num_classes": 10},
+            **facts,
+        }
+        for key, value in facts.items():
+            setattr(run, key, value)
+        module = types.ModuleType("rezoo.exporters.runners")
+        module.open_exported = lambda path, threads=None: run
+        monkeypatch.setitem(sys.modules, "rezoo.exporters.runners", module)
+        path = tmp_path / "model.onnx"
+        path.touch()
+        return path, seen
+
+    return make
+
+
+def asked(path, **options):
+    target = find_target(str(path))
+    return {**job(target, Options(**options)), "pretrained": False}
+
+
+def test_exported_file(exported):
+    path, seen = exported()
+    first, turn = serve(asked(path, batch_sizes=(4,)), {"action": inference(4), "calls": 3})
+    known = first["known"]
+    assert (known["kind"], known["macs"], known["params"]) == ("onnx", 40_551_040, 269_722)
+    assert set(first["seconds"]) == {"inference 1", "inference 4"}
+    assert len(turn["taken"]) == 3
+    assert {(x.shape, x.dtype.name) for x in seen} == {
+        ((1, 32, 32, 3), "float32"),
+        ((4, 32, 32, 3), "float32"),
+    }
+
+
+def test_exported_file_with_a_fixed_batch_of_raw_images(exported):
+    path, seen = exported(input="raw", batch=4, metadata={})
+    (first,) = serve(asked(path, batch_sizes=(1, 4)))
+    assert list(first["seconds"]) == ["inference 4"]
+    assert "macs" not in first["known"]
+    assert {(x.shape, x.dtype.name) for x in seen} == {((4, 32, 32, 3), "uint8")}
+    with pytest.raises(IncompatibleError, match="takes 4 images at a time"):
+        serve(asked(path, batch_sizes=(1,)))
+
+
+def test_exported_files_are_not_trained(exported):
+    path, _ = exported()
+    with pytest.raises(SpecError, match="it cannot be trained"):
+        serve(asked(path, train=True))
+
+
+def test_no_gpu(monkeypatch):
+    from rezoo.benchmarking import contenders
+
+    monkeypatch.setattr(contenders, "on_gpu", lambda: False)
+    with pytest.raises(IncompatibleError, match="sees no GPU"):
+        serve(asked("resnet20", device="gpu"))
+
+
+def test_errors_travel():
+    for error, kind in (
+        (MissingExtraError("no onnxruntime", hint="pip install"), MissingExtraError),
+        (MemoryError(), ResourceError),
+        (KeyError("x"), RezooError),
+    ):
+        raised = running._raised(worker._record(error))
+        assert type(raised) is kind
+    assert raised.message == "unexpected KeyError: 'x'"
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        ("kill -9 $$", ResourceError, "was killed: memory, most likely"),
+        ("exit 7", RezooError, "ended with 7"),
+    ],
+)
+def test_a_process_that_dies(monkeypatch, tmp_path, script, kind, message):
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\n{script}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(running.sys, "executable", str(stand_in))
+    with pytest.raises(kind, match=message):
+        running.benchmark("resnet20")
