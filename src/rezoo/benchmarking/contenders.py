@@ -7,9 +7,9 @@ before; the outputs are fetched.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.benchmarking.request import macs_of
+from rezoo import registry
 from rezoo.benchmarking.results import PEAK, TRAIN, inference
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.forward import compiled_forward
@@ -59,12 +59,10 @@ def contender(job: dict[str, Any]) -> Contender:
     if job["kind"] == PEAK:
         return _peak(precision)
     before = 0 if on_gpu() else memory.used_bytes()
-    begun = time.perf_counter()
     made = _exported(job) if job["kind"] == "exported" else _network(job, precision)
     made.known.update(
         target=job["reference"],
         before_bytes=before,
-        loading_s=time.perf_counter() - begun,
         batches=made.batches,
     )
     return made
@@ -109,7 +107,7 @@ def _network(job: dict[str, Any], precision: str) -> Contender:
     sizes = job["batch_sizes"]
     forward = _forward(model)
     actions: dict[str, Callable[[], Call]] = {
-        inference(size): lambda size=size: _inference(forward, _images(size, shape))
+        inference(size): partial(_inference, forward, size, shape)
         for size in dict.fromkeys((1, *sizes))
     }
     batches = {inference(size): size for size in (1, *sizes)}
@@ -119,8 +117,8 @@ def _network(job: dict[str, Any], precision: str) -> Contender:
     return Contender(known=known, batches=batches, actions=actions)
 
 
-def _inference(forward: Callable[[Any], Any], images: np.ndarray) -> Call:
-    on_device = keras.ops.convert_to_tensor(images)
+def _inference(forward: Callable[[Any], Any], count: int, shape: tuple[int, ...]) -> Call:
+    on_device = keras.ops.convert_to_tensor(_images(count, shape))
     return lambda: forward(on_device)
 
 
@@ -173,12 +171,14 @@ def _exported(job: dict[str, Any]) -> Contender:
         )
     if run.batch in (None, 1):
         sizes = [1, *sizes]
+    metadata = getattr(run, "metadata", {})
+    quantized = metadata.get("quantization", "none")
     known = {
         "kind": run.format,
-        "precision": "its own",
+        "precision": "float32" if quantized == "none" else quantized,
         "input_shape": run.shape,
         "runtime": getattr(run, "runtime", run.format),
-        **_recorded(getattr(run, "metadata", {}), run.shape),
+        **_recorded(metadata, run.shape),
     }
     raw = run.input == "raw"
 
@@ -190,7 +190,7 @@ def _exported(job: dict[str, Any]) -> Contender:
     return Contender(
         known=known,
         batches={inference(size): size for size in sizes},
-        actions={inference(size): lambda size=size: call(size) for size in dict.fromkeys(sizes)},
+        actions={inference(size): partial(call, size) for size in sizes},
     )
 
 
@@ -199,16 +199,14 @@ def _recorded(metadata: dict[str, Any], shape: tuple[int, int, int]) -> dict[str
     name, classes = metadata.get("architecture"), metadata.get("num_classes")
     if not isinstance(name, str) or not isinstance(classes, int):
         return {}
-    macs = macs_of(name, shape, classes)
-    found = counts.count(name, image_size=shape[0], num_classes=classes, channels=shape[2])
-    if macs is None or found is None:
-        return {}
-    return {
-        "params": found.params,
-        "statistics": found.statistics,
-        "macs": macs,
-        "activations": found.activations,
-    }
+    height, width, channels = shape
+    known = height == width and name in registry.architectures.names()
+    found = (
+        counts.count(name, image_size=height, num_classes=classes, channels=channels)
+        if known
+        else None
+    )
+    return asdict(found) if found else {}
 
 
 def _peak(precision: str) -> Contender:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.errors import SpecError
-from rezoo.models import counts
 from rezoo.references import Source, resolve
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
@@ -120,14 +119,6 @@ def find_targets(references: Sequence[str], *, pretrained: bool = False) -> list
     if twice:
         raise SpecError(f"{twice[0]} is named twice", hint="each target has its own place.")
     return [find_target(name, pretrained=pretrained) for name in references]
-
-
-def macs_of(architecture: str, shape: Sequence[int], num_classes: int) -> int | None:
-    """Return multiply-adds for one image without building; None where only the graph knows."""
-    height, width, channels = shape
-    if height != width or channels != 3:
-        return None
-    return counts.macs(architecture, image_size=height, num_classes=num_classes)
 
 
 def usable_threads() -> int:

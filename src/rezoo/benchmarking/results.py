@@ -52,7 +52,8 @@ class Speed:
         batch_size: Images at a time.
         images_per_s: Over the turns.
         flops_per_s: At the median; None where the network's MACs are not known.
-        of_peak: That, as a part of what the machine reached; None likewise.
+        of_peak: That, as a part of what the machine reached; None likewise, and of an exported file
+            in another precision.
     """
 
     batch_size: int
@@ -68,7 +69,7 @@ class Measured:
     Attributes:
         target: As it was given.
         kind: `architecture`, `weights`, or the format of an exported file.
-        precision: What it computed in; of an exported file, its own.
+        precision: What it computed in; of an exported file, its quantization.
         input_shape: `(height, width, channels)` of an image.
         params: Trainable parameters; None of an exported file that does not say its network.
         statistics: Running means and variances; None likewise.
@@ -80,7 +81,6 @@ class Measured:
         peak_bytes: The most memory that its process took in inference; None where nobody tells.
         train_peak_bytes: Likewise with training.
         before_bytes: What its process had before the network was built: libraries.
-        loading_s: Seconds to build or open it.
         runtime: What ran it.
     """
 
@@ -98,7 +98,6 @@ class Measured:
     peak_bytes: int | None = None
     train_peak_bytes: int | None = None
     before_bytes: int = 0
-    loading_s: float = 0.0
     runtime: str = ""
 
     @property
@@ -150,7 +149,7 @@ class Benchmark:
 def measured(
     known: dict[str, Any],
     turns: dict[str, list[list[float]]],
-    peak: Spread,
+    peak: Spread | None,
     batch_sizes: Sequence[int],
 ) -> Measured:
     """Put together what a target's process said.
@@ -158,7 +157,7 @@ def measured(
     Args:
         known: Of the target, from its first answer.
         turns: Name of an action → its turns, each the seconds of its calls.
-        peak: FLOPs per second of the machine.
+        peak: FLOPs per second of the machine; None where it was measured in another precision.
         batch_sizes: Those that were asked for; the target may not take all.
     """
     macs = known.get("macs")
@@ -182,8 +181,8 @@ def measured(
     )
 
 
-def _speed(batch: int, turns: list[list[float]], macs: int | None, peak: Spread) -> Speed:
+def _speed(batch: int, turns: list[list[float]], macs: int | None, peak: Spread | None) -> Speed:
     rates = Spread.of([batch * len(turn) / sum(turn) for turn in turns])
     flops = None if macs is None else 2.0 * macs * rates.p50
-    part = None if flops is None else flops / peak.p50
+    part = None if flops is None or peak is None else flops / peak.p50
     return Speed(batch_size=batch, images_per_s=rates, flops_per_s=flops, of_peak=part)

@@ -108,7 +108,15 @@ def measure(
     rates = [top.known["flops"] * len(turn) / sum(turn) for turn in top.turns[PEAK]]
     peak = Spread.of(rates)
     return Benchmark(
-        targets=tuple(measured(w.known, w.turns, peak, options.batch_sizes) for w in workers),
+        targets=tuple(
+            measured(
+                w.known,
+                w.turns,
+                peak if w.known["precision"] == top.known["precision"] else None,
+                options.batch_sizes,
+            )
+            for w in workers
+        ),
         device=top.known["device"],
         backend=top.known["runtime"],
         threads=options.threads or usable_threads(),
@@ -119,6 +127,10 @@ def measure(
 
 
 def _take_turns(workers: Sequence[_Worker], options: Options, progress: Progress) -> None:
+    for worker in workers:
+        worker.send(worker.asked)
+    for worker in workers:
+        worker.answer()  # all have loaded their libraries: nothing but warm-ups from here
     for worker in workers:
         worker.warm_up()
     names = list(dict.fromkeys(name for worker in workers for name in worker.seconds))
@@ -134,6 +146,7 @@ class _Worker:
     """A target's process.
 
     Attributes:
+        asked: Its job.
         known: What it said of its target.
         seconds: Name of an action → what a call took at the end of the warm-up.
         turns: Name of an action → its turns, each the seconds of its calls.
@@ -143,27 +156,33 @@ class _Worker:
         self.known: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.turns: dict[str, list[list[float]]] = {}
-        self._process, self._asked = process, asked
+        self.asked = asked
+        self._process = process
 
     def warm_up(self) -> None:
-        """Let it build its target and do each action a few times, while the others wait."""
-        answer = self._ask(self._asked)
+        """Let it do each action a few times, while the others wait."""
+        self.send({"warm": True})
+        answer = self.answer()
         self.known, self.seconds = answer["known"], answer["seconds"]
         self.turns = {name: [] for name in self.seconds}
 
     def turn(self, action: str, least_s: float) -> None:
         """Let it do as many calls as fill a time, one at least, while the others wait."""
         calls = max(1, math.ceil(least_s / max(self.seconds[action], 1e-6)))
-        self.turns[action].append(self._ask({"action": action, "calls": calls})["taken"])
+        self.send({"action": action, "calls": calls})
+        self.turns[action].append(self.answer()["taken"])
 
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def send(self, order: dict[str, Any]) -> None:
+        """Give it something to do."""
+        assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # its answer says why
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for its answer; an error that it met is raised here."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             raise self._lost()
         answer: dict[str, Any] = json.loads(line)
@@ -173,7 +192,7 @@ class _Worker:
 
     def _lost(self) -> RezooError:
         code = self._process.wait()
-        name = self._asked["reference"]
+        name = self.asked["reference"]
         if code == -9:
             hint = "use smaller --batch-sizes or --image-size, or fewer targets at a time."
             return ResourceError(f"{name}: its process was killed: memory, most likely", hint=hint)

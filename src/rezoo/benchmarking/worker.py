@@ -1,8 +1,8 @@
 """The process of one target: it warms up, then does its calls when it is told to.
 
-`python -m rezoo.benchmarking.worker` reads JSON lines and answers each with one: the job, then the
-names of actions, each with a number of calls. So its memory is that of its target alone, and
-targets can take turns.
+`python -m rezoo.benchmarking.worker` reads JSON lines and answers each with one: the job, the word
+to warm up, then the names of actions, each with a number of calls. So its memory is that of its
+target alone, several load their libraries at a time, and targets can take turns.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def main() -> None:
 
 
 def serve(orders: TextIO, answers: TextIO) -> None:
-    """Build what the first order names, and time what the others ask for."""
+    """Build what the first order names, warm up at the second, and time what the others ask for."""
     job = json.loads(orders.readline())
     if hasattr(os, "sched_setaffinity"):  # libraries count their threads by this
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job["threads"]])
     from rezoo.benchmarking.contenders import contender
 
     made = contender(job)
+    _answer(answers, {"built": True})
+    orders.readline()
     calls: dict[str, Callable[[], object]] = {}
     seconds: dict[str, float] = {}
     for name, build in made.actions.items():

@@ -22,7 +22,10 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
         """Return the numbers."""
         if isinstance(value, tuple):
             return value
-        return tuple(int(click.INT.convert(part, param, ctx)) for part in str(value).split(","))
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r}: write whole numbers, as in 1,16", param, ctx)
+        return tuple(map(int, parts))
 
 
 @click.command()

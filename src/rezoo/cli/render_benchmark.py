@@ -58,7 +58,8 @@ def measured(result: Benchmark) -> None:
     for row in result.targets:
         amounts = (row.params, row.macs, row.flops, row.activations)
         shown = (_pixels(row.input_shape), *map(_short, amounts))
-        grid.add_row(escaped(row.target), escaped(row.kind), *shown)
+        kind = row.kind if row.precision == result.precision else f"{row.kind}, {row.precision}"
+        grid.add_row(escaped(row.target), escaped(kind), *shown)
     console.print(grid)
     grid = new_grid(console, "measured: the median, and what 5 and 95 % of the turns are below")
     grid.add_column("target", style="bold", overflow="fold")
@@ -110,7 +111,12 @@ def _conditions(result: Benchmark) -> Iterator[str]:
 
 
 def _spread(value: Spread, unit: str) -> tuple[str, str, str]:
-    return (f"{value.p50:.3g}{unit}", f"{value.p5:.3g}", f"{value.p95:.3g}")
+    return (f"{_figure(value.p50)}{unit}", _figure(value.p5), _figure(value.p95))
+
+
+def _figure(value: float) -> str:
+    """Return a number with three digits at least and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _memory(count: int | None) -> str:
