@@ -91,6 +91,7 @@ CIFAR = {
 }
 # ImageNet's widths with a 3x3 stem and no pooling, 32 pixels, 10 classes
 ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_297_829_888)}
+FAMILIES = ("resnet", "plain")
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
 TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
 
@@ -131,6 +132,11 @@ def rows(table):
 def ours():
     claims = registry.architectures.entries().values()
     return [entry.name for entries in claims for entry in entries if entry.builtin]
+
+
+def test_every_architecture_is_in_a_table():
+    others = {name for name, *_ in IMAGENET} | {f"{kind}{d}" for kind in FAMILIES for d in CIFAR}
+    assert set(ours()) <= {*COUNTS, *others}
 
 
 @pytest.mark.parametrize("name", ours())

@@ -89,9 +89,9 @@ def test_list_json(loaded):
     tables = json.loads(done.stdout)
     assert list(tables) == ["models", "datasets", "recipes"]
     ours = [row["name"] for row in tables["models"] if row["from"].startswith("rezoo ")]
-    assert len(ours) == 28
-    assert ours[:3] == ["resnet10t", "resnet14t", "resnet18"]
-    assert {"resnet50", "resnet50d", "resnet50_v1", "wide_resnet50_2"} < set(ours)
+    assert len(ours) == 44
+    assert ours[:3] == ["plain18", "plain20", "plain32"]
+    assert {"resnet50", "resnet50d", "resnet50_v1", "wide_resnet50_2", "vgg16"} < set(ours)
     only = json.loads(loaded("list", "--recipes", "--json")[0].stdout)
     assert list(only) == ["recipes"]
     assert {"finetune", "quick", "scratch", "tv_v2"} < {row["name"] for row in only["recipes"]}

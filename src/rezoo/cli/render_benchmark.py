@@ -94,9 +94,10 @@ def _speed(target: str, what: str, speed: Speed, memory: str) -> tuple[str, ...]
 
 
 def _conditions(result: Benchmark) -> Iterator[str]:
-    peak = result.peak_flops_per_s
+    peak, threads = result.peak_flops_per_s, result.threads
     yield (
-        f"{result.device}; {result.backend}, {result.precision}, {result.threads} threads; "
+        f"{result.device}; {result.backend}, {result.precision}, "
+        f"{threads} thread{'s' if threads > 1 else ''}; "
         f"{result.rounds} rounds in turns, after a warm-up"
     )
     yield (
