@@ -243,6 +243,7 @@ _RUN_FILES = {
     "checkpoints/": "the last state, for `--resume`; `local.json`, which model and data the run "
     "was started with; `last/`, a model folder with the last weights",
     "events/": "for TensorBoard, with `--tensorboard`",
+    "exports/": "what `rezoo export` made of it, a folder for each format",
 }
 
 
@@ -250,7 +251,7 @@ def run_files() -> str:
     """Return the files of a run folder, which are sealed and which are pushed."""
     from rezoo import records
 
-    folders = {f"{records.CHECKPOINTS}/", f"{records.EVENTS}/"}
+    folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
     if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *folders}:
         raise ValueError(f"docs/generate.py and rezoo.records differ by {sorted(differing)}")
     rows = [

@@ -175,6 +175,9 @@ def without_torchvision() -> None:
         name = f"torchvision{part}"
         sys.modules[name] = module = Stub(name)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,23 @@ FlopCounterMode = pytest.importorskip("torch.utils.flop_counter").FlopCounterMod
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
 ODD = (225, 193)  # the last pooling window is cut
-# each block, stem and shortcut once: enough for a second size, and for a second backend
+# each block, stem and shortcut once: enough for a second size
 PARTS = ["resnet18", "resnet50_v1", "resnet10t", "resnet50s", "wide_resnet50_2", "test_resnet"]
+ON_JAX = ["resnet18", "resnet50_v1", "test_resnet"]
+LARGE = 40_000_000  # parameters from which a network takes long
 
 
 def architectures():
-    """Return the names that rezoo itself registers."""
+    """Return what rezoo itself registers and timm has, too; large networks are slow."""
     entries = registry.architectures.entries()
-    ours = [name for name, claims in entries.items() if any(e.builtin for e in claims)]
-    return ours if ON_TENSORFLOW else PARTS
+    names = [name for name, claims in entries.items() if any(e.builtin for e in claims)]
+    specs = [registry.architectures.get(name) for name in names]
+    ours = [spec for spec in specs if spec.in_timm or spec.name == "resnet50_v1"]
+    return [
+        pytest.param(spec.name, marks=pytest.mark.slow if (spec.params or 0) > LARGE else ())
+        for spec in ours
+        if ON_TENSORFLOW or spec.name in ON_JAX
+    ]
 
 
 def torch_twin(name):

@@ -69,7 +69,7 @@ def test_help_and_version_load_nothing_heavy(loaded, args):
 
 def test_help_names_commands_and_exit_codes(loaded):
     text = loaded("--help")[0].stdout
-    for command in ("benchmark", "doctor", "eval", "info", "list", "predict", "train"):
+    for command in ("benchmark", "doctor", "eval", "export", "info", "list", "predict", "train"):
         assert re.search(rf"^  {command}  +\S", text, re.MULTILINE)
     assert "130 Ctrl-C, 143 SIGTERM" in " ".join(text.split())
 

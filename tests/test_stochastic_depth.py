@@ -114,6 +114,7 @@ def run(tmp_path_factory):
     return rezoo.train(NETWORK, "digits", changes=SMALL, output=folder)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_to_the_same_bits(run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "REPORT_EVERY_S", 0.25)
     with pytest.raises(Interrupted):

@@ -2,8 +2,8 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `benchmark`, `verify`, `push`, and the exceptions of
-`rezoo.errors`.
+`DataOptions`, `train`, `evaluate`, `predict`, `export`, `benchmark`, `verify`, `push`, and the
+exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rezoo.errors import RezooError as RezooError
     from rezoo.evaluation.evaluate import evaluate as evaluate
     from rezoo.evaluation.predict import predict as predict
+    from rezoo.exporters.export import export as export
     from rezoo.loading import load as load
     from rezoo.models.factory import create_model as create_model
     from rezoo.models.factory import list_models as list_models
@@ -38,6 +39,7 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
+    "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.running",
     "verify": "rezoo.verification",
     "push": "rezoo.publishing.sending",

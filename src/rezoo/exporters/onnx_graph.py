@@ -41,12 +41,8 @@ class OnnxGraph:
         return name
 
 
-def to_onnx(bundle: Bundle, *, outputs: Sequence[str] = ()) -> onnx.ModelProto:
+def to_onnx(bundle: Bundle) -> onnx.ModelProto:
     """Return the ONNX model of a bundle.
-
-    Args:
-        bundle: What to write.
-        outputs: Nodes whose values, channels first, are given as well.
 
     Raises:
         IncompatibleError: A layer has no counterpart.
@@ -63,7 +59,6 @@ def to_onnx(bundle: Bundle, *, outputs: Sequence[str] = ()) -> onnx.ModelProto:
     shape = add_network(made, graph, prepared, output=bundle.gives)
     inputs = [helper.make_tensor_value_info(INPUT, kind, [BATCH, *sides, channels])]
     results = [helper.make_tensor_value_info(bundle.gives, TensorProto.FLOAT, shape)]
-    results += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     built = helper.make_graph(made.nodes, graph.name, inputs, results, made.constants)
     model = helper.make_model(
         built,

@@ -70,8 +70,8 @@ def rank(bundle: Bundle, int8: Any) -> list[str]:
     nodes = [n for n in bundle.graph.nodes if n.kind in ("conv", "dense")]
     names = [n.name for n in nodes if n.name != bundle.graph.output]
     images = bundle.calibration[:_RANKED_ON]
-    exact = _values(to_onnx(bundle, outputs=names), names, images)
-    rough = _values(_with_outputs(int8.model(), names), names, images)
+    exact = _values(to_onnx(bundle), names, images)
+    rough = _values(int8.model(), names, images)
     errors = {name: _relative(rough[name], exact[name]) for name in names}
     before = {n.name: _error_before(n.inputs[0], bundle, errors) for n in nodes}
     added = {name: errors[name] - before[name] for name in names}
@@ -88,20 +88,20 @@ def _error_before(name: str, bundle: Bundle, errors: dict[str, float]) -> float:
     return errors[name]
 
 
-def _with_outputs(model: Any, names: list[str]) -> Any:
+def _values(model: Any, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what nodes give; quantization renames tensors, but not nodes."""
     from onnx import TensorProto, helper
 
-    for name in names:
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    return model
-
-
-def _values(model: Any, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
     from rezoo.exporters.onnx_file import session
 
+    tensors = {node.name: node.output[0] for node in model.graph.node}
+    for name in names:
+        kind = helper.make_tensor_value_info(tensors[name], TensorProto.FLOAT, None)
+        model.graph.output.append(kind)
     opened = session(model.SerializeToString())
     parts = [
-        opened.run(names, {INPUT: images[i : i + _BATCH]}) for i in range(0, len(images), _BATCH)
+        opened.run([tensors[n] for n in names], {INPUT: images[i : i + _BATCH]})
+        for i in range(0, len(images), _BATCH)
     ]
     return {name: np.concatenate(values) for name, *values in zip(names, *parts, strict=True)}
 

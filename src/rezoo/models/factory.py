@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rezoo import registry
@@ -10,6 +13,8 @@ from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     import keras
+
+_DEEPEST = 20_000  # calls; resnet1202 needs 4,000
 
 
 def list_models() -> list[str]:
@@ -55,18 +60,33 @@ def create_model(
             f"classifier_activation: {classifier_activation!r} is no activation of Keras",
             hint="use None for logits or 'softmax' for probabilities.",
         ) from error
-    model = spec.build(
-        name=spec.name,
-        input_shape=tuple(input_shape),
-        num_classes=num_classes,
-        classifier_activation=activation,
-        **spec.config,
-    )
+    with deep_graphs():
+        model = spec.build(
+            name=spec.name,
+            input_shape=tuple(input_shape),
+            num_classes=num_classes,
+            classifier_activation=activation,
+            **spec.config,
+        )
     if not isinstance(model, keras.Model):
         raise PluginError(
             f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
         )
     return model
+
+
+@contextmanager
+def deep_graphs() -> Iterator[None]:
+    """Let Keras walk a graph of thousands of layers, which it does by recursion.
+
+    Python 3.11 and later take no machine stack for it.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _check(num_classes: int, input_shape: tuple[int | None, int | None, int]) -> None:
