@@ -15,6 +15,7 @@ import pytest
 from conftest import fails
 from rezoo import registry
 from rezoo.models import counts, resnet
+from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import weights_follow
 from rezoo.profiling import profile
 from test_info import COUNTS
@@ -106,7 +107,7 @@ def spec_of(name, changes):
 def graph(spec, *, image_size=None, num_classes=None):
     """Return what is counted from the built network."""
     size = image_size or spec.image_size
-    with weights_follow():
+    with weights_follow(), deep_graphs():
         model = spec.build(
             name=spec.name,
             input_shape=(size, size, 3),

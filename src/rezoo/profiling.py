@@ -15,6 +15,8 @@ from typing import Any
 
 import keras
 
+from rezoo.models.factory import deep_graphs
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
@@ -139,7 +141,8 @@ def profile(model: keras.Model, *, input_shape: tuple[int, int, int]) -> Profile
     The model is rebuilt at that size without its weights; it is not changed or run.
     """
     if model.input_shape[1:] != tuple(input_shape):
-        model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
+        with deep_graphs():
+            model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
     return Profile(input_shape=input_shape, layers=tuple(_costs(model)))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from rezoo.models.counts import as_in_paper
+from rezoo.models.factory import deep_graphs
 from rezoo.specs import ModelSpec
 
 
@@ -151,7 +152,8 @@ def elements(model: keras.Model, *, input_shape: tuple[int, int, int]) -> Elemen
     The model is rebuilt at that size without its weights; it is not changed or run.
     """
     if model.input_shape[1:] != tuple(input_shape):
-        model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
+        with deep_graphs():
+            model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
     totals: dict[str, int] = dict.fromkeys(Elements.__dataclass_fields__, 0)
     for layer in model.layers:
         for key, number in _of_layer(layer).items():
