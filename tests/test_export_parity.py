@@ -36,7 +36,7 @@ def with_timm(tmp_path, monkeypatch):
 
 def test_timm_opens_the_folder(folder, tmp_path, with_timm):  # noqa: F811
     passport = export(str(folder), "torch", output=tmp_path / "out")
-    assert passport.holds
+    assert passport.comparison.holds
     assert passport.comparison.relative <= 1e-5
     assert "timm" in passport.runtime
     run = open_exported(tmp_path / "out")

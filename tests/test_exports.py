@@ -96,11 +96,11 @@ def test_every_format_holds(folder, tmp_path, to):
     if to in NEEDED or to == "torch":
         pytest.skip(f"{to}: {kind.install}; torch is compared in test_export_parity.py")
     passport = export(str(folder), to, output=tmp_path / to)
-    assert passport.holds
+    assert passport.comparison.holds
     assert passport.comparison.relative <= 1e-5
     assert passport.comparison.agreement == 1.0
     written = json.loads((tmp_path / to / "passport.json").read_text())
-    assert written["holds"] is True
+    assert written["comparison"]["holds"] is True
     assert written["cost"]["latency_ms_p50"] > 0
     assert written["metadata"]["class_names"] == [f"class {i}" for i in range(5)]
     assert written["metadata"]["licence"] == "MIT"
@@ -143,7 +143,7 @@ def test_smaller_numbers(trained, tmp_path, to, quantize, part):
         str(trained), to, output=tmp_path / "out", quantize=quantize, dataset="digits",
         calibration_images=64, images=100,
     )  # fmt: skip
-    assert passport.holds
+    assert passport.comparison.holds
     assert passport.comparison.accuracy.count == 100
     assert passport.size < part * (trained / "model.safetensors").stat().st_size
     assert 1e-6 < passport.comparison.rms_relative < 0.5

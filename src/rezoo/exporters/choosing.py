@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.exporters.export import Say, check_folder, default_folder, export, move
+from rezoo.exporters.export import Say, export
+from rezoo.exporters.folders import check_folder, default_folder, new_folder
 from rezoo.exporters.formats import FORMATS, Format, get_format
 from rezoo.exporters.measuring import measure
 from rezoo.exporters.passport import Passport
@@ -73,13 +74,10 @@ def export_fastest(
         quantize = options.get("quantize", "none")
         folder = output or default_folder(source, get_format(best), quantize)
         check_folder(folder, overwrite=overwrite)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(passports[best].folder, partial)
-        move(partial, folder)
-    kept = replace(passports[best], folder=folder, cost=figures[best])
-    kept.write()
+        kept = replace(passports[best], folder=folder, cost=figures[best])
+        with new_folder(folder) as partial:
+            shutil.copytree(passports[best].folder, partial, dirs_exist_ok=True)
+            kept.write(partial)
     return kept, rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -16,23 +15,22 @@ from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.exporters import samples as taking
 from rezoo.exporters.bundle import Bundle
-from rezoo.exporters.comparing import as_output, compare, in_batches, outputs_of
+from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches, outputs_of
 from rezoo.exporters.diverging import first_difference
-from rezoo.exporters.formats import PASSPORT, Format, get_format
+from rezoo.exporters.folders import check_folder, default_folder, new_folder
+from rezoo.exporters.formats import Format, get_format
 from rezoo.exporters.graph import read_graph
 from rezoo.exporters.measuring import measure
 from rezoo.exporters.passport import Passport, describe_files
 from rezoo.exporters.runners import open_exported
 from rezoo.exporters.samples import Samples
 from rezoo.exporters.sensitivity import Trade, keep_accuracy
-from rezoo.files import refuse_file, refuse_unwritable
 from rezoo.loading import build
-from rezoo.records import EXPORTS
 from rezoo.references import Source, resolve_weights
 
 CALIBRATION_IMAGES = 500
 COMPARED_IMAGES = 256
-_PARTIAL = ".partial"
+_KEEPING = ("onnx", "openvino")  # formats in which single layers can stay in float32
 
 Say = Callable[[str], None]
 
@@ -97,33 +95,43 @@ def export(
     check_folder(folder, overwrite=overwrite)
     say("loading the network and images")
     bundle, network = read_bundle(source, takes=takes, gives=gives, image_size=image_size)
-    compared = taking.comparison(source, dataset, bundle.preprocessing, count=images)
+    samples = taking.comparison(source, dataset, bundle.preprocessing, count=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
     if quantize == "int8":
         bundle = _with_calibration(bundle, calibrate or dataset, calibration_images)
-    wanted = source_outputs(bundle, network, compared)
+    wanted = source_outputs(bundle, network, samples)
     trade: Trade = ()
-    if quantize == "int8" and kind.name in ("onnx", "openvino"):
+    if quantize == "int8" and kind.name in _KEEPING:
         say("looking for what int8 can keep")
-        bundle, trade = keep_accuracy(bundle, compared, wanted)
-    partial = folder.with_name(folder.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+        bundle, trade = keep_accuracy(bundle, samples, wanted)
+    with new_folder(folder) as partial:
         say(f"writing {kind.name}")
         module: Any = import_module(kind.module)
         module.write(bundle, partial)
         say("comparing it with its source")
-        passport = _passport(kind, bundle, partial, compared, wanted, tolerance, threads)
-        passport = dataclasses.replace(passport, trade=trade)
-        if not passport.holds:
-            place = _place(kind, bundle, network, compared)
-            raise _not_the_same(dataclasses.replace(passport, first_difference=place))
-        passport = dataclasses.replace(passport, folder=folder)
-        move(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    passport.write()
+        run = open_exported(partial)
+        found = compare(
+            wanted,
+            outputs_of(run, samples),
+            samples,
+            quantize=quantize,
+            raw=takes == "raw",
+            tolerance=tolerance,
+        )
+        if not found.holds:
+            raise _not_the_same(kind, bundle, found, _place(kind, bundle, network, samples))
+        say("measuring it")
+        passport = Passport(
+            folder=folder,
+            format=kind.name,
+            metadata=run.metadata,
+            files=describe_files(partial),
+            comparison=found,
+            cost=measure(partial, threads=threads),
+            runtime=run.runtime,
+            trade=trade,
+        )
+        passport.write(partial)
     return passport
 
 
@@ -152,15 +160,6 @@ def source_outputs(bundle: Bundle, network: keras.Model, samples: Samples) -> np
     return as_output(logits, bundle.function)
 
 
-def default_folder(source: Source, kind: Format, quantize: str) -> Path:
-    """Return a run's `exports/<format>`, or `<name>-<format>` here for other weights."""
-    suffix = kind.name if quantize == "none" else f"{kind.name}-{quantize}"
-    if source.folder is not None and source.address is None and source.published is None:
-        return source.folder / EXPORTS / suffix
-    name = source.published.name if source.published else Path(source.reference).name
-    return Path(f"{name.partition('@')[0]}-{suffix}")
-
-
 def _with_calibration(bundle: Bundle, dataset: str | None, count: int) -> Bundle:
     if dataset is None:
         raise SpecError(
@@ -171,35 +170,6 @@ def _with_calibration(bundle: Bundle, dataset: str | None, count: int) -> Bundle
     return dataclasses.replace(bundle, calibration=found)
 
 
-def _passport(
-    kind: Format,
-    bundle: Bundle,
-    folder: Path,
-    samples: Samples,
-    wanted: np.ndarray,
-    tolerance: float | None,
-    threads: int | None,
-) -> Passport:
-    run = open_exported(folder)
-    comparison = compare(
-        wanted,
-        outputs_of(run, samples),
-        samples,
-        quantize=bundle.quantize,
-        raw=bundle.takes == "raw",
-        tolerance=tolerance,
-    )
-    return Passport(
-        folder=folder,
-        format=kind.name,
-        metadata=run.metadata,
-        files=describe_files(folder),
-        comparison=comparison,
-        cost=measure(folder, threads=threads) if comparison.holds else {},
-        runtime=run.runtime,
-    )
-
-
 def _place(kind: Format, bundle: Bundle, network: keras.Model, samples: Samples) -> str:
     """Return where an export leaves its source; a quantized one does so everywhere."""
     if bundle.quantize != "none" or kind.name == "torch":
@@ -207,45 +177,18 @@ def _place(kind: Format, bundle: Bundle, network: keras.Model, samples: Samples)
     return first_difference(kind, bundle, network, samples)
 
 
-def _not_the_same(passport: Passport) -> IncompatibleError:
-    found = passport.comparison
+def _not_the_same(kind: Format, bundle: Bundle, found: Comparison, place: str) -> IncompatibleError:
     far = f"{found.relative:.2g} of the largest output, {found.agreement:.1%} same answers"
     if found.accuracy:
         far += f", top-1 {found.accuracy.before:.1%} → {found.accuracy.after:.1%}"
-    place = passport.first_difference
     where = f"; the first to differ is {place}" if place else ""
     return IncompatibleError(
-        f"the {passport.format} export is not its source: {far} on {found.what}; "
+        f"the {kind.name} export is not its source: {far} on {found.what}; "
         f"allowed is {found.tolerance}{where}",
         hint="nothing was kept. "
         + (
             "calibrate with more images (--calibrate), or take --quantize float16."
-            if passport.metadata["quantization"] in ("int8", "dynamic")
+            if bundle.quantize in ("int8", "dynamic")
             else "this is a fault of the export, not of the network: please report it."
         ),
     )
-
-
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise `SpecError` where a folder may not become an export."""
-    refuse_file(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        ours = (folder / PASSPORT).is_file()
-        if not ours:
-            raise SpecError(f"{folder} has other files", hint="choose another with --output.")
-        if not overwrite:
-            raise SpecError(
-                f"{folder} has an export already",
-                hint="replace it with --overwrite, or choose another folder with --output.",
-            )
-    refuse_unwritable(folder)
-
-
-def move(partial: Path, folder: Path) -> None:
-    """Put a folder in its place; what was there goes when the new one is there."""
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

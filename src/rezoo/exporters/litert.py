@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,9 @@ def write(bundle: Bundle, folder: Path) -> None:
         saved_model.write(plain, Path(temporary) / "model")
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(temporary) / "model"))
         _SETTINGS[bundle.quantize](converter, bundle)
-        content = converter.convert()
+        with warnings.catch_warnings():  # of its own interpreter, which calibrates
+            warnings.simplefilter("ignore", UserWarning)
+            content = converter.convert()
     path = folder / FORMAT.file
     path.write_bytes(content)
     append_metadata(path, bundle.metadata(), bundle.labels())

@@ -102,6 +102,7 @@ class Int8:
                 {"WeightSymmetric": True, "ActivationSymmetric": False},
             )
             made.quantize_model()
+            made.model.topological_sort()
         return made.model.model
 
 

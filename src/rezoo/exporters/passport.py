@@ -25,7 +25,6 @@ class Passport:
         cost: Latency, throughput and memory; see `measuring.measure`.
         runtime: What it was opened in.
         trade: Of int8: what was tried to keep the accuracy, and what it gave.
-        first_difference: The layer where values leave the source's; empty where it holds.
     """
 
     folder: Path
@@ -36,12 +35,6 @@ class Passport:
     cost: dict[str, Any]
     runtime: str
     trade: tuple[dict[str, Any], ...] = field(default_factory=tuple)
-    first_difference: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the export is within its tolerance."""
-        return self.comparison.holds
 
     @property
     def size(self) -> int:
@@ -53,16 +46,15 @@ class Passport:
         return {
             "format": self.format,
             "folder": str(self.folder),
-            "holds": self.holds,
             "bytes": self.size,
             **{k: v for k, v in asdict(self).items() if k not in ("folder", "format", "trade")},
             "trade": list(self.trade),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
         }
 
-    def write(self) -> None:
-        """Write `passport.json` beside the network."""
-        write_json(self.folder / PASSPORT, self.to_dict())
+    def write(self, folder: Path) -> None:
+        """Write `passport.json` into a folder."""
+        write_json(folder / PASSPORT, self.to_dict())
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
