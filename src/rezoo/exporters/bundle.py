@@ -27,6 +27,7 @@ class Bundle:
         gives: logits or probabilities.
         quantize: none, float16, dynamic or int8.
         calibration: float32 `(N, H, W, C)`, prepared training images, for int8.
+        ranges: Of the activations of the calibration images, once they are known.
         keep: Nodes that stay in float32, for int8.
     """
 
@@ -38,6 +39,7 @@ class Bundle:
     gives: str = "logits"
     quantize: str = "none"
     calibration: np.ndarray | None = None
+    ranges: Any = None
     keep: tuple[str, ...] = ()
 
     @property

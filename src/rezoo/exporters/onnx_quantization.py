@@ -82,7 +82,9 @@ class Int8:
                 hint="say --dataset, or export a run, which knows its own.",
             )
         self.bundle = bundle
-        self.ranges = _ranges(to_onnx(replace(bundle, takes="tensor")), bundle.calibration)
+        self.ranges = bundle.ranges or _ranges(
+            to_onnx(replace(bundle, takes="tensor")), bundle.calibration
+        )
 
     def model(self, keep: Sequence[str] = ()) -> onnx.ModelProto:
         """Return the quantized model; nodes in `keep` stay in float32."""

@@ -59,7 +59,7 @@ def keep_accuracy(bundle: Bundle, samples: Samples, wanted: np.ndarray) -> tuple
         if count > len(ranking) // 2:
             break
         keep = tuple(ranking[:count])
-    return dataclasses.replace(bundle, keep=best[1]), tuple(trade)
+    return dataclasses.replace(bundle, keep=best[1], ranges=int8.ranges), tuple(trade)
 
 
 def rank(bundle: Bundle, int8: Any) -> list[str]:
