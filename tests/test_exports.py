@@ -220,7 +220,7 @@ def test_an_export_replaces_only_an_export(folder, tmp_path):
 def test_wrong_words(call, folder, tmp_path):
     fails(call("export", folder, "--to", "onxx"), 2, "no format 'onxx'", "onnx")
     fails(call("export", folder), 2, "--to")
-    fails(call("export", tmp_path / "none", "--to", "keras"), 2, "no folder of that name")
+    fails(call("export", tmp_path / "none", "--to", "keras"), 3, "no such folder")
     fails(call("export", folder, "--to", "keras", "--quantize", "int8"), 6, "onnx")
     fails(call("export", folder, "--to", "keras", "--input", "raw"), 6, "saved_model")
     fails(call("export", folder, "--to", "keras", "--images", "0"), 2, "--images 0")

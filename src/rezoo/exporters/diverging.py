@@ -1,13 +1,16 @@
 """Where an export leaves its source: the first layer whose values are not the source's.
 
 A part of the network that ends at some layer is exported like the whole and compared with the
-source's values there. Once values are wrong they stay wrong, so halving finds the first.
+source's values there. At layers that everything passes through, such as the ends of blocks, values
+that are wrong once stay wrong: halving finds the first of these. Those before it, back to the last
+right one, are then looked at in their order.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,17 +45,31 @@ def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: 
     tensor = dataclasses.replace(bundle, takes="tensor")
     if bundle.takes == "raw" and _differs(kind, bundle, None, few, few.inputs, _TWO_LEVELS):
         return PREPROCESSING
-    nodes = [node for node in bundle.graph.nodes if node.layer is not None]
-    low, high = 0, len(nodes)  # all before `low` are right
+    nodes = bundle.graph.nodes
+
+    def wrong(place: int) -> bool:
+        layer = nodes[place].layer
+        wanted = compiled_forward(keras.Model(model.inputs, layer.output))(few.inputs)
+        return _differs(kind, tensor, nodes[place].name, few, wanted, RELATIVE["none"])
+
+    passed = _passed_by_all(nodes)
+    low, high = 0, len(passed) - 1  # all before `low` are right
     while low < high:
         middle = (low + high) // 2
-        layer = nodes[middle].layer
-        wanted = compiled_forward(keras.Model(model.inputs, layer.output))(few.inputs)
-        if _differs(kind, tensor, nodes[middle].name, few, wanted, RELATIVE["none"]):
-            high = middle
-        else:
-            low = middle + 1
-    return nodes[low].name if low < len(nodes) else ""
+        low, high = (low, middle) if wrong(passed[middle]) else (middle + 1, high)
+    first = passed[low - 1] + 1 if low else 0
+    return next((nodes[i].name for i in range(first, passed[low] + 1) if wrong(i)), "")
+
+
+def _passed_by_all(nodes: Sequence[Node]) -> list[int]:
+    """Return the places of the nodes on which all that follow depend."""
+    last_use = {name: place for place, node in enumerate(nodes) for name in node.inputs}
+    reach, found = last_use.get(INPUT, 0), []
+    for place, node in enumerate(nodes):
+        if reach <= place:  # nothing before it is used behind it
+            found.append(place)
+        reach = max(reach, last_use.get(node.name, place))
+    return found
 
 
 def _differs(
