@@ -21,7 +21,7 @@ import numpy as np
 from rezoo.errors import IncompatibleError
 from rezoo.exporters.runners import open_exported
 
-WARM_UP, CALLS, BATCH, TURN_S = 5, 50, 16, 3.0
+WARM_UP, CALLS, BATCH, TURN_S = 5, 50, 16, 2.0
 
 
 def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:

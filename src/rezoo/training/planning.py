@@ -58,7 +58,7 @@ class Times:
     @property
     def finish_s(self) -> float:
         """What a run's end takes: the best weights are built, measured and proved again."""
-        return 5.0 + 3 * self.compile_s + 2 * self.validation_s
+        return 5.0 + 1.5 * self.compile_s + 2 * self.validation_s
 
     def epoch_s(self, steps: int) -> float:
         """Return the time of an epoch of so many steps, validation and saving included."""
