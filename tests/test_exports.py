@@ -286,3 +286,26 @@ def test_bundle_says_what_a_user_must_know(folder):
     assert facts["preprocessing"]["crop_pct"] == 0.875
     assert facts["input_shape"] == [64, 64, 3]
     assert len(facts["origin"]["sha256"]) == 64
+
+
+def test_auto_keeps_the_fastest_format_that_holds(call, folder, tmp_path, monkeypatch):
+    """Two formats are enough; the slower one is left out."""
+    from rezoo.exporters import choosing
+
+    few = {name: FORMATS[name] for name in ("keras", "saved_model")}
+    monkeypatch.setattr(choosing, "FORMATS", few)
+    monkeypatch.setattr(choosing, "ROUNDS", 1)
+    answer = call("export", folder, "--to", "auto", "--output", tmp_path / "out", "--json")
+    assert answer.rc == 0, answer
+    document = json.loads(answer.out)
+    tried = {row["format"]: row["latency_ms_p50"] for row in document["tried"]}
+    assert set(tried) == set(few)
+    assert document["format"] == min(tried, key=tried.get)
+    assert document["folder"] == str(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "passport.json").read_text())["folder"] == str(
+        tmp_path / "out"
+    )
+    assert open_exported(tmp_path / "out").format == document["format"]
+    fails(
+        call("export", folder, "--to", "auto", "--quantize", "int8", "--output", tmp_path / "b"), 6
+    )

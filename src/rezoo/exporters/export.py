@@ -100,13 +100,13 @@ def export(
     if quantize == "int8":
         bundle = _with_calibration(bundle, calibrate or dataset, calibration_images)
     wanted = source_outputs(bundle, network, samples)
+    module: Any = import_module(kind.module)
     trade: Trade = ()
     if quantize == "int8" and kind.name in _KEEPING:
         say("looking for what int8 can keep")
-        bundle, trade = keep_accuracy(bundle, samples, wanted)
+        bundle, trade = keep_accuracy(bundle, samples, wanted, module.run_onnx)
     with new_folder(folder) as partial:
         say(f"writing {kind.name}")
-        module: Any = import_module(kind.module)
         module.write(bundle, partial)
         say("comparing it with its source")
         run = open_exported(partial)

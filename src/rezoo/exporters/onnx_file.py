@@ -40,6 +40,12 @@ def session(model: bytes | Path, threads: int | None = None) -> Any:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
+def run_onnx(content: bytes) -> Any:
+    """Return what runs an ONNX model's only output."""
+    opened = session(content)
+    return lambda images: opened.run(None, {INPUT: images})[0]
+
+
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
     """Open it in onnxruntime."""
     opened = session(folder / FORMAT.file, threads)

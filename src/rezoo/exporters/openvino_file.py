@@ -47,15 +47,6 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
     if not model.has_rt_info("rezoo"):
         raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
     metadata = json.loads(model.get_rt_info("rezoo").astype(str))
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = core.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
-
-    def call(images: np.ndarray) -> np.ndarray:
-        return request.infer([np.ascontiguousarray(images)])[0].copy()
-
     return Runner(
         format=FORMAT.name,
         input=metadata["input"],
@@ -64,5 +55,23 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         batch=None,
         runtime=f"OpenVINO {openvino.__version__.partition('-')[0]}",
         metadata=metadata,
-        call=call,
+        call=_compiled(core, model, threads),
     )
+
+
+def run_onnx(content: bytes) -> Any:
+    """Return what runs an ONNX model's only output."""
+    core = openvino.Core()
+    return _compiled(core, core.read_model(content))
+
+
+def _compiled(core: Any, model: Any, threads: int | None = None) -> Any:
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def call(images: np.ndarray) -> np.ndarray:
+        return request.infer([np.ascontiguousarray(images)])[0].copy()
+
+    return call

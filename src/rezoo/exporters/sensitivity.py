@@ -9,12 +9,13 @@ accuracy is back or half of the layers are kept.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rezoo.exporters.bundle import Bundle
-from rezoo.exporters.comparing import AGREEMENT, DROP, Comparison, compare
+from rezoo.exporters.comparing import AGREEMENT, DROP, Comparison, compare, in_batches
 from rezoo.exporters.formats import INPUT
 from rezoo.exporters.samples import Samples
 
@@ -22,15 +23,19 @@ _RANKED_ON = 32  # images
 _BATCH = 16
 
 Trade = tuple[dict[str, Any], ...]
+Run = Callable[[bytes], Callable[[np.ndarray], np.ndarray]]
 
 
-def keep_accuracy(bundle: Bundle, samples: Samples, wanted: np.ndarray) -> tuple[Bundle, Trade]:
+def keep_accuracy(
+    bundle: Bundle, samples: Samples, wanted: np.ndarray, run: Run
+) -> tuple[Bundle, Trade]:
     """Choose the layers that stay in float32, for ONNX and what is made from it.
 
     Args:
         bundle: What is to be quantized, with calibration images.
         samples: What accuracy is measured on.
         wanted: The source's outputs for them.
+        run: Runs an ONNX model, in the runtime that will run the export.
 
     Returns:
         The bundle with `keep`, and what each attempt gave.
@@ -45,9 +50,7 @@ def keep_accuracy(bundle: Bundle, samples: Samples, wanted: np.ndarray) -> tuple
     best: tuple[float, tuple[str, ...]] | None = None
     while True:
         content = int8.model(keep).SerializeToString()
-        found = compare(
-            wanted, _run(content, samples.inputs, bundle.gives), samples, quantize="int8"
-        )
+        found = compare(wanted, in_batches(run(content), samples.inputs), samples, quantize="int8")
         trade.append(_row(keep, found, len(content)))
         score = found.accuracy.drop if found.accuracy else 1 - found.agreement
         if best is None or score < best[0]:
@@ -104,14 +107,6 @@ def _values(model: Any, names: list[str], images: np.ndarray) -> dict[str, np.nd
         for i in range(0, len(images), _BATCH)
     ]
     return {name: np.concatenate(values) for name, *values in zip(names, *parts, strict=True)}
-
-
-def _run(content: bytes, inputs: np.ndarray, output: str) -> np.ndarray:
-    from rezoo.exporters.onnx_file import session
-
-    opened = session(content)
-    batches = (inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH))
-    return np.concatenate([opened.run([output], {INPUT: batch})[0] for batch in batches])
 
 
 def _relative(found: np.ndarray, wanted: np.ndarray) -> float:
