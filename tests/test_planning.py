@@ -68,7 +68,7 @@ def test_a_schedule_shrinks_to_the_time_and_keeps_its_shape():
 
 
 def test_a_time_too_short_for_one_epoch():
-    with pytest.raises(SpecError, match=r"one epoch takes about 60 s, and 12 s are left"):
+    with pytest.raises(SpecError, match=r"one epoch takes about 60 s, and 20 s are left"):
         planning.fitted(recipe(), TIMES, 50, left_s=60.0)
 
 

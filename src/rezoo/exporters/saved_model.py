@@ -2,7 +2,8 @@
 
 Keras's exporter writes every weight twice; here a `tf.Module` holds them. Signatures:
 `serving_default` takes `image`; with raw input there is `encoded` as well, which takes the bytes
-of image files.
+of image files: JPEG, PNG, BMP or GIF, as they lie in the file (a camera's orientation is not
+looked at).
 """
 
 from __future__ import annotations
@@ -60,9 +61,20 @@ def _signature(bundle: Bundle, model: Any) -> Any:
 def _encoded(bundle: Bundle, model: Any) -> Any:
     from rezoo.data.transforms import test_transform
 
-    transform = test_transform(bundle.preprocessing, encoded=True)
+    channels = bundle.preprocessing.channels
+    transform = test_transform(bundle.preprocessing, encoded=False)
     kind = tf.TensorSpec((None,), tf.string, "image")
-    return tf.function(_prepared(bundle, model, transform), [kind], autograph=False)
+
+    def decoded(contents: Any) -> Any:
+        """Decode with TensorFlow's operations alone: what rezoo adds to them is no graph."""
+        image = tf.cond(
+            tf.io.is_jpeg(contents),
+            lambda: tf.io.decode_jpeg(contents, channels, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_image(contents, channels, expand_animations=False),
+        )
+        return transform(tf.ensure_shape(image, (None, None, channels)))
+
+    return tf.function(_prepared(bundle, model, decoded), [kind], autograph=False)
 
 
 def _prepared(bundle: Bundle, model: Any, transform: Any) -> Any:
