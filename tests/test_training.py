@@ -121,7 +121,7 @@ HALF = {"precision": "mixed_float16", "optimizer": "adamw"}
 @pytest.mark.parametrize(
     "changes",
     [
-        {**PARTS, "optimizer": "lamb", "layer_lr_decay": 0.7},
+        pytest.param({**PARTS, "optimizer": "lamb", "layer_lr_decay": 0.7}, marks=pytest.mark.slow),
         pytest.param(HALF, marks=pytest.mark.slow),  # float16 is slow on a CPU
     ],
     ids=["parts and average", "float16"],
