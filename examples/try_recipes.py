@@ -57,7 +57,7 @@ def row(model: str, dataset: str, name: str, changes: dict[str, Any]) -> list[st
         str(recipe.batch_size),
         f"{recipe.learning_rate:.6g}",
         f"{found.times.step_s:.2f}",
-        f"{found.times.loss:.4f}",
+        "" if found.times.loss is None else f"{found.times.loss:.4f}",
         f"{(found.memory.total + found.before_bytes) / 1e9:.1f} GB",
         f"{(found.peak_bytes or 0) / 1e9:.1f} GB",
     ]

@@ -118,6 +118,21 @@ def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
         assert word in words
 
 
+def test_a_dry_run_without_epochs(trained, call):
+    """A probe has no steps; its time is that of the images in the network."""
+    args = ("train", trained, "--dataset", "digits", "--recipe", "probe", "--dry-run")
+    answer = call(*args, "--json")
+    assert answer.rc == 0, answer
+    told = json.loads(answer.out)
+    assert told["times"]["loss"] is None
+    assert told["times"]["step_s"] == 0
+    assert 0 < told["times"]["probe_s"] < told["total_s"]
+    words = call(*args)
+    assert words.rc == 0, words
+    assert "for the features" in words.out
+    assert "a step," not in words.out
+
+
 def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
     """A run whose steps were timed first is the run without, to the same bits."""
     changes = {**CHANGES, "epochs": 1}

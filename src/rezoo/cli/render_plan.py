@@ -41,7 +41,8 @@ def _costs(planned: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
     yield "classes", _classes(found.classes) if found.classes else unknown
     if found.warnings:
         yield "warnings", "\n".join(found.warnings)
-    yield "loss", f"{found.times.loss:.4f} in the last step that was tried"
+    if found.times.loss is not None:
+        yield "loss", f"{found.times.loss:.4f} in the last step that was tried"
 
 
 def _memory(found: Estimate) -> Iterator[str]:
@@ -60,8 +61,10 @@ def _memory(found: Estimate) -> Iterator[str]:
 def _time(found: Estimate, batch_size: int) -> Iterator[str]:
     times = found.times
     yield f"{duration(found.total_s)} in all:"
-    yield f"  {times.step_s:.3g} s a step, {batch_size / times.step_s:.3g} images/s"
-    yield f"  {duration(found.epoch_s)} an epoch, {duration(times.validation_s)} of it validation"
+    if times.step_s:
+        yield f"  {times.step_s:.3g} s a step, {batch_size / times.step_s:.3g} images/s"
+        validation = f"{duration(times.validation_s)} of it validation"
+        yield f"  {duration(found.epoch_s)} an epoch, {validation}"
     if times.probe_s:
         yield f"  {duration(times.probe_s)} for the features that the new head is fitted to"
     yield f"  {duration(times.compile_s)} to compile"

@@ -45,7 +45,7 @@ class Times:
         validation_s: One pass over what validates.
         save_s: Writing a checkpoint and the best weights, at a usual disk's speed: not measured.
         probe_s: Fitting the new head at the start; 0 where the recipe has none.
-        loss: Of the last step.
+        loss: Of the last step; None where there is none.
     """
 
     compile_s: float
@@ -53,7 +53,7 @@ class Times:
     validation_s: float
     save_s: float
     probe_s: float
-    loss: float
+    loss: float | None
 
     @property
     def finish_s(self) -> float:
@@ -122,7 +122,8 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
 
 
 def _wrong_with_the_first_batch(setup: Setup) -> Iterator[str]:
-    images, labels = next(iter(setup.train_batches(0, 0)))
+    batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches()
+    images, labels = next(iter(batches))
     for _, text in look_at(images, labels, scaled=setup.config.base is None):
         yield text
 
@@ -134,13 +135,16 @@ def training_profile(network: keras.Model, channels: int, recipe: Recipe) -> Pro
 
 
 def measure(setup: Setup, step: TrainingStep) -> Times:
-    """Time a few real steps and a part of validation, and put every variable back."""
+    """Time a few real steps and a part of validation, and put every variable back.
+
+    A recipe without epochs has no steps: its time is that of the images in the network.
+    """
     saved = [(v, np.array(keras.ops.convert_to_numpy(v))) for _, v in step.state()]
     source = iter(setup.train_batches(0, 0))
     taken: list[float] = []
-    loss = math.nan
+    loss = None
     try:
-        while len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
+        while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
             begun = time.perf_counter()
             loss = step([next(source) for _ in range(step.parts)]).read().loss
             taken.append(time.perf_counter() - begun)
@@ -149,11 +153,11 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
     finally:
         for variable, value in saved:
             variable.assign(value)
-    step_s = statistics.median(taken[1:] or taken)
+    step_s = statistics.median(taken[1:] or taken or [0.0])
     image_s = _forward_s(setup)
     images = len(setup.val.examples)
     return Times(
-        compile_s=max(taken[0] - step_s, 0.0),
+        compile_s=max(taken[0] - step_s, 0.0) if taken else 0.0,
         step_s=step_s,
         validation_s=image_s * images,
         save_s=_BEFORE_WRITING_S + _disk_bytes(setup, step) / 2 / _WRITTEN_PER_S,
