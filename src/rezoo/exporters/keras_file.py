@@ -31,13 +31,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
     path = folder / FORMAT.file
     metadata = read_metadata(path)
     model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=metadata["output"],
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"Keras {keras.__version__} on {keras.config.backend()}",
-        metadata=metadata,
         call=compiled_forward(model),
     )

@@ -101,13 +101,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         interpreter.invoke()
         return interpreter.get_tensor(result)
 
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=metadata["output"],
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"LiteRT {version('ai-edge-litert')}",
-        metadata=metadata,
         call=call,
     )

@@ -22,10 +22,9 @@ def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.onnx`."""
     import onnx
 
-    from rezoo.exporters.onnx_graph import to_onnx
-    from rezoo.exporters.onnx_quantization import quantize
+    from rezoo.exporters.onnx_quantization import quantized
 
-    model = quantize(bundle, to_onnx(bundle))
+    model = quantized(bundle)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / FORMAT.file)
 
@@ -54,13 +53,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
     metadata = json.loads(properties["rezoo"])
     output = metadata["output"]
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=output,
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"onnxruntime {onnxruntime.__version__}",
-        metadata=metadata,
         call=lambda images: opened.run([output], {INPUT: images})[0],
     )

@@ -31,13 +31,12 @@ from rezoo.exporters.onnx_graph import to_onnx
 _CALIBRATION_BATCH = 16
 
 
-def quantize(bundle: Bundle, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a bundle's model with the numbers that it asks for."""
-    if bundle.quantize == "float16":
-        return float16_weights(model)
+def quantized(bundle: Bundle) -> onnx.ModelProto:
+    """Return the ONNX model of a bundle, with the numbers that it asks for."""
     if bundle.quantize == "int8":
         return Int8(bundle).model(bundle.keep)
-    return model
+    model = to_onnx(bundle)
+    return float16_weights(model) if bundle.quantize == "float16" else model
 
 
 def float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:

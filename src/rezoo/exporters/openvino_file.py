@@ -23,13 +23,12 @@ FORMAT = FORMATS["openvino"]
 def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.xml` and `model.bin`."""
     from rezoo.exporters.onnx_graph import to_onnx
-    from rezoo.exporters.onnx_quantization import quantize
+    from rezoo.exporters.onnx_quantization import quantized
     from rezoo.exporters.openvino_preprocessing import prepend
 
     tensor = dataclasses.replace(bundle, takes="tensor")
-    content = to_onnx(tensor)
-    if bundle.quantize == "int8":
-        content = quantize(tensor, content)
+    # float16 is OpenVINO's own, at the end
+    content = quantized(tensor) if bundle.quantize == "int8" else to_onnx(tensor)
     model = openvino.Core().read_model(content.SerializeToString())
     if bundle.takes == "raw":
         model = prepend(model, bundle.preprocessing)
@@ -47,14 +46,10 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
     if not model.has_rt_info("rezoo"):
         raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
     metadata = json.loads(model.get_rt_info("rezoo").astype(str))
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=metadata["output"],
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"OpenVINO {openvino.__version__.partition('-')[0]}",
-        metadata=metadata,
         call=_compiled(core, model, threads),
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.exporters.formats import Format
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runner:
@@ -32,6 +34,27 @@ class Runner:
     runtime: str
     metadata: dict[str, Any]
     call: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        kind: Format,
+        metadata: dict[str, Any],
+        *,
+        runtime: str,
+        call: Callable[[np.ndarray], np.ndarray],
+    ) -> Runner:
+        """Return the runner of an export that takes any number of images and describes itself."""
+        return cls(
+            format=kind.name,
+            input=metadata["input"],
+            output=metadata["output"],
+            shape=tuple(metadata["input_shape"]),
+            batch=None,
+            runtime=runtime,
+            metadata=metadata,
+            call=call,
+        )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return `(N, K)` float32."""

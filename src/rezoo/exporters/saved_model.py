@@ -97,13 +97,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         return run(image=tf.constant(images))[output].numpy()
 
     call.loaded = loaded  # type: ignore[attr-defined]  # the signature does not keep its variables
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=output,
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"TensorFlow {tf.__version__}",
-        metadata=metadata,
         call=call,
     )

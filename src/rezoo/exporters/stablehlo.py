@@ -40,13 +40,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
     metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     exported = jax.export.deserialize(bytearray((folder / FORMAT.file).read_bytes()))
     run = jax.jit(exported.call)
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=metadata["output"],
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"JAX {jax.__version__}",
-        metadata=metadata,
         call=lambda images: np.asarray(run(images)),
     )

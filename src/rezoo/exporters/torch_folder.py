@@ -59,13 +59,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         with torch.inference_mode():
             return model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
-    return Runner(
-        format=FORMAT.name,
-        input=metadata["input"],
-        output=metadata["output"],
-        shape=tuple(metadata["input_shape"]),
-        batch=None,
+    return Runner.of(
+        FORMAT,
+        metadata,
         runtime=f"PyTorch {torch.__version__}, timm {timm.__version__}",
-        metadata=metadata,
         call=call,
     )
