@@ -5,7 +5,9 @@
 
 WEIGHTS is a folder of a ResNet-50 (v1 with `--v1`). PyTorch's side is `torch.onnx.export` run by
 onnxruntime and by OpenVINO, and `torch.compile` with the weights frozen; in int8 the ONNX file is
-quantized by onnxruntime with the same images. All take turns in one run; the table gives medians.
+quantized by onnxruntime with the same images. All take turns in one run. The table gives medians:
+of the times, and of the ratios within a round, since a shared machine's speed changes between
+rounds.
 OpenVINO computes in float32 on both sides. Needs torch, onnx, onnxruntime, openvino and
 ai-edge-litert.
 """
@@ -16,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import tempfile
 from collections.abc import Callable
 from importlib import import_module
@@ -184,16 +187,27 @@ def compare(arguments: argparse.Namespace, quantize: str, folder: Path) -> list[
         for _ in range(arguments.rounds):
             for worker in workers.values():
                 worker.turn()
-        best = min(w.median(0) for name, w in workers.items() if name not in OURS)
-        print(f"\n{quantize}, batch {batch}; the best of PyTorch's is 1.00")
-        print("| contender | ms | images/s | ratio |\n|---|---:|---:|---:|")
-        for name, worker in workers.items():
-            wall = worker.median(0)
-            row = {"contender": name, "quantize": quantize, "batch": batch, "s": wall}
-            rows.append({**row, "ratio": best / wall, "turns": worker.turns})
-            figures = f"{1e3 * wall:.1f} | {batch / wall:.1f} | {best / wall:.2f}"
-            print(f"| {OPENERS[name][0]} | {figures} |", flush=True)
+        rows += report(workers, quantize, batch)
+        for worker in workers.values():
             worker.end()
+    return rows
+
+
+def report(workers: dict[str, Worker], quantize: str, batch: int) -> list[dict[str, Any]]:
+    """Print a table; return its rows."""
+    rows = []
+    best = min((w for n, w in workers.items() if n not in OURS), key=lambda w: w.median(0))
+    print(f"\n{quantize}, batch {batch}; the best of PyTorch's is 1.00")
+    print("| contender | ms | images/s | ratio | in the rounds |\n|---|---:|---:|---:|---:|")
+    for name, worker in workers.items():
+        wall = worker.median(0)
+        ratios = [a[0] / b[0] for a, b in zip(best.turns, worker.turns, strict=True)]
+        ratio = statistics.median(ratios)
+        row = {"contender": name, "quantize": quantize, "batch": batch, "s": wall}
+        rows.append({**row, "ratio": ratio, "turns": worker.turns})
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        figures = f"{1e3 * wall:.1f} | {batch / wall:.1f} | {ratio:.2f} | {spread}"
+        print(f"| {OPENERS[name][0]} | {figures} |", flush=True)
     return rows
 
 

@@ -8,10 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.errors import SpecError
 from rezoo.exporters.graph import Graph, Node
 from rezoo.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import task_of
+
+
+def no_training_images() -> SpecError:
+    """Return what to raise where int8 has nothing to calibrate with."""
+    return SpecError(
+        "int8 needs training images to calibrate with",
+        hint="name them by --calibrate, for example --calibrate folder:photos.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +70,17 @@ class Bundle:
             options={"function": self.function},
         )
         return dataclasses.replace(self.graph, nodes=(*self.graph.nodes, node))
+
+    @property
+    def training_images(self) -> np.ndarray:
+        """The calibration images, which int8 cannot do without.
+
+        Raises:
+            SpecError: There are none.
+        """
+        if self.calibration is None or not len(self.calibration):
+            raise no_training_images()
+        return self.calibration
 
     def labels(self) -> list[str]:
         """Return what to call each class, in the order of the output."""

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.errors import IncompatibleError, SpecError
+from rezoo.errors import IncompatibleError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.exporters import samples as taking
-from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.bundle import Bundle, no_training_images
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches, outputs_of
 from rezoo.exporters.diverging import first_difference
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
@@ -90,6 +90,9 @@ def export(
     kind = get_format(to)
     kind.check(quantize=quantize, takes=takes)
     kind.require()
+    training = calibrate or dataset
+    if quantize == "int8" and training is None:
+        raise no_training_images()
     source = resolve_weights(model, pretrained=pretrained)
     folder = output or default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
@@ -97,8 +100,9 @@ def export(
     bundle, network = read_bundle(source, takes=takes, gives=gives, image_size=image_size)
     samples = taking.comparison(source, dataset, bundle.preprocessing, count=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
-    if quantize == "int8":
-        bundle = _with_calibration(bundle, calibrate or dataset, calibration_images)
+    if quantize == "int8" and training is not None:
+        calibration = taking.calibration(training, bundle.preprocessing, count=calibration_images)
+        bundle = dataclasses.replace(bundle, calibration=calibration)
     wanted = source_outputs(bundle, network, samples)
     module: Any = import_module(kind.module)
     trade: Trade = ()
@@ -158,16 +162,6 @@ def source_outputs(bundle: Bundle, network: keras.Model, samples: Samples) -> np
     """Return what the source gives for all samples, `(N, K)`."""
     logits = in_batches(compiled_forward(network), samples.inputs)
     return as_output(logits, bundle.function)
-
-
-def _with_calibration(bundle: Bundle, dataset: str | None, count: int) -> Bundle:
-    if dataset is None:
-        raise SpecError(
-            "int8 needs training images to calibrate with",
-            hint="name them by --calibrate, for example --calibrate folder:photos.",
-        )
-    found = taking.calibration(dataset, bundle.preprocessing, count=count)
-    return dataclasses.replace(bundle, calibration=found)
 
 
 def _place(kind: Format, bundle: Bundle, network: keras.Model, samples: Samples) -> str:

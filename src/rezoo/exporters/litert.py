@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rezoo.errors import SpecError
 from rezoo.exporters.archives import append_metadata, read_metadata
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.runner import Runner
@@ -56,12 +56,7 @@ def _dynamic(converter: Any, bundle: Bundle) -> None:
 
 
 def _int8(converter: Any, bundle: Bundle) -> None:
-    images = bundle.calibration
-    if images is None or not len(images):
-        raise SpecError(
-            "int8 needs images to calibrate with",
-            hint="say --dataset, or export a run, which knows its own.",
-        )
+    images = bundle.training_images
 
     def representative() -> Iterator[dict[str, np.ndarray]]:
         for image in images:
@@ -82,12 +77,15 @@ _SETTINGS: dict[str, Callable[[Any, Bundle], None]] = {
 
 
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it; batches of another size than the last take a moment for new buffers."""
+    """Open it; batches of another size than the last take a moment for new buffers.
+
+    LiteRT alone of all runtimes would take one thread where nothing is said.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     path = folder / FORMAT.file
     metadata = read_metadata(path)
-    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
     place = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
     ready: list[tuple[int, ...]] = []

@@ -23,7 +23,6 @@ from onnxruntime.quantization.calibrate import CalibrationDataReader, Calibratio
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry
 
-from rezoo.errors import SpecError
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import INPUT
 from rezoo.exporters.onnx_graph import to_onnx
@@ -75,14 +74,9 @@ class Int8:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        if bundle.calibration is None or not len(bundle.calibration):
-            raise SpecError(
-                "int8 needs images to calibrate with",
-                hint="say --dataset, or export a run, which knows its own.",
-            )
         self.bundle = bundle
         self.ranges = bundle.ranges or _ranges(
-            to_onnx(replace(bundle, takes="tensor")), bundle.calibration
+            to_onnx(replace(bundle, takes="tensor")), bundle.training_images
         )
 
     def model(self, keep: Sequence[str] = ()) -> onnx.ModelProto:

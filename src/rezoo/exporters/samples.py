@@ -76,7 +76,7 @@ def calibration(dataset: str, preprocessing: Preprocessing, *, count: int) -> np
     """Return training images, as many of each class as can be, float32 `(N, H, W, C)`.
 
     Raises:
-        NotFoundError: The dataset has no training images.
+        NotFoundError: The dataset has no training images, or none that can be read.
     """
     data = load_dataset(dataset)
     split = next((name for name in ("train", "val") if name in data.splits.parts), None)
@@ -92,7 +92,13 @@ def calibration(dataset: str, preprocessing: Preprocessing, *, count: int) -> np
     images = tf.data.Dataset.range(len(chosen)).map(
         lambda i: transform(fetch(i)[0]), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return np.stack(list(images.ignore_errors().as_numpy_iterator()))
+    found = list(images.ignore_errors().as_numpy_iterator())
+    if not found:
+        raise NotFoundError(
+            f"none of the {len(chosen)} training images of {dataset} can be read",
+            hint="rezoo data check tells what is wrong with them.",
+        )
+    return np.stack(found)
 
 
 def prepared(pictures: list[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:

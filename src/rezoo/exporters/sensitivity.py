@@ -69,10 +69,9 @@ def rank(bundle: Bundle, int8: Any) -> list[str]:
     """Return the convolutions and fully connected layers, those that add most error first."""
     from rezoo.exporters.onnx_graph import to_onnx
 
-    assert bundle.calibration is not None
     nodes = [n for n in bundle.graph.nodes if n.kind in ("conv", "dense")]
     names = [n.name for n in nodes if n.name != bundle.graph.output]
-    images = bundle.calibration[:_RANKED_ON]
+    images = bundle.training_images[:_RANKED_ON]
     exact = _values(to_onnx(bundle), names, images)
     rough = _values(int8.model(), names, images)
     errors = {name: _relative(rough[name], exact[name]) for name in names}
