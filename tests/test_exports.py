@@ -155,6 +155,33 @@ def test_smaller_numbers(trained, tmp_path, to, quantize, part):
     assert 1e-6 < passport.comparison.rms_relative < 0.5
 
 
+@pytest.mark.parametrize("to", ["onnx", "openvino", "litert"])
+def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to, monkeypatch):
+    if to in NEEDED:
+        pytest.skip(FORMATS[to].install)
+    enough = 0.6  # of the error of all layers in int8
+    errors = []
+
+    def is_kept(found):
+        errors.append(found.rms_relative)
+        return found.rms_relative <= enough * errors[0]
+
+    monkeypatch.setattr("rezoo.exporters.sensitivity._is_kept", is_kept)
+    monkeypatch.setattr("rezoo.exporters.sensitivity._score", lambda found: found.rms_relative)
+    passport = export(
+        str(trained), to, output=tmp_path / "out", quantize="int8", dataset="digits",
+        calibration_images=64, images=100,
+    )  # fmt: skip
+    kept = [len(row["kept_in_float32"]) for row in passport.trade]
+    assert kept[:3] == [0, 1, 2]
+    assert min(errors) < errors[0]
+    best = min(passport.trade, key=lambda row: row["rms_relative"])["kept_in_float32"]
+    assert passport.metadata["kept_in_float32"] == best
+    assert passport.comparison.rms_relative == pytest.approx(min(errors), rel=0.05)
+    network = rezoo.load(str(trained))
+    assert {type(network.get_layer(name)).__name__ for name in best} <= {"Conv2D", "Dense"}
+
+
 def test_int8_needs_images(folder, tmp_path):
     if "litert" in NEEDED:
         pytest.skip(FORMATS["litert"].install)

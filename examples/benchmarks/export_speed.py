@@ -1,7 +1,7 @@
 """Images per second of exports: rezoo's formats against PyTorch's own exports of the same weights.
 
     python export_speed.py WEIGHTS [--v1] [--batches 1 16] [--quantize none int8]
-        [--calibrate DATASET] [--rounds 9] [--json FILE]
+        [--calibrate DATASET] [--count 128] [--rounds 9] [--json FILE]
 
 WEIGHTS is a folder of a ResNet-50 (v1 with `--v1`). PyTorch's side is `torch.onnx.export` run by
 onnxruntime and by OpenVINO, and `torch.compile` with the weights frozen; in int8 the ONNX file is
@@ -120,14 +120,14 @@ def work(arguments: argparse.Namespace) -> None:
 
 def write_all(arguments: argparse.Namespace, quantize: str, folder: Path) -> dict[str, Path]:
     """Export in all ways; return where each contender finds its file."""
-    from rezoo.exporters.export import CALIBRATION_IMAGES, read_bundle
+    from rezoo.exporters.export import read_bundle
     from rezoo.exporters.formats import FORMATS
     from rezoo.exporters.samples import calibration
     from rezoo.references import resolve_weights
 
     bundle, _ = read_bundle(resolve_weights(str(arguments.weights)))
     if quantize == "int8":
-        images = calibration(arguments.calibrate, bundle.preprocessing, count=CALIBRATION_IMAGES)
+        images = calibration(arguments.calibrate, bundle.preprocessing, count=arguments.count)
         bundle = dataclasses.replace(bundle, calibration=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
     paths = {}
@@ -157,8 +157,9 @@ def write_onnx(arguments: argparse.Namespace, path: Path) -> Path:
 
 
 def quantize_onnx(path: Path, images: np.ndarray) -> Path:
-    """Quantize as onnxruntime's guide has it: QDQ, a scale for each channel."""
+    """Quantize as onnxruntime's guide has it for processors with VNNI: prepared, U8S8, QDQ."""
     from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -169,7 +170,12 @@ def quantize_onnx(path: Path, images: np.ndarray) -> Path:
             return None if batch is None else {"image": np.ascontiguousarray(batch)}
 
     target = path.with_name("torch-int8.onnx")
-    quantization.quantize_static(path, target, Images(), per_channel=True)
+    prepared = path.with_name("torch-prepared.onnx")
+    quant_pre_process(path, prepared)
+    unsigned = quantization.QuantType.QUInt8
+    quantization.quantize_static(
+        prepared, target, Images(), per_channel=True, activation_type=unsigned
+    )
     return target
 
 
@@ -219,6 +225,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--quantize", nargs="+", default=["none"], choices=["none", "int8"])
     parser.add_argument("--calibrate", help="dataset for int8")
+    parser.add_argument("--count", type=int, default=128, help="images to calibrate with")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="and cores")
     parser.add_argument("--json", type=Path)

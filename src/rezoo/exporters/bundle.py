@@ -36,7 +36,7 @@ class Bundle:
         gives: logits or probabilities.
         quantize: none, float16, dynamic or int8.
         calibration: float32 `(N, H, W, C)`, prepared training images, for int8.
-        ranges: Of the activations of the calibration images, once they are known.
+        quantizer: For int8: what has looked at the calibration images, so that it is done once.
         keep: Nodes that stay in float32, for int8.
     """
 
@@ -48,7 +48,7 @@ class Bundle:
     gives: str = "logits"
     quantize: str = "none"
     calibration: np.ndarray | None = None
-    ranges: Any = None
+    quantizer: Any = None
     keep: tuple[str, ...] = ()
 
     @property

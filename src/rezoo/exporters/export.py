@@ -30,7 +30,6 @@ from rezoo.references import Source, resolve_weights
 
 CALIBRATION_IMAGES = 500
 COMPARED_IMAGES = 256
-_KEEPING = ("onnx", "openvino")  # formats in which single layers can stay in float32
 
 Say = Callable[[str], None]
 
@@ -106,9 +105,12 @@ def export(
     wanted = source_outputs(bundle, network, samples)
     module: Any = import_module(kind.module)
     trade: Trade = ()
-    if quantize == "int8" and kind.name in _KEEPING:
+    if quantize == "int8":
+        say("looking at the training images")
+        bundle = dataclasses.replace(bundle, quantizer=module.quantizer(bundle))
         say("looking for what int8 can keep")
-        bundle, trade = keep_accuracy(bundle, samples, wanted, module.run_onnx)
+        keep, trade = keep_accuracy(bundle.quantizer, samples, wanted)
+        bundle = dataclasses.replace(bundle, keep=keep)
     with new_folder(folder) as partial:
         say(f"writing {kind.name}")
         module.write(bundle, partial)

@@ -14,6 +14,7 @@ from rezoo.exporters.runner import Runner
 
 if TYPE_CHECKING:
     from rezoo.exporters.bundle import Bundle
+    from rezoo.exporters.sensitivity import Quantizer
 
 FORMAT = FORMATS["onnx"]
 
@@ -22,11 +23,21 @@ def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.onnx`."""
     import onnx
 
-    from rezoo.exporters.onnx_quantization import quantized
+    from rezoo.exporters.onnx_graph import to_onnx
+    from rezoo.exporters.onnx_quantization import float16_weights, int8
 
-    model = quantized(bundle)
+    model = int8(bundle) if bundle.quantize == "int8" else to_onnx(bundle)
+    if bundle.quantize == "float16":
+        model = float16_weights(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / FORMAT.file)
+
+
+def quantizer(bundle: Bundle) -> Quantizer:
+    """Look at the calibration images."""
+    from rezoo.exporters.onnx_quantization import Int8
+
+    return Int8(bundle, run_onnx)
 
 
 def session(model: bytes | Path, threads: int | None = None) -> Any:

@@ -16,6 +16,7 @@ from rezoo.exporters.runner import Runner
 
 if TYPE_CHECKING:
     from rezoo.exporters.bundle import Bundle
+    from rezoo.exporters.sensitivity import Quantizer
 
 FORMAT = FORMATS["openvino"]
 
@@ -23,12 +24,12 @@ FORMAT = FORMATS["openvino"]
 def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.xml` and `model.bin`."""
     from rezoo.exporters.onnx_graph import to_onnx
-    from rezoo.exporters.onnx_quantization import quantized
+    from rezoo.exporters.onnx_quantization import int8
     from rezoo.exporters.openvino_preprocessing import prepend
 
     tensor = dataclasses.replace(bundle, takes="tensor")
     # float16 is OpenVINO's own, at the end
-    content = quantized(tensor) if bundle.quantize == "int8" else to_onnx(tensor)
+    content = int8(tensor) if bundle.quantize == "int8" else to_onnx(tensor)
     model = openvino.Core().read_model(content.SerializeToString())
     if bundle.takes == "raw":
         model = prepend(model, bundle.preprocessing)
@@ -37,6 +38,13 @@ def write(bundle: Bundle, folder: Path) -> None:
     model.set_rt_info("\n".join(bundle.labels()), ["model_info", "labels"])
     half = bundle.quantize == "float16"
     openvino.save_model(model, folder / FORMAT.file, compress_to_fp16=half)
+
+
+def quantizer(bundle: Bundle) -> Quantizer:
+    """Look at the calibration images."""
+    from rezoo.exporters.onnx_quantization import Int8
+
+    return Int8(bundle, run_onnx)
 
 
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
