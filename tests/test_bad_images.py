@@ -83,7 +83,7 @@ def test_training_goes_on_without_what_it_meets(files):
     ] == drawn
 
 
-@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize("repeats", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_what_is_met_in_a_micro_batch(files, repeats):
     """The parts of a batch are read one after the other; together they are what the batch is."""
     spoil(files, 3)

@@ -356,7 +356,10 @@ def interrupted(folder: Path, numbers: list[int], cwd: Path) -> tuple[int, str, 
     return process.returncode, out, seen + err
 
 
-@pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "rc"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_stop_after_the_step(call, tmp_path, number, rc):
     folder = tmp_path / "run"
     code, out, err = interrupted(folder, [number], tmp_path)

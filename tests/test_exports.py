@@ -155,7 +155,7 @@ def test_smaller_numbers(trained, tmp_path, to, quantize, part):
     assert 1e-6 < passport.comparison.rms_relative < 0.5
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "litert"])
+@pytest.mark.parametrize("to", ["onnx", "openvino", pytest.param("litert", marks=pytest.mark.slow)])
 def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to, monkeypatch):
     if to in NEEDED:
         pytest.skip(FORMATS[to].install)
