@@ -22,7 +22,7 @@ PACKAGES = {
     "onnx": ["onnxruntime", "pillow"],
     "openvino": ["openvino", "pillow"],
     "litert": ["ai-edge-litert", "pillow"],
-    "stablehlo": ["jax", "pillow"],
+    "stablehlo": ["jax", "flatbuffers", "pillow"],
     "keras": ["keras", "jax", "pillow"],
     "saved_model": ["tensorflow"],
 }
