@@ -22,8 +22,14 @@ def compiled_forward(model: keras.Model) -> Forward:
 
         shape = model.inputs[0].shape
         images_of_any_number = tf.TensorSpec(shape, tf.float32)  # one trace for all batches
-        run = tf.function(lambda x: model(x, training=False), [images_of_any_number])
-        return lambda images: run(tf.convert_to_tensor(images)).numpy()
+        function = tf.function(lambda x: model(x, training=False))
+        # TensorFlow would take a second network's first trace for a repeated one, and warn
+        traced = function.get_concrete_function(images_of_any_number)
+
+        def run(images: Any, model: keras.Model = model) -> np.ndarray:  # which keeps it alive
+            return np.asarray(traced(tf.convert_to_tensor(images)).numpy())
+
+        return run
     if backend == "jax":
         import jax
 

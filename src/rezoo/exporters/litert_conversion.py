@@ -23,10 +23,7 @@ import tensorflow as tf
 from rezoo.exporters import saved_model
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import INPUT
-
-_RANKED_ON = 32  # images
-
-Run = Callable[[bytes], Callable[[np.ndarray], np.ndarray]]
+from rezoo.exporters.sensitivity import RANKED_ON, Run
 
 
 def converted(bundle: Bundle) -> bytes:
@@ -61,7 +58,7 @@ class Int8:
                 yield {INPUT: image[None]}
 
         def ranked_on() -> Iterator[list[np.ndarray]]:
-            for image in images[:_RANKED_ON]:
+            for image in images[:RANKED_ON]:
                 yield [image[None]]
 
         with _converter(bundle) as converter:

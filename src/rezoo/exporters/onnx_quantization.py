@@ -28,11 +28,9 @@ from rezoo.exporters.formats import INPUT
 from rezoo.exporters.graph import Graph
 from rezoo.exporters.onnx_file import session
 from rezoo.exporters.onnx_graph import to_onnx
+from rezoo.exporters.sensitivity import RANKED_ON, Run
 
 _CALIBRATION_BATCH = 16
-_RANKED_ON = 32  # images
-
-Run = Callable[[bytes], Callable[[np.ndarray], np.ndarray]]
 
 
 def float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -103,7 +101,7 @@ class Int8:
         What a layer adds is the error of its output, relative to the output's size, beyond that
         of its inputs.
         """
-        graph, images = self._bundle.graph, self._bundle.training_images[:_RANKED_ON]
+        graph, images = self._bundle.graph, self._bundle.training_images[:RANKED_ON]
         nodes = [n for n in graph.nodes if n.kind in ("conv", "dense")]
         names = [n.name for n in nodes if n.name != graph.output]
         exact = _values(to_onnx(self._bundle), names, images)

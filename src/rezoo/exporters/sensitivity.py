@@ -15,7 +15,9 @@ import numpy as np
 from rezoo.exporters.comparing import AGREEMENT, DROP, Comparison, compare, in_batches
 from rezoo.exporters.samples import Samples
 
+RANKED_ON = 32  # images
 Trade = tuple[dict[str, Any], ...]
+Run = Callable[[bytes], Callable[[np.ndarray], np.ndarray]]  # a file's content to what runs it
 
 
 class Quantizer(Protocol):
