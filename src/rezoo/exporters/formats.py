@@ -24,7 +24,8 @@ class Format:
     Attributes:
         name: What `--to` takes.
         file: What runs, inside the folder of the export.
-        module: Has `write(bundle, folder)` and `open_runner(folder, metadata, threads)`.
+        module: Has `write(bundle, folder)`, `open_runner(folder, threads=…)` and, where there is
+            int8, `quantizer(bundle)`.
         summary: One line for lists.
         quantizations: Which of `QUANTIZATIONS`.
         inputs: Which of `INPUTS`; raw are uint8 images of any size.
