@@ -177,7 +177,7 @@ def weights_count() -> str:
 
 def _own_weights() -> list[Any]:
     """Return the entries of rezoo itself: those of whoever builds the site are no part of it."""
-    from rezoo import catalogue
+    from rezoo.sources import catalogue
 
     return [spec for spec in catalogue.describe() if spec.catalogue == catalogue.BUILTIN]
 
@@ -213,10 +213,12 @@ _TOML_KINDS = {str: "text", bool: "true or false", int: "integer", float: "numbe
 
 def catalogue_keys() -> str:
     """Return every key of a catalogue's entry; fails where one has no meaning here."""
-    from rezoo import catalogue
+    from rezoo.sources import catalogue
 
     if differing := catalogue._KEYS.keys() ^ _CATALOGUE_KEYS.keys():
-        raise ValueError(f"docs/generate.py and rezoo.catalogue differ by {sorted(differing)}")
+        raise ValueError(
+            f"docs/generate.py and rezoo.sources.catalogue differ by {sorted(differing)}"
+        )
     rows = [
         (
             code(key),
@@ -249,11 +251,13 @@ _RUN_FILES = {
 
 def run_files() -> str:
     """Return the files of a run folder, which are sealed and which are pushed."""
-    from rezoo import records
+    from rezoo.artifacts import run_files as records
 
     folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
     if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *folders}:
-        raise ValueError(f"docs/generate.py and rezoo.records differ by {sorted(differing)}")
+        raise ValueError(
+            f"docs/generate.py and rezoo.artifacts.run_files differ by {sorted(differing)}"
+        )
     rows = [
         (
             code(name),
@@ -267,11 +271,11 @@ def run_files() -> str:
 
 
 def config_keys() -> str:
-    """Return rezoo's own keys of `config.json`, from the docstring of `rezoo.configs`."""
-    from rezoo import configs
+    """Return rezoo's own keys of `config.json`, from the docstring of `rezoo.artifacts.config`."""
+    from rezoo.artifacts import config
 
-    lines = [x for x in inspect.getdoc(configs).splitlines() if x.startswith("|")]
+    lines = [x for x in inspect.getdoc(config).splitlines() if x.startswith("|")]
     found = {line.split("`")[1] for line in lines if "`" in line}
-    if differing := found ^ {*configs._OWN}:
-        raise ValueError(f"the docstring of rezoo.configs differs by {sorted(differing)}")
+    if differing := found ^ {*config._OWN}:
+        raise ValueError(f"the docstring of rezoo.artifacts.config differs by {sorted(differing)}")
     return "\n".join(lines)

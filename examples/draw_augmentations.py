@@ -16,9 +16,9 @@ import sklearn.datasets
 import tensorflow as tf
 
 from rezoo.data import pipeline
+from rezoo.data.audit.drawing import Canvas, line_height
+from rezoo.data.audit.seen import visible
 from rezoo.data.examples import ArrayExamples
-from rezoo.data.inspection.drawing import Canvas, line_height
-from rezoo.data.inspection.seen import visible
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 

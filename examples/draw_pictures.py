@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation: `python examples/draw_pictures.py [FOLDER]`.
 
-Figures in the pictures are counted by `rezoo.profiling` from rezoo's own networks; only
+Figures in the pictures are counted by `rezoo.models.profile` from rezoo's own networks; only
 VGG-19, which is there for comparison, is counted here from its layer table. The same
 matplotlib writes the same bytes each time.
 """
@@ -19,7 +19,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon,
 from matplotlib.path import Path as Curve
 
 from rezoo.models.factory import create_model
-from rezoo.profiling import LayerCost, Profile, profile
+from rezoo.models.profile import LayerCost, Profile, profile
 from rezoo.registry import architectures
 
 STYLE = {

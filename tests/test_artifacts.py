@@ -14,15 +14,15 @@ import pytest
 import safetensors.numpy
 
 import rezoo
-from rezoo import artifacts, sealing
-from rezoo.configs import config_to_json
+from rezoo.artifacts import manifest, weights
+from rezoo.artifacts.config import config_to_json
+from rezoo.artifacts.safetensors import TensorFile, write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError, UnsafeFileError
-from rezoo.files import record, write_json
 from rezoo.models import tensors
 from rezoo.models.factory import create_model
 from rezoo.models.fingerprint import fingerprint
 from rezoo.specs import ModelConfig
-from rezoo.tensorfile import TensorFile, write_tensors
+from rezoo.utils.files import record, write_json
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def folder(tmp_path) -> Path:
 
 def fill_from(network, folder):
     with TensorFile(folder / "model.safetensors") as file:
-        artifacts.load_weights(network, file)
+        weights.load_weights(network, file)
 
 
 def test_model_tensors_are_contiguous(saved):
@@ -173,8 +173,8 @@ def test_w19_shards_are_not_followed(folder):
 
 
 def sealed(network, folder):
-    artifacts.save_model(network, ModelConfig(architecture="resnet18", num_classes=2), folder)
-    sealing.seal_folder(folder)
+    weights.save_model(network, ModelConfig(architecture="resnet18", num_classes=2), folder)
+    manifest.seal_folder(folder)
     return folder
 
 
@@ -190,7 +190,7 @@ def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
 
 
 def test_seal_names_every_file_and_itself(network, tmp_path):
-    from rezoo.sealing import checksum_holds
+    from rezoo.artifacts.manifest import checksum_holds
 
     folder = sealed(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
@@ -199,7 +199,7 @@ def test_seal_names_every_file_and_itself(network, tmp_path):
     assert checksum_holds(content)
     content["pretrained_cfg"]["mean"][0] += 1e-9
     assert checksum_holds(content) is False
-    sealing.unseal_folder(folder)
+    manifest.unseal_folder(folder)
     unsealed = json.loads((folder / "config.json").read_text())
     assert "files" not in unsealed
     assert checksum_holds(unsealed) is None
@@ -211,7 +211,7 @@ def test_w11_same_shapes_of_another_network(tmp_path):
     for name, other in names.items():
         folder = tmp_path / name
         config = ModelConfig(architecture=name, num_classes=2)
-        artifacts.save_model(create_model(name, num_classes=2), config, folder)
+        weights.save_model(create_model(name, num_classes=2), config, folder)
         content = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", {**content, "architecture": other})
         with pytest.raises(IncompatibleError, match="the computation differs") as caught:

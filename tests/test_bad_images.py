@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from conftest import fails
 from rezoo import DataOptions, load_dataset, train
-from rezoo.data import checks, reading
-from rezoo.data.checks import Faults
+from rezoo.data import reading, unreadable
 from rezoo.data.examples import FileExamples
 from rezoo.data.records import open_records
 from rezoo.data.tfds import RecordExamples
+from rezoo.data.unreadable import Faults
 from rezoo.errors import DataWarning, IntegrityError, Interrupted, NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -149,7 +149,7 @@ def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, mo
     """A file is damaged after the check: the run ends; stopped and resumed, it is the same run."""
     root = photographs({"a": 12, "b": 12})
     opened = load_dataset(f"folder:{root}").examples("train")
-    monkeypatch.setattr(checks, "_faults_of_files", lambda *rest: {})  # the check came before
+    monkeypatch.setattr(unreadable, "_faults_of_files", lambda *rest: {})  # the check came before
     spoil(opened, 5)
     wanted = {
         "recipe": "quick",

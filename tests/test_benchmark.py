@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from conftest import fails
-from rezoo.benchmarking import running, worker
-from rezoo.benchmarking.request import Options, find_target, find_targets, job, usable_threads
+from rezoo.benchmarking import benchmark, worker
 from rezoo.benchmarking.results import Spread, inference, measured
+from rezoo.benchmarking.targets import Options, find_target, find_targets, job, usable_threads
 from rezoo.errors import (
     IncompatibleError,
     MissingExtraError,
@@ -43,7 +43,7 @@ TURNS = {
 @pytest.fixture(scope="module")
 def found():
     """One target, in turns with the peak: processes take seconds to start."""
-    return running.benchmark(
+    return benchmark.benchmark(
         "resnet20", batch_sizes=(1, 4), rounds=2, turn_s=0.05, train=True
     ).to_dict()
 
@@ -268,9 +268,9 @@ def test_exported_files_are_not_trained(exported):
 
 
 def test_no_gpu(monkeypatch):
-    from rezoo.benchmarking import contenders
+    from rezoo.benchmarking import workloads
 
-    monkeypatch.setattr(contenders, "on_gpu", lambda: False)
+    monkeypatch.setattr(workloads, "on_gpu", lambda: False)
     with pytest.raises(IncompatibleError, match="sees no GPU"):
         serve(asked("resnet20", device="gpu"))
 
@@ -281,7 +281,7 @@ def test_errors_travel():
         (MemoryError(), ResourceError),
         (KeyError("x"), RezooError),
     ):
-        raised = running._raised(worker._record(error))
+        raised = benchmark._raised(worker._record(error))
         assert type(raised) is kind
     assert raised.message == "unexpected KeyError: 'x'"
 
@@ -297,6 +297,6 @@ def test_a_process_that_dies(monkeypatch, tmp_path, script, kind, message):
     stand_in = tmp_path / "python"
     stand_in.write_text(f"#!/bin/sh\n{script}\n")
     stand_in.chmod(0o755)
-    monkeypatch.setattr(running.sys, "executable", str(stand_in))
+    monkeypatch.setattr(benchmark.sys, "executable", str(stand_in))
     with pytest.raises(kind, match=message):
-        running.benchmark("resnet20")
+        benchmark.benchmark("resnet20")

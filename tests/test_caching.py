@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from rezoo import load_dataset
-from rezoo.data import caching, pipeline
-from rezoo.data.caching import StoredExamples, free_memory, in_memory
+from rezoo.data import cache, pipeline
+from rezoo.data.cache import StoredExamples, free_memory, in_memory
 from rezoo.data.examples import FileExamples
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -89,6 +89,6 @@ def test_free_memory():
 
 
 def test_nothing_is_kept_where_the_system_does_not_tell(tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "free_memory", lambda: 0)
+    monkeypatch.setattr(cache, "free_memory", lambda: 0)
     examples = files(tmp_path, [(20, 20)])
     assert in_memory(examples, channels=3)[0] is examples

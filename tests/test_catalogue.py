@@ -9,7 +9,7 @@ import pytest
 
 import rezoo
 from conftest import fails
-from rezoo import catalogue, registry
+from rezoo import registry
 from rezoo.errors import (
     NotFoundError,
     PluginError,
@@ -18,7 +18,8 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
-from rezoo.references import resolve
+from rezoo.sources import catalogue
+from rezoo.sources.references import resolve
 
 ENTRY = {
     "arch": "resnet18",

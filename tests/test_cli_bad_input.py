@@ -13,9 +13,9 @@ import pytest
 
 import rezoo
 from conftest import encoded, fails, picture, start
-from rezoo import sealing
+from rezoo.artifacts import manifest
+from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.cli.options import import_quietly
-from rezoo.tensorfile import read_tensors, write_tensors
 
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
 
@@ -145,7 +145,7 @@ def test_damaged_weights(call, run_copy):
     values, _ = read_tensors(weights)
     os.truncate(weights, 1_000_000)
     fails(call("eval", run_copy), 5, "has 1,000,000 bytes; its config.json says", "get the file")
-    sealing.unseal_folder(run_copy)
+    manifest.unseal_folder(run_copy)
     fails(call("eval", run_copy), 5, "header is damaged", "get the file again")
     weights.unlink()
     fails(call("eval", run_copy), 3, "has no model.safetensors")

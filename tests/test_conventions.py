@@ -13,7 +13,7 @@ from peers import import_timm, timm_network
 from rezoo import create_model
 from rezoo.benchmarking.conventions import CONVENTIONS, elements
 from rezoo.models.layers import weights_follow
-from rezoo.profiling import profile
+from rezoo.models.profile import profile
 
 # networks and sizes: each block, stem and shortcut, odd sides
 CASES = [

@@ -17,7 +17,7 @@ from rezoo import registry
 from rezoo.models import counts, resnet
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import weights_follow
-from rezoo.profiling import profile
+from rezoo.models.profile import profile
 from test_info import COUNTS
 
 V1 = {"blocks": tuple(("bottleneck_v1", width) for width in (64, 128, 256, 512))}

@@ -8,7 +8,7 @@ import pytest
 
 import rezoo
 from conftest import fails
-from rezoo.data.loading import load_dataset
+from rezoo.data.datasets import load_dataset
 from rezoo.errors import IncompatibleError, NotFoundError, SpecError
 
 

@@ -20,12 +20,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from conftest import encoded, fails
+from rezoo.data.audit import duplicates
+from rezoo.data.audit.checking import check, check_splits
+from rezoo.data.audit.facts import read_facts
+from rezoo.data.audit.ignore_list import ignore_text, ignored, is_unedited
+from rezoo.data.datasets import load_dataset
 from rezoo.data.examples import ArrayExamples, Splits
-from rezoo.data.inspection import duplicates
-from rezoo.data.inspection.checking import check, check_splits
-from rezoo.data.inspection.facts import read_facts
-from rezoo.data.inspection.ignore_list import ignore_text, ignored, is_unedited
-from rezoo.data.loading import load_dataset
 from rezoo.data.options import DataOptions
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT

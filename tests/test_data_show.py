@@ -13,13 +13,13 @@ from PIL import Image
 
 from conftest import fails
 from rezoo.data import pipeline, splits
-from rezoo.data.inspection import seen as looking
-from rezoo.data.inspection.drawing import fit
-from rezoo.data.inspection.font import fitted, text_mask
-from rezoo.data.inspection.request import SheetRequest, default_path
-from rezoo.data.inspection.seen import choose, trained, visible
-from rezoo.data.inspection.sheet import draw_sheet
-from rezoo.data.loading import load_dataset
+from rezoo.data.audit import seen as looking
+from rezoo.data.audit.drawing import fit
+from rezoo.data.audit.font import fitted, text_mask
+from rezoo.data.audit.request import SheetRequest, default_path
+from rezoo.data.audit.seen import choose, trained, visible
+from rezoo.data.audit.sheet import draw_sheet
+from rezoo.data.datasets import load_dataset
 from rezoo.errors import SpecError
 
 

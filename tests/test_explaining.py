@@ -8,7 +8,7 @@ import pytest
 
 from conftest import fails
 from rezoo import recipes
-from rezoo.recipes.explaining import explain, explain_claim
+from rezoo.recipes.describe import explain, explain_claim
 from rezoo.recipes.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import rezoo
 from conftest import fails
-from rezoo.artifacts import save_model
+from rezoo.artifacts.weights import save_model
 from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.exporters import graph as graphs
@@ -20,7 +20,7 @@ from rezoo.exporters.graph import read_graph
 from rezoo.exporters.rebuilding import to_keras
 from rezoo.exporters.runners import open_exported
 from rezoo.exporters.samples import prepared
-from rezoo.references import resolve
+from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
 
 NEEDED = [name for name, kind in FORMATS.items() if kind.missing]
@@ -166,8 +166,8 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to, mon
         errors.append(found.rms_relative)
         return found.rms_relative <= enough * errors[0]
 
-    monkeypatch.setattr("rezoo.exporters.sensitivity._is_kept", is_kept)
-    monkeypatch.setattr("rezoo.exporters.sensitivity._score", lambda found: found.rms_relative)
+    monkeypatch.setattr("rezoo.exporters.mixed_precision._is_kept", is_kept)
+    monkeypatch.setattr("rezoo.exporters.mixed_precision._score", lambda found: found.rms_relative)
     passport = export(
         str(trained), to, output=tmp_path / "out", quantize="int8", dataset="digits",
         calibration_images=64, images=100,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rezoo.errors import IntegrityError, ResourceError, SpecError
-from rezoo.files import FileRecord, canonical_digest, record, write_bytes, write_json
+from rezoo.utils.files import FileRecord, canonical_digest, record, write_bytes, write_json
 
 
 @pytest.fixture

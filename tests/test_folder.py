@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from conftest import encoded, fails, picture
-from rezoo.data import checks
+from rezoo.data import unreadable
+from rezoo.data.datasets import load_dataset
 from rezoo.data.folder import open_folder
-from rezoo.data.loading import load_dataset
 from rezoo.errors import DataWarning, IntegrityError, NotFoundError, SpecError
 
 
@@ -284,8 +284,8 @@ def test_files_are_decoded_once(photographs, monkeypatch):
     root = photographs({"a": 120, "b": 3})
     (root / "a" / "bad.jpg").write_bytes(b"x")
     decoded = []
-    original = checks.unreadable
-    monkeypatch.setattr(checks, "unreadable", lambda *a: decoded.append(1) or original(*a))
+    original = unreadable.unreadable
+    monkeypatch.setattr(unreadable, "unreadable", lambda *a: decoded.append(1) or original(*a))
     for _ in range(2):
         with pytest.warns(DataWarning, match=r"a/bad\.jpg"):
             load_dataset(f"folder:{root}")

@@ -31,7 +31,7 @@ def ruled_tensors(shapes):
 
 
 def write_golden(folder: Path) -> None:
-    from rezoo import artifacts, sealing
+    from rezoo.artifacts import manifest, weights
     from rezoo.models import tensors
     from rezoo.models.factory import create_model
     from rezoo.specs import ModelConfig, Origin, Preprocessing
@@ -46,8 +46,8 @@ def write_golden(folder: Path) -> None:
         licence="mit",
         base=Origin(repo="team/net", commit="1" * 40, sha256="2" * 64, licence="mit"),
     )
-    artifacts.save_model(model, config, folder)
-    sealing.seal_folder(folder)
+    weights.save_model(model, config, folder)
+    manifest.seal_folder(folder)
 
 
 def goldens():
@@ -57,9 +57,9 @@ def goldens():
 @pytest.mark.parametrize("path", goldens(), ids=lambda path: path.stem)
 def test_w21_folders_of_earlier_versions_load(path, tmp_path):
     import rezoo
+    from rezoo.artifacts.manifest import checksum_holds
+    from rezoo.artifacts.safetensors import write_tensors
     from rezoo.models import tensors
-    from rezoo.sealing import checksum_holds
-    from rezoo.tensorfile import write_tensors
 
     content = json.loads(path.read_text("utf-8"))
     assert checksum_holds(content)

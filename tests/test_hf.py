@@ -14,15 +14,10 @@ import dataset_stand_in as stand_in
 from conftest import encoded, fails, picture
 from dataset_stand_in import NAMES, REPO, parquet, photographs, rows, table
 from rezoo.data import hf, hf_prepare
+from rezoo.data.datasets import load_dataset
 from rezoo.data.hf import open_hf
-from rezoo.data.loading import load_dataset
 from rezoo.data.pipeline import test_batches as batches_of
-from rezoo.errors import (
-    HubWarning,
-    IncompatibleError,
-    NetworkError,
-    SpecError,
-)
+from rezoo.errors import HubWarning, IncompatibleError, NetworkError, SpecError
 from rezoo.specs import Preprocessing
 
 datasets = pytest.importorskip(

@@ -44,8 +44,8 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.hub import client
 from rezoo.models import tensors
+from rezoo.sources import hub_client
 
 NET = "team/net"
 
@@ -74,7 +74,7 @@ class _Shorter:
     """Decides as rezoo does whether to try again, and notes the wait instead of taking it."""
 
     def __init__(self):
-        self.decide = client._seconds_until_retry
+        self.decide = hub_client._seconds_until_retry
         self.waits = []
 
     def __call__(self, error, wait):
@@ -86,7 +86,7 @@ class _Shorter:
 @pytest.fixture
 def no_waits(monkeypatch):
     """Let the waits between tries take next to no time."""
-    monkeypatch.setattr("rezoo.hub.client._seconds_until_retry", shorter := _Shorter())
+    monkeypatch.setattr("rezoo.sources.hub_client._seconds_until_retry", shorter := _Shorter())
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     return shorter.waits
 
@@ -329,7 +329,7 @@ def test_h1_hub_that_does_not_answer(hub, net, monkeypatch, fault):
 
 
 def test_h1_wait_is_announced(hub, net, monkeypatch):
-    monkeypatch.setattr("rezoo.hub.client.NOTE_AFTER_S", 0.2)
+    monkeypatch.setattr("rezoo.sources.hub_client.NOTE_AFTER_S", 0.2)
     hub.faults = [Fault("slow", seconds=1.0, times=1)]
     with pytest.warns(HubWarning, match=r"no answer from .* for 0\.2 s; waiting up to 5 s"):
         rezoo.load(f"hf://team/net@{net}")
@@ -474,7 +474,7 @@ def test_h7_disk_that_is_full(hub, full_disk, monkeypatch, small_repository):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk))
     with pytest.raises(ResourceError, match=r"needs 2,000,000 bytes; .* free"):
         rezoo.load(f"hf://team/big@{commit}")
-    monkeypatch.setattr("rezoo.hub.fetch._check_room", lambda what, size: None)
+    monkeypatch.setattr("rezoo.sources.hub_fetch._check_room", lambda what, size: None)
     with pytest.raises(ResourceError, match="no space left") as refused:
         rezoo.load(f"hf://team/big@{commit}")
     assert refused.value.exit_code == 9
@@ -595,7 +595,7 @@ def test_w18_head_is_compared_before_a_network_is_built(hub, small_repository, m
     def build(*args, **options):
         raise AssertionError("built")
 
-    monkeypatch.setattr("rezoo.loading.create_model", build)
+    monkeypatch.setattr("rezoo.sources.load.create_model", build)
     with pytest.raises(IncompatibleError, match=r"fc\.weight is \(10, 96\); .* 1000000 classes"):
         rezoo.load(f"hf://team/huge@{commit}")
 
@@ -609,7 +609,7 @@ def test_no_folder_shadows_a_pin(hub, pinned, tmp_path, monkeypatch):
 
 
 def test_verify_of_what_cannot_be_fetched(hub, pinned, call, monkeypatch):
-    rezoo.references.resolve(ARCHITECTURE, pretrained=True)
+    rezoo.sources.references.resolve(ARCHITECTURE, pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fails(call("verify", ARCHITECTURE, "--pretrained"), 4, "model.safetensors is not in the Hub's")
 

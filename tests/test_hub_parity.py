@@ -13,9 +13,9 @@ import rezoo
 from conftest import encoded, fails, picture
 from hub_fixtures import PUBLISHED_CONFIG, REPO, TOKEN, catalogue, sha256
 from peers import import_timm, logits_of
-from rezoo import catalogue as catalogues
 from rezoo.data import pipeline
 from rezoo.errors import IntegrityError
+from rezoo.sources import catalogue as catalogues
 
 timm = import_timm()
 torch = pytest.importorskip("torch")

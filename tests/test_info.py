@@ -11,7 +11,7 @@ import pytest
 from conftest import fails
 from rezoo import registry
 from rezoo.models.factory import create_model
-from rezoo.profiling import profile
+from rezoo.models.profile import profile
 
 # Computed; equal to torchvision's and timm's published figures to every printed digit.
 # name: (weighted layers, parameters, running statistics, MACs, activations) at 224 pixels

@@ -49,14 +49,14 @@ def _drawn(shape, dtype, seed):
 def test_convolution(side, kernel, stride, padding, dtype, tolerance, graph):
     import tensorflow as tf
 
-    from rezoo.models import kernels
+    from rezoo.models import cpu_kernels
 
     inputs = (
         _drawn((3, side, side, 5), dtype, 0),
         _drawn((kernel, kernel, 5, 4), dtype, 1),
     )
     ours = _values_and_gradients(
-        lambda x, w: kernels.convolve(x, w, stride, padding), inputs, graph=graph
+        lambda x, w: cpu_kernels.convolve(x, w, stride, padding), inputs, graph=graph
     )
     theirs = _values_and_gradients(
         lambda x, w: tf.nn.conv2d(x, w, stride, padding), inputs, graph=False
@@ -71,7 +71,7 @@ def test_convolution(side, kernel, stride, padding, dtype, tolerance, graph):
 def test_relu_of_a_sum_that_is_used_twice(dtype, graph):
     import tensorflow as tf
 
-    from rezoo.models import kernels
+    from rezoo.models import cpu_kernels
 
     def network(relu):
         def f(x, y):
@@ -81,7 +81,7 @@ def test_relu_of_a_sum_that_is_used_twice(dtype, graph):
         return f
 
     inputs = (_drawn((2, 3, 3, 4), dtype, 0), _drawn((2, 3, 3, 4), dtype, 1))
-    ours = _values_and_gradients(network(kernels.relu), inputs, graph=graph)
+    ours = _values_and_gradients(network(cpu_kernels.relu), inputs, graph=graph)
     theirs = _values_and_gradients(network(tf.nn.relu), inputs, graph=False)
     for one, other in zip(ours, theirs, strict=True):
         assert np.abs(one - other).max() <= (1e-6 if dtype == "float32" else 0.05)
@@ -90,10 +90,10 @@ def test_relu_of_a_sum_that_is_used_twice(dtype, graph):
 def test_relu_of_a_sum_with_broadcasting():
     import tensorflow as tf
 
-    from rezoo.models import kernels
+    from rezoo.models import cpu_kernels
 
     inputs = (_drawn((2, 3, 3, 4), "float32", 0), _drawn((4,), "float32", 1))
-    ours = _values_and_gradients(lambda x, y: kernels.relu(x + y), inputs, graph=True)
+    ours = _values_and_gradients(lambda x, y: cpu_kernels.relu(x + y), inputs, graph=True)
     theirs = _values_and_gradients(lambda x, y: tf.nn.relu(x + y), inputs, graph=False)
     for one, other in zip(ours, theirs, strict=True):
         assert np.allclose(one, other, atol=1e-6)

@@ -135,7 +135,7 @@ def test_weights_of_images_in_binary_cross_entropy(logits, labels, weights):
 
 def test_depths_drop_as_in_timm():
     import rezoo
-    from rezoo.models.depth import stochastic_depth
+    from rezoo.models.drop_path import stochastic_depth
 
     peer = timm.create_model("resnet26d", drop_path_rate=0.2, num_classes=2)
     blocks = [b for stage in (1, 2, 3, 4) for b in getattr(peer, f"layer{stage}")]

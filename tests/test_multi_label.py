@@ -17,13 +17,14 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 import rezoo
 from conftest import fails
-from rezoo.configs import config_from_json, config_to_json
-from rezoo.data.caching import in_memory
+from rezoo.artifacts.config import config_from_json, config_to_json
+from rezoo.artifacts.safetensors import read_tensors
+from rezoo.data.audit.checking import check, check_splits
+from rezoo.data.audit.request import SheetRequest
+from rezoo.data.audit.sheet import draw_sheet
+from rezoo.data.cache import in_memory
+from rezoo.data.datasets import load_dataset
 from rezoo.data.examples import ArrayExamples, JoinedExamples, Splits
-from rezoo.data.inspection.checking import check, check_splits
-from rezoo.data.inspection.request import SheetRequest
-from rezoo.data.inspection.sheet import draw_sheet
-from rezoo.data.loading import load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
@@ -36,9 +37,8 @@ from rezoo.evaluation.multi_label import (
 from rezoo.evaluation.predict import _several_labels
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig, Preprocessing
-from rezoo.tensorfile import read_tensors
 from rezoo.training.losses import binary_cross_entropy
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 
 COLOURS = {"blue": (60, 80, 230), "green": (40, 200, 70), "red": (230, 50, 40)}
 SMALL = {"image_size": 24, "batch_size": 16, "epochs": 4}

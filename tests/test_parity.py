@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from peers import import_timm, logits_of, timm_network
-from rezoo import artifacts, create_model, load, registry
+from rezoo import create_model, load, registry
+from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
 from test_info import COUNTS
 
@@ -107,7 +108,7 @@ def test_our_folder_opens_in_timm(name, tmp_path):
         variable.assign(value.astype(np.float32))
     names = tuple("abcdefg")
     config = ModelConfig(architecture=name, num_classes=7, class_names=names)
-    artifacts.save_model(model, config, tmp_path)
+    weights.save_model(model, config, tmp_path)
     twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     images = images_of((96, 96))
     wanted, got = logits_of(model, images), logits_of(twin, images)
@@ -117,7 +118,7 @@ def test_our_folder_opens_in_timm(name, tmp_path):
 @pytest.mark.parametrize("name", ["resnet26", "test_resnet"])
 def test_timm_adapts_our_folder_to_other_channels(name, tmp_path):
     """It looks for the first convolution under the name that config.json gives."""
-    artifacts.save_model(
+    weights.save_model(
         create_model(name, num_classes=7), ModelConfig(architecture=name, num_classes=7), tmp_path
     )
     twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, in_chans=1).eval()
@@ -129,7 +130,7 @@ def test_grey_network_opens_in_timm(tmp_path):
 
     model = create_model("resnet18", num_classes=10, input_shape=(None, None, 1))
     pre = Preprocessing(input_size=(1, 32, 32), mean=(0.5,), std=(0.5,))
-    artifacts.save_model(
+    weights.save_model(
         model, ModelConfig(architecture="resnet18", num_classes=10, preprocessing=pre), tmp_path
     )
     twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
@@ -168,7 +169,7 @@ def training_differences(steps, seed):
     from rezoo.models import tensors
     from rezoo.recipes.recipe import Recipe
     from rezoo.training.optimizers import groups
-    from rezoo.training.steps import training_step
+    from rezoo.training.step import training_step
 
     recipe = Recipe(
         name="t",

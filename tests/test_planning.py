@@ -8,10 +8,10 @@ import pytest
 
 from rezoo.errors import SpecError
 from rezoo.models.factory import create_model
-from rezoo.profiling import profile
+from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import memory, planning, settling
-from rezoo.training.planning import Times
+from rezoo.training import estimate, memory, settling
+from rezoo.training.estimate import Times
 
 TIMES = Times(compile_s=5.0, step_s=1.0, validation_s=9.0, save_s=1.0, probe_s=0.0, loss=1.0)
 
@@ -60,16 +60,16 @@ def test_free_memory_of_this_machine():
 
 def test_a_schedule_shrinks_to_the_time_and_keeps_its_shape():
     long = recipe(epochs=90, warmup_epochs=9.0, start_size=32, grow_epochs=(30.0, 60.0))
-    found = planning.fitted(long, TIMES, 50, left_s=(60 * 30 + 43) / 0.92)
+    found = estimate.fitted(long, TIMES, 50, left_s=(60 * 30 + 43) / 0.92)
     assert found.epochs == 30
     assert found.warmup_epochs == pytest.approx(3.0)
     assert found.grow_epochs == pytest.approx((10.0, 20.0))
-    assert planning.fitted(long, TIMES, 50, left_s=1e9) == long
+    assert estimate.fitted(long, TIMES, 50, left_s=1e9) == long
 
 
 def test_a_time_too_short_for_one_epoch():
     with pytest.raises(SpecError, match=r"one epoch takes about 60 s, and 20 s are left"):
-        planning.fitted(recipe(), TIMES, 50, left_s=60.0)
+        estimate.fitted(recipe(), TIMES, 50, left_s=60.0)
 
 
 # what data and machine decide

@@ -17,9 +17,10 @@ import rezoo
 from conftest import fails
 from hub_fixtures import TOKEN
 from hub_stand_in import Fault
-from rezoo import records, sealing
-from rezoo.card import MARK, model_card
-from rezoo.configs import read_json
+from rezoo.artifacts import manifest, run_files
+from rezoo.artifacts.card import MARK, model_card
+from rezoo.artifacts.config import read_json
+from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
@@ -29,11 +30,10 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.files import write_json
-from rezoo.hub.client import endpoint
-from rezoo.publishing.plans import plan_push
-from rezoo.publishing.sending import push
-from rezoo.tensorfile import read_tensors
+from rezoo.publishing.plan import plan_push
+from rezoo.publishing.push import push
+from rezoo.sources.hub_client import endpoint
+from rezoo.utils.files import write_json
 
 REPO = "me/digits"
 READ_TOKEN = "hf_readREADreadREADreadREAD0123"
@@ -61,7 +61,7 @@ def test_what_is_pushed(owner, run):
     (run / ".env").write_text("SECRET=1")
     done = push(run, REPO, licence="cc-by-4.0")
     there = owner.files(REPO)
-    wanted = {n for n in records.PUBLISHED if (run / n).exists()}
+    wanted = {n for n in run_files.PUBLISHED if (run / n).exists()}
     assert set(there) - {".gitattributes"} == wanted
     assert not {"notes.txt", ".env", "checkpoints/last.safetensors"} & set(there)
     for name in wanted:
@@ -96,7 +96,7 @@ def test_only_what_changed_is_sent(owner, run):
     push(run, REPO)
     rezoo.verify(str(run))
     (run / "recipe.toml").write_text((run / "recipe.toml").read_text() + "\n")
-    sealing.renew_seal(run, ("recipe.toml",))
+    manifest.renew_seal(run, ("recipe.toml",))
     states = {u.name: u.state for u in plan_push(run, REPO).uploads}
     assert {n for n, s in states.items() if s == "changed"} == {"recipe.toml", "config.json"}
     owner.requests.clear()
@@ -163,7 +163,7 @@ def test_a_card_of_ones_own_is_kept_and_pushed_again(owner, run):
 def test_h14_repository_that_changes_meanwhile(owner, run):
     push(run, REPO)
     shutil.copy(run / "recipe.toml", run / "history.csv")
-    sealing.renew_seal(run, ("history.csv",))
+    manifest.renew_seal(run, ("history.csv",))
     head = owner.commit_of(REPO)
     meanwhile = Fault(
         "then",
@@ -209,7 +209,7 @@ def test_upload_that_breaks(owner, run, monkeypatch):
 def test_h15_secrets_are_not_sent(owner, run, name):
     path = run / name
     path.write_text(path.read_text() + "\n# hf_abcdefghijklmnopqrstuvwx\n")
-    sealing.renew_seal(run, (name,))
+    manifest.renew_seal(run, (name,))
     if name == "README.md":  # a card of one's own stays as it is
         path.write_text(path.read_text().replace(MARK, ""))
     with pytest.raises(UnsafeFileError, match=f"{name} holds what looks like a token"):
@@ -225,7 +225,7 @@ def test_run_that_is_not_as_it_was_sealed(owner, run):
 
 
 def test_run_that_is_not_finished(owner, run, tmp_path):
-    sealing.unseal_folder(run)
+    manifest.unseal_folder(run)
     with pytest.raises(SpecError, match="it is not sealed"):
         push(run, REPO)
     (run / "reference.safetensors").unlink()
@@ -415,7 +415,7 @@ def test_damaged_records(run):
 
 def test_card_of_weights_that_were_recorded(small_repository, tmp_path):
     """Weights from elsewhere have a card that claims nothing about their training."""
-    from rezoo.verification import record_proof
+    from rezoo.publishing.verify import record_proof
 
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes(small_repository[name])

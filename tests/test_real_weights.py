@@ -7,8 +7,8 @@ import pytest
 
 import rezoo
 from peers import import_timm, logits_of, timm_network
+from rezoo.artifacts.imagenet1k import imagenet1k_classes
 from rezoo.data import pipeline
-from rezoo.data.imagenet1k import imagenet1k_classes
 
 
 @pytest.fixture(scope="module")

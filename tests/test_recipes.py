@@ -13,7 +13,7 @@ from rezoo import recipes
 from rezoo.data.digits import digits
 from rezoo.errors import SpecError
 from rezoo.recipes.claims import Claim
-from rezoo.recipes.explaining import expected
+from rezoo.recipes.describe import expected
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 

@@ -12,7 +12,7 @@ from conftest import fails
 from rezoo import registry
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.models.factory import create_model, list_models
-from rezoo.references import resolve
+from rezoo.sources.references import resolve
 
 GOOD = """
 from rezoo.specs import ModelSpec
@@ -107,7 +107,7 @@ def test_near_names_include_plugins(install):
 def test_plugin_dataset(install):
     code = "from rezoo.specs import DatasetSpec\nd = DatasetSpec(name='mine', open=lambda: None)"
     install("mine", "mine", code=code, attribute="d", group="datasets")
-    from rezoo.data.loading import load_dataset
+    from rezoo.data.datasets import load_dataset
 
     with pytest.raises(PluginError, match=r"open returned a NoneType, not rezoo.data.examples"):
         load_dataset("mine")

@@ -18,7 +18,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, has_one_size, segments, training_size
 from rezoo.specs import Preprocessing
 from rezoo.training import loop
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 
 COUNT, BATCH = 20, 4
 SMALL = Preprocessing(input_size=(3, 64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -10,12 +10,12 @@ import pytest
 
 from hub_fixtures import PUBLISHED_CONFIG
 from rezoo import recipes
-from rezoo.configs import config_from_json, config_to_json, local_facts, read_config
+from rezoo.artifacts.config import config_from_json, config_to_json, local_facts, read_config
 from rezoo.data.digits import digits
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, SpecError
-from rezoo.names import natural_key, near, suggest
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import DatasetSpec, ModelConfig, Origin, Preprocessing
+from rezoo.utils.names import natural_key, near, suggest
 
 TINY = {"architecture": "resnet18", "num_classes": 2}
 

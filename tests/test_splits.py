@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rezoo.data.datasets import load_dataset
 from rezoo.data.examples import ArrayExamples, Splits
-from rezoo.data.loading import load_dataset
 from rezoo.data.splits import epoch_key, epoch_order, hold_out, splitmix64, stable_hash
 from rezoo.errors import NotFoundError
 

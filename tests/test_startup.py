@@ -156,7 +156,7 @@ def test_missing_paths_are_answered_without_a_framework(loaded, args, rc, messag
 
 def test_near_names_are_several():
     from rezoo.errors import UnknownNameError
-    from rezoo.references import resolve
+    from rezoo.sources.references import resolve
 
     with pytest.raises(UnknownNameError, match="unknown model 'resnet5'") as caught:
         resolve("resnet5")

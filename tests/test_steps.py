@@ -16,8 +16,8 @@ from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
 from rezoo.training.optimizers import groups
-from rezoo.training.reporting import Reporter
-from rezoo.training.steps import Outcome, training_step
+from rezoo.training.reporters import Reporter
+from rezoo.training.step import Outcome, training_step
 from rezoo.training.update import clipped, global_norm
 
 

@@ -14,15 +14,15 @@ import pytest
 
 import rezoo
 from hub_fixtures import TOKEN
-from rezoo.artifacts import HEAD
+from rezoo.artifacts.safetensors import read_tensors
+from rezoo.artifacts.weights import HEAD
 from rezoo.errors import Interrupted, SpecError
 from rezoo.models import layers, tensors
-from rezoo.models.depth import Add, stochastic_depth
+from rezoo.models.drop_path import Add, stochastic_depth
 from rezoo.models.fingerprint import fingerprint
-from rezoo.publishing.sending import push
-from rezoo.tensorfile import read_tensors
+from rezoo.publishing.push import push
 from rezoo.training import loop
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 
 NETWORK = "test_resnet"
 SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2, "stochastic_depth": 0.3}

@@ -10,17 +10,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_archives as archives
+from rezoo.artifacts.imagenet1k import imagenet1k_classes
 from rezoo.data.examples import Examples, Splits
-from rezoo.data.imagenet1k import imagenet1k_classes
 from rezoo.data.imagenet2012 import imagenet2012
 from rezoo.data.oxford_iiit_pet import oxford_iiit_pet
 from rezoo.data.tfds import open_tfds
-from rezoo.errors import (
-    IncompatibleError,
-    IntegrityError,
-    NotFoundError,
-    UnknownNameError,
-)
+from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnknownNameError
 
 PETS = archives.pets()
 

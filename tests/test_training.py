@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import rezoo
+from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
-from rezoo.tensorfile import read_tensors
 from rezoo.training import optimizers
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 from rezoo.training.schedules import schedule
 
 NETWORK = "test_resnet"  # every kind of block, and small

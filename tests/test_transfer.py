@@ -12,11 +12,11 @@ import pytest
 
 import rezoo
 from conftest import fails
+from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import SpecError
-from rezoo.tensorfile import read_tensors
 from rezoo.training import memory
 from rezoo.training import train as training
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 
 CHANGES = {"image_size": 16, "batch_size": 64}
 

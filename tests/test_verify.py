@@ -12,12 +12,12 @@ import pytest
 import rezoo
 from conftest import encoded, fails, picture
 from hub_fixtures import ARCHITECTURE, catalogue, timm_config
-from rezoo import records, sealing
-from rezoo.configs import read_json
+from rezoo.artifacts import manifest, run_files
+from rezoo.artifacts.config import read_json
+from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.files import write_json
-from rezoo.tensorfile import read_tensors, write_tensors
-from rezoo.verification import record_proof, verify
+from rezoo.publishing.verify import record_proof, verify
+from rezoo.utils.files import write_json
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_run_holds(run):
     assert set(found.values()) == {True}
     assert set(found) == {
         "config.json",
-        *(name for name in records.SEALED if (run / name).exists()),
+        *(name for name in run_files.SEALED if (run / name).exists()),
         "tensors",
         "fingerprint",
         "preprocessing",
@@ -72,7 +72,7 @@ def test_truncation(run):
 
 
 def resealed(folder):
-    sealing.renew_seal(folder, ("model.safetensors",))
+    manifest.renew_seal(folder, ("model.safetensors",))
     return folder
 
 
@@ -110,7 +110,7 @@ def test_missing_and_edited_records(run):
 def test_damaged_reference(run):
     write_tensors(run / "reference.safetensors", {"image.0": np.zeros((1, 1), np.uint8)})
     assert set(failed(run)) == {"reference.safetensors", "reference batch"}
-    sealing.renew_seal(run, ("reference.safetensors",))
+    manifest.renew_seal(run, ("reference.safetensors",))
     assert failed(run) == ["reference batch"]
 
 

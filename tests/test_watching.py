@@ -14,7 +14,6 @@ import sklearn.datasets
 import tensorflow as tf
 
 import rezoo
-from rezoo.charts import Chart, Line, chart
 from rezoo.errors import DivergedError, Interrupted
 from rezoo.evaluation.metrics import Scores, wilson_interval
 from rezoo.recipes.recipe import Recipe
@@ -22,8 +21,9 @@ from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
 from rezoo.training import events, loop
 from rezoo.training.curves import curves, run_charts
 from rezoo.training.first_batch import look_at
-from rezoo.training.reporting import Reporter, Several
+from rezoo.training.reporters import Reporter, Several
 from rezoo.training.watching import AT_THE_END, WINDOW, Watch, at_chance
+from rezoo.utils.charts import Chart, Line, chart
 
 NETWORK = "test_resnet"
 SMALL = {"image_size": 8, "batch_size": 16, "warmup_epochs": 0.0}

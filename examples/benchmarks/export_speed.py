@@ -123,7 +123,7 @@ def write_all(arguments: argparse.Namespace, quantize: str, folder: Path) -> dic
     from rezoo.exporters.export import read_bundle
     from rezoo.exporters.formats import FORMATS
     from rezoo.exporters.samples import calibration
-    from rezoo.references import resolve_weights
+    from rezoo.sources.references import resolve_weights
 
     bundle, _ = read_bundle(resolve_weights(str(arguments.weights)))
     if quantize == "int8":

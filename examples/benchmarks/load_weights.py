@@ -13,7 +13,7 @@ import sys
 
 CHILD = """
 import sys, time
-import rezoo, rezoo.loading
+import rezoo, rezoo.sources.load
 if "tensorflow" in sys.modules:
     sys.modules["tensorflow"].constant(0)
 

@@ -52,10 +52,10 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
 
     from rezoo.models import layers
     from rezoo.models.factory import create_model
-    from rezoo.profiling import profile
+    from rezoo.models.profile import profile
     from rezoo.recipes.recipe import Recipe
     from rezoo.training import optimizers
-    from rezoo.training.steps import training_step
+    from rezoo.training.step import training_step
 
     if plain:
         for name in ("BatchNormalization", "Conv2D", "ReLU"):
@@ -91,7 +91,7 @@ def keras_applications(arguments: argparse.Namespace) -> Contender:
     """Build what a Keras user has: `compile` and `train_on_batch`."""
     import keras
 
-    from rezoo.profiling import profile
+    from rezoo.models.profile import profile
 
     size, classes = arguments.image_size, arguments.classes
     keras.config.set_dtype_policy(arguments.precision)

@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch_resnet import ResNet
 
-from rezoo.data.loading import load_dataset
+from rezoo.data.datasets import load_dataset
 from rezoo.evaluation.metrics import wilson_interval
 
 SIZE, RESIZED, BATCH = 224, 256, 32

@@ -12,37 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rezoo.benchmarking.running import benchmark as benchmark
-    from rezoo.catalogue import list_weights as list_weights
-    from rezoo.data.loading import list_datasets as list_datasets
-    from rezoo.data.loading import load_dataset as load_dataset
-    from rezoo.data.options import DataOptions as DataOptions
-    from rezoo.errors import RezooError as RezooError
-    from rezoo.evaluation.evaluate import evaluate as evaluate
-    from rezoo.evaluation.predict import predict as predict
-    from rezoo.exporters.export import export as export
-    from rezoo.loading import load as load
-    from rezoo.models.factory import create_model as create_model
-    from rezoo.models.factory import list_models as list_models
-    from rezoo.publishing.sending import push as push
-    from rezoo.training.train import train as train
-    from rezoo.verification import verify as verify
+    from rezoo.benchmarking.benchmark import benchmark
+    from rezoo.data.datasets import list_datasets, load_dataset
+    from rezoo.data.options import DataOptions
+    from rezoo.errors import RezooError
+    from rezoo.evaluation.evaluate import evaluate
+    from rezoo.evaluation.predict import predict
+    from rezoo.exporters.export import export
+    from rezoo.models.factory import create_model, list_models
+    from rezoo.publishing.push import push
+    from rezoo.publishing.verify import verify
+    from rezoo.sources.catalogue import list_weights
+    from rezoo.sources.load import load
+    from rezoo.training.train import train
 
 _WHERE = {
     "list_models": "rezoo.models.factory",
-    "list_weights": "rezoo.catalogue",
-    "list_datasets": "rezoo.data.loading",
+    "list_weights": "rezoo.sources.catalogue",
+    "list_datasets": "rezoo.data.datasets",
     "create_model": "rezoo.models.factory",
-    "load": "rezoo.loading",
-    "load_dataset": "rezoo.data.loading",
+    "load": "rezoo.sources.load",
+    "load_dataset": "rezoo.data.datasets",
     "DataOptions": "rezoo.data.options",
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
     "export": "rezoo.exporters.export",
-    "benchmark": "rezoo.benchmarking.running",
-    "verify": "rezoo.verification",
-    "push": "rezoo.publishing.sending",
+    "benchmark": "rezoo.benchmarking.benchmark",
+    "verify": "rezoo.publishing.verify",
+    "push": "rezoo.publishing.push",
     "RezooError": "rezoo.errors",
 }
 __all__ = [*_WHERE, "__version__"]

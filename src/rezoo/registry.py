@@ -26,9 +26,9 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Generic, TypeVar
 
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
-from rezoo.names import natural_key, suggest
-from rezoo.paths import switched_on
 from rezoo.specs import DatasetSpec, ModelSpec
+from rezoo.utils.names import natural_key, suggest
+from rezoo.utils.paths import switched_on
 
 BUILTIN = "rezoo"
 DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"

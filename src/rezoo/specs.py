@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.files import FileRecord
+from rezoo.utils.files import FileRecord
 
 if TYPE_CHECKING:
     import keras

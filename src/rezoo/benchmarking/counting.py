@@ -8,10 +8,10 @@ from typing import Any
 
 from rezoo import registry
 from rezoo.benchmarking import conventions
-from rezoo.benchmarking.request import Options, Target
+from rezoo.benchmarking.targets import Options, Target
 from rezoo.errors import IncompatibleError
 from rezoo.models.factory import create_model
-from rezoo.profiling import profile
+from rezoo.models.profile import profile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ def _element(shape: Shape) -> str:
 
 
 def _write(pixels: np.ndarray, words: Words) -> None:
-    from rezoo.data.inspection.font import text_mask
+    from rezoo.data.audit.font import text_mask
 
     mask = text_mask(words.text, _SCALE + words.large)
     height, width = mask.shape

@@ -41,7 +41,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
     job = json.loads(orders.readline())
     if hasattr(os, "sched_setaffinity"):  # libraries count their threads by this
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job["threads"]])
-    from rezoo.benchmarking.contenders import contender
+    from rezoo.benchmarking.workloads import contender
 
     made = contender(job)
     _answer(answers, {"built": True})
@@ -72,7 +72,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
 
 def peak_bytes() -> int | None:
     """Return the most memory that this process has taken; on a GPU, of the GPU's."""
-    from rezoo.benchmarking.contenders import on_gpu
+    from rezoo.benchmarking.workloads import on_gpu
     from rezoo.training import memory
 
     if not on_gpu():

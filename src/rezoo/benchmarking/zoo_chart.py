@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 
-from rezoo import catalogue, registry
+from rezoo import registry
 from rezoo.benchmarking.drawing import LETTER, LINE, Disc, Line, Shape, Words, to_png, to_svg
 from rezoo.errors import SpecError, writing
 from rezoo.models import counts
+from rezoo.sources import catalogue
 
 WIDTH, HEIGHT = 1000, 760
 ENDINGS = (".png", ".svg")

@@ -10,7 +10,7 @@ import click
 from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 
 if TYPE_CHECKING:
-    from rezoo.benchmarking.request import Target
+    from rezoo.benchmarking.targets import Target
 
 
 class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
@@ -82,7 +82,7 @@ def benchmark(
     what torchvision, timm, fvcore, ptflops, THOP, torch and TensorFlow print for the same network,
     and why they differ.
     """
-    from rezoo.benchmarking.request import Options, find_targets
+    from rezoo.benchmarking.targets import Options, find_targets
 
     if not targets and chart is None:
         raise click.UsageError("Missing argument 'TARGET...'; or say --chart FILE.")
@@ -129,7 +129,7 @@ def _count(targets: list[Target], image_size: int | None, as_json: bool) -> dict
 def _measure(
     targets: list[Target], options: Any, pretrained: bool, as_json: bool
 ) -> dict[str, Any]:
-    from rezoo.benchmarking.running import measure
+    from rezoo.benchmarking.benchmark import measure
     from rezoo.cli import render
 
     with render.counter("measuring") as progress:

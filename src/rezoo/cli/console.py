@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
-from rezoo.names import printable
+from rezoo.utils.names import printable
 
 _WIDE = 160  # columns of a table that no terminal limits
 

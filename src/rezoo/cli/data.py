@@ -27,13 +27,13 @@ def prepare(dataset: str, as_json: bool) -> None:
     Later commands then need no network. Says where it lies and how large it is.
     """
     from rezoo.cli import render, render_data
-    from rezoo.data.loading import dataset_spec
+    from rezoo.data.datasets import dataset_spec
 
     # a wrong name is answered before TensorFlow is loaded
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):
         import_quietly("tensorflow")
-        preparing = import_quietly("rezoo.data.inspection.preparing")
+        preparing = import_quietly("rezoo.data.audit.preparing")
     result = preparing.prepare(dataset)
     if as_json:
         print_json(result.to_dict())
@@ -66,11 +66,11 @@ def check(
     data are better without.
     """
     from rezoo.cli import render, render_data
-    from rezoo.data.loading import dataset_spec
+    from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):
-        checking = import_quietly("rezoo.data.inspection.checking")
+        checking = import_quietly("rezoo.data.audit.checking")
     with render.counter("reading") as progress:
         findings, document = checking.check(
             dataset, output=output, overwrite=overwrite, progress=progress
@@ -122,11 +122,11 @@ def show(
     changes = {key: value for key, value in changes.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     from rezoo.cli import render, render_data
-    from rezoo.data.inspection.request import SheetRequest
+    from rezoo.data.audit.request import SheetRequest
 
     request = SheetRequest.of(dataset, split=split, recipe=recipe, changes=changes, **wanted)
     with render.status("starting TensorFlow"):
-        sheet = import_quietly("rezoo.data.inspection.sheet")
+        sheet = import_quietly("rezoo.data.audit.sheet")
     with render.counter("drawing") as progress:
         result = sheet.draw_sheet(request, progress=progress)
     if as_json:

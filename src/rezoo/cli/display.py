@@ -15,9 +15,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rezoo.names import printable
 from rezoo.tasks import SINGLE_LABEL, Task
-from rezoo.training.reporting import Plan, Reporter
+from rezoo.training.reporters import Plan, Reporter
+from rezoo.utils.names import printable
 
 _WIDE = 100  # columns from which there is room for long bars
 

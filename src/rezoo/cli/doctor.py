@@ -77,7 +77,7 @@ def _extra(packages: tuple[str, ...]) -> str:
 
 def _backend() -> dict[str, Any]:
     try:
-        runs = import_quietly("rezoo.training.runs")
+        runs = import_quietly("rezoo.training.run_folder")
         import keras
     except Exception as error:  # the point of this command is to say what is broken
         return {"backend": f"does not start: {type(error).__name__}: {error}", "devices": []}
@@ -90,7 +90,7 @@ def _backend() -> dict[str, Any]:
 
 
 def _folders() -> dict[str, str]:
-    from rezoo.paths import cache_dir, data_dir
+    from rezoo.utils.paths import cache_dir, data_dir
 
     huggingface = import_quietly("huggingface_hub.constants").HF_HUB_CACHE
     folders = {"cache": cache_dir(), "datasets": data_dir(), "hub": Path(huggingface)}

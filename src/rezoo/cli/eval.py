@@ -17,7 +17,7 @@ from rezoo.data.options import DataOptions
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
-    from rezoo.references import Source
+    from rezoo.sources.references import Source
 
 
 @click.command("eval")
@@ -53,8 +53,8 @@ def eval_command(
     own test split is kept in its metrics.json and shown in its card.
     """
     from rezoo.cli import render
-    from rezoo.data.loading import dataset_spec
-    from rezoo.references import resolve_weights
+    from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.references import resolve_weights
 
     # wrong names are answered before TensorFlow is loaded
     source = resolve_weights(model, pretrained=pretrained)
@@ -82,7 +82,7 @@ def eval_command(
 
 
 def _own_dataset(source: Source) -> str:
-    from rezoo.configs import local_facts
+    from rezoo.artifacts.config import local_facts
 
     dataset = local_facts(source.folder).get("dataset") if source.folder else None
     if dataset is None:

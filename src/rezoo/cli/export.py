@@ -81,7 +81,7 @@ def export(
     origin are in the file. Tensors are (N, height, width, channels).
     """
     from rezoo.cli import render, render_export
-    from rezoo.references import resolve_weights
+    from rezoo.sources.references import resolve_weights
 
     if as_list:
         rows = [_row(name) for name in FORMATS]
@@ -124,7 +124,7 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _own_dataset(source: Any) -> str | None:
-    from rezoo.configs import local_facts
+    from rezoo.artifacts.config import local_facts
 
     return local_facts(source.folder).get("dataset") if source.folder else None
 

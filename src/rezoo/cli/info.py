@@ -10,7 +10,7 @@ import click
 from rezoo.cli.options import import_quietly, json_option, print_json
 
 if TYPE_CHECKING:
-    from rezoo.profiling import Profile
+    from rezoo.models.profile import Profile
 
 
 @click.command()
@@ -28,8 +28,9 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
     For an architecture: the layer table of the paper, parameters and multiply-adds (MACs),
     counted from the built network. One MAC is two FLOPs; the paper calls a MAC a FLOP.
     """
-    from rezoo import catalogue, recipes, registry
+    from rezoo import recipes, registry
     from rezoo.errors import UnknownNameError
+    from rezoo.sources import catalogue
 
     if name in registry.datasets.names():
         spec = registry.datasets.get(name)
@@ -61,11 +62,11 @@ def _network(
     name: str, image_size: int | None, num_classes: int | None
 ) -> tuple[dict[str, Any], Profile]:
     from rezoo.models.factory import create_model
-    from rezoo.references import resolve
     from rezoo.registry import architectures
+    from rezoo.sources.references import resolve
 
     source = resolve(name)
-    profile = import_quietly("rezoo.profiling").profile
+    profile = import_quietly("rezoo.models.profile").profile
     config = source.config
     classes = config.num_classes if num_classes is None else num_classes
     pre = config.preprocessing.at(image_size)
@@ -101,7 +102,7 @@ def _network(
 
 def _show_recipe(name: str, as_json: bool) -> None:
     from rezoo.recipes import read_with_claim
-    from rezoo.recipes.explaining import explain, explain_claim
+    from rezoo.recipes.describe import explain, explain_claim
     from rezoo.recipes.recipe import Recipe
 
     values, claim = read_with_claim(name)
@@ -125,8 +126,8 @@ def _show(fields: dict[str, Any], as_json: bool) -> None:
 
 def _with_more_names(error: Exception, name: str, known: list[str]) -> Exception:
     from rezoo.errors import UnknownNameError
-    from rezoo.names import near
     from rezoo.registry import architectures
+    from rezoo.utils.names import near
 
     close = near(name, [*architectures.names(), *known])
     hint = f"Did you mean {' or '.join(close)}?" if close else getattr(error, "hint", "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import json_option, print_json
-from rezoo.names import natural_key
+from rezoo.utils.names import natural_key
 
 if TYPE_CHECKING:
     from rezoo.specs import WeightsSpec
@@ -154,7 +154,7 @@ def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_weights(sort: str | None, as_json: bool) -> None:
-    from rezoo import catalogue
+    from rezoo.sources import catalogue
 
     records = [{**catalogue.to_record(spec), "macs": _macs(spec)} for spec in catalogue.describe()]
     if sort:

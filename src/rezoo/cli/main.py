@@ -27,8 +27,8 @@ from rezoo.cli.push import push
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
 from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
-from rezoo.names import printable
-from rezoo.paths import switched_on
+from rezoo.utils.names import printable
+from rezoo.utils.paths import switched_on
 
 if TYPE_CHECKING:
     from rezoo.cli.render_hub import Downloads
@@ -102,7 +102,7 @@ def _run() -> int:
 @contextmanager
 def _shown_downloads() -> Iterator[None]:
     """Show what is downloaded; Rich is loaded when the first bytes come."""
-    from rezoo.hub.fetch import listening
+    from rezoo.sources.hub_fetch import listening
 
     shown: list[Downloads] = []
 

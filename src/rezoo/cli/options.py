@@ -17,7 +17,7 @@ import click
 
 from rezoo.data.options import ON_BAD_IMAGE
 from rezoo.errors import SpecError
-from rezoo.paths import switched_on
+from rezoo.utils.paths import switched_on
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
 

@@ -6,7 +6,7 @@ import click
 
 from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError
-from rezoo.names import printable
+from rezoo.utils.names import printable
 
 
 @click.command()
@@ -35,7 +35,7 @@ def predict(
     Ends with exit code 5 if some file could not be decoded; the others are answered.
     """
     from rezoo.cli import render
-    from rezoo.references import resolve_weights
+    from rezoo.sources.references import resolve_weights
 
     # a wrong name is answered before TensorFlow is loaded
     source = resolve_weights(model, pretrained=pretrained)

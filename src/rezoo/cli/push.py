@@ -11,7 +11,7 @@ from rezoo.cli.options import json_option, print_json
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
-    from rezoo.publishing.plans import PushPlan
+    from rezoo.publishing.plan import PushPlan
 
 
 @click.command()
@@ -42,8 +42,8 @@ def push(
     HF_TOKEN or from `hf auth login`.
     """
     from rezoo.cli import render, render_hub
-    from rezoo.publishing import sending
-    from rezoo.publishing.plans import plan_push
+    from rezoo.publishing import push
+    from rezoo.publishing.plan import plan_push
 
     if not (dry_run or yes or sys.stdin.isatty()):
         raise SpecError("not a terminal, so nobody can be asked", hint="say --yes, or --dry-run.")
@@ -62,7 +62,7 @@ def push(
         render_hub.push_plan(plan, to_stderr=True)
         return yes or click.confirm(f"Push to {repo}?", err=True)
 
-    result = sending.push(
+    result = push.push(
         run, repo, private=private, licence=licence, message=message, force=force, confirm=confirm
     )
     if as_json:

@@ -22,17 +22,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from rezoo.artifacts.run_files import kept_weights
 from rezoo.cli.console import escaped, new_grid, open_console
 from rezoo.cli.display import Lines, LiveDisplay
-from rezoo.records import kept_weights
 from rezoo.tasks import task_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predict import Prediction
-    from rezoo.profiling import Profile
+    from rezoo.models.profile import Profile
     from rezoo.recipes.recipe import Recipe
-    from rezoo.training.reporting import Reporter
+    from rezoo.training.reporters import Reporter
 
 
 _RIGHT = ("params", "MACs", "top-1")  # figures that come as text

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rezoo.cli.console import escaped, new_grid, open_console
 
 if TYPE_CHECKING:
-    from rezoo.data.inspection.findings import Findings, Group
-    from rezoo.data.inspection.preparing import Prepared
-    from rezoo.data.inspection.sheet import Sheet
+    from rezoo.data.audit.findings import Findings, Group
+    from rezoo.data.audit.preparing import Prepared
+    from rezoo.data.audit.sheet import Sheet
 
 _SHOWN = 5
 

@@ -18,9 +18,9 @@ from rich.progress import (
 from rezoo.cli.console import escaped, new_grid, open_console
 
 if TYPE_CHECKING:
-    from rezoo.publishing.plans import PushPlan
-    from rezoo.publishing.sending import Pushed
-    from rezoo.verification import Verification
+    from rezoo.publishing.plan import PushPlan
+    from rezoo.publishing.push import Pushed
+    from rezoo.publishing.verify import Verification
 
 
 def verification(result: Verification) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rezoo.cli.display import describe
 from rezoo.cli.render import fields
-from rezoo.recipes.explaining import explain
-from rezoo.training.reporting import Plan
+from rezoo.recipes.describe import explain
+from rezoo.training.reporters import Plan
 
 if TYPE_CHECKING:
-    from rezoo.training.planning import Estimate
+    from rezoo.training.estimate import Estimate
 
 _SHOWN = 40  # classes at most, each with its count
 

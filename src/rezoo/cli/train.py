@@ -20,8 +20,8 @@ from rezoo.cli.options import (
 from rezoo.data.options import CACHE, DataOptions
 
 if TYPE_CHECKING:
-    from rezoo.training.planning import Estimate
-    from rezoo.training.reporting import Plan
+    from rezoo.training.estimate import Estimate
+    from rezoo.training.reporters import Plan
 
 
 @click.command()
@@ -124,7 +124,7 @@ def train(
 
 def _tell(planned: Plan, found: Estimate, *, as_json: bool) -> None:
     from rezoo.cli import render, render_plan
-    from rezoo.training.planning import record
+    from rezoo.training.estimate import record
 
     if as_json:
         notes = list(planned.notes)

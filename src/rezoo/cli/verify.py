@@ -34,14 +34,14 @@ def verify(
     fingerprint and a reference batch into the folder.
     """
     from rezoo.cli import render, render_hub
-    from rezoo.references import resolve_weights
+    from rezoo.sources.references import resolve_weights
 
     if not record and (images or overwrite):
         raise SpecError("--image and --overwrite go with --record")
     # a wrong name is answered before TensorFlow is loaded
     source = resolve_weights(model, pretrained=pretrained)
     with render.status("starting TensorFlow"):
-        verification = import_quietly("rezoo.verification")
+        verification = import_quietly("rezoo.publishing.verify")
     if record:
         verification.record_proof(model, pictures=images, overwrite=overwrite)
         source = resolve_weights(model)

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.data.draws import Stream, uniform
 from rezoo.data.headers import MAX_PIXELS
 from rezoo.data.images import decode, is_plain_jpeg
+from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.recipe import Recipe
 
 SMALL_PIXELS = 65_536

@@ -27,8 +27,8 @@ from rezoo.data.examples import SPLITS, Examples, Splits, pick
 from rezoo.data.folder import SPLIT_NAMES
 from rezoo.data.hf_prepare import CLASSES, IMAGE, prepare
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
-from rezoo.hub.address import Address
-from rezoo.paths import data_dir
+from rezoo.sources.hub_address import Address
+from rezoo.utils.paths import data_dir
 
 _OPTIONS = ("config", "image", "label")
 _CONFIG = re.compile(r"[A-Za-z0-9_][\w.+-]{0,99}")

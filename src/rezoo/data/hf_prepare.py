@@ -34,10 +34,10 @@ from rezoo.errors import (
     RezooError,
     SpecError,
 )
-from rezoo.files import write_bytes, write_json
-from rezoo.hub.address import Address, is_commit
-from rezoo.hub.client import RETRY_WAITS_S, ask, endpoint, identity
-from rezoo.paths import data_dir
+from rezoo.sources.hub_address import Address, is_commit
+from rezoo.sources.hub_client import RETRY_WAITS_S, ask, endpoint, identity
+from rezoo.utils.files import write_bytes, write_json
+from rezoo.utils.paths import data_dir
 
 IMAGE, CLASSES = "Image", "ClassLabel"
 

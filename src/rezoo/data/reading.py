@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.checks import Faults, skipping
 from rezoo.data.pipeline import epoch_indices, test_batches, train_batches
+from rezoo.data.unreadable import Faults, skipping
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from rezoo.data.examples import pick
 from rezoo.errors import IntegrityError
-from rezoo.paths import cache_dir, keep
+from rezoo.utils.paths import cache_dir, keep
 
 LENGTH_BYTES = 8
 FRAME_BYTES = 16  # the length, its checksum and the data's checksum

@@ -22,8 +22,8 @@ from rezoo.errors import (
     NotFoundError,
     UnknownNameError,
 )
-from rezoo.names import near
-from rezoo.paths import data_dir
+from rezoo.utils.names import near
+from rezoo.utils.paths import data_dir
 
 _CATALOGUE = "https://www.tensorflow.org/datasets/catalog"
 _REFERENCE = re.compile(r"(?P<name>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>\d+\.\d+\.\d+))?")
@@ -90,7 +90,7 @@ def open_tfds(
             or else its validation split; where it has neither, a tenth of train is held out.
         licence: The licence of the data, shown where TFDS does not state it.
         archives: Files that only the user can fetch, by name.
-        folder: Where prepared datasets are; by default `rezoo.paths.data_dir()`.
+        folder: Where prepared datasets are; by default `rezoo.utils.paths.data_dir()`.
         say: Called with what the user should see at a first use.
 
     Raises:

@@ -17,9 +17,9 @@ from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.augmentation.policies import policy_transform
 from rezoo.data.crops import cut, decode_part, padded_crop, plain_jpeg, read_crop
-from rezoo.data.draws import Stream, uniform
 from rezoo.data.images import decode
 from rezoo.data.resize import Read, resized_crop
+from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.checks import Faults
-from rezoo.data.loading import Dataset, load_dataset
+from rezoo.data.datasets import Dataset, load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.data.reading import in_order
+from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.scoring import AnyScores, measure
-from rezoo.loading import build
-from rezoo.references import Source, resolve_weights
+from rezoo.sources.load import build
+from rezoo.sources.references import Source, resolve_weights
 from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import Task, task_of
 

@@ -18,8 +18,8 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.evaluation.multi_label import THRESHOLD
-from rezoo.loading import build
-from rezoo.references import Source, resolve_weights
+from rezoo.sources.load import build
+from rezoo.sources.references import Source, resolve_weights
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, task_of
 
 

@@ -7,14 +7,14 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rezoo import records
-from rezoo.card import MARK, model_card
-from rezoo.configs import CONFIG, local_facts, read_config, read_json
+from rezoo.artifacts import run_files
+from rezoo.artifacts.card import MARK, model_card
+from rezoo.artifacts.config import CONFIG, local_facts, read_config, read_json
+from rezoo.artifacts.manifest import checksum_holds, renew_seal
 from rezoo.errors import DataWarning
 from rezoo.evaluation.evaluate import Evaluation
-from rezoo.files import record, write_bytes, write_json
-from rezoo.references import Source
-from rezoo.sealing import checksum_holds, renew_seal
+from rezoo.sources.references import Source
+from rezoo.utils.files import record, write_bytes, write_json
 
 
 def record_evaluation(source: Source, result: Evaluation) -> bool:
@@ -29,7 +29,7 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     folder = source.folder
     if folder is None or source.address is not None or result.split != "test":
         return False
-    metrics = records.read_metrics(folder)
+    metrics = run_files.read_metrics(folder)
     own = local_facts(folder).get("dataset")
     if not metrics or result.dataset != own or not os.access(folder, os.W_OK):
         return False
@@ -45,11 +45,11 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
         "preprocessing": result.preprocessing,
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(folder / records.METRICS, metrics)
-    card = folder / records.CARD
+    write_json(folder / run_files.METRICS, metrics)
+    card = folder / run_files.CARD
     if not card.is_file() or MARK in card.read_text("utf-8", errors="replace"):
         write_bytes(card, model_card(folder).encode())
-    renew_seal(folder, (records.METRICS, records.CARD))
+    renew_seal(folder, (run_files.METRICS, run_files.CARD))
     return True
 
 
@@ -58,7 +58,7 @@ def _changed(folder: Path) -> str:
     if not checksum_holds(read_json(folder)):
         return CONFIG
     sealed = read_config(folder).files
-    for name in (records.METRICS, records.CARD):
+    for name in (run_files.METRICS, run_files.CARD):
         path = folder / name
         if path.is_file() and name in sealed and record(path).sha256 != sealed[name].sha256:
             return name

@@ -10,7 +10,7 @@ import numpy as np
 
 from rezoo.errors import SpecError
 from rezoo.exporters.graph import Graph, Node
-from rezoo.references import Source
+from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import task_of
 

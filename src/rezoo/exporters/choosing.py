@@ -15,7 +15,7 @@ from rezoo.exporters.folders import check_folder, default_folder, new_folder
 from rezoo.exporters.formats import FORMATS, Format, get_format
 from rezoo.exporters.measuring import measure
 from rezoo.exporters.passport import Passport
-from rezoo.references import Source, resolve_weights
+from rezoo.sources.references import Source, resolve_weights
 
 ROUNDS = 3
 AIMS = {"latency": "latency_ms_p50", "throughput": "images_per_s"}

@@ -16,17 +16,17 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.exporters import samples as taking
 from rezoo.exporters.bundle import Bundle, no_training_images
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches, outputs_of
-from rezoo.exporters.diverging import first_difference
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
 from rezoo.exporters.formats import Format, get_format
 from rezoo.exporters.graph import read_graph
+from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure
+from rezoo.exporters.mixed_precision import Trade, keep_accuracy
 from rezoo.exporters.passport import Passport, describe_files
 from rezoo.exporters.runners import open_exported
 from rezoo.exporters.samples import Samples
-from rezoo.exporters.sensitivity import Trade, keep_accuracy
-from rezoo.loading import build
-from rezoo.references import Source, resolve_weights
+from rezoo.sources.load import build
+from rezoo.sources.references import Source, resolve_weights
 
 CALIBRATION_IMAGES = 500
 COMPARED_IMAGES = 256

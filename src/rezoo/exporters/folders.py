@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rezoo.artifacts.run_files import EXPORTS
 from rezoo.errors import SpecError, writing
 from rezoo.exporters.formats import PASSPORT, Format
-from rezoo.files import refuse_file, refuse_unwritable
-from rezoo.records import EXPORTS
-from rezoo.references import Source
+from rezoo.sources.references import Source
+from rezoo.utils.files import refuse_file, refuse_unwritable
 
 
 def default_folder(source: Source, kind: Format, quantize: str) -> Path:

@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 
 from rezoo.errors import IncompatibleError, MissingExtraError, UnknownNameError
-from rezoo.names import suggest
+from rezoo.utils.names import suggest
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 INPUTS = ("tensor", "raw")

@@ -23,7 +23,7 @@ import tensorflow as tf
 from rezoo.exporters import saved_model
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import INPUT
-from rezoo.exporters.sensitivity import RANKED_ON, Run
+from rezoo.exporters.mixed_precision import RANKED_ON, Run
 
 
 def converted(bundle: Bundle) -> bytes:

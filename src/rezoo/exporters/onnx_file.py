@@ -14,7 +14,7 @@ from rezoo.exporters.runner import Runner
 
 if TYPE_CHECKING:
     from rezoo.exporters.bundle import Bundle
-    from rezoo.exporters.sensitivity import Quantizer
+    from rezoo.exporters.mixed_precision import Quantizer
 
 FORMAT = FORMATS["onnx"]
 

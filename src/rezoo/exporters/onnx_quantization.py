@@ -26,9 +26,9 @@ from onnxruntime.quantization.registry import QDQRegistry
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import INPUT
 from rezoo.exporters.graph import Graph
+from rezoo.exporters.mixed_precision import RANKED_ON, Run
 from rezoo.exporters.onnx_file import session
 from rezoo.exporters.onnx_graph import to_onnx
-from rezoo.exporters.sensitivity import RANKED_ON, Run
 
 _CALIBRATION_BATCH = 16
 

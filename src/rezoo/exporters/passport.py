@@ -9,7 +9,7 @@ from typing import Any
 
 from rezoo.exporters.comparing import Comparison
 from rezoo.exporters.formats import PASSPORT
-from rezoo.files import record, write_json
+from rezoo.utils.files import record, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from rezoo.artifacts.run_files import REFERENCE
+from rezoo.artifacts.safetensors import read_tensors
+from rezoo.data.datasets import load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.images import decode
-from rezoo.data.loading import load_dataset
 from rezoo.data.transforms import test_transform
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.evaluate import match_classes
-from rezoo.evaluation.reference import drawn_pictures
-from rezoo.records import REFERENCE
-from rezoo.references import Source
+from rezoo.evaluation.reference_batch import drawn_pictures
+from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
-from rezoo.tensorfile import read_tensors
 
 _SPLITS = ("test", "val", "train")
 

@@ -26,9 +26,9 @@ def write(bundle: Bundle, folder: Path) -> None:
     Raises:
         IncompatibleError: timm has no such network, or probabilities are wanted.
     """
-    from rezoo.artifacts import save_model
-    from rezoo.loading import build
+    from rezoo.artifacts.weights import save_model
     from rezoo.registry import architectures
+    from rezoo.sources.load import build
 
     config = bundle.source.config
     if not architectures.get(config.architecture).in_timm:

@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of an architecture by arithmetic: no network is built.
 
-The shapes of all convolutions follow from a spec's `config`. `rezoo.profiling` counts the same
+The shapes of all convolutions follow from a spec's `config`. `rezoo.models.profile` counts the same
 from the built graph; a test holds the two, the tables of the papers and the counters of TensorFlow
 and PyTorch equal. One MAC is one multiply-add; one MAC is two FLOPs. Loads without Keras.
 """

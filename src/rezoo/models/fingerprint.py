@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from rezoo.files import canonical_digest
+from rezoo.utils.files import canonical_digest
 
 VERSION = "1"
 _SETTINGS = (

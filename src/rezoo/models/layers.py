@@ -16,7 +16,7 @@ from typing import Any, Literal
 import keras
 
 from rezoo.errors import IncompatibleError
-from rezoo.models.depth import addition
+from rezoo.models.drop_path import addition
 from rezoo.models.primitives import Conv2D, PaddedShortcut, ReLU
 
 BN_EPSILON = 1e-5

@@ -1,6 +1,6 @@
 """Layers that Keras has otherwise, or not at all.
 
-Its convolution and ReLU train on a CPU with the kernels of `rezoo.models.kernels`. Variables,
+Its convolution and ReLU train on a CPU with the kernels of `rezoo.models.cpu_kernels`. Variables,
 configuration and results are those of the Keras layers, and so are the names of the classes: a
 network has the same fingerprint with either. At inference, in exports and on other backends and
 devices they are the layers of Keras. The shortcut without parameters is not in Keras.
@@ -32,10 +32,10 @@ class Conv2D(keras.layers.Conv2D):
             return super().call(inputs)
         import tensorflow as tf
 
-        from rezoo.models import kernels
+        from rezoo.models import cpu_kernels
 
         kernel = tf.convert_to_tensor(self.kernel)
-        return kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
+        return cpu_kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
@@ -47,9 +47,9 @@ class ReLU(keras.layers.ReLU):
         changed = self.negative_slope or self.threshold or self.max_value is not None
         if changed or not _trains_on_cpu(training):
             return super().call(inputs)
-        from rezoo.models import kernels
+        from rezoo.models import cpu_kernels
 
-        return kernels.relu(inputs)
+        return cpu_kernels.relu(inputs)
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
@@ -83,6 +83,6 @@ class PaddedShortcut(keras.layers.Layer):
 def _trains_on_cpu(training: bool | None) -> bool:
     if not training or keras.config.backend() != "tensorflow":
         return False
-    from rezoo.models import kernels
+    from rezoo.models import cpu_kernels
 
-    return kernels.on_cpu()
+    return cpu_kernels.on_cpu()

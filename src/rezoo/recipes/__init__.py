@@ -18,11 +18,11 @@ from typing import Any
 import tomli_w
 
 from rezoo.errors import NotFoundError, SpecError, UnknownNameError
-from rezoo.names import suggest
 from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
 from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils.names import suggest
 
 
 def list_recipes() -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rezoo.errors import SpecError
-from rezoo.names import suggest
+from rezoo.utils.names import suggest
 
 TABLE = "claim"
 """The table's name in a recipe's file."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rezoo.errors import SpecError
-from rezoo.names import suggest
+from rezoo.utils.names import suggest
 
 FULL_LEVEL = 10  # of timm's and AugMix's scale: the level at which an operation is at full strength
 _UNIFORM_FROM = 100  # timm: a standard deviation above it means "evenly spread"

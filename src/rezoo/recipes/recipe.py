@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rezoo.errors import SpecError
-from rezoo.names import suggest
 from rezoo.recipes.policies import parse_policy
 from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
+from rezoo.utils.names import suggest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import keras
 
+from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.errors import IncompatibleError
-from rezoo.tensorfile import read_tensors, write_tensors
 
 LAST = Path("checkpoints") / "last.safetensors"
 _META = "rezoo"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rezoo.charts import Chart, Line, points, sheet
 from rezoo.tasks import Task
+from rezoo.utils.charts import Chart, Line, points, sheet
 
 
 def run_charts(task: Task, history: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -3,7 +3,7 @@
 | | CPU, TensorFlow | CPU, JAX | GPU, TensorFlow | GPU, JAX |
 |---|---|---|---|---|
 | batch normalization | fused kernel | Keras's | fused kernel | Keras's |
-| gradients of convolutions, ReLUs | `rezoo.models.kernels` | Keras's | Keras's | Keras's |
+| gradients of convolutions, ReLUs | `rezoo.models.cpu_kernels` | Keras's | Keras's | Keras's |
 | XLA for the step | off | on | off, not measured yet | on |
 | layout | channels last | channels last | channels last | channels last |
 | steps in one call | 1 | 1 | 1 | 1 |

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rezoo.artifacts.run_files import EVENTS
 from rezoo.errors import ResourceError
-from rezoo.records import EVENTS
-from rezoo.training.reporting import Plan, Reporter
+from rezoo.training.reporters import Plan, Reporter
 
 EVERY_S = 5.0  # between two records of a step's figures
 _RECENT = "recent_"

@@ -13,8 +13,8 @@ from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.scoring import AnyScores
 from rezoo.tasks import Task
 from rezoo.training.checkpoints import Progress
-from rezoo.training.reporting import Reporter
-from rezoo.training.steps import Figures, Outcome, Part, TrainingStep
+from rezoo.training.reporters import Reporter
+from rezoo.training.step import Figures, Outcome, Part, TrainingStep
 from rezoo.training.stopping import Stop, stop_requests
 from rezoo.training.watching import Watch
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import keras
 
-from rezoo.profiling import Profile
+from rezoo.models.profile import Profile
 from rezoo.recipes.recipe import Recipe
 
 _KEPT = ("Conv2D", "ReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rezoo.charts import chart
+from rezoo.artifacts.run_files import kept_weights
 from rezoo.evaluation.scoring import AnyScores
-from rezoo.html import page, table
 from rezoo.recipes.recipe import Recipe
-from rezoo.records import kept_weights
 from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
 from rezoo.training.curves import run_charts
+from rezoo.utils.charts import chart
+from rezoo.utils.html import page, table
 
 _WORST = 10
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from rezoo import recipes
-from rezoo.data.loading import dataset_spec, default_preprocessing
+from rezoo.data.datasets import dataset_spec, default_preprocessing
 from rezoo.errors import SpecError
-from rezoo.hub.address import Address, is_address
 from rezoo.recipes.recipe import Recipe
-from rezoo.references import Source, resolve
+from rezoo.sources.hub_address import Address, is_address
+from rezoo.sources.references import Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 
 AUTO = "auto"  # a batch size: the recipe's, in parts that fit into memory

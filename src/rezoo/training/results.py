@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rezoo import artifacts, records
-from rezoo.card import model_card
-from rezoo.configs import WEIGHTS
+from rezoo.artifacts import run_files, weights
+from rezoo.artifacts.card import model_card
+from rezoo.artifacts.config import WEIGHTS
+from rezoo.artifacts.manifest import seal_folder
+from rezoo.artifacts.safetensors import TensorFile
 from rezoo.evaluation.forward import Forward
-from rezoo.evaluation.reference import choose_pictures, write_reference
+from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.scoring import AnyScores, measure
-from rezoo.files import write_bytes, write_json
-from rezoo.references import resolve
-from rezoo.sealing import seal_folder
-from rezoo.tensorfile import TensorFile
+from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
 from rezoo.training.report import report
-from rezoo.training.reporting import Plan
+from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
+from rezoo.utils.files import write_bytes, write_json
 
 
 def write_results(
@@ -29,22 +29,22 @@ def write_results(
     `forward` is the compiled pass of the run's network. Returns what `metrics.json` holds.
     """
     network = setup.network
-    last = folder / records.LAST_WEIGHTS
-    artifacts.save_model(network, setup.config, last)
+    last = folder / run_files.LAST_WEIGHTS
+    weights.save_model(network, setup.config, last)
     seal_folder(last)
     with TensorFile(folder / WEIGHTS) as best:
-        artifacts.load_weights(network, best)
+        weights.load_weights(network, best)
     scores = measure(setup.task, forward, setup.validation_batches())
     metrics = _metrics(setup, plan, progress, scores)
-    write_json(folder / records.METRICS, metrics)
+    write_json(folder / run_files.METRICS, metrics)
     pictures, what = choose_pictures(
         setup.data.spec, setup.data.examples("val"), setup.config.preprocessing
     )
     write_reference(folder, resolve(str(folder)), pictures, what)
     page = report(setup.config, setup.recipe, metrics, progress.history, scores)
-    write_bytes(folder / records.REPORT, page.encode())
-    write_bytes(folder / records.CARD, model_card(folder).encode())
-    records.seal(folder)
+    write_bytes(folder / run_files.REPORT, page.encode())
+    write_bytes(folder / run_files.CARD, model_card(folder).encode())
+    run_files.seal(folder)
     return metrics
 
 

@@ -11,23 +11,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo import artifacts, recipes, records
-from rezoo.configs import CONFIG, LOCAL
+from rezoo import recipes
+from rezoo.artifacts import run_files, weights
+from rezoo.artifacts.config import CONFIG, LOCAL
+from rezoo.artifacts.manifest import unseal_folder
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import Forward, compiled_forward
 from rezoo.evaluation.scoring import AnyScores, measure
-from rezoo.files import write_bytes, write_json
-from rezoo.sealing import unseal_folder
-from rezoo.training import checkpoints, runs
+from rezoo.training import checkpoints, run_folder
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
-from rezoo.training.reporting import Plan, Reporter
+from rezoo.training.reporters import Plan, Reporter
 from rezoo.training.results import write_results
 from rezoo.training.schedules import schedule
 from rezoo.training.setup import Setup
 from rezoo.training.starting import fit_head
-from rezoo.training.steps import TrainingStep
+from rezoo.training.step import TrainingStep
 from rezoo.training.watching import Watch
+from rezoo.utils.files import write_bytes, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +105,8 @@ def _loop(
         validate=validate,
         learning_rate=lambda step: float(keras.ops.convert_to_numpy(rate(step))),
         save=save,
-        keep_best=lambda: artifacts.save_model(network, setup.config, folder),
-        log=lambda history: runs.write_history(folder, history, title, setup.task),
+        keep_best=lambda: weights.save_model(network, setup.config, folder),
+        log=lambda history: run_folder.write_history(folder, history, title, setup.task),
         epochs=recipe.epochs,
         steps_per_epoch=setup.steps_per_epoch,
         batch_size=recipe.batch_size,
@@ -135,6 +136,6 @@ def _watch(setup: Setup, progress: Progress) -> Watch:
 def _write_beginnings(setup: Setup, folder: Path, plan: Plan) -> None:
     if (folder / CONFIG).exists():  # resumed: its files are about to change
         unseal_folder(folder)
-    write_bytes(folder / records.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
-    runs.write_environment(folder)
+    write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
+    run_folder.write_environment(folder)
     write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})

@@ -7,10 +7,10 @@ import math
 from collections.abc import Collection
 from pathlib import Path
 
+from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
-from rezoo.records import RECIPE, read_recipe_of_run
 from rezoo.training import device
 
 # Keys that may follow from the machine; a run that is resumed elsewhere keeps its own.

@@ -12,21 +12,21 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from rezoo.artifacts import HEAD
+from rezoo.artifacts.weights import HEAD
 from rezoo.data import reading, splits
-from rezoo.data.caching import in_memory
-from rezoo.data.checks import Faults
-from rezoo.data.loading import Dataset
+from rezoo.data.cache import in_memory
+from rezoo.data.datasets import Dataset
 from rezoo.data.options import DataOptions
+from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses, optimizers
-from rezoo.training.building import build_network, in_parts_that_fit, start_from
+from rezoo.training.network import build_network, in_parts_that_fit, start_from
 from rezoo.training.request import Request
 from rezoo.training.settling import settle
-from rezoo.training.steps import TrainingStep, training_step
+from rezoo.training.step import TrainingStep, training_step
 
 _AT_ONCE = 64  # images whose features are computed together
 _START_IMAGES = 10_000  # of which features are computed at most, where training follows

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.training import probing
+from rezoo.training import linear_probe
 from rezoo.training.checkpoints import Progress
-from rezoo.training.reporting import Reporter
+from rezoo.training.reporters import Reporter
 from rezoo.training.setup import Setup
-from rezoo.training.steps import TrainingStep
+from rezoo.training.step import TrainingStep
 
 
 def fit_head(
@@ -24,11 +24,11 @@ def fit_head(
     """
     begun = time.perf_counter()
     reporter.status(f"features of {setup.head_images:,} images for the head")
-    inputs, labels = probing.features(setup.network, setup.unaugmented_batches())
+    inputs, labels = linear_probe.features(setup.network, setup.unaugmented_batches())
     reporter.status("logistic regression, its strength by cross-validation")
     classes = setup.config.num_classes
-    found = probing.fit(inputs, labels, classes, seed=setup.recipe.seed)
-    head = probing.head(setup.network)
+    found = linear_probe.fit(inputs, labels, classes, seed=setup.recipe.seed)
+    head = linear_probe.head(setup.network)
     head.kernel.assign(found.kernel)
     head.bias.assign(found.bias)
     if step.update.average:
@@ -49,7 +49,7 @@ def fit_head(
     }
 
 
-def _words(found: probing.Probe) -> str:
+def _words(found: linear_probe.Probe) -> str:
     if not found.scores:
         return f"head fitted with strength C = {found.strength:g}: too few images to choose by"
     reached = found.scores[found.strength]

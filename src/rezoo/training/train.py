@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo.data.loading import load_dataset
+from rezoo.data.datasets import load_dataset
 from rezoo.data.options import DataOptions
 from rezoo.evaluation.evaluate import readable_errors
-from rezoo.references import Source
-from rezoo.training import checkpoints, planning, runs
+from rezoo.sources.references import Source
+from rezoo.training import checkpoints, run_folder
+from rezoo.training.estimate import FINISH_S, Estimate, estimate, fitted, measure
 from rezoo.training.events import Events
-from rezoo.training.planning import Estimate, estimate
-from rezoo.training.reporting import Plan, Reporter, Several
+from rezoo.training.reporters import Plan, Reporter, Several
 from rezoo.training.request import Request
 from rezoo.training.running import Run, run
 from rezoo.training.settling import read_run
@@ -79,17 +79,17 @@ def train(
         output=output,
     )
     folder = request.folder
-    runs.check_output(folder, resume=resume, overwrite=overwrite)
+    run_folder.check_output(folder, resume=resume, overwrite=overwrite)
     reporter.status(f"opening {dataset}")
     data = load_dataset(dataset, options)
     goes_on = resume and (folder / checkpoints.LAST).exists()
     before = read_run(folder) if goes_on else None
     setup = Setup.of(request, data, options, before=before)
-    finish_s = planning.FINISH_S
+    finish_s = FINISH_S
     if max_time_s and before is None:
         reporter.status("timing a few steps")
         setup, finish_s = _shortened(setup, max_time_s, begun)
-    runs.occupy(folder, overwrite=overwrite)
+    run_folder.occupy(folder, overwrite=overwrite)
     anew_note = ("nothing to resume there: a new run",) if resume and not goes_on else ()
     plan = _plan(request, setup, anew_note)
     deadline = begun + max_time_s - finish_s if max_time_s else None
@@ -136,9 +136,9 @@ def dry_run(
 def _shortened(setup: Setup, max_time_s: float, begun: float) -> tuple[Setup, float]:
     """Return the setup with as many epochs as there is time for, and what the end will take."""
     with readable_errors(setup.data.reference):
-        times = planning.measure(setup, setup.new_step())
+        times = measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - begun)
-    recipe = planning.fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
+    recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
     if recipe != setup.recipe:
         note = f"{recipe.epochs} epochs in place of {setup.recipe.epochs} fit the time"
         setup = setup.with_recipe(recipe, note)

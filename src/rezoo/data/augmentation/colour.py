@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from rezoo.data.augmentation import operations
-from rezoo.data.draws import Stream, integers, uniform
+from rezoo.data.rng import Stream, integers, uniform
 
 _ORDER = Stream.COLOUR
 _FACTOR = Stream.COLOUR + 1

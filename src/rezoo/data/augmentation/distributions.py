@@ -1,4 +1,4 @@
-"""Beta and Dirichlet numbers inside a graph: pure functions of a seed, as in `rezoo.data.draws`.
+"""Beta and Dirichlet numbers inside a graph: pure functions of a seed, as in `rezoo.data.rng`.
 
 Both come from gamma numbers of shape alpha. For a small alpha, 0.2 say, these fall below what
 a float can hold, so that their logarithms are used: log G(a) = log G(a + 1) + log(U) / a.
@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.data.draws import integers, uniform
+from rezoo.data.rng import integers, uniform
 
 STREAMS = 2  # that one call takes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.data.draws import Stream, uniform
+from rezoo.data.rng import Stream, uniform
 
 _APPLIED = Stream.ERASE
 _AREA = Stream.ERASE + 1

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from rezoo.data.augmentation.distributions import beta
-from rezoo.data.draws import Stream, uniform
+from rezoo.data.rng import Stream, uniform
 
 _CUT = Stream.MIX
 _CENTRE = Stream.MIX + 1

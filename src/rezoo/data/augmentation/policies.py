@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rezoo.data.augmentation import tables
 from rezoo.data.augmentation.distributions import beta, dirichlet
-from rezoo.data.draws import Stream, integers, normal, uniform
+from rezoo.data.rng import Stream, integers, normal, uniform
 from rezoo.recipes.policies import FULL_LEVEL, Policy
 
 _CHOICE = Stream.POLICY

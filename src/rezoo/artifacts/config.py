@@ -1,0 +1,285 @@
+"""`config.json` as timm writes it, and the `ModelConfig` that it stands for.
+
+rezoo's own keys stand at the root, where timm ignores what it does not know:
+
+| key              | meaning                                                            |
+|------------------|--------------------------------------------------------------------|
+| `format_version` | of this table; a higher one than rezoo knows is refused            |
+| `rezoo_version`  | who wrote it                                                       |
+| `fingerprint`    | of the network's structure (`rezoo.models.fingerprint`)            |
+| `multi_label`    | true where an image has any number of the classes                  |
+| `base_model`     | the weights that these were made from: repository, commit, SHA-256 |
+| `files`          | name → SHA-256 and size of the other files, once a folder is sealed |
+| `checksum`       | SHA-256 of this file's own content, all other keys in order        |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rezoo.artifacts.imagenet1k import imagenet1k_classes
+from rezoo.errors import (
+    IncompatibleError,
+    IntegrityError,
+    NotFoundError,
+    SpecError,
+    UnsafeFileError,
+)
+from rezoo.specs import ModelConfig, Origin, Preprocessing
+from rezoo.utils.files import FileRecord, unique_keys
+from rezoo.utils.typed_json import no_constant, number, numbers, triple, typed
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+# What only this machine needs to know (paths); checkpoints/ is never published.
+LOCAL = "checkpoints/local.json"
+MAX_CONFIG_BYTES = 8 * 1024 * 1024
+FORMAT_VERSION = 1
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
+# Keys of `pretrained_cfg` that say where else to load from, or that run code: never followed.
+_REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
+_ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
+_DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg")
+_OWN = (
+    *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
+    *("files", "checksum"),
+)
+_CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
+_CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the `config.json` of a folder.
+
+    Raises:
+        NotFoundError: The folder or its `config.json` is missing.
+        IntegrityError: The file is no JSON or far too large.
+        IncompatibleError: A key is missing or has a value that is not allowed.
+    """
+    content = read_json(folder)
+    try:
+        return config_from_json(content)
+    except (SpecError, IncompatibleError) as error:
+        raise IncompatibleError(f"{folder / CONFIG}: {error}", hint=error.hint) from error
+
+
+def read_json(folder: Path) -> Any:
+    """Return the parsed `config.json` of a folder; raises as `read_config` does."""
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
+        )
+    if not path.is_file():
+        raise NotFoundError(
+            f"{folder} has no {CONFIG}",
+            hint=f"wanted are {CONFIG} and {WEIGHTS}, as timm and rezoo write them.",
+        )
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
+    try:
+        return json.loads(
+            path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
+
+
+def config_from_json(content: Any) -> ModelConfig:
+    """Read the parsed JSON of a `config.json`.
+
+    Both of timm's forms are read: with `pretrained_cfg`, and the old flat one. Unknown keys
+    are kept in `extra` and `extra_cfg` and change nothing.
+
+    Raises:
+        IncompatibleError: A key is missing or has a value that rezoo cannot honour.
+        SpecError: A value is out of bounds.
+    """
+    if not isinstance(content, dict):
+        raise IncompatibleError("the root must be an object")
+    _check_version(content)
+    cfg = content.get("pretrained_cfg", content)
+    if not isinstance(cfg, dict):
+        raise IncompatibleError("pretrained_cfg must be an object")
+    if cfg.get("custom_load"):
+        raise IncompatibleError("custom_load is true: rezoo runs no code of a repository")
+    if cfg.get("crop_mode", "center") != "center":
+        raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is built")
+    _explain_other_formats(content)
+    architecture = typed(content, "architecture", str)
+    num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
+    tag = typed(cfg, "tag", str, "")
+    names, descriptions = _labels(content)
+    if not names and num_classes == 1000 and tag.endswith("in1k"):
+        names, descriptions = imagenet1k_classes()
+    flat = cfg is content
+    return ModelConfig(
+        architecture=architecture,
+        num_classes=num_classes,
+        preprocessing=_preprocessing(cfg),
+        class_names=names,
+        class_descriptions=descriptions,
+        multi_label=typed(content, "multi_label", bool, False),
+        tag=tag,
+        licence=typed(cfg, "license", str, ""),
+        base=_base(content),
+        fingerprint=typed(content, "fingerprint", str, ""),
+        files=_files(content),
+        extra={
+            k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED, *_OWN)
+        },
+        extra_cfg={k: v for k, v in cfg.items() if k not in (*_ROOT, *_CFG, *_CFG_TEXT, *_REFUSED)},
+    )
+
+
+def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
+    """Return the JSON of a `config.json` that timm and rezoo both read.
+
+    rezoo's own keys stand at the root only: timm fails on unknown ones in `pretrained_cfg`.
+    """
+    pre = config.preprocessing
+    cfg: dict[str, Any] = {
+        "tag": config.tag,
+        "custom_load": False,
+        "input_size": list(pre.input_size),
+        "fixed_input_size": False,
+        "interpolation": pre.interpolation,
+        "crop_pct": pre.crop_pct,
+        "crop_mode": "center",
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "num_classes": config.num_classes,
+        "pool_size": [max(1, -(-side // 32)) for side in pre.size],
+        "first_conv": first_conv,
+        "classifier": "fc",
+    }
+    if pre.test_input_size:
+        cfg["test_input_size"] = list(pre.test_input_size)
+    if pre.test_crop_pct:
+        cfg["test_crop_pct"] = pre.test_crop_pct
+    if config.licence:
+        cfg["license"] = config.licence
+    content: dict[str, Any] = {
+        "architecture": config.architecture,
+        "num_classes": config.num_classes,
+        "global_pool": "avg",
+        "model_args": {
+            "in_chans": pre.channels,
+            "num_classes": config.num_classes,
+            "global_pool": "avg",
+        },
+    }
+    if config.class_names:
+        content["label_names"] = list(config.class_names)
+    if config.class_descriptions:
+        content["label_descriptions"] = dict(
+            zip(config.class_names, config.class_descriptions, strict=True)
+        )
+    content["pretrained_cfg"] = {**config.extra_cfg, **cfg}
+    content["format_version"] = FORMAT_VERSION
+    content["rezoo_version"] = version("rezoo")
+    if config.fingerprint:
+        content["fingerprint"] = config.fingerprint
+    if config.multi_label:
+        content["multi_label"] = True
+    if config.base:
+        content["base_model"] = {k: v for k, v in dataclasses.asdict(config.base).items() if v}
+    return {**config.extra, **content}
+
+
+def local_facts(folder: Path) -> dict[str, str]:
+    """Return the model and dataset references that a run was started with, if it is a run."""
+    try:
+        facts = json.loads((folder / LOCAL).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _check_version(content: Mapping[str, Any]) -> None:
+    found = typed(content, "format_version", int, FORMAT_VERSION)
+    if found > FORMAT_VERSION:
+        raise IncompatibleError(
+            f"format_version {found}, written by rezoo {content.get('rezoo_version', '?')}; "
+            f"this is rezoo {version('rezoo')}, which reads up to {FORMAT_VERSION}",
+            hint="pip install --upgrade rezoo",
+        )
+
+
+def _explain_other_formats(content: Mapping[str, Any]) -> None:
+    """Say what a `config.json` of another library is, instead of which key it lacks."""
+    if "architecture" in content:
+        return
+    if "registered_name" in content:
+        what = "Keras or KerasHub: rezoo runs no code that a file asks for"
+    elif "model_type" in content:
+        what = "transformers: its tensors have other names"
+    else:
+        return
+    raise IncompatibleError(
+        f"this is a model of {what}",
+        hint="take a repository in timm's layout, such as hf://timm/resnet50.a1_in1k",
+    )
+
+
+def _base(content: Mapping[str, Any]) -> Origin | None:
+    value = content.get("base_model")
+    if not isinstance(value, dict):
+        return None
+    known = {f.name for f in dataclasses.fields(Origin)}
+    return Origin(**{k: v for k, v in value.items() if k in known and isinstance(v, str)})
+
+
+def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
+    value = content.get("files")
+    if value is None:
+        return {}
+    records = {}
+    for name, entry in value.items() if isinstance(value, dict) else [("files", value)]:
+        if not _FILE_NAME.fullmatch(name):
+            raise UnsafeFileError(f"{CONFIG} lists {name!r}, which is no name of a file beside it")
+        if not isinstance(entry, dict) or not isinstance(entry.get("size"), int):
+            raise IncompatibleError(f"files: {name!r} must have a sha256 and a size")
+        records[name] = FileRecord(str(entry.get("sha256")), entry["size"], f"its {CONFIG}")
+    return records
+
+
+def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
+    default = Preprocessing()
+    size = triple(cfg, "input_size") or default.input_size
+    channels = size[0]
+    grey = channels == 1
+    return Preprocessing(
+        input_size=size,
+        crop_pct=number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
+        interpolation=typed(cfg, "interpolation", str, default.interpolation),
+        mean=numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
+        std=numbers(cfg, "std") or ((0.5,) if grey else default.std),
+        test_input_size=triple(cfg, "test_input_size"),
+        test_crop_pct=None
+        if cfg.get("test_crop_pct") is None
+        else number("test_crop_pct", cfg["test_crop_pct"]),
+    )
+
+
+def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = content.get("label_names", content.get("labels"))
+    if names is None:
+        return (), ()
+    if isinstance(names, dict):
+        raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise IncompatibleError("label_names must be a list of texts")
+    described = content.get("label_descriptions")
+    if isinstance(described, dict):
+        described = [described.get(n, n) for n in names]
+    if not isinstance(described, list) or not all(isinstance(d, str) for d in described):
+        return tuple(names), ()
+    return tuple(names), tuple(described)

@@ -1,0 +1,82 @@
+"""The files of a run folder: their names, which of them are published, and the seal on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rezoo.artifacts.config import CONFIG, WEIGHTS
+from rezoo.artifacts.manifest import seal_folder
+from rezoo.errors import IntegrityError
+
+RECIPE = "recipe.toml"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+ENVIRONMENT = "environment.json"
+REFERENCE = "reference.safetensors"
+CARD = "README.md"
+REPORT = "report.html"
+CURVES = "curves.svg"
+EVENTS = "events"  # a folder for TensorBoard
+CHECKPOINTS = "checkpoints"
+# The last weights as a model folder; the run folder itself has the best ones.
+LAST_WEIGHTS = f"{CHECKPOINTS}/last"
+# What config.json vouches for, and what is pushed with it. Nothing else in a folder ever is.
+SEALED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
+PUBLISHED = (CONFIG, *SEALED)
+EXPORTS = "exports"  # a folder for each format
+OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
+
+
+def seal(folder: Path) -> None:
+    """Let a run's `config.json` vouch for itself and for every file beside it."""
+    seal_folder(folder, SEALED)
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return `metrics.json`, or nothing where the folder is no finished run."""
+    return _read(folder / METRICS, json.loads)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Return `environment.json`, or nothing where there is none."""
+    return _read(folder / ENVIRONMENT, json.loads)
+
+
+def read_recipe_of_run(folder: Path) -> dict[str, Any]:
+    """Return `recipe.toml`, or nothing where there is none."""
+    return _read(folder / RECIPE, tomllib.loads)
+
+
+def kept_weights(metrics: Mapping[str, Any]) -> str:
+    """Return in words which weights of a run are its result."""
+    best, epochs = metrics["best_epoch"], metrics["epochs"]
+    if best:
+        return f"epoch {best} of {epochs}"
+    fitted = "the head fitted to the features of the weights"
+    return f"{fitted}, before {epochs} epochs" if epochs else fitted
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    """Return the lines of `history.csv`, or nothing where there is none."""
+    try:
+        text = (folder / HISTORY).read_text("utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    try:
+        content = parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise IntegrityError(f"{path} is damaged: it is no table")
+    return content

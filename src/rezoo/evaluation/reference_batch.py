@@ -1,0 +1,199 @@
+"""The reference batch: images, what they become, and the logits, so that anyone can compare.
+
+`reference.safetensors` holds a few images as uint8 `(H, W, C)` (`image.0`, `image.1` …),
+`inputs`, float32 `(N, H, W, C)`, what the test transform makes of them, and `logits`,
+float32 `(N, K)`, what the weights in the same folder give in float32. The text `images` in
+its header says what they show.
+
+Images of the validation split are taken only where the dataset's licence lets single
+images travel; elsewhere pictures are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rezoo.artifacts.run_files import REFERENCE
+from rezoo.artifacts.safetensors import read_tensors, write_tensors
+from rezoo.data.examples import Examples
+from rezoo.data.images import decode
+from rezoo.data.transforms import test_transform
+from rezoo.errors import IntegrityError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.sources.load import build
+from rezoo.sources.references import Source
+from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils.files import FileRecord
+
+COUNT = 4
+TOLERANCE = 1e-4  # of the largest; float32 on other machines and backends stays below 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far this machine is from what was recorded.
+
+    Attributes:
+        images: What the images show, and how many there are.
+        inputs: Largest difference of what the test transform gives, relative to the largest.
+        logits: Largest difference of the logits of the recorded inputs, relative likewise.
+        same_top1: Whether the most likely class is the same for every image.
+    """
+
+    images: str
+    inputs: float
+    logits: float
+    same_top1: bool
+
+    @property
+    def inputs_hold(self) -> bool:
+        """Whether images become the same inputs."""
+        return self.inputs <= TOLERANCE
+
+    @property
+    def logits_hold(self) -> bool:
+        """Whether the same inputs give the same logits."""
+        return self.logits <= TOLERANCE
+
+
+def write_reference(
+    folder: Path, source: Source, pictures: Sequence[np.ndarray], what: str
+) -> None:
+    """Record what a source makes of some images, uint8 `(H, W, C)` each."""
+    inputs = _inputs(source, pictures)
+    values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
+    values["inputs"] = inputs
+    values["logits"] = np.asarray(compiled_forward(build(source))(inputs), np.float32)
+    write_tensors(folder / REFERENCE, values, metadata={"images": f"{len(pictures)} {what}"})
+
+
+def compare(
+    source: Source, network: keras.Model, path: Path, expected: FileRecord | None
+) -> Comparison:
+    """Run a recorded batch again, on this machine and backend.
+
+    Args:
+        source: Whose preprocessing is to be looked at.
+        network: Built from it.
+        path: The reference batch.
+        expected: What its bytes should be.
+
+    Raises:
+        IntegrityError: The file is damaged, or has not the tensors of a reference batch.
+    """
+    values, metadata = read_tensors(path, expected)
+    if not _is_sound(values, source):
+        raise IntegrityError(
+            f"{path} is no reference batch of this network",
+            hint="wanted are image.0 … (uint8), inputs and logits, for its size and classes.",
+        )
+    inputs, logits = values["inputs"], values["logits"]
+    pictures = [values[f"image.{i}"] for i in range(len(inputs))]
+    with _full_precision():
+        found = compiled_forward(network)(inputs)
+    return Comparison(
+        images=metadata.get("images", f"{len(inputs)} images"),
+        inputs=_difference(_inputs(source, pictures), inputs),
+        logits=_difference(found, logits),
+        same_top1=bool((found.argmax(-1) == logits.argmax(-1)).all()),
+    )
+
+
+def choose_pictures(
+    spec: DatasetSpec, examples: Examples, preprocessing: Preprocessing
+) -> tuple[list[np.ndarray], str]:
+    """Return the images of a run's reference batch, and what they are in words."""
+    if not spec.shareable:
+        return drawn_pictures(preprocessing), "drawn pictures"
+    places = np.linspace(0, len(examples) - 1, min(COUNT, len(examples))).astype(np.int64)
+    fetch = tf.autograph.experimental.do_not_convert(examples.fetch)
+    stream = tf.data.Dataset.from_tensor_slices(places).map(fetch)
+    pictures = []
+    for image, _ in stream:
+        if examples.encoded:
+            image = decode(image, preprocessing.channels)
+        pictures.append(_not_too_large(image, preprocessing).numpy())
+    return pictures, f"validation images of {spec.name} ({spec.licence})"
+
+
+def drawn_pictures(preprocessing: Preprocessing) -> list[np.ndarray]:
+    """Draw waves, a disc and noise, uint8: every frequency and colour, nobody's photograph."""
+    height, width = (side + side // 3 for side in preprocessing.size)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
+    pictures = []
+    for number in range(COUNT):
+        random = np.random.default_rng(number)
+        picture = np.zeros((height, width, preprocessing.channels))
+        for channel in range(preprocessing.channels):
+            for _ in range(6):
+                fy, fx = random.uniform(-0.25, 0.25, 2) * random.uniform(0.02, 1)
+                wave = np.sin(2 * np.pi * (fy * rows + fx * columns) + random.uniform(0, 7))
+                picture[..., channel] += random.uniform(10, 40) * wave
+        disc = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (min(height, width) / 4) ** 2
+        picture[disc] += random.uniform(-90, 90, preprocessing.channels)
+        picture += 128 + random.normal(0, 8, picture.shape)
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return pictures
+
+
+def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
+    """Whether the tensors are those of a reference batch of this network."""
+    preprocessing = source.config.preprocessing.for_test()
+    count = sum(name.startswith("image.") for name in values)
+    shapes = {
+        "inputs": (count, *preprocessing.size, preprocessing.channels),
+        "logits": (count, source.config.num_classes),
+    }
+    pictures = [values.get(f"image.{i}") for i in range(count)]
+    return (
+        count > 0
+        and all(p is not None and p.dtype == np.uint8 and p.ndim == 3 for p in pictures)
+        and all(name in values and values[name].shape == s for name, s in shapes.items())
+        and all(bool(np.isfinite(values[name]).all()) for name in shapes)
+    )
+
+
+def _inputs(source: Source, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    transform = test_transform(source.config.preprocessing.for_test(), encoded=False)
+    return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
+
+
+def _not_too_large(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Shrink an image that is more than twice as large as the transform needs."""
+    target = preprocessing.for_test()
+    most = 2 * int(max(target.size) / target.crop_pct)
+    shorter = min(image.shape[:2])
+    if shorter <= most:
+        return image
+    size = [max(1, side * most // shorter) for side in image.shape[:2]]
+    return tf.cast(tf.round(tf.image.resize(image, size, method="area")), tf.uint8)
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    most = float(np.abs(wanted).max()) or 1.0
+    difference = float(np.abs(found - wanted).max()) / most
+    return difference if np.isfinite(difference) else float("inf")
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keep a GPU from rounding float32 to TensorFloat-32, which differs in the third digit."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        if keras.config.backend() == "jax":
+            import jax
+
+            with jax.default_matmul_precision("highest"):
+                yield
+        else:
+            yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

@@ -1,0 +1,247 @@
+"""`verify`: everything that is recorded about a network, computed again and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
+from rezoo.artifacts.manifest import checksum_holds
+from rezoo.artifacts.run_files import REFERENCE, seal
+from rezoo.artifacts.weights import HEAD
+from rezoo.data import images
+from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
+from rezoo.evaluation.predict import find_images
+from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
+from rezoo.models.fingerprint import comparable, fingerprint
+from rezoo.sources.load import build
+from rezoo.sources.references import Source, resolve, resolve_weights
+from rezoo.specs import Origin
+from rezoo.utils.files import FileRecord, record, write_json
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared.
+
+    Attributes:
+        what: The thing.
+        holds: Whether it is as recorded; None where nothing is recorded, or where a check
+            before it failed.
+        found: What was found, in words.
+    """
+
+    what: str
+    holds: bool | None
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The result of `verify`.
+
+    Attributes:
+        reference: The model reference.
+        origin: Where the weights come from, where that could be found out.
+        backend: What the logits were computed with.
+        checks: In the order in which they were made.
+    """
+
+    reference: str
+    origin: Origin | None
+    backend: str
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing differs from what is recorded."""
+        return all(check.holds is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "model": self.reference,
+            "holds": self.holds,
+            "origin": dataclasses.asdict(self.origin) if self.origin else None,
+            "backend": self.backend,
+            "checks": [dataclasses.asdict(check) for check in self.checks],
+        }
+
+
+def verify(model: str | Source, *, pretrained: bool = False) -> Verification:
+    """Compute again what is recorded about a network, on this machine and backend.
+
+    The bytes of every file (SHA-256), the structure of the network (fingerprint), the tensors
+    (all there, all finite), and what the reference batch gives: network inputs from images,
+    logits from inputs. Tolerances are relative, 1e-4 of the largest value.
+
+    Args:
+        model: A reference with weights.
+        pretrained: Take the default published weights of a bare architecture.
+
+    Raises:
+        NotFoundError: Nothing is recorded that could be compared.
+        NetworkError: A file is on the Hub, which is not reached.
+        SpecError: The reference has no weights.
+    """
+    source = resolve_weights(model, pretrained=pretrained)
+    checks = [*_config(source), *_files(source)]
+    if all(check.holds is None for check in checks):
+        raise NotFoundError(
+            f"{source.reference} has no record to compare with: no seal, no catalogue, no Hub",
+            hint=f"rezoo verify {source.reference} --record makes one of its present state.",
+        )
+    network, tensors = _tensors(source, checks)
+    checks.append(tensors)
+    origin = None
+    if network is not None:
+        origin = network.rezoo_origin
+        checks += [_structure(source, network), *_reference(source, network)]
+    else:
+        skipped = ("fingerprint", "preprocessing", "logits")
+        checks += [Check(what, None, "not computed: see above") for what in skipped]
+    return Verification(
+        reference=source.reference,
+        origin=origin,
+        backend=f"{keras.config.backend()}, keras {keras.__version__}",
+        checks=tuple(checks),
+    )
+
+
+def record_proof(
+    folder: str | Path, *, pictures: Sequence[str | Path] = (), overwrite: bool = False
+) -> None:
+    """Make a folder with weights provable as it is now.
+
+    `config.json` gets the network's fingerprint and the seal, `reference.safetensors` is
+    written.
+
+    Args:
+        folder: A folder with `config.json` and `model.safetensors`.
+        pictures: Image files for the reference batch; drawn pictures where none are given.
+        overwrite: Replace the record that is there.
+
+    Raises:
+        SpecError: It is no folder, or it is sealed already.
+        NotFoundError: A file is missing.
+    """
+    folder = Path(folder).expanduser()
+    source = resolve(str(folder))
+    if source.folder is None or source.address is not None:
+        raise SpecError(f"{folder} is no folder: only a local folder can be recorded")
+    content = read_json(folder)
+    if "checksum" in content and not overwrite:
+        raise SpecError(
+            f"{folder} has a record already", hint="compare with it, or replace it: --overwrite."
+        )
+    source = dataclasses.replace(
+        source, config=dataclasses.replace(source.config, files={}, fingerprint="")
+    )
+    network = build(source)
+    chosen, what = _pictures(source, pictures)
+    write_reference(folder, source, chosen, what)
+    content["format_version"] = FORMAT_VERSION
+    content["fingerprint"] = fingerprint(network, head=HEAD)
+    write_json(folder / CONFIG, content)
+    seal(folder)
+
+
+def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndarray], str]:
+    pre = source.config.preprocessing
+    if not paths:
+        return drawn_pictures(pre), "drawn pictures"
+    try:
+        found = [images.decode(Path(p).read_bytes(), pre.channels) for p in find_images(paths)]
+    except tf.errors.InvalidArgumentError as error:
+        raise IntegrityError(f"an image cannot be decoded: {error.message}") from error
+    return [image.numpy() for image in found], "images that the owner chose"
+
+
+def _config(source: Source) -> Iterator[Check]:
+    assert source.folder is not None
+    sealed = checksum_holds(read_json(source.folder))
+    said = {True: "as it was sealed", False: "changed since it was sealed", None: "not sealed"}
+    yield Check(CONFIG, sealed, said[sealed])
+    if source.published:
+        name = source.published.name
+        yield Check(f"{CONFIG} and catalogue", True, f"network and preprocessing of {name}")
+
+
+def _files(source: Source) -> Iterator[Check]:
+    names = dict.fromkeys((WEIGHTS, *source.config.files))
+    for name in names:
+        try:
+            path = source.file(name)
+            expected = source.expected(name, path)
+            yield _bytes(name, path, expected)
+        except NotFoundError:
+            yield Check(name, False, "missing")
+        except NetworkError:
+            raise
+        except (RezooError, OSError) as error:
+            yield Check(name, False, str(error))
+
+
+def _bytes(name: str, path: Path, expected: FileRecord | None) -> Check:
+    found = record(path)
+    short = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
+    if expected is None:
+        return Check(name, None, f"{short}; nothing recorded")
+    try:
+        expected.check(name, size=found.size or 0, sha256=found.sha256)
+    except IntegrityError as error:
+        return Check(name, False, str(error))
+    return Check(name, True, f"{short}, as {expected.source} says")
+
+
+def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | None, Check]:
+    if any(check.what == WEIGHTS and check.holds is False for check in before):
+        return None, Check("tensors", None, "not read: the bytes are others")
+    try:
+        # the fingerprint is a check of its own
+        bare = dataclasses.replace(source.config, fingerprint="")
+        network = build(dataclasses.replace(source, config=bare))
+    except RezooError as error:
+        return None, Check("tensors", False, str(error))
+    found = f"{len(network.weights)} fit {source.config.architecture}, all finite"
+    return network, Check("tensors", True, found)
+
+
+def _structure(source: Source, network: keras.Model) -> Check:
+    wanted, found = source.config.fingerprint, fingerprint(network, head=HEAD)
+    if not wanted:
+        return Check("fingerprint", None, f"{found[:18]}…; nothing recorded")
+    if not comparable(wanted, found):
+        return Check("fingerprint", None, "made by another version's rule")
+    if wanted != found:
+        return Check("fingerprint", False, f"{found[:18]}…; recorded is {wanted[:18]}…")
+    return Check("fingerprint", True, f"{found[:18]}…")
+
+
+def _reference(source: Source, network: keras.Model) -> Iterator[Check]:
+    try:
+        path = source.file(REFERENCE)
+    except NotFoundError:
+        yield Check("reference batch", None, "none stored")
+        return
+    try:
+        result = compare(source, network, path, source.config.files.get(REFERENCE))
+    except RezooError as error:
+        yield Check("reference batch", False, str(error))
+        return
+    yield Check(
+        "preprocessing",
+        result.inputs_hold,
+        f"{result.images}: inputs differ by {result.inputs:.1e} of the largest",
+    )
+    top1 = "the same top-1" if result.same_top1 else "another top-1"
+    yield Check(
+        "logits", result.logits_hold, f"differ by {result.logits:.1e} of the largest; {top1}"
+    )

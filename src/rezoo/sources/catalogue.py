@@ -1,0 +1,293 @@
+"""Catalogues of published weights: rezoo's own, a team's, and those of plugins.
+
+A catalogue is a TOML file of `[[weights]]` entries as in rezoo's `weights.toml`. They are
+looked through in this order, and the first entry of a name counts:
+
+1. the files that the environment variable `REZOO_CATALOGUE` names;
+2. rezoo's own;
+3. those that distributions register in the entry-point group `rezoo.catalogues` (a path, or a
+   function that returns one); two distributions that claim one name must be told apart by
+   `distribution:arch.tag`.
+
+Loads without Keras and NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rezoo import registry
+from rezoo.errors import (
+    NotFoundError,
+    PluginError,
+    PluginWarning,
+    RezooError,
+    SpecError,
+    UnknownNameError,
+    UnsafeFileError,
+)
+from rezoo.sources.hub_address import Address
+from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, WeightsSpec
+from rezoo.utils.files import is_sha256
+from rezoo.utils.names import natural_key, suggest
+
+VARIABLE = "REZOO_CATALOGUE"
+BUILTIN = "rezoo"
+_KEYS = {
+    "arch": str,
+    "tag": str,
+    "repo": str,
+    "default": bool,
+    "commit": str,
+    "sha256": str,
+    "bytes": int,
+    "licence": str,
+    "num_classes": int,
+    "train_size": int,
+    "crop_pct": float,
+    "test_size": int,
+    "test_crop_pct": float,
+    "interpolation": str,
+    "mean": list,
+    "std": list,
+    "top1_train_size": float,
+    "top5_train_size": float,
+    "top1_test_size": float,
+    "top5_test_size": float,
+    "note": str,
+}
+_REQUIRED = ("arch", "tag", "repo", "licence")
+
+
+def list_weights(architecture: str | None = None) -> list[str]:
+    """Return the names of published weights, `arch.tag`, of one architecture or of all."""
+    return [spec.name for spec in describe() if architecture in (None, spec.architecture)]
+
+
+def describe() -> list[WeightsSpec]:
+    """Return every entry that its bare name reaches, in natural order; defaults come first."""
+    found: dict[str, WeightsSpec] = {}
+    defaults: set[str] = set()
+    for spec in _all():
+        if spec.default and spec.architecture in defaults:
+            spec = replace(spec, default=False)  # an earlier catalogue has one
+        if spec.default:
+            defaults.add(spec.architecture)
+        found.setdefault(spec.name, spec)
+    return sorted(found.values(), key=lambda s: (natural_key(s.architecture), not s.default, s.tag))
+
+
+def get(name: str) -> WeightsSpec:
+    """Return the entry of `arch.tag`, or of `distribution:arch.tag`.
+
+    Raises:
+        UnknownNameError: No such entry; the hint has near names.
+        PluginError: Two plugins list it.
+        SpecError: A catalogue file is not as it should be.
+    """
+    distribution, _, bare = name.rpartition(":")
+    owner = registry.normalize(distribution)
+    claims = [s for s in _all() if s.name == bare and owner in ("", s.catalogue)]
+    if not claims:
+        raise UnknownNameError(
+            f"unknown weights {name!r}",
+            hint=suggest(name, [s.name for s in _all()], "The weights are")
+            + " All: rezoo list --weights",
+        )
+    first, *others = claims
+    if first.catalogue in _plugins() and others:
+        owners = " and ".join(s.catalogue for s in claims)
+        raise PluginError(
+            f"weights {bare!r} are listed twice, by {owners}",
+            hint=f"say which: {first.catalogue}:{bare}",
+        )
+    return first
+
+
+def default(architecture: str) -> WeightsSpec:
+    """Return the weights that `pretrained=True` means.
+
+    Raises:
+        NotFoundError: None of the architecture's weights are a default.
+    """
+    known = [s for s in _all() if s.architecture == architecture]
+    for spec in known:
+        if spec.default:
+            return spec
+    names = ", ".join(dict.fromkeys(s.name for s in known))
+    raise NotFoundError(
+        f"there are no default weights of {architecture}",
+        hint=f"listed are {names}." if names else "rezoo list --weights shows those there are.",
+    )
+
+
+def of_repository(repo: str) -> WeightsSpec | None:
+    """Return the pinned entry of a repository, if a catalogue has one."""
+    return next((s for s in _all() if s.repo == repo and s.sha256), None)
+
+
+def to_record(spec: WeightsSpec) -> dict[str, Any]:
+    """Return an entry as JSON values, for lists and programs."""
+    pre = spec.preprocessing
+    return {
+        "name": spec.name,
+        "architecture": spec.architecture,
+        "default": spec.default,
+        "repo": spec.repo,
+        "commit": spec.commit or None,
+        "sha256": spec.sha256 or None,
+        "bytes": spec.size,
+        "params": params(spec),
+        "licence": spec.licence,
+        "num_classes": spec.num_classes,
+        "image_size": pre.for_test().size[0],
+        "top1": spec.top1,
+        "top5": spec.top5,
+        "train_image_size": pre.size[0],
+        "top1_train_size": spec.top1_train_size,
+        "top5_train_size": spec.top5_train_size,
+        "crop_pct": pre.for_test().crop_pct,
+        "interpolation": pre.interpolation,
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "note": spec.note,
+        "catalogue": spec.catalogue,
+    }
+
+
+def params(spec: WeightsSpec) -> int | None:
+    """Return the architecture's parameters with 1000 classes, where rezoo or a plugin has it."""
+    if spec.architecture not in registry.architectures.names():
+        return None
+    return registry.architectures.get(spec.architecture).params
+
+
+def _all() -> Iterator[WeightsSpec]:
+    for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+        yield from _read(str(Path(path).expanduser()), path)
+    yield from _read(str(files("rezoo.sources") / "weights.toml"), BUILTIN)
+    for name, paths in _plugins().items():
+        for path in paths:
+            yield from _read(path, name)
+
+
+@cache
+def _plugins() -> dict[str, list[str]]:
+    """Return distribution → paths of its catalogues; one that does not load costs a warning."""
+    found: dict[str, list[str]] = {}
+    for entry in registry.scan("rezoo.catalogues"):
+        try:
+            value = registry.load(entry)
+            path = str(value() if callable(value) else value)
+            _read(path, entry.distribution)
+            found.setdefault(entry.distribution, []).append(path)
+        except RezooError as error:
+            warnings.warn(PluginWarning(f"{error} It is left out."), stacklevel=2)
+    return found
+
+
+def _read(path: str, catalogue: str) -> tuple[WeightsSpec, ...]:
+    try:
+        stamp = os.stat(path).st_mtime_ns
+    except OSError as error:
+        raise NotFoundError(
+            f"cannot read the catalogue {path}: {error.strerror}", hint=f"check {VARIABLE}."
+        ) from error
+    return _parse(path, catalogue, stamp)
+
+
+@cache
+def _parse(path: str, catalogue: str, stamp: int) -> tuple[WeightsSpec, ...]:
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise SpecError(f"the catalogue {path} is not valid TOML: {error}") from error
+    if content.get("format_version", 1) != 1:
+        raise SpecError(f"the catalogue {path} has format_version {content['format_version']!r}")
+    entries = content.get("weights", [])
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise SpecError(f"the catalogue {path} has no [[weights]]")
+    specs = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            specs.append(replace(_spec(entry), catalogue=catalogue))
+        except SpecError as error:
+            raise SpecError(f"the catalogue {path}, entry {number}: {error}") from error
+    return tuple(specs)
+
+
+def _spec(entry: Mapping[str, Any]) -> WeightsSpec:
+    for key in _REQUIRED:
+        if key not in entry:
+            raise SpecError(f"key {key!r} is missing")
+    for key, value in entry.items():
+        if key not in _KEYS:
+            raise SpecError(f"unknown key {key!r}; {suggest(key, _KEYS, 'the keys are')}")
+        kinds = (int, float) if _KEYS[key] is float else _KEYS[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and _KEYS[key] is not bool):
+            raise SpecError(f"{key} = {value!r} has the wrong type")
+    spec = WeightsSpec(
+        architecture=entry["arch"],
+        tag=entry["tag"],
+        repo=entry["repo"],
+        commit=entry.get("commit", ""),
+        sha256=entry.get("sha256", ""),
+        size=entry.get("bytes"),
+        licence=entry["licence"],
+        num_classes=entry.get("num_classes", 1000),
+        preprocessing=_preprocessing(entry),
+        top1=_part(entry, "top1_test_size", "top1_train_size"),
+        top5=_part(entry, "top5_test_size", "top5_train_size"),
+        top1_train_size=_part(entry, "top1_train_size"),
+        top5_train_size=_part(entry, "top5_train_size"),
+        default=entry.get("default", False),
+        note=entry.get("note", ""),
+    )
+    _check(spec)
+    return spec
+
+
+def _check(spec: WeightsSpec) -> None:
+    try:
+        address = Address(spec.repo, spec.commit or "main")
+    except SpecError as error:  # it was not typed: a file may not lead out of the cache
+        raise UnsafeFileError(f"a catalogue names {error}") from error
+    if spec.commit and not address.pinned:
+        raise SpecError(f"commit = {spec.commit!r}; wanted are 40 hexadecimal digits")
+    if spec.sha256 and not is_sha256(spec.sha256):
+        raise SpecError(f"sha256 = {spec.sha256!r}; wanted are 64 hexadecimal digits")
+    if spec.default and not spec.sha256:
+        raise SpecError(f"{spec.name} is a default without a sha256")
+    if spec.default and spec.non_commercial:
+        raise SpecError(f"{spec.name} is a default, and its licence forbids commercial use")
+
+
+def _preprocessing(entry: Mapping[str, Any]) -> Preprocessing:
+    mean, std = entry.get("mean", IMAGENET_MEAN), entry.get("std", IMAGENET_STD)
+    train = entry.get("train_size", 224)
+    test = entry.get("test_size")
+    return Preprocessing(
+        input_size=(len(mean), train, train),
+        crop_pct=entry.get("crop_pct", 0.875),
+        interpolation=entry.get("interpolation", "bilinear"),
+        mean=tuple(mean),
+        std=tuple(std),
+        test_input_size=(len(mean), test, test) if test else None,
+        test_crop_pct=entry.get("test_crop_pct"),
+    )
+
+
+def _part(entry: Mapping[str, Any], *keys: str) -> float | None:
+    """Return the first of the percentages that is given, as a part of one."""
+    value = next((entry[key] for key in keys if key in entry), None)
+    if value is not None and not 0 <= value <= 100:
+        raise SpecError(f"{keys[0]} = {value}; it is a percentage")
+    return None if value is None else round(value / 100, 6)

@@ -1,0 +1,224 @@
+"""Logistic regression on the features of a network: the best head for layers that stay as they are.
+
+Linear probing is the standard measure of pre-trained features (Kornblith et al. 2019,
+arXiv:1805.08974, section 3), and the best place to start fine-tuning from: a random head first
+sends large, meaningless gradients through layers that were good (Kumar et al. 2022,
+arXiv:2202.10054, section 3).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from rezoo.artifacts.weights import HEAD
+from rezoo.errors import IncompatibleError, ResourceError, SpecError
+from rezoo.evaluation.forward import compiled_forward
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # the C of scikit-learn
+FOLDS = 3
+MAX_BYTES = 4_000_000_000  # of all features, float32
+_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A head that was fitted to features.
+
+    Attributes:
+        kernel: float32 `(D, K)`.
+        bias: float32 `(K,)`.
+        strength: scikit-learn's `C`, the inverse of the regularization, as it was chosen.
+        scores: For each strength that was tried, its figure in cross-validation: the part of
+            right answers, or of several labels the part of right ones among all; empty where
+            there are too few images to choose by.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    strength: float
+    scores: dict[float, float]
+
+
+def features(network: keras.Model, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a network's head receives for all images, and their labels.
+
+    Returns:
+        float32 `(N, D)`, and int32 `(N,)` or, of several labels, float32 `(N, K)`.
+
+    Raises:
+        IncompatibleError: The network has no head of one dense layer.
+        ResourceError: The features take more than 4 GB.
+    """
+    forward = compiled_forward(keras.Model(network.inputs, head(network).input))
+    found, labels, size = [], [], 0
+    for images, of_images in batches:
+        found.append(np.asarray(forward(images), np.float32))
+        labels.append(np.asarray(of_images))
+        size += found[-1].nbytes
+        if size > MAX_BYTES:
+            raise ResourceError(
+                f"the features of these images take more than {MAX_BYTES / 1e9:.0f} GB",
+                hint="so large data are better trained on: set head_start=random and some epochs.",
+            )
+    return np.concatenate(found), np.concatenate(labels)
+
+
+def head(network: keras.Model) -> Any:
+    """Return the network's last dense layer.
+
+    Raises:
+        IncompatibleError: It has none of rezoo's name for it.
+    """
+    found = next((layer for layer in network.layers if layer.name == HEAD), None)
+    if not isinstance(found, keras.layers.Dense):
+        raise IncompatibleError(
+            f"{network.name} has no dense layer {HEAD!r} that logistic regression could fit",
+            hint="use another recipe, or --set head_start=random.",
+        )
+    return found
+
+
+def fit(inputs: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0) -> Probe:
+    """Fit a head by logistic regression, its strength chosen by cross-validation.
+
+    For the fit, features are moved to mean 0 and divided by one number, their standard deviation;
+    the head that is returned takes them as they are. Several labels are as many regressions of
+    one strength. A class without an image is never the answer.
+
+    Args:
+        inputs: float32 `(N, D)`.
+        labels: int `(N,)`, or `(N, K)` of 0 and 1.
+        classes: K.
+        seed: Of the division into folds.
+
+    Raises:
+        SpecError: All images have the same labels.
+    """
+    mean, deviation = inputs.mean(0), max(float(inputs.std(0).mean()), 1e-12)
+    scaled = (inputs - mean) / deviation
+    turn = _own_space(scaled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a weak strength has not converged decides nothing
+        strength, scores = _choose(scaled @ turn, labels, seed)
+        kernel, bias = _fit(scaled @ turn, labels, classes, [strength])[0]
+    kernel = turn @ kernel / deviation
+    return Probe(
+        kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), strength, scores
+    )
+
+
+def _own_space(inputs: np.ndarray) -> np.ndarray:
+    """Return `(D, R)`: a basis of the space that N < D images span; the fit in it is the same.
+
+    The regularization is blind to rotations, and what no image has gets no weight.
+    """
+    count, width = inputs.shape
+    if count >= width:
+        return np.eye(width, dtype=inputs.dtype)
+    return np.linalg.qr(inputs.T)[0]
+
+
+def _choose(inputs: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, dict[float, float]]:
+    """Return the strength that is best in cross-validation, the strongest prior among equals."""
+    folds = _folds(labels, seed)
+    if not folds:
+        return 1e-2, {}
+    right = dict.fromkeys(STRENGTHS, 0.0)
+    for learned, asked in folds:
+        count = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+        heads = _fit(inputs[learned], labels[learned], count, STRENGTHS)
+        for strength, (kernel, bias) in zip(STRENGTHS, heads, strict=True):
+            right[strength] += _right(inputs[asked] @ kernel + bias, labels[asked]) / len(folds)
+    best = max(STRENGTHS, key=lambda c: (round(right[c], 6), -c))
+    return best, right
+
+
+def _right(logits: np.ndarray, labels: np.ndarray) -> float:
+    answers = logits > 0 if labels.ndim == 2 else logits.argmax(1)
+    return float((answers == labels).mean())
+
+
+def _folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Divide the images, those of each class evenly; none where some class has a single image."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if labels.ndim == 2:
+        count = min(FOLDS, len(labels))
+        splitter = KFold(count, shuffle=True, random_state=seed) if count > 1 else None
+    else:
+        present = np.unique(labels, return_counts=True)[1]
+        count = min(FOLDS, int(np.median(present)))  # rare classes are not in every fold
+        splitter = StratifiedKFold(count, shuffle=True, random_state=seed) if count > 1 else None
+    return list(splitter.split(np.zeros(len(labels)), _kinds(labels))) if splitter else []
+
+
+def _kinds(labels: np.ndarray) -> np.ndarray:
+    return labels if labels.ndim == 1 else np.zeros(len(labels))
+
+
+def _fit(
+    inputs: np.ndarray, labels: np.ndarray, classes: int, strengths: Sequence[float]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return a head for each strength."""
+    if labels.ndim == 1:
+        return [
+            _spread(kernel, bias, present, classes)
+            for kernel, bias, present in _regressions(inputs, labels, strengths)
+        ]
+    single = [_single_label(inputs, labels[:, k], strengths) for k in range(classes)]
+    return [
+        (
+            np.stack([single[k][i][0] for k in range(classes)], axis=1),
+            np.array([single[k][i][1] for k in range(classes)]),
+        )
+        for i in range(len(strengths))
+    ]
+
+
+def _regressions(
+    inputs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield kernel `(D, P)`, bias `(P,)` and the P classes present; each strength goes on."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(labels)) < 2:
+        raise SpecError("all training images have the same class: there is nothing to fit")
+    regression = LogisticRegression(
+        solver="newton-cg", max_iter=_ITERATIONS, tol=1e-3, warm_start=True
+    )
+    for strength in strengths:
+        regression.set_params(C=strength).fit(inputs, labels)
+        kernel, bias = regression.coef_.T, regression.intercept_
+        if kernel.shape[1] == 1:  # two classes: one logit, the difference
+            kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.array([-bias[0], bias[0]]) / 2
+        yield kernel.copy(), bias.copy(), regression.classes_
+
+
+def _spread(
+    kernel: np.ndarray, bias: np.ndarray, present: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the columns of the classes present in place; the others' answers are far below."""
+    wide = np.zeros((len(kernel), classes))
+    wide[:, present] = kernel
+    offsets = np.full(classes, bias.min() - 20.0)
+    offsets[present] = bias
+    return wide, offsets
+
+
+def _single_label(
+    inputs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
+) -> list[tuple[np.ndarray, float]]:
+    """Return kernel `(D,)` and bias of one yes-or-no question for each strength."""
+    if len(np.unique(labels)) < 2:
+        known = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
+        return [(np.zeros(inputs.shape[1]), float(np.log(known / (1 - known))))] * len(strengths)
+    return [
+        (kernel[:, 1] - kernel[:, 0], float(bias[1] - bias[0]))
+        for kernel, bias, _ in _regressions(inputs, labels.astype(np.int32), strengths)
+    ]
