@@ -13,7 +13,7 @@ import pytest
 from conftest import fails
 from rezoo.benchmarking import benchmark, worker
 from rezoo.benchmarking.results import Spread, inference, measured
-from rezoo.benchmarking.targets import Options, find_target, find_targets, job, usable_threads
+from rezoo.benchmarking.targets import Options, find_target, find_targets, job
 from rezoo.errors import (
     IncompatibleError,
     MissingExtraError,
@@ -23,6 +23,8 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
+from rezoo.utils import device
+from rezoo.utils.device import usable_threads
 
 PEAK = Spread(p50=1e12, p5=9e11, p95=1.1e12, count=3)
 KNOWN = {
@@ -268,9 +270,7 @@ def test_exported_files_are_not_trained(exported):
 
 
 def test_no_gpu(monkeypatch):
-    from rezoo.benchmarking import workloads
-
-    monkeypatch.setattr(workloads, "on_gpu", lambda: False)
+    monkeypatch.setattr(device, "on_gpu", lambda: False)
     with pytest.raises(IncompatibleError, match="sees no GPU"):
         serve(asked("resnet20", device="gpu"))
 

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from rezoo import load_dataset
-from rezoo.data import cache, pipeline
-from rezoo.data.cache import StoredExamples, free_memory, in_memory
+from rezoo.data import pipeline
+from rezoo.data.cache import StoredExamples, in_memory
 from rezoo.data.examples import FileExamples
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
+from rezoo.utils import device
 
 SMALL = Preprocessing(input_size=(3, 24, 24))
 RECIPE = Recipe(name="test", epochs=2, batch_size=4)
@@ -85,10 +86,10 @@ def test_arrays_are_in_memory_already():
 
 
 def test_free_memory():
-    assert 10**8 < free_memory() < 10**13
+    assert 10**8 < device.free_host_bytes() < 10**13
 
 
 def test_nothing_is_kept_where_the_system_does_not_tell(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "free_memory", lambda: 0)
+    monkeypatch.setattr(device, "free_host_bytes", lambda: 0)
     examples = files(tmp_path, [(20, 20)])
     assert in_memory(examples, channels=3)[0] is examples

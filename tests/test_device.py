@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rezoo.training import device
+from rezoo.utils import device
 
 
 @pytest.mark.parametrize("wanted", ["float32", "mixed_bfloat16", "mixed_float16"])
@@ -23,7 +23,7 @@ def test_a_precision_that_is_asked_for_is_taken(wanted):
     ],
 )
 def test_auto_follows_the_device(monkeypatch, capability, bfloat16, expected):
-    monkeypatch.setattr(device, "_compute_capability", lambda: capability)
+    monkeypatch.setattr(device, "compute_capability", lambda: capability)
     monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: bfloat16)
     assert device.precision("auto") == expected
 

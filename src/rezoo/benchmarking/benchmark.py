@@ -14,8 +14,9 @@ from typing import Any
 from rezoo import errors
 from rezoo.artifacts.config import WEIGHTS
 from rezoo.benchmarking.results import PEAK, Benchmark, Spread, measured
-from rezoo.benchmarking.targets import Options, Target, find_targets, job, usable_threads
+from rezoo.benchmarking.targets import Options, Target, find_targets, job
 from rezoo.errors import ResourceError, RezooError
+from rezoo.utils.device import usable_threads
 from rezoo.utils.paths import switched_on
 
 Progress = Callable[[int, int], None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rezoo.errors import SpecError
 from rezoo.sources.references import Source, resolve
+from rezoo.utils.device import usable_threads
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 DEVICES = ("auto", "cpu", "gpu")
@@ -119,13 +119,6 @@ def find_targets(references: Sequence[str], *, pretrained: bool = False) -> list
     if twice:
         raise SpecError(f"{twice[0]} is named twice", hint="each target has its own place.")
     return [find_target(name, pretrained=pretrained) for name in references]
-
-
-def usable_threads() -> int:
-    """Return the number of processor threads that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def job(target: Target, options: Options) -> dict[str, Any]:

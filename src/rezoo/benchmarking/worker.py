@@ -12,11 +12,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
 from rezoo.benchmarking.results import TRAIN
 from rezoo.errors import ResourceError, RezooError
+from rezoo.utils import device
 
 _WARM_CALLS = 3  # the first also compiles
 
@@ -50,15 +50,15 @@ def serve(orders: TextIO, answers: TextIO) -> None:
     seconds: dict[str, float] = {}
     for name, build in made.actions.items():
         if name == TRAIN:
-            made.known["peak_bytes"] = peak_bytes()
+            made.known["peak_bytes"] = device.peak_bytes()
         calls[name] = call = build()
         for _ in range(_WARM_CALLS):
             begun = time.perf_counter()
             call()
             seconds[name] = time.perf_counter() - begun
-    made.known.setdefault("peak_bytes", peak_bytes())
+    made.known.setdefault("peak_bytes", device.peak_bytes())
     if TRAIN in calls:
-        made.known["train_peak_bytes"] = peak_bytes()
+        made.known["train_peak_bytes"] = device.peak_bytes()
     _answer(answers, {"known": made.known, "seconds": seconds})
     for line in orders:
         order = json.loads(line)
@@ -68,27 +68,6 @@ def serve(orders: TextIO, answers: TextIO) -> None:
             call()
             taken.append(time.perf_counter() - begun)
         _answer(answers, {"taken": taken})
-
-
-def peak_bytes() -> int | None:
-    """Return the most memory that this process has taken; on a GPU, of the GPU's."""
-    from rezoo.benchmarking.workloads import on_gpu
-    from rezoo.training import memory
-
-    if not on_gpu():
-        # getrusage would count what the process had that started this one
-        found = _high_water(Path("/proc/self/status"))
-        if found is not None:
-            return found
-    return memory.peak_bytes()
-
-
-def _high_water(path: Path) -> int | None:
-    try:
-        lines = path.read_text("ascii", "replace").splitlines()
-    except OSError:
-        return None
-    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:")), None)
 
 
 def _record(error: Exception) -> dict[str, Any]:

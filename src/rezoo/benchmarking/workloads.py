@@ -26,9 +26,10 @@ from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.load import build
 from rezoo.sources.references import resolve
-from rezoo.training import device, memory, optimizers
+from rezoo.training import optimizers
 from rezoo.training.network import dtype_policy
 from rezoo.training.step import training_step
+from rezoo.utils import device
 
 _SIDE = {False: 2048, True: 8192}  # of the matrices, by whether it is a GPU
 _DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
@@ -58,7 +59,7 @@ def contender(job: dict[str, Any]) -> Contender:
     precision = device.precision(job["precision"])
     if job["kind"] == PEAK:
         return _peak(precision)
-    before = 0 if on_gpu() else memory.used_bytes()
+    before = 0 if device.on_gpu() else device.resident_bytes()
     made = _exported(job) if job["kind"] == "exported" else _network(job, precision)
     made.known.update(
         target=job["reference"],
@@ -68,19 +69,8 @@ def contender(job: dict[str, Any]) -> Contender:
     return made
 
 
-def on_gpu() -> bool:
-    """Return whether Keras's backend computes on a GPU."""
-    if keras.config.backend() == "jax":
-        import jax
-
-        return bool(jax.devices()[0].platform == "gpu")
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
 def _check_device(wanted: str) -> None:
-    if wanted == "gpu" and not on_gpu():
+    if wanted == "gpu" and not device.on_gpu():
         raise IncompatibleError(
             f"Keras's backend {keras.config.backend()} sees no GPU",
             hint="rezoo doctor shows what it sees; pip install 'rezoo[cuda]' brings what NVIDIA's "
@@ -211,7 +201,7 @@ def _recorded(metadata: dict[str, Any], shape: tuple[int, int, int]) -> dict[str
 
 def _peak(precision: str) -> Contender:
     """Multiply large matrices in a precision: what the machine reaches at best."""
-    side, dtype = _SIDE[on_gpu()], _DTYPES[precision]
+    side, dtype = _SIDE[device.on_gpu()], _DTYPES[precision]
     rng = np.random.default_rng(0)
     one, other = (
         keras.ops.cast(rng.standard_normal((side, side), np.float32), dtype) for _ in range(2)
@@ -225,7 +215,7 @@ def _peak(precision: str) -> Contender:
     known = {
         "flops": 2 * side**3,
         "precision": precision,
-        "device": _device(),
+        "device": ", ".join(dict.fromkeys(device.names())),
         "runtime": _runtime(),
     }
     return Contender(known=known, batches={PEAK: 1}, actions={PEAK: product})
@@ -244,12 +234,6 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def _images(count: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return float32 `(count, H, W, C)`: noise, as preprocessing would leave it."""
     return np.random.default_rng(0).standard_normal((count, *shape), np.float32)
-
-
-def _device() -> str:
-    from rezoo.training.run_folder import devices
-
-    return ", ".join(dict.fromkeys(devices()))
 
 
 def _runtime() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.utils import device
 
 HUB_TIMEOUT_S = 3.0
 _PACKAGES = (
@@ -77,14 +77,14 @@ def _extra(packages: tuple[str, ...]) -> str:
 
 def _backend() -> dict[str, Any]:
     try:
-        runs = import_quietly("rezoo.training.run_folder")
+        import_quietly("keras")
         import keras
     except Exception as error:  # the point of this command is to say what is broken
         return {"backend": f"does not start: {type(error).__name__}: {error}", "devices": []}
     return {
         "backend": f"{keras.config.backend()} (KERAS_BACKEND chooses)",
         "backends": [name for name in ("tensorflow", "jax", "torch") if find_spec(name)],
-        "devices": runs.devices(),
+        "devices": device.names(),
         "cpus": os.cpu_count(),
     }
 
@@ -100,7 +100,7 @@ def _folders() -> dict[str, str]:
 def _space(path: Path) -> str:
     existing = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
     writable = "writable" if os.access(existing, os.W_OK) else "not writable"
-    return f"{writable}, {shutil.disk_usage(existing).free / 1e9:.0f} GB free"
+    return f"{writable}, {device.free_disk_bytes(existing) / 1e9:.0f} GB free"
 
 
 def _plugins() -> dict[str, str]:

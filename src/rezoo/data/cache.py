@@ -6,9 +6,7 @@ Which of the two does not depend on the machine, and neither changes a pixel: im
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from rezoo.data.examples import ArrayExamples, Examples, FileExamples
 from rezoo.data.headers import read_header
 from rezoo.data.images import decode
 from rezoo.data.tfds import RecordExamples
+from rezoo.utils import device
 
 _PART_OF_FREE = 0.25
 _plain = tf.autograph.experimental.do_not_convert
@@ -83,7 +82,7 @@ def in_memory(
     """
     if isinstance(examples, (ArrayExamples, StoredExamples)):
         return examples, ""
-    budget = int(_PART_OF_FREE * (free_memory() if free is None else free))
+    budget = int(_PART_OF_FREE * (device.free_host_bytes() if free is None else free))
     size = _encoded_bytes(examples)
     if not size or size > budget:
         return examples, f"read from the disk each time: {_mega(size)}" if size else ""
@@ -96,24 +95,6 @@ def in_memory(
         stored = StoredExamples(examples, decoded, targets, shapes, channels)
         return stored, f"decoded in memory: {_mega(int(pixels.sum()) * channels)}"
     return StoredExamples(examples, contents, targets), f"files in memory: {_mega(size)}"
-
-
-def free_memory() -> int:
-    """Return the bytes that a process may still take, or 0 where the system does not tell."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit.isdecimal():
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError, IndexError):
-        pass
-    if not found and hasattr(os, "sysconf"):
-        names = os.sysconf_names
-        if "SC_AVPHYS_PAGES" in names:
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(min(found, default=0), 0)
 
 
 def _encoded_bytes(examples: Examples) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 import warnings
@@ -36,6 +35,7 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address, is_commit
 from rezoo.sources.hub_client import RETRY_WAITS_S, ask, endpoint, identity
+from rezoo.utils import device
 from rezoo.utils.files import write_bytes, write_json
 from rezoo.utils.paths import data_dir
 
@@ -217,7 +217,7 @@ def _check_access(address: Address) -> None:
 
 def _check_room(what: str, size: int, folder: Path) -> None:
     existing = next(p for p in (folder, *folder.parents) if p.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = device.free_disk_bytes(existing)
     if free < size:
         raise ResourceError(
             f"{what} needs {size:,} bytes; {existing} has {free:,} free",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address, is_commit
 from rezoo.sources.hub_client import RETRY_WAITS_S, ask, endpoint, identity, offline
+from rezoo.utils import device
 from rezoo.utils.files import FileRecord, is_sha256, write_bytes
 
 _ETAG = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,200}")
@@ -241,7 +241,7 @@ def _check_room(what: str, size: int | None) -> None:
     existing = next((p for p in (cache, *cache.parents) if p.is_dir()), None)
     if size is None or existing is None:
         return
-    free = shutil.disk_usage(existing).free
+    free = device.free_disk_bytes(existing)
     if free < size:
         raise ResourceError(
             f"{what} needs {size:,} bytes; {existing} has {free:,} free",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 import statistics
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from rezoo.training.first_batch import look_at
 from rezoo.training.memory import Memory
 from rezoo.training.setup import Setup
 from rezoo.training.step import TrainingStep
+from rezoo.utils import device
 
 STEPS = 2  # real ones at least: the first also compiles
 _LONG_ENOUGH_S = 6.0
@@ -102,20 +102,20 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
     """Do a few real steps and tell what the run will cost; the network is as before afterwards."""
     recipe = setup.recipe
     counted = training_profile(setup.network, setup.config.preprocessing.channels, recipe)
-    free, before = memory.free_bytes(), memory.used_bytes()
+    free, before = device.free_bytes(), device.resident_bytes()
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
         memory=memory.predict(counted, recipe),
         before_bytes=before,
-        peak_bytes=memory.peak_bytes(),
+        peak_bytes=device.peak_bytes(),
         free_bytes=free,
         times=times,
         epoch_s=epoch_s,
         total_s=times.compile_s + times.probe_s + recipe.epochs * epoch_s + times.finish_s,
         disk_bytes=_disk_bytes(setup, step),
-        disk_free=shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.is_dir())).free,
+        disk_free=device.free_disk_bytes(folder),
         classes=_classes(setup),
         warnings=tuple(_wrong_with_the_first_batch(setup)),
     )

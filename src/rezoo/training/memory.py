@@ -9,19 +9,9 @@ rule is the same and not measured yet.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import math
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-
-import keras
 
 from rezoo.models.profile import Profile
 from rezoo.recipes.recipe import Recipe
@@ -94,87 +84,3 @@ def largest_part(profile: Profile, recipe: Recipe, free: int) -> int:
         if predict(profile, dataclasses.replace(recipe, accumulation=n)).total <= FREE_PART * free:
             return n
     return parts[-1]
-
-
-def free_bytes() -> int | None:
-    """Return the memory that is free on the device that computes; None where nobody tells."""
-    return _free_on_gpu() if _on_gpu() else _free_on_host()
-
-
-def peak_bytes() -> int | None:
-    """Return the most memory that this process has taken so far, on the device that computes."""
-    if not _on_gpu():
-        with suppress(ImportError):  # on Windows
-            import resource
-
-            unit = 1 if sys.platform == "darwin" else 1024
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return None
-    if keras.config.backend() == "jax":
-        import jax
-
-        found = jax.devices()[0].memory_stats() or {}
-        return found.get("peak_bytes_in_use")
-    import tensorflow as tf
-
-    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
-
-
-def used_bytes() -> int:
-    """Return what this process has in the machine's memory now; 0 where nobody tells.
-
-    What it has freed is given back first, where the C library can: a step would use it again.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    with suppress(OSError, ValueError, IndexError):
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
-def _on_gpu() -> bool:
-    if keras.config.backend() == "jax":
-        import jax
-
-        return bool(jax.devices()[0].platform != "cpu")
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def _free_on_host() -> int | None:
-    limits = [_first_number(Path("/proc/meminfo"), "MemAvailable:", 1024), _free_in_group()]
-    return min((x for x in limits if x is not None), default=None)
-
-
-def _first_number(path: Path, key: str, unit: int) -> int | None:
-    with suppress(OSError, ValueError, IndexError):
-        for line in path.read_text("utf-8").splitlines():
-            if line.startswith(key):
-                return int(line.split()[1]) * unit
-    return None
-
-
-def _free_in_group() -> int | None:
-    """Return what a container's limit leaves (cgroup version 2)."""
-    folder = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError):
-        limit = int((folder / "memory.max").read_text("ascii"))  # "max" is no number: no limit
-        used = int((folder / "memory.current").read_text("ascii"))
-        cached = _first_number(folder / "memory.stat", "inactive_file", 1) or 0
-        return max(limit - used + cached, 0)
-    return None
-
-
-def _free_on_gpu() -> int | None:
-    """Ask the driver; JAX and TensorFlow take memory in advance and would call it used."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return None
-    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    with suppress(OSError, ValueError, IndexError, subprocess.SubprocessError):
-        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        totals: Sequence[str] = told.stdout.split()
-        return int(totals[0]) * 2**20
-    return None

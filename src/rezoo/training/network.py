@@ -21,6 +21,7 @@ from rezoo.sources.references import Source
 from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import task_of
 from rezoo.training import memory
+from rezoo.utils import device
 
 
 def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
@@ -47,7 +48,7 @@ def in_parts_that_fit(
         ResourceError: Nobody tells how much memory is free.
     """
     """Divide the batch into the largest parts that fit into the memory that is free."""
-    free = memory.free_bytes()
+    free = device.free_bytes()
     if free is None:
         raise ResourceError(
             "batch_size auto: this machine does not tell how much memory is free",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -20,6 +19,7 @@ from rezoo.artifacts.run_files import CURVES, ENVIRONMENT, HISTORY, OWN, RECIPE
 from rezoo.errors import SpecError, writing
 from rezoo.tasks import Task
 from rezoo.training.curves import curves
+from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
 
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
@@ -93,33 +93,10 @@ def write_environment(folder: Path) -> None:
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
         "backend": keras.config.backend(),
-        "devices": devices(),
+        "devices": device.names(),
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
     write_json(folder / ENVIRONMENT, content)
-
-
-def devices() -> list[str]:
-    """Return what the Keras backend computes on."""
-    if keras.config.backend() == "jax":
-        import jax
-
-        return [str(d.device_kind) for d in jax.devices()]
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in gpus]
-    return names or [_cpu_name()]
-
-
-def _cpu_name() -> str:
-    """Return the processor's name where the system tells it, else its kind."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return " ".join(value.split())
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

@@ -11,7 +11,7 @@ from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
-from rezoo.training import device
+from rezoo.utils import device
 
 # Keys that may follow from the machine; a run that is resumed elsewhere keeps its own.
 FROM_MACHINE = ("precision", "accumulation", "epochs", "warmup_epochs", "grow_epochs")

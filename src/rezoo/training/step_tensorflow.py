@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rezoo.training.device import STEP_WITH_XLA
 from rezoo.training.update import Gradients, Update
+from rezoo.utils.device import STEP_WITH_XLA
 
 
 def compiled_step(
