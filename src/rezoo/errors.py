@@ -4,13 +4,13 @@
 RezooError                        1   any other known error
 ├── UnknownNameError (LookupError)    2   no such model, dataset, recipe, option; near names
 ├── SpecError (ValueError)            2   a value that is not allowed
-├── NotFoundError (FileNotFoundError) 3   a path, split, run folder that is not there
-├── NetworkError (OSError)            4   the network is needed and not reached
-│   ├── AccessError                   4   the Hub wants a token, or another one
-│   └── RateLimitError                4   the Hub wants fewer requests
+├── NotFoundError (FileNotFoundError) 3   a path, split or run folder that does not exist
+├── NetworkError (OSError)            4   the network is needed and cannot be reached
+│   ├── AccessError                   4   the Hub requires a token, or another one
+│   └── RateLimitError                4   the Hub received too many requests
 ├── IntegrityError (OSError)          5   damaged bytes, wrong hash, too many bad images
-│   └── UnsafeFileError               5   a file that rezoo refuses to open at all
-├── IncompatibleError (OSError)       6   does not fit together: tensors, classes, formats
+│   └── UnsafeFileError               5   a kind of file that rezoo never opens
+├── IncompatibleError (OSError)       6   tensors, classes or formats that do not match
 ├── MissingExtraError (ImportError)   6   an optional dependency is not installed
 ├── PluginError (ImportError)         7   a plugin fails to import, clashes, breaks the contract
 ├── DivergedError (ArithmeticError)   8   the loss is not finite
@@ -18,8 +18,8 @@ RezooError                        1   any other known error
 └── Interrupted                       130 Ctrl-C (143: SIGTERM), after the checkpoint is written
 ```
 
-Every message has up to three beats: what is wrong (with the value received), what is
-allowed, and, as `hint`, what to do next.
+A message has up to three parts: what is wrong (with the value received), what is allowed, and,
+as `hint`, what to do next.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pathlib import Path
 
 
 class RezooError(Exception):
-    """Base of all errors that rezoo raises on purpose.
+    """Base class of the errors that rezoo raises.
 
     Attributes:
-        hint: What the user can do next; empty where nothing is to be added.
+        hint: What the user can do next; may be empty.
         exit_code: The exit status of the command line for this error.
     """
 
@@ -46,12 +46,12 @@ class RezooError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the message alone: OSError and KeyError would decorate it."""
+        """Return the message alone; OSError would add an error number."""
         return self.message
 
 
 class UnknownNameError(RezooError, LookupError):
-    """A name that nothing is registered under."""
+    """A name that is not registered."""
 
     exit_code = 2
 
@@ -63,27 +63,27 @@ class SpecError(RezooError, ValueError):
 
 
 class NotFoundError(RezooError, FileNotFoundError):
-    """A path, split or run that is not there or cannot be read."""
+    """A path, split or run that does not exist or cannot be read."""
 
     exit_code = 3
 
 
 class NetworkError(RezooError, OSError):
-    """Something must be fetched and the network does not answer."""
+    """A download is needed and the network does not answer."""
 
     exit_code = 4
 
 
 class AccessError(NetworkError):
-    """The Hub refuses: no token, one that has expired, or one without the right."""
+    """The Hub refuses access: no token, an expired one, or one without permission."""
 
 
 class RateLimitError(NetworkError):
-    """The Hub answers that too many requests came; the hint says when to try again."""
+    """The Hub received too many requests; the hint says when to try again."""
 
 
 class IntegrityError(RezooError, OSError):
-    """Bytes that are damaged or are not what they should be."""
+    """Bytes that are damaged or differ from their record."""
 
     exit_code = 5
 
@@ -93,7 +93,7 @@ class UnsafeFileError(IntegrityError):
 
 
 class IncompatibleError(RezooError, OSError):
-    """Two things that are each valid and do not fit together."""
+    """Two valid things that do not match each other."""
 
     exit_code = 6
 
@@ -111,7 +111,7 @@ class PluginError(RezooError, ImportError):
 
 
 class DivergedError(RezooError, ArithmeticError):
-    """Training produced a loss that is not finite."""
+    """The loss of a training run is not finite."""
 
     exit_code = 8
 
@@ -137,19 +137,19 @@ class RezooWarning(UserWarning):
 
 
 class PluginWarning(RezooWarning):
-    """A plugin that was left out, and why."""
+    """A plugin was left out; the message says why."""
 
 
 class HubWarning(RezooWarning):
-    """Something about the Hub, or weights from it, that the user should know."""
+    """A possible problem with the Hub or with weights from it."""
 
 
 class HubNote(HubWarning):
-    """What was found out at the Hub: nothing to worry about, and worth knowing."""
+    """Information from the Hub that needs no action."""
 
 
 class DataWarning(RezooWarning):
-    """Something about the data that the user should know."""
+    """A possible problem with the data."""
 
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -158,9 +158,9 @@ _NO_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def writing(path: Path | str, *, hint: str = "") -> Iterator[None]:
-    """Turn the operating system's failures to write below `path` into a `ResourceError`.
+    """Turn the operating system's errors on writing below `path` into a `ResourceError`.
 
-    `hint` replaces what is said where the place cannot be written.
+    `hint` replaces the usual hint for a folder that cannot be written.
     """
     try:
         yield
@@ -170,7 +170,7 @@ def writing(path: Path | str, *, hint: str = "") -> Iterator[None]:
         if error.errno in _NO_SPACE:
             raise ResourceError(
                 f"no space left while writing {path}",
-                hint="free some space or choose another folder; what was saved before is intact.",
+                hint="free some space or choose another folder; files saved earlier are intact.",
             ) from error
         if error.errno in (*_NO_WRITE, errno.EIO, errno.ENOTDIR, errno.EEXIST):
             raise ResourceError(
