@@ -31,6 +31,16 @@ class Answer:
     err: str
 
 
+def pytest_addoption(parser):
+    parser.addoption("--reversed", action="store_true", help="run the tests in reverse order")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Reverse the order: a test that passes only behind another one fails then."""
+    if config.getoption("--reversed"):
+        items.reverse()
+
+
 def pytest_configure(config):
     """Keep the tests out of the user's folders: before Keras and TFDS read the environment."""
     home = Path(tempfile.mkdtemp(prefix="rezoo-tests-"))
