@@ -34,7 +34,7 @@ def test_one_folder_a_class(photographs):
     assert opened.class_names == ("cat", "dog")
     assert sizes(opened) == {"train": 27, "test": 3}
     assert np.bincount(opened["test"].labels()).tolist() == [1, 2]
-    assert opened.notes == ("test: 3 of 30 images, held out by a fixed rule",)
+    assert opened.notes == ("test: 3 of train's 30 examples, held out by a fixed rule",)
     for part in opened.parts.values():
         for i, key in enumerate(keys(part)):
             assert opened.class_names[part.labels()[i]] == key.split("/")[0]
@@ -212,7 +212,7 @@ def test_home_and_relative_paths(photographs, tmp_path, monkeypatch):
 
 
 BAD = {
-    "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP or WebP image"),
+    "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image"),
     "empty": (b"", "the file is empty"),
     "cut": (encoded(picture(7))[:400], "damaged or cut off (400 bytes)"),
     "page": (b"<!DOCTYPE html><html>", "a web page"),

@@ -10,7 +10,8 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 import rezoo
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -24,11 +25,11 @@ BINARY = dataclasses.replace(PLAIN, loss="binary_cross_entropy")
 def of_labels(labels):
     labels = np.asarray(labels, np.int32)
     images = np.zeros((len(labels), 2, 2, 1), np.uint8)
-    return ArrayExamples(images, labels, [str(i) for i in range(len(labels))])
+    return Examples(ArraySource(images, labels, [str(i) for i in range(len(labels))]))
 
 
-class Unknown(ArrayExamples):
-    """Examples whose classes are known only by reading them."""
+class Unknown(ArraySource):
+    """Images whose classes are known only by reading them."""
 
     def labels(self):
         return None

@@ -10,8 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.data.headers import MAX_PIXELS
-from rezoo.data.images import decode, is_plain_jpeg
+from rezoo.data.images import decode, plain_jpeg
 from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.recipe import Recipe
 
@@ -85,18 +84,6 @@ def read_crop(
     )
     image.set_shape((None, None, channels))
     return image
-
-
-def plain_jpeg(contents: Any) -> tuple[Any, Any]:
-    """Return whether parts of an image file can be decoded, and its height and width.
-
-    That is so for grey and RGB JPEGs that EXIF data do not turn, within the limit of pixels.
-
-    Returns:
-        A bool scalar and int32 `(2,)`, zeros where it is no such file.
-    """
-    plain, shape = is_plain_jpeg(contents)
-    return plain & (tf.reduce_prod(tf.cast(shape, tf.int64)) <= MAX_PIXELS), shape
 
 
 def decode_part(

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rezoo.data.augmentation.auto_augment import policy_transform
 from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
-from rezoo.data.augmentation.policies import policy_transform
-from rezoo.data.crops import cut, decode_part, padded_crop, plain_jpeg, read_crop
-from rezoo.data.images import decode
+from rezoo.data.crops import cut, decode_part, padded_crop, read_crop
+from rezoo.data.images import decode, plain_jpeg
 from rezoo.data.resize import Read, resized_crop
 from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.policies import parse_policy
