@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import rezoo
+from rezoo.data.image_files import UnreadableImageError, decode_file
 from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.evaluation.forward import compiled_forward

@@ -190,7 +190,7 @@ def test_folders_that_cannot_be_opened(tmp_path, photographs):
     (flat / "one.jpg").write_bytes(encoded(picture(1)))
     with pytest.raises(NotFoundError, match="no images in") as caught:
         open_folder(flat)
-    assert "one folder a class" in caught.value.hint
+    assert "one folder per class" in caught.value.hint
 
 
 def test_folder_that_cannot_be_read(photographs, not_root):

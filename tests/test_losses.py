@@ -144,7 +144,7 @@ def test_what_does_not_go_together(changes, task, text):
 
 def test_balanced_needs_known_classes():
     plain = of_labels([0, 1])
-    unknown = Unknown(plain.images, plain.targets, plain.keys)
+    unknown = Examples(Unknown(plain.source.images, plain.labels(), plain.source.keys))
     with pytest.raises(SpecError, match="tell classes only image by image"):
         losses.class_weights(BALANCED, SINGLE_LABEL, unknown, 2)
 
