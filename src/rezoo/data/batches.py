@@ -47,17 +47,13 @@ def training(
     def open_at(position: int, without: frozenset[int]) -> Iterable[Any]:
         at_epoch, rest = divmod(position, per_epoch)
         at_step, part = divmod(rest, parts)
-        batches = train_batches(
-            faults.examples,
-            preprocessing,
-            recipe,
-            classes=classes,
-            first_epoch=at_epoch,
-            first_step=at_step,
-            first_part=part,
-            without=without,
+        start = {"first_epoch": at_epoch, "first_step": at_step, "first_part": part}
+        examples = faults.examples
+        return convert(
+            train_batches(
+                examples, preprocessing, recipe, classes=classes, without=without, **start
+            )
         )
-        return convert(batches)
 
     def indices_at(position: int, without: frozenset[int]) -> np.ndarray:
         first = position % per_epoch * size

@@ -35,7 +35,7 @@ def prepare(
 ) -> None:
     """Download and convert a dataset; nothing is written to stdout.
 
-    Before a download, the hosts are asked for an answer. TFDS itself would retry for minutes.
+    The hosts are asked before a download: TFDS itself would retry for minutes.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose folder does not exist yet.
@@ -108,6 +108,8 @@ def _check_hosts(builder: Any, manual: Path) -> None:
     One host that answers is enough: the table of a dataset also lists archives of other
     configurations and versions.
     """
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return
     missing = _missing(builder, manual)
     by_host = {urlsplit(url).netloc: url for url in missing}
     with ThreadPoolExecutor(max(len(by_host), 1)) as pool:
@@ -122,9 +124,7 @@ def _check_hosts(builder: Any, manual: Path) -> None:
 def unreachable(url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> str:
     """Return the reason why the host of `url` cannot be reached, or `""` if it answers.
 
-    Args:
-        url: Any URL. Only the hosts of http and https are asked, with TFDS's proxy settings.
-        timeout_s: How long to wait for the answer after the connection.
+    Only the hosts of http and https are asked, with the proxy settings that TFDS uses.
     """
     import requests
 
@@ -158,12 +158,12 @@ def _name(url: str, info: Any) -> str:
 
 def _instructions(missing: Mapping[str, Any], manual: Path) -> str:
     """Return a hint that lists the files to download by hand, and where to put them."""
-    fetch = "\n".join(
-        f"  {url} (as {_name(url, info)}, {_size_text(int(info.size))})"
+    files = (
+        f"  {url} (as {_name(url, info)}, {_size_text(int(info.size))})\n"
         for url, info in missing.items()
     )
     return (
-        f"connect and run the command again, or fetch these files elsewhere:\n{fetch}\n"
+        f"connect and run the command again, or fetch these files elsewhere:\n{''.join(files)}"
         f"and put them, under these names, into {manual}"
     )
 
@@ -183,7 +183,7 @@ def _download_and_prepare(builder: Any, manual: Path) -> None:
     config = tfds.download.DownloadConfig(
         try_download_gcs=False,
         manual_dir=manual,
-        # TFDS reuses what it extracted from a file of the same name, even another dataset's
+        # TFDS would reuse files extracted from another dataset's archive of the same name
         extract_dir=manual.parent / "extracted" / builder.name,
     )
     with contextlib.redirect_stdout(io.StringIO()):
@@ -239,11 +239,9 @@ def _explained(builder: Any, manual: Path) -> Iterator[None]:
         raise
     except Exception as error:
         for cause in _causes(error):
-            known = _download_error(cause, builder, manual) or _writing_error(
-                cause, builder, manual
-            )
-            if known:
-                raise known from error
+            for meaning in (_download_error, _writing_error):
+                if known := meaning(cause, builder, manual):
+                    raise known from error
         raise RezooError(
             f"TFDS could not prepare {builder.name}: {type(error).__name__}: {error}",
             hint="REZOO_DEBUG=1 shows where; what was downloaded is kept.",
@@ -274,8 +272,7 @@ def _download_error(error: BaseException, builder: Any, manual: Path) -> RezooEr
                 f"{builder.name} needs a package that is not installed: {error}",
                 hint=f"pip install {error.name or 'it'}",
             )
-        case _:
-            return None
+    return None
 
 
 def _writing_error(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
@@ -299,5 +296,4 @@ def _writing_error(error: BaseException, builder: Any, manual: Path) -> RezooErr
                 f"{builder.name}: its archives lack a file: {error}",
                 hint=f"replace them and remove {downloads / 'extracted' / builder.name}.",
             )
-        case _:
-            return None
+    return None
