@@ -24,8 +24,9 @@ import tensorflow as tf
 
 import rezoo
 from rezoo.data import pipeline
+from rezoo.data.examples import Examples
 from rezoo.data.records import open_records
-from rezoo.data.tfds import RecordExamples
+from rezoo.data.tfds import RecordSource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -110,7 +111,7 @@ def measure(folder: Path) -> None:
         begun = time.perf_counter()
         records = open_records(paths)
         print(f"  opening {len(records):,} records, {what}: {time.perf_counter() - begun:.2f} s")
-    examples = RecordExamples(records, np.arange(len(records)), "data", "image", "label")
+    examples = Examples(RecordSource(records, "data", "image", "label"))
     recipe = Recipe(name="order", batch_size=256)
     steps = len(records) // recipe.batch_size
     spent: dict[int, list[float]] = {0: [], steps * 9 // 10: []}

@@ -1,8 +1,8 @@
 """How far the test transform is from Pillow's: `python compare_pixels.py PHOTOS [MODEL]`.
 
 PHOTOS is a folder of images, MODEL a reference with weights whose answers on both pipelines are
-compared as well. Pillow's side is written as torchvision's and timm's test transforms are: decode,
-turn upright, resize the shorter side with antialiasing, crop the centre. Needs Pillow.
+compared, too. Pillow's side is written as torchvision's and timm's test transforms are: decode,
+turn upright, resize the shorter side with antialiasing, crop the centre.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import rezoo
-from rezoo.data.headers import read_header
+from rezoo.data.image_files import UnreadableImageError, decode_file
 from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.evaluation.forward import compiled_forward
@@ -89,10 +89,19 @@ def compare_answers(contents: list[bytes], names: list[str], reference: str) -> 
     print("top-1: rezoo {:.1%}, Pillow {:.1%}".format(*np.mean(right, axis=0)))
 
 
+def is_image(content: bytes) -> bool:
+    """Return whether a file can be decoded."""
+    try:
+        return decode_file(content, 3).size > 0
+    except UnreadableImageError:
+        return False
+
+
 def main(photos: str, reference: str | None) -> None:
-    """Compare the JPEGs and other images that Pillow and TensorFlow both read."""
-    paths = [p for p in map(Path, find_images([photos])) if read_header(p.read_bytes())]
-    kept = [p.read_bytes() for p in paths]
+    """Compare all images of a folder that can be decoded."""
+    contents = {p.name: p.read_bytes() for p in map(Path, find_images([photos]))}
+    contents = {name: c for name, c in contents.items() if is_image(c)}
+    kept = list(contents.values())
     exact = sum(
         np.array_equal(
             decode(c, 3).numpy(),
@@ -103,7 +112,7 @@ def main(photos: str, reference: str | None) -> None:
     print(f"{len(kept)} images; decoded to the same bits: {exact}\n")
     compare_geometries(kept)
     if reference:
-        compare_answers(kept, [p.name for p in paths], reference)
+        compare_answers(kept, list(contents), reference)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import tensorflow as tf
 from rezoo.data import pipeline
 from rezoo.data.audit.drawing import Canvas, line_height
 from rezoo.data.audit.seen import visible
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -38,14 +39,14 @@ ROWS: dict[str, dict[str, object]] = {
 }
 
 
-def photographs() -> ArrayExamples:
+def photographs() -> Examples:
     """Return the two photographs, as large as a network's input needs."""
     images = [
         tf.image.resize(sklearn.datasets.load_sample_image(name), (214, 320), antialias=True)
         for name in ("china.jpg", "flower.jpg")
     ]
     pixels = np.clip(np.rint(np.stack(images)), 0, 255).astype(np.uint8)
-    return ArrayExamples(pixels, np.arange(2), ["china", "flower"])
+    return Examples(ArraySource(pixels, np.arange(2), ["china", "flower"]))
 
 
 def main(folder: str = "images") -> None:

@@ -11,11 +11,11 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from rezoo.data.augmentation import colour, geometry, operations, tables
+from rezoo.data.augmentation.auto_augment import policy_transform
 from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.distributions import beta, dirichlet
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.augmentation.mixing import mixing
-from rezoo.data.augmentation.policies import policy_transform
 from rezoo.errors import SpecError
 from rezoo.recipes.policies import Policy, parse_policy
 

@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from conftest import fails
 from rezoo import DataOptions, load_dataset, train
-from rezoo.data import reading, unreadable
-from rezoo.data.examples import FileExamples
+from rezoo.data import batches, unreadable
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import FileSource
 from rezoo.data.records import open_records
-from rezoo.data.tfds import RecordExamples
+from rezoo.data.tfds import RecordSource
 from rezoo.data.unreadable import Faults
 from rezoo.errors import DataWarning, IntegrityError, Interrupted, NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
@@ -28,14 +29,14 @@ MANY = DataOptions(bad_limit=0.5, cache="off")
 
 
 @pytest.fixture
-def files(photographs) -> FileExamples:
+def files(photographs) -> Examples:
     part = load_dataset(f"folder:{photographs({'a': 8, 'b': 8})}").examples("train")
-    assert isinstance(part, FileExamples)
+    assert isinstance(part.source, FileSource)
     return part
 
 
-def spoil(examples: FileExamples, index: int, content: bytes = b"x") -> None:
-    (examples.root / examples.paths[index]).write_bytes(content)
+def spoil(examples: Examples, index: int, content: bytes = b"x") -> None:
+    (examples.source.root / examples.key(index)).write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +68,19 @@ def test_limit(photographs):
 def test_training_goes_on_without_what_it_meets(files):
     whole = [
         y.numpy().tolist()
-        for _, y in reading.training(Faults(files, MANY, "data"), SMALL, RECIPE, classes=2)
+        for _, y in batches.training(Faults(files, MANY, "data"), SMALL, RECIPE, classes=2)
     ]
     spoil(files, 3)
     faults = Faults(files, MANY, "data")
     with pytest.warns(DataWarning, match=r"1 of \d+ images in data .*They are left out"):
-        drawn = [y.numpy().tolist() for _, y in reading.training(faults, SMALL, RECIPE, classes=2)]
+        drawn = [y.numpy().tolist() for _, y in batches.training(faults, SMALL, RECIPE, classes=2)]
     assert len(drawn) == len(whole)
     assert list(faults.reasons) == [3]
     # a second pass that knows it from the start draws the same
     again = Faults(files, MANY, "data")
     again.reasons.update(faults.reasons)
     assert [
-        y.numpy().tolist() for _, y in reading.training(again, SMALL, RECIPE, classes=2)
+        y.numpy().tolist() for _, y in batches.training(again, SMALL, RECIPE, classes=2)
     ] == drawn
 
 
@@ -93,11 +94,11 @@ def test_what_is_met_in_a_micro_batch(files, repeats):
         recipe = dataclasses.replace(RECIPE, accumulation=parts, repeated_augmentation=repeats)
         faults = Faults(files, MANY, "data")
         with pytest.warns(DataWarning):
-            stream = list(reading.training(faults, SMALL, recipe, classes=2))
+            stream = list(batches.training(faults, SMALL, recipe, classes=2))
         assert len(stream) == RECIPE.epochs * (len(files) // RECIPE.batch_size) * parts
         assert 9 in faults.reasons
         drawn[parts] = np.concatenate([images for images, _ in stream])
-        rest = list(reading.training(faults, SMALL, recipe, classes=2, epoch=1, step=2))
+        rest = list(batches.training(faults, SMALL, recipe, classes=2, epoch=1, step=2))
         tail = np.concatenate([images for images, _ in rest])
         np.testing.assert_array_equal(tail, drawn[parts][-len(tail) :])
     np.testing.assert_array_equal(drawn[2], drawn[1])
@@ -109,7 +110,7 @@ def test_several_in_one_batch_and_too_many(files):
         spoil(files, index, b"" if index % 2 else b"text")
     faults = Faults(files, DataOptions(bad_limit=0.3), "data")
     with pytest.warns(DataWarning), pytest.raises(IntegrityError, match="images in data"):
-        list(reading.training(faults, SMALL, RECIPE, classes=2))
+        list(batches.training(faults, SMALL, RECIPE, classes=2))
 
 
 def test_evaluation_goes_on(files):
@@ -117,7 +118,7 @@ def test_evaluation_goes_on(files):
     spoil(files, 7)
     faults = Faults(files, MANY, "data")
     with pytest.warns(DataWarning):
-        labels = np.concatenate([y for _, y in reading.in_order(faults, SMALL, batch_size=4)])
+        labels = np.concatenate([y for _, y in batches.in_order(faults, SMALL, batch_size=4)])
     wanted = np.delete(files.labels(), [0, 7])
     np.testing.assert_array_equal(labels, wanted)
 
@@ -137,11 +138,11 @@ def test_damaged_record_is_left_out(tmp_path):
     length = len(content) // 8
     content[2 * length + 40] ^= 255
     path.write_bytes(content)
-    examples = RecordExamples(open_records([path]), np.arange(8), "data", "image", "label")
+    examples = Examples(RecordSource(open_records([path]), "data", "image", "label"))
     faults = Faults(examples, MANY, "data")
     with pytest.warns(DataWarning, match=r"data\[2\]|data.2|2.*cannot be read"):
-        batches = list(reading.in_order(faults, SMALL, batch_size=3))
-    assert np.concatenate([y for _, y in batches]).tolist() == [0, 1, 3, 4, 5, 6, 7]
+        drawn = list(batches.in_order(faults, SMALL, batch_size=3))
+    assert np.concatenate([y for _, y in drawn]).tolist() == [0, 1, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -149,7 +150,7 @@ def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, mo
     """A file is damaged after the check: the run ends; stopped and resumed, it is the same run."""
     root = photographs({"a": 12, "b": 12})
     opened = load_dataset(f"folder:{root}").examples("train")
-    monkeypatch.setattr(unreadable, "_faults_of_files", lambda *rest: {})  # the check came before
+    monkeypatch.setattr(unreadable, "_known_or_found", lambda *rest: {})  # the check came before
     spoil(opened, 5)
     wanted = {
         "recipe": "quick",
@@ -187,7 +188,7 @@ def test_ignore_list(photographs, tmp_path):
     assert len(every) == 17
     assert any("1 examples left out by" in note for note in data.splits.notes)
     (tmp_path / "list").write_text("nosuch.jpg\n")
-    with pytest.warns(DataWarning, match=r"1 examples that are not there: nosuch\.jpg"):
+    with pytest.warns(DataWarning, match=r"1 examples that the dataset does not have: nosuch\.jpg"):
         load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "list")))
     with pytest.raises(NotFoundError, match="cannot read the list"):
         load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "gone")))

@@ -10,8 +10,9 @@ from PIL import Image
 
 from rezoo import load_dataset
 from rezoo.data import pipeline
-from rezoo.data.cache import StoredExamples, in_memory
-from rezoo.data.examples import FileExamples
+from rezoo.data.cache import MemorySource, in_memory
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import FileSource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.utils import device
@@ -20,7 +21,7 @@ SMALL = Preprocessing(input_size=(3, 24, 24))
 RECIPE = Recipe(name="test", epochs=2, batch_size=4)
 
 
-def files(root, sizes, kind="PNG") -> FileExamples:
+def files(root, sizes, kind="PNG") -> Examples:
     random = np.random.default_rng(0)
     for number, (width, height) in enumerate(sizes):
         pixels = random.integers(0, 256, (height, width, 3), np.uint8)
@@ -28,7 +29,7 @@ def files(root, sizes, kind="PNG") -> FileExamples:
         Image.fromarray(pixels).save(stream, kind)
         (root / f"{number}").write_bytes(stream.getvalue())
     names = [f"{number}" for number in range(len(sizes))]
-    return FileExamples(root, names, np.arange(len(sizes)).astype(np.int32))
+    return Examples(FileSource(root, names, np.arange(len(sizes)).astype(np.int32)))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_pixels_are_the_same(tmp_path, sizes, kind, said):
     examples = files(tmp_path, sizes, kind)
     stored, words = in_memory(examples, channels=3, free=10**8)
     assert words.startswith(said)
-    assert isinstance(stored, StoredExamples)
+    assert isinstance(stored.source, MemorySource)
     for build in (
         lambda e: pipeline.train_batches(e, SMALL, RECIPE),
         lambda e: pipeline.test_batches(e, SMALL, batch_size=3),
@@ -58,7 +59,7 @@ def test_pixels_are_the_same(tmp_path, sizes, kind, said):
 
 def test_what_does_not_fit_is_read_from_the_disk(tmp_path):
     examples = files(tmp_path, [(60, 60)] * 4)
-    size = sum((tmp_path / name).stat().st_size for name in examples.paths)
+    size = sum((tmp_path / name).stat().st_size for name in examples.source.paths)
     kept, words = in_memory(examples, channels=3, free=4 * size - 4)
     assert kept is examples
     assert words.startswith("read from the disk each time")

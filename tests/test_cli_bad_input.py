@@ -96,7 +96,7 @@ def test_one_bad_image_is_named_and_the_run_goes_on(call, photographs, tmp_path)
     answer = train(call, f"folder:{root}", tmp_path / "run")
     assert answer.rc == 0, answer.err
     assert "Warning: 1 of 150 images" in answer.err
-    assert "'dog/notes.jpg': not a JPEG, PNG, GIF, BMP or WebP image" in answer.err
+    assert "'dog/notes.jpg': not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image" in answer.err
     assert "1 files left out" in answer.err
 
 

@@ -83,12 +83,14 @@ def test_turned_photographs_are_turned_first():
     assert part.shape == (400, 300, 3)
 
 
-def test_too_many_pixels_are_refused(monkeypatch):
-    content = photograph((300, 300))
-    monkeypatch.setattr(crops, "MAX_PIXELS", 80_000)
-    monkeypatch.setattr("rezoo.data.headers.MAX_PIXELS", 80_000)
-    monkeypatch.setattr("rezoo.data.images.headers.MAX_PIXELS", 80_000, raising=False)
-    with pytest.raises(tf.errors.InvalidArgumentError):
+def test_too_many_pixels_are_refused():
+    """The frame header claims 9000x9000 pixels."""
+    content = bytearray(photograph((300, 300)))
+    frame = content.index(b"\xff\xc0") + 5
+    content[frame : frame + 4] = (9000).to_bytes(2, "big") * 2
+    content = bytes(content)
+    assert not images.plain_jpeg(content)[0]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="9000x9000 are 81 megapixels"):
         crops.read_crop(content, 3, WHOLE, (50, 50), tf.constant([1, 2], tf.int64))
 
 

@@ -72,7 +72,11 @@ def test_byte_order_mark_and_absolute_paths(table, tmp_path):
         (["path,label", "a/999.jpg,x", "b/000.jpg,y"], NotFoundError, "1 of 2 files"),
         (["path,label", "a/000.jpg,"], IncompatibleError, "line 2: path and label are needed"),
         (["path,label,split", "a/000.jpg,x,tset"], SpecError, "line 2: split 'tset'"),
-        (["path,label", "a/000.jpg,x", "./a/000.jpg,y"], IncompatibleError, "stands above as 'x'"),
+        (
+            ["path,label", "a/000.jpg,x", "./a/000.jpg,y"],
+            IncompatibleError,
+            "listed above as 'x'",
+        ),
         (["path,label", 'a/000.jpg,"x'], NotFoundError, "cannot read"),
     ],
 )

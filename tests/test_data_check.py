@@ -24,9 +24,9 @@ from rezoo.data.audit import duplicates
 from rezoo.data.audit.checking import check, check_splits
 from rezoo.data.audit.facts import read_facts
 from rezoo.data.audit.ignore_list import ignore_text, ignored, is_unedited
-from rezoo.data.datasets import load_dataset
-from rezoo.data.examples import ArrayExamples, Splits
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions, load_dataset
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.image_sources import ArraySource
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
@@ -201,7 +201,7 @@ def turned() -> bytes:
 
 DIRT = {  # name → content, and a part of the reason; empty where it is usable
     "empty.jpg": (b"", "the file is empty"),
-    "text.jpg": (b"hello, this is no picture\n" * 4, "not a JPEG, PNG, GIF, BMP or WebP image"),
+    "text.jpg": (b"hello, this is no picture\n" * 4, "not a JPEG, PNG, GIF, BMP, WebP, TIFF"),
     "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
     "cut.jpg": (encoded(drawing(901))[:1500], "damaged or cut off (1500 bytes)"),
     "cut.png": (encoded(drawing(902), "PNG")[:1500], "damaged or cut off (1500 bytes)"),
@@ -429,8 +429,8 @@ def test_pixels_in_memory():
     targets = np.arange(40) % 3
     targets[7] = 3
     parts = {
-        "train": ArrayExamples(images[:20], targets[:20], keys[:20]),
-        "test": ArrayExamples(images[20:], targets[20:], keys[20:]),
+        "train": Examples(ArraySource(images[:20], targets[:20], keys[:20])),
+        "test": Examples(ArraySource(images[20:], targets[20:], keys[20:])),
     }
     findings, _ = check_splits(Splits(parts=parts, class_names=("a", "b", "c")), "pixels")
     pairs = {tuple(sorted(m.row for m in g.members)) for g in findings.groups}

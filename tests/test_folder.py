@@ -34,7 +34,7 @@ def test_one_folder_a_class(photographs):
     assert opened.class_names == ("cat", "dog")
     assert sizes(opened) == {"train": 27, "test": 3}
     assert np.bincount(opened["test"].labels()).tolist() == [1, 2]
-    assert opened.notes == ("test: 3 of 30 images, held out by a fixed rule",)
+    assert opened.notes == ("test: 3 of train's 30 examples, held out by a fixed rule",)
     for part in opened.parts.values():
         for i, key in enumerate(keys(part)):
             assert opened.class_names[part.labels()[i]] == key.split("/")[0]
@@ -190,7 +190,7 @@ def test_folders_that_cannot_be_opened(tmp_path, photographs):
     (flat / "one.jpg").write_bytes(encoded(picture(1)))
     with pytest.raises(NotFoundError, match="no images in") as caught:
         open_folder(flat)
-    assert "one folder a class" in caught.value.hint
+    assert "one folder per class" in caught.value.hint
 
 
 def test_folder_that_cannot_be_read(photographs, not_root):
@@ -212,7 +212,7 @@ def test_home_and_relative_paths(photographs, tmp_path, monkeypatch):
 
 
 BAD = {
-    "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP or WebP image"),
+    "text": (b"this is no image", "not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image"),
     "empty": (b"", "the file is empty"),
     "cut": (encoded(picture(7))[:400], "damaged or cut off (400 bytes)"),
     "page": (b"<!DOCTYPE html><html>", "a web page"),

@@ -1,7 +1,8 @@
-"""Headers of image files against Pillow's reading, orientation, and bombs."""
+"""What is known of an image file before it is decoded: orientation, and bombs."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 
 from conftest import encoded, picture
 from rezoo.data import images
-from rezoo.data.headers import MAX_PIXELS, Header, read_header
+from rezoo.data.image_files import MAX_PIXELS, UnreadableImageError, decode_file, open_image
 
 
 def with_exif(orientation: int, kind: str, **options) -> bytes:
@@ -22,58 +23,55 @@ def with_exif(orientation: int, kind: str, **options) -> bytes:
     return encoded(picture(1, (37, 23)), kind, exif=exif, **options)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("JPEG", {}),
-        ("JPEG", {"progressive": True}),
-        ("PNG", {}),
-        ("GIF", {}),
-        ("BMP", {}),
-        ("WEBP", {"lossless": True}),
-        ("WEBP", {"lossless": False}),
-    ],
-)
-@pytest.mark.parametrize("size", [(1, 1), (37, 23), (300, 2)])
-def test_sizes_are_those_of_pillow(kind, options, size):
-    content = encoded(picture(1, size), kind, **options)
-    assert read_header(content) == Header(kind.lower(), *size)
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+def in_graph(content):
+    return images.decode(content, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
-    ("kind", "options"), [("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True})]
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("AVIF", {})],
 )
 def test_exif_orientation_is_applied_as_pillow_does(kind, options, orientation):
     content = with_exif(orientation, kind, **options)
-    assert read_header(content).orientation == orientation
-    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    np.testing.assert_array_equal(images.decode(content, 3).numpy(), np.asarray(wanted))
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    assert wanted.shape[:2] == ((37, 23) if orientation >= 5 else (23, 37))
+    np.testing.assert_array_equal(in_graph(content), wanted)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("value", [0, 9, 6])
-def test_orientations_that_are_none_are_ignored(order, value):
+def test_orientations_that_do_not_exist_are_ignored(order, value):
     head = {"<": b"II*\0", ">": b"MM\0*"}[order]
     exif = head + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, value, 0, 0)
-    content = encoded(picture(1), "JPEG", exif=b"Exif\0\0" + exif)
-    assert read_header(content).orientation == (6 if value == 6 else 1)
+    content = encoded(picture(1, (37, 23)), "JPEG", exif=b"Exif\0\0" + exif)
+    assert in_graph(content).shape == ((37, 23, 3) if value == 6 else (23, 37, 3))
 
 
-def test_cut_headers_are_no_headers():
-    """Whatever is cut off, the answer is a header or None."""
-    for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP"):
-        content = (
-            with_exif(6, kind) if kind in ("JPEG", "PNG", "WEBP") else encoded(picture(1), kind)
-        )
-        for end in range(min(len(content), 200)):
-            assert read_header(content[:end]) is None or end >= 10
-    assert read_header(b"") is None
-    assert read_header(b"GIF8" + b"\xff" * 3) is None
+def test_orientation_at_the_end_of_a_png():
+    """The chunk eXIf may follow the pixels."""
+    content = with_exif(6, "PNG")
+    start = content.index(b"eXIf") - 4
+    length = 12 + struct.unpack(">I", content[start : start + 4])[0]
+    chunk, rest = content[start : start + length], content[:start] + content[start + length :]
+    moved = rest[:-12] + chunk + rest[-12:]
+    np.testing.assert_array_equal(in_graph(moved), in_graph(content))
+
+
+def test_cut_headers_raise_one_kind_of_error():
     random = np.random.default_rng(0)
-    for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF"):
-        for _ in range(300):
-            read_header(magic + random.bytes(120))  # anything but a crash
+    contents = [
+        encoded(picture(1), kind)[:end]
+        for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
+        for end in range(0, 200, 3)
+    ]
+    magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF", b"II*\0")
+    contents += [magic + random.bytes(120) for magic in magics for _ in range(100)]
+    for content in contents:
+        with contextlib.suppress(UnreadableImageError):
+            open_image(content)
+            decode_file(content, 3)
 
 
 def png_bomb(width: int, height: int) -> bytes:
@@ -94,9 +92,17 @@ def png_bomb(width: int, height: int) -> bytes:
 def test_d3_bombs_are_refused_before_they_are_decoded():
     bomb = png_bomb(9000, 9000)
     assert len(bomb) < 200_000
-    assert read_header(bomb).pixels > MAX_PIXELS
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67108864 pixels"):
-        images.decode(bomb, 3)
+    assert MAX_PIXELS < 81_000_000
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 67 are decoded"):
+        in_graph(bomb)
+
+
+def test_d3_bombs_that_pillow_refuses_itself():
+    content = bytearray(png_bomb(16, 16))
+    content[16:24] = struct.pack(">II", 65_000, 65_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    with pytest.raises(UnreadableImageError, match="more than 67 megapixels are not decoded"):
+        decode_file(bytes(content), 3)
 
 
 def test_d3_a_bomb_in_a_folder_is_named(photographs, call):

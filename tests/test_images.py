@@ -15,7 +15,8 @@ from PIL import Image
 
 from conftest import encoded, picture
 from rezoo.data import crops, images, pipeline, transforms
-from rezoo.data.examples import ArrayExamples, FileExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource, FileSource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -264,9 +265,9 @@ def test_flips(augment, flip, low, high):
 # batches
 
 
-def numbered(count: int = 22) -> ArrayExamples:
+def numbered(count: int = 22) -> Examples:
     pixels = np.stack([np.asarray(picture(i, (12, 10))) for i in range(count)])
-    return ArrayExamples(pixels, np.arange(count), [str(i) for i in range(count)])
+    return Examples(ArraySource(pixels, np.arange(count), [str(i) for i in range(count)]))
 
 
 SMALL = Preprocessing(input_size=(3, 8, 8))
@@ -314,15 +315,15 @@ def test_test_batches_are_all_in_order():
     assert [y for _, labels in batches for y in labels] == list(range(10))
     assert batches[0][0].dtype == np.float32
     assert batches[0][1].dtype == np.int32
-    alone = transforms.test_transform(SMALL, encoded=False)(numbered(10).images[5]).numpy()
+    alone = transforms.test_transform(SMALL, encoded=False)(numbered(10).source.images[5]).numpy()
     np.testing.assert_array_equal(batches[1][0][1], alone)
 
 
 def test_files_and_pixels_give_the_same_batches(tmp_path):
     pixels = numbered(4)
-    for i, image in enumerate(pixels.images):
+    for i, image in enumerate(pixels.source.images):
         (tmp_path / f"{i}.png").write_bytes(encoded(Image.fromarray(image), "PNG"))
-    files = FileExamples(tmp_path, [f"{i}.png" for i in range(4)], pixels.targets)
+    files = Examples(FileSource(tmp_path, [f"{i}.png" for i in range(4)], pixels.labels()))
     for build in (
         lambda e: pipeline.train_batches(e, SMALL, RECIPE),
         lambda e: pipeline.test_batches(e, SMALL, batch_size=3),

@@ -10,7 +10,8 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 import rezoo
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -24,11 +25,11 @@ BINARY = dataclasses.replace(PLAIN, loss="binary_cross_entropy")
 def of_labels(labels):
     labels = np.asarray(labels, np.int32)
     images = np.zeros((len(labels), 2, 2, 1), np.uint8)
-    return ArrayExamples(images, labels, [str(i) for i in range(len(labels))])
+    return Examples(ArraySource(images, labels, [str(i) for i in range(len(labels))]))
 
 
-class Unknown(ArrayExamples):
-    """Examples whose classes are known only by reading them."""
+class Unknown(ArraySource):
+    """Images whose classes are known only by reading them."""
 
     def labels(self):
         return None
@@ -143,7 +144,7 @@ def test_what_does_not_go_together(changes, task, text):
 
 def test_balanced_needs_known_classes():
     plain = of_labels([0, 1])
-    unknown = Unknown(plain.images, plain.targets, plain.keys)
+    unknown = Examples(Unknown(plain.source.images, plain.labels(), plain.source.keys))
     with pytest.raises(SpecError, match="tell classes only image by image"):
         losses.class_weights(BALANCED, SINGLE_LABEL, unknown, 2)
 

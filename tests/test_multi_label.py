@@ -23,9 +23,9 @@ from rezoo.data.audit.checking import check, check_splits
 from rezoo.data.audit.request import SheetRequest
 from rezoo.data.audit.sheet import draw_sheet
 from rezoo.data.cache import in_memory
-from rezoo.data.datasets import load_dataset
-from rezoo.data.examples import ArrayExamples, JoinedExamples, Splits
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions, load_dataset
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.image_sources import ArraySource, JoinedSource
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
 from rezoo.evaluation.multi_label import (
@@ -130,7 +130,11 @@ def test_cells_are_sets_of_names(table):
         (["path,label,labels", "000.png,a,b"], SpecError, "a column label and a column labels"),
         (["path,labels", "000.png,", "001.png, ;"], NotFoundError, "no label in any row"),
         (["path,labels", "000.png,a,b"], IncompatibleError, "line 2: more values than columns"),
-        (["path,labels", "000.png,a", "./000.png,a;b"], IncompatibleError, "stands above as 'a'"),
+        (
+            ["path,labels", "000.png,a", "./000.png,a;b"],
+            IncompatibleError,
+            "listed above as 'a'",
+        ),
         (["path,labels,split", "000.png,a,tset"], SpecError, "line 2: split 'tset'"),
         (["path,Label s", "000.png,a"], SpecError, "has the columns path, label s"),
     ],
@@ -157,7 +161,7 @@ def test_splits_look_at_names_of_files_alone(several, drawn, tmp_path):
 def test_labels_survive_selection_joining_and_memory(several):
     data = load_dataset(several)
     train, every = data.examples("train"), data.examples("all")
-    assert isinstance(every, JoinedExamples)
+    assert isinstance(every.source, JoinedSource)
     assert every.labels().shape == (160, 3)
     held, _ = in_memory(train, channels=3, free=10**9)
     for examples in (held, every.select(np.arange(130)), train):
@@ -524,7 +528,7 @@ def test_data_check(table, drawn, tmp_path):
 def test_data_check_of_labels_that_are_none():
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1), dtype=np.uint8)
     targets = np.array([[0, 1], [2, 0], [0, 0]], np.uint8)
-    part = ArrayExamples(images, targets, ["x", "y", "z"])
+    part = Examples(ArraySource(images, targets, ["x", "y", "z"]))
     splits = Splits(parts={"train": part}, class_names=("a", "b"), multi_label=True)
     findings, _ = check_splits(splits, "three")
     assert [e.key for e in findings.bad_labels] == ["y"]

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from rezoo.data import pipeline, splits
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -29,9 +30,9 @@ RECIPES = pytest.mark.parametrize("recipe", [PLAIN, FULL], ids=["plain", "full"]
 
 
 @pytest.fixture(scope="module")
-def examples() -> ArrayExamples:
+def examples() -> Examples:
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 12, 10, 3), np.uint8)
-    return ArrayExamples(images, np.arange(COUNT) % CLASSES, [str(i) for i in range(COUNT)])
+    return Examples(ArraySource(images, np.arange(COUNT) % CLASSES, [str(i) for i in range(COUNT)]))
 
 
 def batches(examples, recipe, **where):

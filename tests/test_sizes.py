@@ -12,7 +12,8 @@ import pytest
 
 import rezoo
 from rezoo.data import pipeline
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.errors import Interrupted, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, has_one_size, segments, training_size
@@ -85,9 +86,9 @@ def test_sizes_that_do_not_fit(changes, text):
 
 
 @pytest.fixture(scope="module")
-def examples() -> ArrayExamples:
+def examples() -> Examples:
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 40, 30, 3), np.uint8)
-    return ArrayExamples(images, np.arange(COUNT) % 3, [str(i) for i in range(COUNT)])
+    return Examples(ArraySource(images, np.arange(COUNT) % 3, [str(i) for i in range(COUNT)]))
 
 
 def drawn(examples, recipe, preprocessing=SMALL, **where):

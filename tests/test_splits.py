@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from rezoo.data.datasets import load_dataset
-from rezoo.data.examples import ArrayExamples, Splits
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.image_sources import ArraySource
 from rezoo.data.splits import epoch_key, epoch_order, hold_out, splitmix64, stable_hash
 from rezoo.errors import NotFoundError
 
@@ -118,11 +119,11 @@ def test_digits_are_split_as_ever():
     assert caught.value.hint == "it has train, val, test, all."
 
 
-def examples(count: int, tag: str = "") -> ArrayExamples:
+def examples(count: int, tag: str = "") -> Examples:
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.zeros(
         (1, 2, 2, 1), np.uint8
     )
-    return ArrayExamples(images, np.arange(count) % 2, [f"{tag}{i}" for i in range(count)])
+    return Examples(ArraySource(images, np.arange(count) % 2, [f"{tag}{i}" for i in range(count)]))
 
 
 def test_validation_is_held_out_once():

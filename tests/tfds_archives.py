@@ -92,9 +92,12 @@ def records_of(archives: dict[str, bytes], base: str) -> dict[str, UrlInfo]:
 
 
 def make_known(patch: pytest.MonkeyPatch, dataset: str, infos: dict[str, UrlInfo]) -> None:
-    """Let TFDS take our archives for the genuine ones."""
+    """Make TFDS accept these archives as the genuine ones, and no others."""
+    table = tfds.builder_cls(dataset).url_infos
+    for url in set(table) - set(infos):
+        patch.delitem(table, url)
     for url, info in infos.items():
-        patch.setitem(tfds.builder_cls(dataset).url_infos, url, info)
+        patch.setitem(table, url, info)
 
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -28,8 +28,9 @@ import torch
 from PIL import Image
 
 from rezoo.data import crops, images, pipeline, transforms
-from rezoo.data.examples import FileExamples
-from rezoo.data.folder import ENDINGS
+from rezoo.data.examples import Examples
+from rezoo.data.image_files import ENDINGS
+from rezoo.data.image_sources import FileSource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -88,7 +89,7 @@ def torch_batches(paths: list[Path], threads: int, *, train: bool) -> Iterable[o
 def rezoo_passes(paths: list[Path], rounds: int, *, train: bool) -> Iterator[Iterable[object]]:
     """Yield passes of rezoo's input, out of one pipeline as a run has it."""
     names = [str(p) for p in paths]
-    examples = FileExamples(Path("/"), names, np.zeros(len(names), np.int32))
+    examples = Examples(FileSource(Path("/"), names, np.zeros(len(names), np.int32)))
     if train:
         recipe = Recipe(name="benchmark", batch_size=BATCH, epochs=rounds)
         source = iter(pipeline.train_batches(examples, PREPROCESSING, recipe))
@@ -145,9 +146,9 @@ def profile(paths: list[Path]) -> None:
     recipe = Recipe(name="benchmark")
     parts: dict[str, Callable[..., object]] = {
         "call of a graph": lambda c, s: s,
-        "+ look at the header": lambda c, s: images.is_plain_jpeg(c)[1],
+        "+ look at the header": lambda c, s: images.plain_jpeg(c)[1],
         "+ draw the crop": lambda c, s: tf.stack(
-            crops.random_crop(images.is_plain_jpeg(c)[1], recipe, s)
+            crops.random_crop(images.plain_jpeg(c)[1], recipe, s)
         ),
         "+ decode it": lambda c, s: crops.read_crop(c, 3, recipe, (SIZE, SIZE), s),
         "+ resize, flip, normalize": transforms.train_transform(

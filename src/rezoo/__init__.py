@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rezoo.benchmarking.benchmark import benchmark
-    from rezoo.data.datasets import list_datasets, load_dataset
-    from rezoo.data.options import DataOptions
+    from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
     from rezoo.evaluation.evaluate import evaluate
     from rezoo.evaluation.predict import predict
@@ -33,7 +32,7 @@ _WHERE = {
     "create_model": "rezoo.models.factory",
     "load": "rezoo.sources.load",
     "load_dataset": "rezoo.data.datasets",
-    "DataOptions": "rezoo.data.options",
+    "DataOptions": "rezoo.data.datasets",
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",

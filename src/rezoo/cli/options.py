@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from rezoo.data.options import ON_BAD_IMAGE
+from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.utils.paths import switched_on
 

@@ -17,7 +17,7 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
 )
-from rezoo.data.options import CACHE, DataOptions
+from rezoo.data.datasets import CACHE, DataOptions
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate

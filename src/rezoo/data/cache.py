@@ -1,22 +1,24 @@
-"""A split in memory, where it fits: small images decoded, others as the bytes of their files.
+"""Keep a split in memory if it fits: small images decoded, others as the bytes of their files.
 
-Which of the two does not depend on the machine, and neither changes a pixel: images of at most
-`crops.SMALL_PIXELS` pixels are decoded whole in any case.
+The choice between the two does not depend on the machine, and neither changes a pixel: images of
+at most `crops.SMALL_PIXELS` pixels are always decoded whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rezoo.data.crops import SMALL_PIXELS
-from rezoo.data.examples import ArrayExamples, Examples, FileExamples
-from rezoo.data.headers import read_header
+from rezoo.data.examples import Examples
+from rezoo.data.image_files import UnreadableImageError, open_image
+from rezoo.data.image_sources import ArraySource, ImageSource
 from rezoo.data.images import decode
-from rezoo.data.tfds import RecordExamples
 from rezoo.utils import device
 
 _PART_OF_FREE = 0.25
@@ -24,14 +26,15 @@ _plain = tf.autograph.experimental.do_not_convert
 
 
 @dataclass(frozen=True, eq=False)
-class StoredExamples(Examples):
+class MemorySource(ImageSource):
     """Examples in memory.
 
     Attributes:
-        base: Where they come from, for keys and labels.
-        contents: tf.string `(N,)`: files, or pixels where `shapes` are given.
-        targets: int32 `(N,)`, or of multi-label data float32 `(N, K)`.
+        base: The examples that were read.
+        contents: tf.string `(N,)`: files, or pixels if `shapes` are given.
+        targets: int32 `(N,)`; for multi-label data float32 `(N, K)`.
         shapes: int32 `(N, 3)`: height, width and channels of the pixels.
+        channels: Of the pixels.
     """
 
     base: Examples
@@ -42,84 +45,69 @@ class StoredExamples(Examples):
 
     @property
     def encoded(self) -> bool:  # type: ignore[override]
-        """Whether `fetch` gives the bytes of an image file."""
         return self.shapes is None
 
     def __len__(self) -> int:
         return len(self.base)
 
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        """As `Examples.fetch`."""
-        content, label = tf.gather(self.contents, index), tf.gather(self.targets, index)
+    def fetch(self, position: Any) -> tuple[Any, Any]:
+        content, label = tf.gather(self.contents, position), tf.gather(self.targets, position)
         if self.shapes is None:
             return content, label
-        pixels = tf.reshape(tf.io.decode_raw(content, tf.uint8), tf.gather(self.shapes, index))
+        pixels = tf.reshape(tf.io.decode_raw(content, tf.uint8), tf.gather(self.shapes, position))
         return tf.ensure_shape(pixels, (None, None, self.channels)), label
 
-    def select(self, indices: np.ndarray) -> Examples:
-        """As `Examples.select`; what was chosen is read from where it came."""
-        return self.base.select(indices)
-
-    def key(self, index: int) -> str:
-        """As `Examples.key`."""
-        return self.base.key(index)
+    def key(self, position: int) -> str:
+        return self.base.key(position)
 
     def labels(self) -> np.ndarray | None:
-        """As `Examples.labels`."""
         targets = np.asarray(self.targets)
         return targets if targets.ndim == 1 else targets.astype(np.uint8)
+
+    def files(self, positions: np.ndarray) -> Sequence[Path]:
+        return self.base.select(positions).files()
 
 
 def in_memory(
     examples: Examples, *, channels: int, free: int | None = None
 ) -> tuple[Examples, str]:
-    """Return a split held in memory where it takes little of it, and in words what was done.
+    """Return a split held in memory if it takes a small part of it, and a message about it.
 
     Args:
         examples: The split.
-        channels: 1 or 3: of the pixels, where they are decoded.
-        free: Bytes that are free; as the system says where not given.
+        channels: 1 or 3: of the pixels, if they are decoded.
+        free: Free memory in bytes. By default, the system is asked.
     """
-    if isinstance(examples, (ArrayExamples, StoredExamples)):
+    if isinstance(examples.source, (ArraySource, MemorySource)):
         return examples, ""
     budget = int(_PART_OF_FREE * (device.free_host_bytes() if free is None else free))
-    size = _encoded_bytes(examples)
+    size = examples.source.stored_bytes(examples.positions)
     if not size or size > budget:
-        return examples, f"read from the disk each time: {_mega(size)}" if size else ""
+        return examples, f"read from the disk each time: {_megabytes(size)}" if size else ""
     try:
         contents, targets, pixels = _read(examples)
-    except tf.errors.OpError:  # what cannot be read is left out when it is met
+    except tf.errors.OpError:  # the run leaves out what cannot be read
         return examples, "read from the disk each time: a file cannot be read"
-    if pixels is not None and size + pixels.sum() * channels <= budget:
-        decoded, shapes = _decode(contents, channels)
-        stored = StoredExamples(examples, decoded, targets, shapes, channels)
-        return stored, f"decoded in memory: {_mega(int(pixels.sum()) * channels)}"
-    return StoredExamples(examples, contents, targets), f"files in memory: {_mega(size)}"
-
-
-def _encoded_bytes(examples: Examples) -> int:
-    """Return how many bytes the files of a split have, or 0 where that is not known cheaply."""
-    if isinstance(examples, FileExamples):
-        paths = [examples.root / path for path in examples.paths]
-        return sum(path.stat().st_size for path in paths if path.is_file())
-    if isinstance(examples, RecordExamples):
-        records = examples.records
-        whole = sum(path.stat().st_size for path in records.paths)
-        return whole * len(examples) // max(len(records), 1)
-    return 0
+    if pixels is None or size + pixels.sum() * channels > budget:
+        source = MemorySource(examples, contents, targets)
+        return Examples(source), f"files in memory: {_megabytes(size)}"
+    decoded, shapes = _decode(contents, channels)
+    source = MemorySource(examples, decoded, targets, shapes, channels)
+    return Examples(source), f"decoded in memory: {_megabytes(int(pixels.sum()) * channels)}"
 
 
 def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:
-    """Read every example once; the number of pixels of each where all are known and small."""
+    """Read every example once.
+
+    Returns:
+        The files, the labels, and the number of pixels of each image, int64 `(N,)`. The last is
+        None if one of them is above `SMALL_PIXELS` or unknown.
+    """
     found = tf.data.Dataset.range(len(examples)).map(
         _plain(examples.fetch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    contents, targets = [], []
-    for content, target in found.as_numpy_iterator():
-        contents.append(content)
-        targets.append(target)
-    headers = [read_header(content) for content in contents]
-    pixels = np.array([header.pixels if header else 0 for header in headers])
+    contents, targets = zip(*found.as_numpy_iterator(), strict=True)
+    pixels = np.array([_pixel_count(content) for content in contents])
     small = bool(((pixels > 0) & (pixels <= SMALL_PIXELS)).all())
     with tf.device("CPU:0"):
         held = tf.constant(np.array(contents, object), tf.string)
@@ -127,7 +115,16 @@ def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:
     return held, labels, pixels if small else None
 
 
+def _pixel_count(content: bytes) -> int:
+    try:
+        with open_image(content) as image:
+            return image.width * image.height
+    except UnreadableImageError:
+        return 0
+
+
 def _decode(contents: Any, channels: int) -> tuple[Any, Any]:
+    """Return the pixels of each file as bytes, and their shapes, int32 `(N, 3)`."""
     stream = tf.data.Dataset.from_tensor_slices(contents).map(
         _plain(lambda content: decode(content, channels)), num_parallel_calls=tf.data.AUTOTUNE
     )
@@ -137,5 +134,5 @@ def _decode(contents: Any, channels: int) -> tuple[Any, Any]:
         return raw, tf.constant([image.shape for image in pixels], tf.int32)
 
 
-def _mega(size: int) -> str:
+def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"

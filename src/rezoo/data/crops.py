@@ -1,4 +1,4 @@
-"""Random crops: which part of an image the network sees, and how it is read.
+"""Random crops: which part of an image becomes the input, and how it is decoded.
 
 The random-resized crop is a part of random area and shape, resized (Szegedy et al. 2014,
 arXiv:1409.4842, section 6). The padded crop is for tiny images: see `padded_crop`.
@@ -10,16 +10,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from rezoo.data.headers import MAX_PIXELS
-from rezoo.data.images import decode, is_plain_jpeg
+from rezoo.data.images import decode, plain_jpeg
 from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.recipe import Recipe
 
 SMALL_PIXELS = 65_536
-"""An image of at most so many pixels (256x256) is decoded whole: see `read_crop`."""
+"""Images of at most this many pixels (256x256) are decoded whole: see `read_crop`."""
 _TRIES = 10
-_RATIOS = (1, 2, 4, 8)  # at which a JPEG can be decoded
-# Pixels beside the part that are decoded, too: colour is interpolated between neighbours.
+_RATIOS = (1, 2, 4, 8)  # a JPEG can be decoded at 1 / ratio of its size
+# Pixels around the part that are decoded, too: colour is interpolated between neighbours.
 _MARGIN = 4
 
 
@@ -59,18 +58,18 @@ def random_crop(sides: Any, recipe: Recipe, seed: Any) -> tuple[Any, Any]:
 def read_crop(
     contents: Any, channels: int, recipe: Recipe, size: tuple[int, int], seed: Any
 ) -> Any:
-    """Decode a random part of an image file, and no more of it than is needed.
+    """Decode a random part of an image file.
 
-    Of a JPEG the rows and columns outside are skipped, which changes no pixel, and a part of
-    twice the wanted size or more is decoded at a half, a quarter or an eighth, which averages
-    pixels as antialiasing would. Images of at most `SMALL_PIXELS` pixels and all other formats
-    are decoded whole and cut; so are JPEGs that EXIF data turn.
+    In a plain JPEG the rows and columns outside the part are skipped, which changes no pixel. A
+    part of at least twice the required size is decoded at a half, a quarter or an eighth, which
+    averages pixels as antialiasing does. Images of at most `SMALL_PIXELS` pixels and all other
+    files are decoded whole and cropped.
 
     Args:
         contents: tf.string scalar.
         channels: 1 or 3.
         recipe: As for `random_crop`.
-        size: `(height, width)` that the part will be resized to.
+        size: `(height, width)` to which the part will be resized.
         seed: int64 `(2,)`.
 
     Returns:
@@ -87,30 +86,19 @@ def read_crop(
     return image
 
 
-def plain_jpeg(contents: Any) -> tuple[Any, Any]:
-    """Return whether parts of an image file can be decoded, and its height and width.
-
-    That is so for grey and RGB JPEGs that EXIF data do not turn, within the limit of pixels.
-
-    Returns:
-        A bool scalar and int32 `(2,)`, zeros where it is no such file.
-    """
-    plain, shape = is_plain_jpeg(contents)
-    return plain & (tf.reduce_prod(tf.cast(shape, tf.int64)) <= MAX_PIXELS), shape
-
-
 def decode_part(
     contents: Any, channels: int, shape: Any, start: Any, sides: Any, *, ratio: int = 1
 ) -> Any:
-    """Decode a part of a JPEG: the same pixels as those of the whole.
+    """Decode a part of a JPEG; its pixels equal those of the whole image.
 
     Args:
-        contents: tf.string scalar, of which `plain_jpeg` is true.
+        contents: tf.string scalar for which `images.plain_jpeg` is true.
         channels: 1 or 3.
-        shape: int32 `(2,)`: height and width of the whole.
+        shape: int32 `(2,)`: height and width of the whole image.
         start: int32 `(2,)`: top and left of the part.
         sides: int32 `(2,)`: its height and width.
-        ratio: 1, 2, 4 or 8: decode at a fraction of the size, which `start` and `sides` mean.
+        ratio: 1, 2, 4 or 8: decode at 1 / ratio of the size. `start` and `sides` are in pixels of
+            that size.
 
     Returns:
         uint8 `(*sides, channels)`.
@@ -130,7 +118,7 @@ def decode_part(
 
 
 def cut(image: Any, recipe: Recipe, seed: Any) -> Any:
-    """Return a random part of pixels `(H, W, C)`; see `random_crop`."""
+    """Return a random part of an image `(H, W, C)`; see `random_crop`."""
     start, sides = random_crop(tf.shape(image)[:2], recipe, seed)
     return tf.image.crop_to_bounding_box(image, *tf.unstack(start), *tf.unstack(sides))
 
@@ -138,13 +126,13 @@ def cut(image: Any, recipe: Recipe, seed: Any) -> Any:
 def padded_crop(image: Any, padding: int, fill: Any, seed: Any) -> Any:
     """Move an image by up to `padding` pixels in both directions.
 
-    Pixels are added on all four sides and a part of the image's own size is cut out at random
-    (He et al. 2015, arXiv:1512.03385, section 4.2).
+    Pixels are added on all four sides, and a random part of the original size is cropped (He et
+    al. 2015, arXiv:1512.03385, section 4.2).
 
     Args:
         image: float32 `(height, width, C)`, sides known.
-        padding: Pixels.
-        fill: float32 `(C,)`: the colour of what is added.
+        padding: Number of pixels to add on each side.
+        fill: float32 `(C,)`: the colour of the added pixels.
         seed: int64 `(2,)`.
     """
     around = tf.constant([[padding, padding], [padding, padding], [0, 0]])
@@ -157,7 +145,7 @@ def padded_crop(image: Any, padding: int, fill: Any, seed: Any) -> Any:
 def _shrunk_part(
     contents: Any, channels: int, shape: Any, start: Any, sides: Any, size: tuple[int, int]
 ) -> Any:
-    fold = tf.reduce_min(sides // tf.constant(size))  # whole times that it is too large
+    fold = tf.reduce_min(sides // tf.constant(size))  # by which whole factor it is too large
 
     def at(ratio: int) -> Any:
         return decode_part(contents, channels, shape, start // ratio, sides // ratio, ratio=ratio)

@@ -6,10 +6,10 @@ birds/1.jpg,wren,train         street/1.jpg,car;person,train
 birds/2.jpg,robin,test         street/2.jpg,,test
 ```
 
-The columns are found by these names, in any order; others are ignored. Paths are relative to
-the table's folder, or absolute. A cell of `labels` holds any number of classes, separated by
-`;`: none, too. `split` may be left out, or empty for some rows: those are divided by the fixed
-rule of `folder:`. UTF-8, with or without a byte order mark.
+The columns are found by these names, in any order; other columns are ignored. Paths are relative
+to the folder of the table, or absolute. A cell of `labels` holds any number of classes, separated
+by `;`, or none. `split` may be missing, or empty in some rows: these rows are divided by the fixed
+rule of `folder:`. The encoding is UTF-8, with or without a byte order mark.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
-from rezoo.data.folder import SPLIT_NAMES, held_out
+from rezoo.data.examples import SPLITS, Examples, Splits
+from rezoo.data.folder import SPLIT_NAMES
+from rezoo.data.image_sources import FileSource
+from rezoo.data.splits import TEST_FRACTION
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
 
 SEPARATOR = ";"
-_WANTED = "wanted is a first line path,label or path,label,split"
-_WANTED_ONE = f"{_WANTED}; or labels for several of them"
+_WANTED = "the first line must be path,label or path,label,split"
+_WANTED_ONE = f"{_WANTED}; the column labels is for several labels per image"
 
 Rows = dict[str, tuple[tuple[str, ...], str]]
 
 
 def open_csv(path: str | Path) -> Splits:
-    """Open a table of photographs; class names are its labels, in order of code points.
+    """Open a table of photographs; class names are its labels, sorted by code points.
 
     Raises:
         NotFoundError: The table or some of its files are missing, or it has no rows or no label.
-        SpecError: Columns are missing or exclude each other, or a split has a name that is none.
-        IncompatibleError: A row lacks a value, or a file stands twice with two labels.
+        SpecError: Columns are missing or exclude each other, or the name of a split is unknown.
+        IncompatibleError: A row lacks a value, or a file is listed twice with different labels.
     """
     table = Path(path).expanduser()
     rows, multi_label = _rows(table)
@@ -53,14 +55,17 @@ def open_csv(path: str | Path) -> Splits:
     if not class_names:
         raise NotFoundError(f"{table} has no label in any row", hint="fill the column labels.")
     targets = _targets([names for names, _ in rows.values()], class_names, multi_label=multi_label)
-    every = FileExamples(root, list(rows), targets)
-    splits = np.array([split for _, split in rows.values()])
-    notes = [_counted(targets)] if multi_label else []
-    parts: dict[str, Examples] = {s: every.select(np.flatnonzero(splits == s)) for s in SPLITS}
-    undecided = every.select(np.flatnonzero(splits == ""))
-    if len(undecided):
-        parts = _joined(parts, held_out(undecided, notes))
-    parts = {split: part for split, part in parts.items() if len(part)}
+    every = Examples(FileSource(root, list(rows), targets))
+    named = np.array([split for _, split in rows.values()])
+    notes = [_label_counts(targets)] if multi_label else []
+    places = {split: np.flatnonzero(named == split) for split in ("", *SPLITS)}
+    if len(places[""]):
+        train, test = every.select(places[""]).hold_out(TEST_FRACTION)
+        places["train"] = np.concatenate([places["train"], train.positions])
+        places["test"] = np.concatenate([places["test"], test.positions])
+        if len(test):
+            notes.append(f"test: {len(test)} of {len(places[''])} images, held out by a fixed rule")
+    parts = {split: every.select(places[split]) for split in SPLITS if len(places[split])}
     return Splits(parts=parts, class_names=class_names, notes=tuple(notes), multi_label=multi_label)
 
 
@@ -77,8 +82,8 @@ def _targets(
     return targets
 
 
-def _counted(targets: np.ndarray) -> str:
-    """Return in words how many labels images have."""
+def _label_counts(targets: np.ndarray) -> str:
+    """Return a note on the number of labels per image."""
     labels = targets.sum(1)
     none = int((labels == 0).sum())
     text = f"an image has any number of labels, {labels.mean():.2f} on average"
@@ -86,7 +91,7 @@ def _counted(targets: np.ndarray) -> str:
 
 
 def _rows(table: Path) -> tuple[Rows, bool]:
-    """Return path → (labels, split), with an empty split where none is given; if multi-label."""
+    """Return path → (labels, split), the split empty if none is given, and whether multi-label."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -112,7 +117,7 @@ def _is_multi_label(table: Path, columns: list[str]) -> bool:
     if len(named) == 2:
         raise SpecError(
             f"{table} has a column label and a column labels",
-            hint="keep one: label for one class an image, labels for any number of them.",
+            hint="keep one: label for one class per image, labels for any number of classes.",
         )
     if "path" not in columns or not named:
         raise SpecError(f"{table} has the columns {', '.join(columns)}", hint=f"{_WANTED_ONE}.")
@@ -127,7 +132,7 @@ def _add(rows: Rows, row: dict[Any, Any], where: str, *, multi_label: bool) -> N
     if not path or not all(labels):
         needed = "path is" if multi_label else "path and label are"
         raise IncompatibleError(f"{where}: {needed} needed", hint="fill the row.")
-    if multi_label and None in row:  # what stands behind the last column
+    if multi_label and None in row:  # cells after the last column
         raise IncompatibleError(
             f"{where}: more values than columns", hint=f"separate labels by {SEPARATOR!r}."
         )
@@ -136,7 +141,7 @@ def _add(rows: Rows, row: dict[Any, Any], where: str, *, multi_label: bool) -> N
     entry = (labels, SPLIT_NAMES[split] if split else "")
     before = rows.setdefault(os.path.normpath(path), entry)
     if before != entry:
-        text = f"{where}: {path} stands above as {SEPARATOR.join(before[0])!r} {before[1]}"
+        text = f"{where}: {path} is listed above as {SEPARATOR.join(before[0])!r} {before[1]}"
         what = "the same labels" if multi_label else "one label"
         raise IncompatibleError(text.rstrip(), hint=f"{what} and one split for each file.")
 
@@ -144,14 +149,3 @@ def _add(rows: Rows, row: dict[Any, Any], where: str, *, multi_label: bool) -> N
 def _names(cell: str) -> tuple[str, ...]:
     """Return the classes that a cell names, each once."""
     return tuple(sorted({name.strip() for name in cell.split(SEPARATOR)} - {""}))
-
-
-def _joined(one: dict[str, Examples], other: dict[str, Examples]) -> dict[str, Examples]:
-    """Return each split's examples of both; they are files below one folder."""
-    result: dict[str, Examples] = {}
-    for split in SPLITS:
-        parts = [p for p in (one.get(split), other.get(split)) if isinstance(p, FileExamples)]
-        paths = [path for part in parts for path in part.paths]
-        targets = np.concatenate([part.labels() for part in parts])
-        result[split] = FileExamples(parts[0].root, paths, targets)
-    return result

@@ -21,13 +21,14 @@ def open_digits() -> Splits:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from rezoo.data.examples import ArrayExamples, Splits
+    from rezoo.data.examples import Examples, Splits
+    from rezoo.data.image_sources import ArraySource
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
     keys = [f"digits/{i}" for i in range(len(images))]
-    every = ArrayExamples(images, labels, keys)
+    every = Examples(ArraySource(images, labels, keys))
     train, test = every.hold_out(TEST_FRACTION)
     return Splits(parts={"train": train, "test": test}, class_names=tuple("0123456789"))
 
@@ -40,7 +41,7 @@ digits = DatasetSpec(
     licence="CC BY 4.0",
     shareable=True,
     recipe="quick",
-    # A mirrored digit is another sign, and its strokes reach the border: crop gently.
+    # A mirrored digit is another sign. Its strokes reach the border, so crops are gentle.
     overrides={
         "image_size": 32,
         "crop_pct": 1.0,

@@ -1,15 +1,13 @@
-"""Examples that can be fetched by index, and the splits that a dataset consists of.
+"""Examples by index, and the splits of a dataset.
 
-Random access is what makes order and augmentation pure functions of (seed, epoch, index):
-a run can start at any step, on any number of hosts, and see the same data.
+Random access makes order and augmentation pure functions of (seed, epoch, index): a run can start
+at any step, on any number of hosts, and gets the same data.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,155 +15,84 @@ from typing import Any
 import numpy as np
 
 from rezoo.data import splits
+from rezoo.data.image_sources import ImageSource, JoinedSource, pick
 from rezoo.errors import NotFoundError
 
 SPLITS = ("train", "val", "test")
 
 
-class Examples(abc.ABC):
-    """One split: images and labels by index."""
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Some images of a source, in an order: what a split is.
 
-    encoded: bool  # whether `fetch` gives the bytes of an image file, or pixels
+    Attributes:
+        source: Where the images are read from.
+        positions: int64 `(N,)`: their positions in the source. By default all, in order.
+    """
 
-    @abc.abstractmethod
+    source: ImageSource
+    positions: np.ndarray = None  # type: ignore[assignment]  # set below
+
+    def __post_init__(self) -> None:
+        every = self.positions is None
+        positions = np.arange(len(self.source)) if every else np.asarray(self.positions, np.int64)
+        object.__setattr__(self, "positions", positions)
+
     def __len__(self) -> int:
-        """Return the number of examples."""
+        return len(self.positions)
 
-    @abc.abstractmethod
+    @property
+    def encoded(self) -> bool:
+        """Whether `fetch` returns the bytes of an image file; otherwise pixels."""
+        return self.source.encoded
+
     def fetch(self, index: Any) -> tuple[Any, Any]:
-        """Return one example inside a tf.data graph.
+        """Return one image and its label inside a tf.data graph; see `ImageSource.fetch`."""
+        return self.source.fetch(pick(self.positions, index))
 
-        Args:
-            index: int64 scalar tensor, 0 to `len(self) - 1`.
-
-        Returns:
-            `(image, label)`: a tf.string scalar with an encoded image file where
-            `self.encoded`, else uint8 `(H, W, C)`; and an int32 scalar, or of multi-label data
-            float32 `(K,)`: 1 for each class that the image has, else 0.
-        """
-
-    @abc.abstractmethod
     def select(self, indices: np.ndarray) -> Examples:
         """Return the examples at `indices` (int64 `(M,)`), in that order."""
+        return Examples(self.source, self.positions[np.asarray(indices, np.int64)])
 
-    @abc.abstractmethod
     def key(self, index: int) -> str:
-        """Return a stable name of one example: for split rules, predictions and messages."""
+        """Return a stable name of one example."""
+        return self.source.key(int(self.positions[index]))
 
     def labels(self) -> np.ndarray | None:
-        """Return int32 `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
+        """Return int32 `(N,)`; for multi-label data uint8 `(N, K)` of zeros and ones.
 
-        None where labels are known only by reading every example.
+        None if labels are known only by reading every example.
         """
-        return None
+        known = self.source.labels()
+        return None if known is None else known[self.positions]
+
+    def files(self) -> Sequence[Path]:
+        """Return the files that hold the examples; empty if they are unknown."""
+        return self.source.files(self.positions)
 
     def hold_out(self, fraction: float) -> tuple[Examples, Examples]:
-        """Return `(kept, held out)` by a rule that looks at the keys, and at known classes.
+        """Return `(kept, held out)` by a rule on the keys, stratified by class if they are known.
 
-        Of multi-label data it looks at the keys alone. No seed is involved: see
+        Multi-label data are divided by the keys alone. The rule has no seed; see
         `rezoo.data.splits.hold_out`.
         """
-        hashes = splits.stable_hash([self.key(i) for i in range(len(self))])
+        hashes = splits.stable_hash([self.source.split_key(int(p)) for p in self.positions])
         labels = self.labels()
         labels = None if labels is not None and labels.ndim == 2 else labels
         kept, held = splits.hold_out(hashes, fraction, labels=labels)
         return self.select(kept), self.select(held)
 
 
-@dataclass(frozen=True)
-class ArrayExamples(Examples):
-    """Images that are in memory.
-
-    Attributes:
-        images: uint8 `(N, H, W, C)`, C = 1 or 3.
-        targets: int `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
-        keys: A stable name of each example.
-    """
-
-    images: np.ndarray
-    targets: np.ndarray
-    keys: Sequence[str]
-    encoded = False
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        return pick(self.images, index), _pick_label(self.labels(), index)
-
-    def select(self, indices: np.ndarray) -> ArrayExamples:
-        keys = [self.keys[i] for i in indices]
-        return ArrayExamples(self.images[indices], self.targets[indices], keys)
-
-    def key(self, index: int) -> str:
-        return self.keys[index]
-
-    def labels(self) -> np.ndarray:
-        return _as_labels(self.targets)
-
-
-@dataclass(frozen=True)
-class FileExamples(Examples):
-    """Image files below one folder.
-
-    Attributes:
-        root: The folder.
-        paths: Paths below it, with `/`.
-        targets: int `(N,)`, or of multi-label data uint8 `(N, K)` of zeros and ones.
-    """
-
-    root: Path
-    paths: Sequence[str]
-    targets: np.ndarray
-    encoded = True
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        full = np.array([os.fsencode(self.root / p) for p in self.paths], object)
-        return tf.io.read_file(pick(full, index)), _pick_label(self.labels(), index)
-
-    def select(self, indices: np.ndarray) -> FileExamples:
-        return FileExamples(self.root, [self.paths[i] for i in indices], self.targets[indices])
-
-    def key(self, index: int) -> str:
-        return self.paths[index]
-
-    def labels(self) -> np.ndarray:
-        return _as_labels(self.targets)
-
-
-def pick(table: np.ndarray, index: Any) -> Any:
-    """Return one row inside a graph; the table is held once, not copied into the graph."""
-    import tensorflow as tf
-
-    with tf.init_scope(), tf.device("CPU:0"):
-        held = tf.constant(table, tf.string if table.dtype == object else None)
-    return tf.gather(held, index)
-
-
-def _pick_label(labels: np.ndarray, index: Any) -> Any:
-    """Return a label inside a graph: an int32 scalar, or float32 `(K,)`."""
-    return pick(labels if labels.ndim == 1 else labels.astype(np.float32), index)
-
-
-def _as_labels(targets: np.ndarray) -> np.ndarray:
-    return np.asarray(targets, np.int32 if np.ndim(targets) == 1 else np.uint8)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """An opened dataset: its splits and the names of its classes.
+    """The splits of an opened dataset, and the names of its classes.
 
     Attributes:
         parts: Split name (`train`, `val`, `test`) → its examples.
         class_names: In the order of the labels.
-        class_descriptions: Readable names where `class_names` are ids; may be empty.
-        notes: What the user should be told: rules used, files left out.
-        multi_label: Whether an image has any number of the classes, none included.
+        class_descriptions: Readable names if `class_names` are ids; may be empty.
+        notes: Messages for the user: rules that were applied, files that are left out.
+        multi_label: Whether an image has any number of the classes, including none.
     """
 
     parts: Mapping[str, Examples]
@@ -183,14 +110,14 @@ class Splits:
         if split in self.parts:
             return self.parts[split]
         if split == "all":
-            return JoinedExamples([self.parts[s] for s in SPLITS if s in self.parts])
+            return Examples(JoinedSource([self.parts[s] for s in SPLITS if s in self.parts]))
         raise NotFoundError(
             f"the dataset has no split {split!r}",
             hint=f"it has {', '.join([*self.parts, 'all'])}.",
         )
 
     def without(self, left_out: Mapping[str, Collection[int]], note: str) -> Splits:
-        """Return the splits without some examples, given by index; the note says why."""
+        """Return the splits without the examples at some indices, with a note that says why."""
         parts = {}
         for split, part in self.parts.items():
             kept = np.setdiff1d(np.arange(len(part)), list(left_out.get(split, ())))
@@ -198,79 +125,24 @@ class Splits:
                 parts[split] = part if len(kept) == len(part) else part.select(kept)
         return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
-    def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
-        """Return the same splits with a validation part held out of train, if there is none.
+    def with_test(self) -> Splits:
+        """Return the same splits with a test part held out of train, if there is only train."""
+        if set(self.parts) != {"train"}:
+            return self
+        return self._divided("test", splits.TEST_FRACTION)
 
-        The rule is that of `Examples.hold_out`.
-        """
+    def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
+        """Return the same splits with a validation part held out of train, if there is none."""
         if "val" in self.parts or "train" not in self.parts:
             return self
+        return self._divided("val", fraction)
+
+    def _divided(self, name: str, fraction: float) -> Splits:
+        """Hold a part of train out as another split, by the rule of `Examples.hold_out`."""
         train = self.parts["train"]
         kept, held = train.hold_out(fraction)
-        parts = {**self.parts, "train": kept, "val": held}
-        note = f"val: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
+        parts = {**self.parts, "train": kept, name: held}
+        note = f"{name}: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
         ordered = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
         notes = (*self.notes, note) if len(held) else self.notes
         return dataclasses.replace(self, parts=ordered, notes=notes)
-
-
-class JoinedExamples(Examples):
-    """Several splits one after another."""
-
-    def __init__(self, parts: Sequence[Examples]) -> None:
-        self.parts = list(parts)
-        self.encoded = self.parts[0].encoded
-        self.starts = np.cumsum([0, *map(len, self.parts)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        which = tf.searchsorted(self.starts[1:], [index], side="right")[0]
-        branches: list[Callable[[], tuple[Any, Any]]] = [
-            lambda part=part, start=start: part.fetch(index - start)  # type: ignore[misc]
-            for part, start in zip(self.parts, self.starts[:-1], strict=True)
-        ]
-        return tf.switch_case(which, branches)
-
-    def select(self, indices: np.ndarray) -> Examples:
-        return SelectedExamples(self, np.asarray(indices, np.int64))
-
-    def key(self, index: int) -> str:
-        which = int(np.searchsorted(self.starts[1:], index, side="right"))
-        return self.parts[which].key(index - int(self.starts[which]))
-
-    def labels(self) -> np.ndarray | None:
-        known = [part.labels() for part in self.parts]
-        return None if any(x is None for x in known) else np.concatenate(known)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class SelectedExamples(Examples):
-    """Some examples of others, by index; for kinds that cannot select by themselves."""
-
-    base: Examples
-    indices: np.ndarray
-
-    @property
-    def encoded(self) -> bool:  # type: ignore[override]
-        """As the base's."""
-        return self.base.encoded
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        return self.base.fetch(pick(self.indices, index))
-
-    def select(self, indices: np.ndarray) -> SelectedExamples:
-        return SelectedExamples(self.base, self.indices[indices])
-
-    def key(self, index: int) -> str:
-        return self.base.key(int(self.indices[index]))
-
-    def labels(self) -> np.ndarray | None:
-        known = self.base.labels()
-        return None if known is None else known[self.indices]

@@ -5,8 +5,8 @@ PATH/cat/1.jpg   PATH/dog/2.jpg                 one folder a class: splits by a 
 PATH/train/cat/1.jpg   PATH/test/dog/2.jpg      split folders: train, val, test
 ```
 
-Class folders are ordered by name (code points). Hidden files and files without an image's
-ending are ignored; folders inside a class folder are searched too.
+Class folders are sorted by name (code points). Hidden files and files without the ending of an
+image are ignored. Folders inside a class folder are searched, too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rezoo.data.examples import SPLITS, Examples, FileExamples, Splits
-from rezoo.data.splits import TEST_FRACTION
+from rezoo.data.examples import SPLITS, Examples, Splits
+from rezoo.data.image_files import ENDINGS
+from rezoo.data.image_sources import FileSource
 from rezoo.errors import NotFoundError, SpecError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -30,44 +30,43 @@ SPLIT_NAMES = {
     "validation": "val",
     "test": "test",
 }
-_LAYOUT = "wanted is one folder a class with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
+_LAYOUT = "one folder per class is needed, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
+_NO_SPLITS = {"train": ""}
 
 
 def open_folder(path: str | Path) -> Splits:
     """Open a folder of photographs.
 
-    Without split folders a tenth of each class becomes test (val is held out of the rest
-    later). The choice depends on the files' paths below `path` alone.
+    Without split folders, a tenth of each class becomes the test split (a validation split is held
+    out of the rest later). The choice depends only on the paths below `path`.
 
     Raises:
         NotFoundError: The folder is missing, cannot be read or has no images.
-        SpecError: It has split folders and others side by side.
+        SpecError: It has split folders and other folders.
     """
     root = Path(path).expanduser()
-    folders = _subfolders(root)
-    by_split = _split_folders(root, folders)
-    if by_split:
-        found = {s: _images(root, by_split[s]) for s in SPLITS if s in by_split}
-    else:
-        found = {"": _images(root, "")}
-    every = [p for classes in found.values() for paths in classes.values() for p in paths]
-    if not every:
+    by_split = _split_folders(root, _subfolders(root))
+    found = {split: _images(root, folder) for split, folder in by_split.items()}
+    if not any(paths for classes in found.values() for paths in classes.values()):
         raise NotFoundError(f"no images in {root}", hint=f"{_LAYOUT} ({', '.join(ENDINGS)}).")
     class_names = tuple(sorted({name for classes in found.values() for name in classes}))
-    parts: dict[str, Examples] = {
-        split: _examples(root, classes, class_names) for split, classes in found.items()
+    parts = {
+        split: _examples(root, found[split], class_names) for split in SPLITS if split in found
     }
-    notes: list[str] = []
-    if "" in parts:
-        parts = held_out(parts[""], notes)
-    notes += _empty_classes(found)
-    parts = {s: parts[s] for s in SPLITS if s in parts and len(parts[s])}
-    return Splits(parts=parts, class_names=class_names, notes=tuple(notes))
+    empty = tuple(
+        f"class folder {name!r} has no images{f' in {split}' if by_split[split] else ''}"
+        for split, classes in found.items()
+        for name, paths in classes.items()
+        if not paths
+    )
+    parts = {split: part for split, part in parts.items() if len(part)}
+    opened = Splits(parts=parts, class_names=class_names, notes=empty)
+    return opened.with_test() if by_split == _NO_SPLITS else opened
 
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
-    """Return split → folder; empty where the folders are classes."""
-    # a split folder holds folders; a class may be called "train" and holds images
+    """Return split → folder below `root`; `_NO_SPLITS` if the folders are classes."""
+    # a split folder holds folders; a class folder may be called "train", too, and holds images
     named = [f for f in folders if f.lower() in SPLIT_NAMES and not _holds_images(root / f)]
     by_split = {SPLIT_NAMES[f.lower()]: f for f in named}
     if len(named) > len(by_split):
@@ -79,31 +78,14 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     if "train" in by_split and others:
         raise SpecError(
             f"{root} has split folders ({', '.join(named)}) and others ({', '.join(others[:5])})",
-            hint="train, val and test stand alone; hide another folder as .NAME.",
+            hint="use train, val and test alone; another folder can be hidden as .NAME.",
         )
-    return {} if others else by_split
+    return by_split if named and not others else _NO_SPLITS
 
 
 def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         return any(e.name.lower().endswith(ENDINGS) for e in entries)
-
-
-def held_out(every: Examples, notes: list[str]) -> dict[str, Examples]:
-    """Divide examples into train and test by the fixed rule, and say so in `notes`."""
-    train, test = every.hold_out(TEST_FRACTION)
-    if len(test):
-        notes.append(f"test: {len(test)} of {len(every)} images, held out by a fixed rule")
-    return {"train": train, "test": test}
-
-
-def _empty_classes(found: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
-    return [
-        f"class folder {name!r} has no images{f' in {split}' if split else ''}"
-        for split, classes in found.items()
-        for name, paths in classes.items()
-        if not paths
-    ]
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -121,7 +103,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _leads_on(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder, and no link back to where it lies."""
+    """Whether an entry is a folder, and not a link to a folder that contains it."""
     try:
         if not entry.is_dir():
             return False
@@ -150,8 +132,8 @@ def _images(root: Path, split: str) -> dict[str, list[str]]:
 
 def _examples(
     root: Path, classes: Mapping[str, list[str]], class_names: tuple[str, ...]
-) -> FileExamples:
+) -> Examples:
     numbers = {name: i for i, name in enumerate(class_names)}
     paths = [p for name in sorted(classes) for p in classes[name]]
     targets = [numbers[name] for name in sorted(classes) for _ in classes[name]]
-    return FileExamples(root, paths, np.array(targets, np.int32))
+    return Examples(FileSource(root, paths, np.array(targets, np.int32)))

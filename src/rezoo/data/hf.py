@@ -7,7 +7,7 @@ hf:OWNER/NAME:label=fine_label            which column holds the classes
 hf:OWNER/NAME:config=full,image=photo     configuration, column of the images
 ```
 
-No program of a repository is run: it must consist of data files (Parquet, folders of images,
+No code of a repository is run: it must consist of data files (Parquet, folders of images,
 WebDataset and the like), as nearly all do.
 """
 
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import splits
-from rezoo.data.examples import SPLITS, Examples, Splits, pick
+from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.folder import SPLIT_NAMES
 from rezoo.data.hf_prepare import CLASSES, IMAGE, prepare
+from rezoo.data.image_sources import ImageSource, pick
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.sources.hub_address import Address
 from rezoo.utils.paths import data_dir
@@ -48,89 +48,77 @@ _LABEL_KINDS = (
 
 
 @dataclass(frozen=True, eq=False)
-class TableExamples(Examples):
-    """Rows of an Arrow table that lies memory-mapped on the disk.
+class TableSource(ImageSource):
+    """Rows of an Arrow table that is memory-mapped from the disk.
 
     Attributes:
         images: The column of the images: structs of `bytes` and `path`.
-        targets: int32 `(rows,)`: the class of every row.
-        positions: int64 `(N,)`: which rows, in which order.
-        name: What the examples' keys begin with: `owner/name@commit/train`.
-        lasting: The same without the commit: what the split rule looks at.
+        targets: int32 `(rows,)`: the class of each row.
+        name: The beginning of the examples' keys: `owner/name@commit/train`.
+        split_name: The same without the commit: a new commit with the same rows does not change
+            the splits.
     """
 
     images: Any
     targets: np.ndarray
-    positions: np.ndarray
     name: str
-    lasting: str
+    split_name: str
     encoded = True
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.targets)
 
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        """As `Examples.fetch`: the encoded image file and its class.
+    def fetch(self, position: Any) -> tuple[Any, Any]:
+        """Return the encoded image file and its class; see `ImageSource.fetch`.
 
-        A row is read by Python, one thread at a time: 20 microseconds of it and one copy. In a
-        pipeline that is 0.2 ms more than a file costs, where decoding a photograph takes 2.2 ms.
-        A row depends on its place alone, and tables never change.
+        Python reads a row, one thread at a time: 20 microseconds and one copy. In a pipeline that
+        is 0.2 ms more than a file takes; decoding a photograph takes 2.2 ms. Tables never change,
+        so a row is a pure function of its position.
         """
         import tensorflow as tf
 
-        position = pick(self.positions, index)
         image = tf.numpy_function(self.read, [position], tf.string, stateful=False)
         return tf.ensure_shape(image, ()), pick(self.targets, position)
 
     def read(self, position: int) -> bytes:
-        """Return the image file of a row of the table; empty where it has none."""
+        """Return the image file in a row of the table, or `b""` if it has none."""
         row = self.images[int(position)].as_py() or {}
         content, path = row.get("bytes"), row.get("path")
         if content is None and path:
             return _own_file(path).read_bytes()
         return content or b""
 
-    def select(self, indices: np.ndarray) -> TableExamples:
-        """As `Examples.select`."""
-        chosen = self.positions[np.asarray(indices, np.int64)]
-        return TableExamples(self.images, self.targets, chosen, self.name, self.lasting)
+    def key(self, position: int) -> str:
+        return f"{self.name}[{position}]"
 
-    def key(self, index: int) -> str:
-        """As `Examples.key`: the number is the row's place in the whole split."""
-        return f"{self.name}[{self.positions[index]}]"
+    def split_key(self, position: int) -> str:
+        return f"{self.split_name}[{position}]"
 
     def labels(self) -> np.ndarray:
-        """As `Examples.labels`."""
-        return self.targets[self.positions]
-
-    def hold_out(self, fraction: float) -> tuple[Examples, Examples]:
-        """As `Examples.hold_out`; a commit that leaves the rows alone moves none of them."""
-        hashes = splits.stable_hash([f"{self.lasting}[{i}]" for i in self.positions])
-        kept, held = splits.hold_out(hashes, fraction, labels=self.labels())
-        return self.select(kept), self.select(held)
+        return self.targets
 
 
 def _own_file(path: str) -> Path:
-    """Return a file that a table names instead of holding it, if the Hub's client put it there."""
+    """Return a file that a table refers to, if it is in a folder of rezoo or the Hub's client."""
     from huggingface_hub import constants
 
     clean = Path(os.path.normpath(path))
     if not any(clean.is_relative_to(own) for own in (constants.HF_HUB_CACHE, data_dir())):
-        raise IntegrityError(f"the dataset names a file outside of its own folders: {path!r}")
+        raise IntegrityError(f"the dataset refers to a file outside of its own folders: {path!r}")
     return clean
 
 
 def open_hf(reference: str) -> Splits:
     """Open a dataset of the Hub; the first use of a commit downloads and converts it.
 
-    Where it has no test split, its validation split is the test, or else a tenth of train is
+    If it has no test split, its validation split is the test split, or else a tenth of train is
     held out. A split whose labels are all -1 or missing is left out, with a note.
 
     Args:
         reference: `OWNER/NAME[@REVISION][:key=value,…]`; see above for the keys.
 
     Raises:
-        SpecError: The reference is none, or a column or configuration must be chosen.
+        SpecError: The reference is malformed, or a column or configuration must be chosen.
         IncompatibleError: It has no images with classes, or cannot be read.
         MissingExtraError, NotFoundError, NetworkError, IntegrityError, ResourceError: As
             `rezoo.data.hf_prepare.prepare`.
@@ -155,22 +143,18 @@ def open_hf(reference: str) -> Splits:
                 f"{name}[{missing[0]}] has no class: column {label!r}, {len(missing)} rows",
                 hint="choose another column with :label=NAME.",
             )
-        found[split] = TableExamples(
-            tables[split][image],
-            of_rows,
-            np.arange(len(of_rows)),
-            name,
-            f"{address.repo}{at}/{split}",
-        )
+        split_name = f"{address.repo}{at}/{split}"
+        found[split] = Examples(TableSource(tables[split][image], of_rows, name, split_name))
     notes = [f"{address.repo} is at commit {made.commit}", *notes]
-    return Splits(parts=_parts(found, notes), class_names=class_names, notes=tuple(notes))
+    parts = _parts(found, notes)
+    return Splits(parts=parts, class_names=class_names, notes=tuple(notes)).with_test()
 
 
 def parse(reference: str) -> tuple[Address, dict[str, str]]:
-    """Divide a reference into the repository and what is chosen of it.
+    """Return the repository of a reference, and its options.
 
     Raises:
-        SpecError: It is none.
+        SpecError: It is malformed.
     """
     place, colon, rest = reference.removeprefix("hf:").partition(":")
     options = dict(part.partition("=")[::2] for part in rest.split(",")) if colon else {}
@@ -178,19 +162,19 @@ def parse(reference: str) -> tuple[Address, dict[str, str]]:
     if wrong or not _CONFIG.fullmatch(options.get("config", "_")):
         raise SpecError(
             f"hf:{reference.removeprefix('hf:')}: {rest!r}",
-            hint="behind the second colon: config=NAME,image=COLUMN,label=COLUMN, or some of them.",
+            hint="after the second colon: config=NAME,image=COLUMN,label=COLUMN, or some of them.",
         )
     return Address.parse(place), options
 
 
 def _image_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    images = [name for name, told in columns.items() if told["kind"] == IMAGE]
+    images = [name for name, column in columns.items() if column["kind"] == IMAGE]
     return _chosen(address, columns, "image", images, asked)
 
 
 def _label_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    """Return the column of classes: the only one, or a plain one that is called so."""
-    able = [name for name, told in columns.items() if told["kind"] in _LABEL_KINDS]
+    """Return the column of classes: the only one, or a plain one with the name of one."""
+    able = [name for name, column in columns.items() if column["kind"] in _LABEL_KINDS]
     if asked:
         return _chosen(address, columns, "label", able, asked)
     classes = [name for name in able if columns[name]["kind"] == CLASSES]
@@ -226,11 +210,11 @@ def _must_choose(
 
 
 def _described(columns: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({told['kind']})" for name, told in columns.items()) or "none"
+    return ", ".join(f"{name} ({column['kind']})" for name, column in columns.items()) or "none"
 
 
 def _table(files: Sequence[Path]) -> Any:
-    """Return the rows of Arrow files, which stay on the disk until they are read."""
+    """Return the rows of Arrow files, memory-mapped from the disk."""
     import pyarrow as pa
 
     try:
@@ -239,12 +223,12 @@ def _table(files: Sequence[Path]) -> Any:
         )
     except (pa.ArrowInvalid, OSError) as error:
         raise IntegrityError(
-            f"{files[0].parent} is damaged: {error}", hint="remove it: it is then made again."
+            f"{files[0].parent} is damaged: {error}", hint="remove it: the next use makes it again."
         ) from error
 
 
 def _classes(
-    told: Mapping[str, Any], columns: Mapping[str, Any]
+    feature: Mapping[str, Any], columns: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray], list[str]]:
     """Return the names of the classes, split → int32 `(rows,)`, and notes on splits left out."""
     import pyarrow as pa
@@ -256,8 +240,8 @@ def _classes(
             notes.append(f"{split}: left out, its labels are not public")
         else:
             known[split] = column
-    if told["kind"] == CLASSES:
-        return tuple(told["names"]), {s: _numbers(c) for s, c in known.items()}, notes
+    if feature["kind"] == CLASSES:
+        return tuple(feature["names"]), {s: _numbers(c) for s, c in known.items()}, notes
     values = sorted({v for column in known.values() for v in column.unique().to_pylist()} - {None})
     targets = {
         split: _numbers(pc.index_in(column, value_set=pa.array(values, column.type)))
@@ -271,7 +255,7 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _parts(found: dict[str, Examples], notes: list[str]) -> dict[str, Examples]:
-    """Return rezoo's splits of the dataset's, and say in `notes` what was done."""
+    """Map the dataset's splits to train, val and test; add to `notes` what was done."""
     parts: dict[str, Examples] = {}
     for name, examples in found.items():
         part = SPLIT_NAMES.get(name.lower()) or ("train" if len(found) == 1 else None)
@@ -287,10 +271,4 @@ def _parts(found: dict[str, Examples], notes: list[str]) -> dict[str, Examples]:
     if "test" not in parts and "val" in parts:
         parts["test"] = parts.pop("val")
         notes.append("test: the dataset's validation split, as it has no other with labels")
-    if set(parts) == {"train"}:
-        train = parts["train"]
-        parts["train"], parts["test"] = train.hold_out(splits.TEST_FRACTION)
-        notes.append(
-            f"test: {len(parts['test'])} of train's {len(train)} examples, held out by a fixed rule"
-        )
-    return {split: parts[split] for split in SPLITS if split in parts and len(parts[split])}
+    return {split: parts[split] for split in SPLITS if split in parts}

@@ -1,9 +1,9 @@
 """ImageNet (ILSVRC 2012): 1000 classes, 1.28 million photographs.
 
-Source: Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge". Its
-authors give it only to registered users, so its two archives are fetched by hand. The
-validation split, whose labels are public, is what is published as test accuracy: here it
-is `test`, and a hundredth of train is held out as `val`.
+Source: Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge". Only
+registered users get it from its authors, so its two archives are downloaded by hand. Published
+accuracies are those of the validation split, whose labels are public. Here it is `test`, and a
+hundredth of train is held out as `val`.
 """
 
 from __future__ import annotations

@@ -1,145 +1,106 @@
-"""From the bytes of an image file to pixels, as TensorFlow graphs.
+"""Decode image files inside TensorFlow graphs.
 
-Images are `(H, W, C)`, C = 1 or 3 (RGB), uint8.
+Plain JPEGs and 8-bit PNGs, which nearly all photographs are, are decoded by TensorFlow itself:
+its threads do not wait for Python. Every other file is decoded by Pillow.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorflow as tf
 
-from rezoo.data import headers
-from rezoo.data.unusual import Simple, simplify
+from rezoo.data.image_files import MAX_PIXELS, UnreadableImageError, decode_file
 
-# EXIF data come first in a JPEG, behind at most a few short segments.
-_EXIF_WITHIN = 4096
-_TOO_MANY = f"more than {headers.MAX_PIXELS} pixels"
-_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte
+if TYPE_CHECKING:
+    import numpy as np
+
+# Metadata come first in a JPEG, after at most a few short segments.
+_JPEG_METADATA_BYTES = 4096
+# Regular expressions of RE2, in which \C is any byte.
+_JPEG_ORIENTATION = r"\C*(Exif\x00\x00|tiff:Orientation)\C*"
+_PNG_ORIENTATION = r"\C*(eXIf|Raw profile type|XML:com\.adobe\.xmp)\C*"
+# 8 bits; both sides are below 8192, so that their product is at most MAX_PIXELS.
+_PNG_HEADER_BYTES = 26
+_PLAIN_PNG = r"\CPNG\r\n\x1a\n\C{4}IHDR(\x00\x00[\x00-\x1f]\C){2}\x08"
+_PNG_COLOURS = {1: r"\x00", 3: r"[\x00\x02]"}  # 0 is grey, 2 is RGB
 
 
 class NoImageError(tf.errors.InvalidArgumentError, ValueError):
-    """Bytes that cannot be decoded. In a graph, what is a ValueError becomes the other."""
+    """Bytes that cannot be decoded. A graph turns a ValueError into an InvalidArgumentError."""
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, message)
 
 
 def decode(contents: Any, channels: int) -> Any:
-    """Decode JPEG, PNG, GIF, BMP or WebP bytes to uint8 `(H, W, channels)`, upright.
+    """Decode an image file to uint8 `(H, W, channels)`, upright by its EXIF orientation.
 
-    JPEG goes through the accurate DCT, which gives Pillow's pixels to the bit; the default
-    one differs by 1.2 grey levels on average. EXIF orientation is applied. 16 bits a channel
-    are scaled to 8, transparency is dropped, of an animation the first picture is taken. What
-    TensorFlow reads wrong is rewritten first: see `rezoo.data.unusual`.
+    JPEGs are decoded by the accurate DCT, which gives Pillow's pixels exactly; TensorFlow's
+    default differs by 1.2 grey levels on average. See `rezoo.data.image_files.decode_file` for
+    colours, alpha, 16 bits and animations.
+
+    Args:
+        contents: tf.string scalar: the bytes of the file.
+        channels: 1 for grey, 3 for RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: The bytes are no whole image of these kinds, or the
-            header claims more than `headers.MAX_PIXELS` pixels.
+        tf.errors.InvalidArgumentError: The bytes are not an image that can be decoded, or it has
+            more than `image_files.MAX_PIXELS` pixels.
     """
-    plain, sides = is_plain_jpeg(contents)
-
-    def at_once() -> Any:
-        bound = tf.debugging.assert_less_equal(
-            tf.reduce_prod(tf.cast(sides, tf.int64)),
-            np.int64(headers.MAX_PIXELS),
-            message=_TOO_MANY,
-        )
-        with tf.control_dependencies([bound] if bound is not None else []):
-            return _decode_jpeg(contents, channels)
-
-    def by_python() -> Any:
-        any_file = functools.partial(_decode_any, channels=channels)
-        if tf.executing_eagerly():  # numpy_function would cut off zeros at the end
-            return tf.constant(any_file(tf.convert_to_tensor(contents).numpy()))
-        # one operation, however little: whatever else stands in this branch costs a plain JPEG
-        # a tenth of its time, although it is not run
-        return tf.numpy_function(any_file, [contents], tf.uint8)
-
-    image = tf.cond(plain, at_once, by_python)
+    plain = plain_jpeg(contents)[0] | _is_plain_png(contents, channels)
+    image = tf.cond(
+        plain,
+        # this operation decodes a PNG, too; a second one would cost time even if it is not run
+        lambda: tf.io.decode_jpeg(contents, channels=channels, dct_method="INTEGER_ACCURATE"),
+        lambda: _decode_by_pillow(contents, channels),
+    )
     image.set_shape((None, None, channels))
     return image
 
 
-def _decode_jpeg(contents: Any, channels: int) -> Any:
-    return tf.io.decode_jpeg(contents, channels=channels, dct_method="INTEGER_ACCURATE")
+def plain_jpeg(contents: Any) -> tuple[Any, Any]:
+    """Return whether a file is a JPEG of which TensorFlow can decode any part, and its sides.
 
-
-def _decode_any(content: bytes, *, channels: int) -> np.ndarray:
-    """Decode what is no plain JPEG, uint8 `(H, W, channels)`.
-
-    Raises:
-        tf.errors.InvalidArgumentError: As `decode`.
-    """
-    header = headers.read_header(content)
-    if header is None and (named := headers.format_of(content)):
-        # TensorFlow might read it, whatever its size
-        raise NoImageError(f"Unknown image file format: {named}")
-    simple = _simplified(content, header) if header else Simple(content)
-    with tf.device("CPU:0"):
-        try:
-            if simple.content.startswith(b"\xff\xd8\xff"):
-                image = _decode_jpeg(simple.content, channels).numpy()
-            else:
-                image = tf.io.decode_image(simple.content, channels=3, expand_animations=False)
-                image = _on_canvas(image.numpy(), simple)
-                # GIF and BMP know no grey: colour is decoded and reduced
-                image = tf.image.rgb_to_grayscale(image).numpy() if channels == 1 else image
-        except tf.errors.InvalidArgumentError as error:
-            raise NoImageError(error.message) from error
-    return _upright(image, header.orientation) if header else image
-
-
-def _simplified(content: bytes, header: headers.Header) -> Simple:
-    """Return a file that TensorFlow reads right, no part of it larger than allowed."""
-    pixels = header.pixels
-    if pixels <= headers.MAX_PIXELS:
-        simple = simplify(content, header.kind)
-        inside = headers.read_header(simple.content) or header
-        pixels = max(inside.pixels, simple.canvas[0] * simple.canvas[1])
-    if pixels > headers.MAX_PIXELS:
-        raise NoImageError(_TOO_MANY)
-    return simple
-
-
-def _has_exif(contents: Any) -> Any:
-    return tf.strings.regex_full_match(tf.strings.substr(contents, 0, _EXIF_WITHIN), _EXIF)
-
-
-def is_plain_jpeg(contents: Any) -> tuple[Any, Any]:
-    """Return whether bytes are a grey or RGB JPEG that no EXIF data turn, and its sides.
+    That is a grey or RGB JPEG without metadata that may turn it, of at most
+    `image_files.MAX_PIXELS` pixels.
 
     Returns:
-        A bool scalar and int32 `(2,)`: height and width, 0 where it is none.
+        A bool scalar, and int32 `(2,)`: height and width, or zeros if the bool is false.
     """
+    start = tf.strings.substr(contents, 0, _JPEG_METADATA_BYTES)
+    upright = ~tf.strings.regex_full_match(start, _JPEG_ORIENTATION)
     nothing = tf.zeros(3, tf.int32)
     shape = tf.cond(
-        tf.io.is_jpeg(contents) & ~_has_exif(contents),
+        tf.io.is_jpeg(contents) & upright,
         lambda: tf.image.extract_jpeg_shape(contents),
         lambda: nothing,
     )
-    return (shape[2] == 1) | (shape[2] == 3), shape[:2]
+    allowed = tf.reduce_prod(tf.cast(shape[:2], tf.int64)) <= MAX_PIXELS
+    return allowed & ((shape[2] == 1) | (shape[2] == 3)), shape[:2]
 
 
-def _on_canvas(image: np.ndarray, simple: Simple) -> np.ndarray:
-    """Lay a picture `(h, w, 3)` on its canvas `(H, W, 3)`, if that is larger."""
-    (width, height), (left, top) = simple.canvas, simple.place
-    if not width:
-        return image
-    whole = np.empty((height, width, 3), np.uint8)
-    whole[:] = simple.fill
-    whole[top : top + len(image), left : left + image.shape[1]] = image
-    return whole
+def _is_plain_png(contents: Any, channels: int) -> Any:
+    """Return whether a file is an 8-bit PNG, grey or RGB, without metadata that may turn it."""
+    start = tf.strings.substr(contents, 0, _PNG_HEADER_BYTES)
+    never = tf.constant(False)
+    return tf.cond(
+        tf.strings.regex_full_match(start, _PLAIN_PNG + _PNG_COLOURS[channels]),
+        lambda: ~tf.strings.regex_full_match(contents, _PNG_ORIENTATION),
+        lambda: never,
+    )
 
 
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation (Exif 2.32, table 4: where row 0 and column 0 lie)."""
-    if orientation >= 5:  # rows and columns are exchanged
-        image = image.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    return np.ascontiguousarray(image)
+def _decode_by_pillow(contents: Any, channels: int) -> Any:
+    run = functools.partial(_decode_file, channels=channels)
+    if tf.executing_eagerly():  # numpy_function would cut off zeros at the end
+        return tf.constant(run(tf.convert_to_tensor(contents).numpy()))
+    return tf.numpy_function(run, [contents], tf.uint8)
+
+
+def _decode_file(content: bytes, *, channels: int) -> np.ndarray:
+    try:
+        return decode_file(content, channels)
+    except UnreadableImageError as error:
+        raise NoImageError(str(error)) from error

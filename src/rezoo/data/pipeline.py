@@ -1,15 +1,14 @@
 """From examples to batches with tf.data: order and augmentation are functions of a seed.
 
-What the network sees at step `s` of epoch `e` depends on `(seed, e, s)` alone: not on the
-parallelism, not on the number of hosts, not on the parts in which a batch goes through the
-network, and not on whether the run started there or at the beginning. Starting in the middle of
-an epoch costs the same as at its beginning: the order of an epoch is computed, and no example
-before the start is read.
+The input of the network at step `s` of epoch `e` depends only on `(seed, e, s)`: not on the
+parallelism, the number of hosts, the number of micro-batches, or the step at which the run
+started. Starting in the middle of an epoch costs the same as at its beginning: the order of an
+epoch is computed, and no example before the start is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from functools import reduce
 from typing import Any
 
@@ -24,25 +23,25 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, segments
 from rezoo.specs import Preprocessing
 
-# What is mapped has no Python branches on tensors for AutoGraph to rewrite.
+# The mapped functions have no Python branches on tensors for AutoGraph to rewrite.
 _plain = tf.autograph.experimental.do_not_convert
 
 
 def epoch_indices(
     count: int, recipe: Recipe, epoch: int, *, without: Set[int] = frozenset()
 ) -> np.ndarray:
-    """Return which examples the batches of an epoch hold, one batch after another.
+    """Return the indices of the examples in the batches of an epoch, one batch after another.
 
-    Each epoch visits the examples in its own order and leaves out the last incomplete batch, so
-    it has `count // recipe.batch_size` steps. With repeated augmentation (Hoffer et al. 2020,
-    arXiv:1901.09335) an epoch visits a part of the examples, each several times in one batch;
-    the repetitions lie apart, so that mixing does not meet an example with itself.
+    Each epoch has its own order and leaves out the last incomplete batch, so it has
+    `count // recipe.batch_size` steps. With repeated augmentation (Hoffer et al. 2020,
+    arXiv:1901.09335) an epoch has a part of the examples, each several times in one batch. The
+    repetitions are apart, so that an example is not mixed with itself.
 
     Args:
         count: Number of examples.
         recipe: Batch size, repetitions and seed.
         epoch: From 0.
-        without: Examples that cannot be read: those behind them move up.
+        without: Examples that cannot be read: the following ones move up.
 
     Returns:
         int64 `(steps * batch_size,)`.
@@ -57,7 +56,7 @@ def epoch_indices(
 
 
 def _distinct(recipe: Recipe) -> int:
-    """Return how many different examples a batch has; the last ones may be repeated once less."""
+    """Return the number of different examples in a batch; the last may be repeated once less."""
     return -(-recipe.batch_size // recipe.repeated_augmentation)
 
 
@@ -76,54 +75,59 @@ def train_batches(
 ) -> tf.data.Dataset:
     """Return the micro-batches of a run from a given step to its end.
 
-    A step has `recipe.accumulation` of them, one after the other; together they are the batch
-    that one micro-batch would be. Epochs of another training size follow each other in one
-    dataset, see `rezoo.recipes.sizes`.
+    A step has `recipe.accumulation` micro-batches, one after the other; together they equal the
+    batch of a step without accumulation. Epochs of different training sizes follow each other in
+    one dataset; see `rezoo.recipes.sizes`.
 
     Args:
         examples: The training split.
         preprocessing: Size and normalization of the network's input.
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
-        classes: Number of classes; needed where the recipe mixes examples.
-        first_epoch: Where to start, from 0.
-        first_step: Where to start in that epoch, from 0.
-        first_part: With which micro-batch of that step to start, from 0.
-        without: Examples that cannot be read, see `epoch_indices`.
-        host: Which part of each batch to return, from 0; its micro-batches are parts of that.
-        hosts: Into how many equal parts batches are divided.
+        classes: Number of classes; needed if the recipe mixes examples.
+        first_epoch: The first epoch, from 0.
+        first_step: The first step in that epoch, from 0.
+        first_part: The first micro-batch of that step, from 0.
+        without: Examples that cannot be read; see `epoch_indices`.
+        host: Number of the part of each batch to return, from 0. Its micro-batches divide it.
+        hosts: Number of equal parts of a batch.
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
-        `(B, classes)` where examples are mixed or have several labels;
+        `(B, classes)` if examples are mixed or have several labels;
         `B = recipe.micro_batch_size // hosts`.
 
     Raises:
-        SpecError: The batches cannot be divided so.
+        SpecError: A batch cannot be divided into so many parts.
     """
     size = _micro_share(recipe, hosts)
     share = size * recipe.accumulation
     places = np.arange(host * share, (host + 1) * share)
-    count = len(examples)
+    per_epoch = len(examples) // recipe.batch_size
 
     def rows(epoch: np.int64) -> tuple[np.ndarray, ...]:
-        started = epoch == first_epoch
-        steps = np.arange(first_step if started else 0, count // recipe.batch_size)
-        skipped = first_part * size if started else 0
-        found = _rows(count, recipe, int(epoch), steps, places, without)
-        return tuple(values[skipped:] for values in found)
+        at_start = epoch == first_epoch
+        steps = np.arange(first_step if at_start else 0, per_epoch)
+        found = _rows(len(examples), recipe, int(epoch), steps, places, without)
+        return tuple(values[first_part * size if at_start else 0 :] for values in found)
 
-    def epoch_rows(epoch: Any) -> Any:
+    def segment_batches(segment: Segment) -> tf.data.Dataset:
+        stream = _stream(rows, range(segment.first, segment.end))
+        return _batched(stream, examples, preprocessing.at(segment.size), recipe, size, classes)
+
+    first, *others = map(segment_batches, segments(recipe, first_epoch))
+    return reduce(tf.data.Dataset.concatenate, others, first).prefetch(2)
+
+
+def _stream(rows: Callable[[np.int64], tuple[np.ndarray, ...]], epochs: range) -> tf.data.Dataset:
+    """Return the rows of some epochs, each computed when it begins."""
+
+    def of_epoch(epoch: Any) -> Any:
         values = tf.numpy_function(rows, [epoch], [tf.int64] * 4)
         return tf.data.Dataset.from_tensor_slices(
             tuple(tf.ensure_shape(value, (None,)) for value in values)
         )
 
-    def segment_batches(segment: Segment) -> tf.data.Dataset:
-        stream = tf.data.Dataset.range(segment.first, segment.end).flat_map(epoch_rows)
-        return _batched(stream, examples, preprocessing.at(segment.size), recipe, size, classes)
-
-    first, *others = map(segment_batches, segments(recipe, first_epoch))
-    return reduce(tf.data.Dataset.concatenate, others, first).prefetch(2)
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(of_epoch)
 
 
 def chosen_batches(
@@ -135,10 +139,7 @@ def chosen_batches(
     steps: Sequence[int],
     classes: int = 0,
 ) -> tf.data.Dataset:
-    """Return the whole batches of some steps of an epoch, as training gets them.
-
-    See `train_batches`.
-    """
+    """Return the whole batches of some steps of an epoch; see `train_batches`."""
     places = np.arange(recipe.batch_size)
     rows = _rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
     stream = tf.data.Dataset.from_tensor_slices(rows)
@@ -154,9 +155,9 @@ def _rows(
     places: np.ndarray,
     without: Set[int],
 ) -> tuple[np.ndarray, ...]:
-    """Return index, key of the draws, step and key of the epoch of each example, int64.
+    """Return the rows of some steps of an epoch and some places in each batch.
 
-    Those of some steps of an epoch, and of some places in each batch.
+    A row is an example's index, the key of its draws, the step and the key of the epoch, int64.
     """
     indices = epoch_indices(count, recipe, epoch, without=without).reshape(-1, recipe.batch_size)
     key = splits.epoch_key(recipe.seed, epoch)
@@ -178,7 +179,7 @@ def _batched(
     size: int,
     classes: int,
 ) -> tf.data.Dataset:
-    """Return batches of the examples that a stream of `_rows` names."""
+    """Return batches of the examples in a stream of `_rows`."""
     transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
@@ -191,7 +192,7 @@ def _batched(
 
 
 def _micro_share(recipe: Recipe, hosts: int) -> int:
-    """Return how many examples of a micro-batch a host has."""
+    """Return the number of examples of a micro-batch on one host."""
     parts = hosts * recipe.accumulation
     size, rest = divmod(recipe.batch_size, parts)
     if rest or (recipe.mixes and parts > 1 and size % 2):
@@ -205,7 +206,7 @@ def _micro_share(recipe: Recipe, hosts: int) -> int:
 
 
 def _finish(recipe: Recipe, classes: int) -> Any:
-    """Return the function of a whole batch: mixing, where the recipe wants it."""
+    """Return the function of a whole batch: mixing if the recipe has it."""
     if not recipe.mixes:
         return lambda images, labels, seeds: (images, labels)
     if not classes:
@@ -227,7 +228,7 @@ def test_batches(
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
-        `(B, classes)` where examples have several labels.
+        `(B, classes)` if examples have several labels.
     """
     transform = transforms.test_transform(preprocessing, encoded=examples.encoded)
 

@@ -1,8 +1,8 @@
 """Random access to TFRecord files.
 
 A record is an 8-byte little-endian length, its 4-byte checksum, the data and their 4-byte
-checksum. Nothing but the order of a file says where its records start, so the lengths are
-read once, and the table of places is kept in rezoo's cache.
+checksum. A file has no index of its records, so the lengths are read once, and the table of
+offsets is kept in rezoo's cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.examples import pick
+from rezoo.data.image_sources import pick
 from rezoo.errors import IntegrityError
 from rezoo.utils.paths import cache_dir, keep
 
@@ -45,14 +45,14 @@ class RecordFiles:
     def fetch(self, index: Any) -> Any:
         """Return one record inside a tf.data graph, its checksums verified.
 
-        TensorFlow's own reader is started at the record's offset, instead of a Python
-        function: it holds no interpreter lock, so parallel calls do not wait for each other.
+        TensorFlow's own reader starts at the record's offset. It does not hold Python's global
+        lock, so parallel calls do not wait for each other.
 
         Args:
             index: int64 scalar tensor, 0 to `len(self) - 1`.
 
         Returns:
-            tf.string scalar. A damaged record is a `tf.errors.DataLossError` when it is read.
+            tf.string scalar. Reading a damaged record raises `tf.errors.DataLossError`.
         """
         import tensorflow as tf
 
@@ -72,7 +72,7 @@ class RecordFiles:
         """Return one record.
 
         Raises:
-            IntegrityError: It does not have its checksum, or its file is gone.
+            IntegrityError: Its checksum is wrong, or its file is missing.
         """
         import tensorflow as tf
 
@@ -84,14 +84,14 @@ class RecordFiles:
 
 
 def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) -> RecordFiles:
-    """Find the records of `paths`.
+    """Return the records of `paths`.
 
     Args:
         paths: TFRecord files, not compressed.
-        counts: How many records each file should have, where that is known.
+        counts: The number of records that each file must have, or None if it is unknown.
 
     Raises:
-        IntegrityError: A file is missing, is cut, or has another number of records.
+        IntegrityError: A file is missing, is cut off, or has another number of records.
     """
     stats = [_stat(path) for path in paths]
     sizes = np.array([s.st_size for s in stats], np.int64)
@@ -126,14 +126,14 @@ def _scan(paths: Sequence[Path], sizes: np.ndarray) -> np.ndarray:
                 head = file.read(LENGTH_BYTES)
                 end = at + FRAME_BYTES + int.from_bytes(head, "little")
                 if len(head) < LENGTH_BYTES or end > size:
-                    raise IntegrityError(f"{path} is cut or damaged at byte {at}", hint=_DAMAGED)
+                    raise IntegrityError(f"{path} is damaged at byte {at}", hint=_DAMAGED)
                 rows.append((number, at))
                 at = end
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def _load(cached: Path, sizes: np.ndarray) -> np.ndarray | None:
-    """Return the table in the cache, or None where there is none that can be right."""
+    """Return the table in the cache, or None if it is missing or cannot be right."""
     try:
         table = np.load(cached, allow_pickle=False)
     except (OSError, ValueError, EOFError):

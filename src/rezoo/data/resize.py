@@ -1,11 +1,11 @@
-"""Resizing as Pillow does it, of no more than what is kept.
+"""Resize as Pillow does, and only the part that is kept.
 
 Published accuracies were measured on Pillow's pixels. Its `resize` weighs source pixels with the
-filter stretched by the reduction (which is what antialiasing means), along rows first, rounds to
-whole grey levels, then does the same along columns. TensorFlow's antialiased resize does not
-round in between, and differs in a tenth of the pixels. Here both steps are products with banded
-matrices, in blocks, so that nearly all zeros are left out: less than one pixel in a hundred
-differs from Pillow's, by one grey level, where a sum lies at a half, and it takes no longer.
+filter stretched by the reduction (antialiasing), first along rows, then along columns, and rounds
+to whole grey levels after each. TensorFlow's antialiased resize does not round in between, and
+differs in a tenth of the pixels. Here both steps are products with banded matrices, in blocks
+that leave out nearly all zeros. Less than one pixel in a hundred differs from Pillow's, by one
+grey level, if a sum is near a half. It takes as long as TensorFlow's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_BLOCK = 16  # outputs that share a window of the source
+_BLOCK = 16  # outputs that use one window of the source
 
 Read = Callable[[Any, Any], Any]
 """`read(start, sides)`, both int32 `(2,)`: the part of an image there, uint8 `(h, w, C)`."""
@@ -35,11 +35,11 @@ def resized_crop(
     """Return the centre of a resized image, in whole grey levels, as float32 `(*crop, channels)`.
 
     Args:
-        read: Gives parts of the image.
+        read: Returns a part of the image.
         sides: int32 `(2,)`: height and width of the image.
-        size: int32 `(2,)`: what the whole image is resized to, at least `crop`.
+        size: int32 `(2,)`: height and width of the whole image after the resize, at least `crop`.
         crop: Height and width of the part that is kept.
-        channels: Of the image.
+        channels: Number of channels of the image.
         interpolation: `"bilinear"` or `"bicubic"`.
     """
     # round half to even, as torchvision's and timm's int(round(x / 2.0)) does
@@ -93,8 +93,8 @@ class _Band:
 def _along_rows(image: Any, band: _Band, channels: int) -> Any:
     """Return float32 `(H, outputs * channels)`.
 
-    A row is taken as one vector of interleaved channels, so the weights of a block stand once
-    for each channel, with zeros between them: cheaper than reordering the pixels.
+    A row is one vector of interleaved channels, so the weights of a block are repeated for each
+    channel, with zeros between them. This is cheaper than reordering the pixels.
     """
     height = tf.shape(image)[0]
     flat = tf.reshape(image, (height, -1))
@@ -111,7 +111,7 @@ def _along_rows(image: Any, band: _Band, channels: int) -> Any:
 
 def _levels(values: Any, interpolation: str) -> Any:
     whole = tf.floor(values + 0.5)
-    # the triangle has no negative weights, so nothing leaves the range
+    # the triangle filter has no negative weights, so no value leaves the range
     return whole if interpolation == "bilinear" else tf.clip_by_value(whole, 0.0, 255.0)
 
 

@@ -1,7 +1,7 @@
 """Random numbers inside a graph: pure functions of a seed, the same on every machine.
 
-An example in one epoch has one seed. Each decision about it draws from a stream of its own, so
-that one more decision, or one that is left out, changes none of the others.
+An example in one epoch has one seed. Each random decision about it has its own stream, so adding
+or removing a decision does not change the others.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import tensorflow as tf
 
-_STREAMS = 64  # room for more without changing what the others draw
+_STREAMS = 64  # new streams do not change the numbers of the others
 
 
 class Stream(IntEnum):
-    """What is decided by chance; a gap of eight is room for parts of one decision."""
+    """The random decisions; a gap of eight leaves room for the parts of one decision."""
 
     CROP_AREA = 0
     CROP_RATIO = 1
@@ -30,7 +30,7 @@ class Stream(IntEnum):
 def uniform(
     seed: Any, stream: int, shape: tuple[int, ...] = (), low: Any = 0.0, high: Any = 1.0
 ) -> Any:
-    """Return float32 numbers of `shape`, evenly spread over `[low, high)`.
+    """Return uniform float32 numbers of `shape`, in `[low, high)`.
 
     Args:
         seed: int64 `(2,)`: the epoch's key and the example's index.
@@ -39,7 +39,7 @@ def uniform(
         low: The lower bound.
         high: The upper bound.
     """
-    # a named algorithm: "auto" may differ between devices
+    # the algorithm is named because "auto" may differ between devices
     return tf.random.stateless_uniform(shape, _own(seed, stream), low, high, alg="philox")
 
 

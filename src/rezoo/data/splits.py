@@ -1,7 +1,7 @@
-"""Which example is in which split, and in which order: pure functions, the same everywhere.
+"""Which example is in which split, and in which order: pure functions, equal on every machine.
 
-Hashes are plain 64-bit integer arithmetic (SplitMix64) and BLAKE2, so neither a NumPy
-version, nor a platform, nor the seed of a run changes a split.
+Hashes are plain 64-bit integer arithmetic (SplitMix64) and BLAKE2. So the NumPy version, the
+platform and the seed of a run do not change a split.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
 
 
 def epoch_key(seed: int, epoch: int) -> int:
-    """Return a 63-bit number that stands for one epoch of one seed."""
+    """Return a 63-bit number that identifies one epoch of one seed."""
     both = np.array([(seed << 32) ^ epoch], np.uint64)
     return int(splitmix64(splitmix64(both))[0] >> np.uint64(1))
 
 
 def repetition_keys(key: int, repetitions: np.ndarray) -> np.ndarray:
-    """Return a key like an epoch's for each repetition of an example in it, int64.
+    """Return a key for each repetition of an example in an epoch, int64.
 
-    The first repetition, number 0, has the epoch's own key.
+    The first repetition, number 0, has the key of the epoch.
     """
     numbers = np.asarray(repetitions, np.uint64)
     mixed = splitmix64(np.uint64(key) ^ splitmix64(numbers)) >> np.uint64(1)
@@ -48,7 +48,7 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def stable_hash(keys: Sequence[str]) -> np.ndarray:
-    """Return a uint64 for each key, the same for the same text on every machine."""
+    """Return a uint64 for each key, equal for equal text on every machine."""
     digests = (hashlib.blake2b(k.encode("utf-8", "surrogateescape"), digest_size=8) for k in keys)
     return np.array([int.from_bytes(d.digest(), "big") for d in digests], np.uint64)
 
@@ -58,13 +58,13 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide examples by their hashes: `(kept, held out)`, two ascending int64 index arrays.
 
-    The examples with the smallest hashes are held out, so one more file moves few others.
+    The examples with the smallest hashes are held out, so a new file moves few others.
 
     Args:
         hashes: uint64 `(N,)`, from `stable_hash`.
-        fraction: The part to hold out, of each class where `labels` are given; rounded,
-            but at least one example of a class that has two or more.
-        labels: int `(N,)`, or None where the classes are not known or an image has several.
+        fraction: The part to hold out, of each class if `labels` are given; rounded, but at least
+            one example of a class that has two or more.
+        labels: int `(N,)`, or None if the classes are not known or an image has several.
     """
     groups = [np.arange(len(hashes))]
     if labels is not None:

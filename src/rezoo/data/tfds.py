@@ -1,4 +1,4 @@
-"""Datasets of TensorFlow Datasets: their examples by index, their images still encoded."""
+"""Datasets of TensorFlow Datasets (TFDS): examples by index, images still encoded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.examples import SPLITS, Examples, Splits, pick
+from rezoo.data.examples import SPLITS, Examples, Splits
+from rezoo.data.image_sources import ImageSource
 from rezoo.data.records import RecordFiles, open_records
-from rezoo.data.splits import TEST_FRACTION
 from rezoo.data.tfds_prepare import prepare
 from rezoo.errors import (
     IncompatibleError,
@@ -30,47 +30,45 @@ _REFERENCE = re.compile(r"(?P<name>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>
 
 
 @dataclass(frozen=True, eq=False)
-class RecordExamples(Examples):
-    """Examples of a prepared TFDS dataset.
+class RecordSource(ImageSource):
+    """Examples of one split of a prepared TFDS dataset.
 
     Attributes:
         records: The split's records.
-        positions: int64 `(N,)`: which of them, in which order.
-        prefix: What the examples' keys begin with: `oxford_iiit_pet:4.0.0/train`.
+        prefix: The beginning of the examples' keys: `oxford_iiit_pet:4.0.0/train`.
         image: Name of the image feature.
         label: Name of the label feature.
     """
 
     records: RecordFiles
-    positions: np.ndarray
     prefix: str
     image: str
     label: str
     encoded = True
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.records)
 
-    def fetch(self, index: Any) -> tuple[Any, Any]:
-        """As `Examples.fetch`: the encoded image file and its class."""
+    def fetch(self, position: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        record = self.records.fetch(pick(self.positions, index))
         kinds = {
             self.image: tf.io.FixedLenFeature([], tf.string),
             self.label: tf.io.FixedLenFeature([], tf.int64),
         }
-        found = tf.io.parse_single_example(record, kinds)
+        found = tf.io.parse_single_example(self.records.fetch(position), kinds)
         return found[self.image], tf.cast(found[self.label], tf.int32)
 
-    def select(self, indices: np.ndarray) -> RecordExamples:
-        """As `Examples.select`."""
-        chosen = self.positions[np.asarray(indices, np.int64)]
-        return RecordExamples(self.records, chosen, self.prefix, self.image, self.label)
+    def key(self, position: int) -> str:
+        return f"{self.prefix}/{position}"
 
-    def key(self, index: int) -> str:
-        """As `Examples.key`: the number is the record's place in the whole split."""
-        return f"{self.prefix}/{self.positions[index]}"
+    def files(self, positions: np.ndarray) -> Sequence[Path]:
+        return self.records.paths
+
+    def stored_bytes(self, positions: np.ndarray) -> int:
+        """Return the part of the files' bytes that belongs to `positions`, on average."""
+        whole = sum(path.stat().st_size for path in self.records.paths)
+        return whole * len(positions) // max(len(self), 1)
 
 
 def open_tfds(
@@ -87,16 +85,16 @@ def open_tfds(
     Args:
         reference: `NAME`, `NAME:version`, `NAME/config` or `NAME/config:version`.
         splits: rezoo's split → the dataset's. By default `test` is the dataset's test split,
-            or else its validation split; where it has neither, a tenth of train is held out.
-        licence: The licence of the data, shown where TFDS does not state it.
-        archives: Files that only the user can fetch, by name.
-        folder: Where prepared datasets are; by default `rezoo.utils.paths.data_dir()`.
-        say: Called with what the user should see at a first use.
+            or else its validation split; if it has neither, a tenth of train is held out.
+        licence: The licence of the data, shown if TFDS does not state it.
+        archives: Names of files that the user must download by hand.
+        folder: The folder of prepared datasets; by default `rezoo.utils.paths.data_dir()`.
+        say: Called with the messages of a first use.
 
     Raises:
         UnknownNameError: TFDS has no such dataset, configuration or version.
         IncompatibleError: The dataset has no image with a class, or is not in TFRecord files.
-        NotFoundError: An archive that must be fetched by hand, or a split, is not there.
+        NotFoundError: An archive that must be downloaded by hand, or a split, is missing.
         NetworkError: A download is needed and the network does not answer.
         IntegrityError: Archives or prepared files are damaged.
     """
@@ -107,23 +105,20 @@ def open_tfds(
     _check_prepared(builder)
     sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
     wanted = _official(sizes) if splits is None else dict(splits)
-    parts: dict[str, Examples] = {}
-    notes = []
+    parts, notes = {}, []
     for part in [name for name in SPLITS if name in wanted]:
-        examples = _open_split(builder, wanted[part], image, label)
-        if _labelled(examples):
-            parts[part] = examples
+        source = _open_split(builder, wanted[part], image, label)
+        if _labelled(source):
+            parts[part] = Examples(source)
         else:
             notes.append(f"{part}: left out, its labels are not public")
-    if splits is None and set(parts) == {"train"}:
-        parts, note = _hold_out_test(parts["train"])
-        notes.append(note)
     names = tuple(builder.info.features[label].names)
-    return Splits(parts=parts, class_names=names, notes=tuple(notes))
+    opened = Splits(parts=parts, class_names=names, notes=tuple(notes))
+    return opened.with_test() if splits is None else opened
 
 
 def _builder(reference: str, folder: Path) -> Any:
-    """Return TFDS's builder of a dataset; this reads no network and writes nothing."""
+    """Return TFDS's builder of a dataset, without network access and without writing files."""
     import tensorflow_datasets as tfds
 
     match = _REFERENCE.fullmatch(reference.removeprefix("tfds:"))
@@ -180,7 +175,7 @@ def _features(info: Any) -> tuple[str, str]:
         and kind.np_dtype == np.uint8
     ]
     labels = [n for n, kind in features.items() if isinstance(kind, tfds.features.ClassLabel)]
-    # What the dataset's authors call input and target goes before what is the only one.
+    # input and target as the authors of the dataset define them go first
     for pair in (info.supervised_keys or (), ("image", "label"), (*images, *labels)):
         if len(pair) == 2 and pair[0] in images and pair[1] in labels:
             return pair[0], pair[1]
@@ -197,19 +192,19 @@ def _check_prepared(builder: Any) -> None:
     if not builder.is_prepared() or not builder.info.splits:
         raise IntegrityError(
             f"{builder.data_dir} is not a complete TFDS dataset",
-            hint="remove that folder: it is then prepared again.",
+            hint="remove that folder: the next use prepares it again.",
         )
     kind = builder.info.file_format
     if kind != tfds.core.FileFormat.TFRECORD:
         raise IncompatibleError(
             f"{builder.data_dir} is in {kind.value if kind else 'unknown'} files; "
             "rezoo reads TFRecord files",
-            hint="set TFDS_DATA_DIR to another folder: it is then prepared again there.",
+            hint="set TFDS_DATA_DIR to another folder: the next use prepares it there.",
         )
 
 
 def _official(sizes: Mapping[str, int]) -> dict[str, str]:
-    """Return rezoo's splits → the dataset's, as its authors divided it."""
+    """Return rezoo's split → the dataset's, as its authors divided it."""
     has = [name for name in ("train", "validation", "test") if sizes.get(name)]
     if not has:
         raise IncompatibleError(
@@ -222,7 +217,7 @@ def _official(sizes: Mapping[str, int]) -> dict[str, str]:
     return wanted | ({"test": "validation"} if "validation" in has else {})
 
 
-def _open_split(builder: Any, split: str, image: str, label: str) -> RecordExamples:
+def _open_split(builder: Any, split: str, image: str, label: str) -> RecordSource:
     info = builder.info
     sizes = {name: part.num_examples for name, part in info.splits.items()}
     if not sizes.get(split):
@@ -233,20 +228,13 @@ def _open_split(builder: Any, split: str, image: str, label: str) -> RecordExamp
     name, version = info.full_name.rsplit("/", 1)
     paths = [Path(str(path)) for path in info.splits[split].filepaths]
     records = open_records(paths, counts=info.splits[split].shard_lengths)
-    positions = np.arange(len(records))
-    return RecordExamples(records, positions, f"{name}:{version}/{split}", image, label)
+    return RecordSource(records, f"{name}:{version}/{split}", image, label)
 
 
-def _labelled(examples: RecordExamples) -> bool:
-    """Whether the labels are public: TFDS gives every example of a secret test split -1."""
+def _labelled(source: RecordSource) -> bool:
+    """Return whether the labels are public: in a secret test split, TFDS sets each to -1."""
     import tensorflow as tf
 
-    record = tf.constant(examples.records.read(0))
-    kind = {examples.label: tf.io.FixedLenFeature([], tf.int64)}
-    return int(tf.io.parse_single_example(record, kind)[examples.label]) >= 0
-
-
-def _hold_out_test(train: Examples) -> tuple[dict[str, Examples], str]:
-    kept, held = train.hold_out(TEST_FRACTION)
-    note = f"test: {len(held)} of train's {len(train)} examples, held out by a fixed rule"
-    return {"train": kept, "test": held}, note
+    record = tf.constant(source.records.read(0))
+    kind = {source.label: tf.io.FixedLenFeature([], tf.int64)}
+    return int(tf.io.parse_single_example(record, kind)[source.label]) >= 0

@@ -1,4 +1,4 @@
-"""The first use of a TFDS dataset: download, convert, and say plainly what stands in the way."""
+"""Prepare a TFDS dataset at its first use: download, convert, and explain what fails."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from rezoo.data.tfds_network import NetworkGuard, basename, size_text
 from rezoo.errors import (
     IntegrityError,
     MissingExtraError,
@@ -26,25 +26,29 @@ from rezoo.errors import (
     writing,
 )
 
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 5.0, 15.0
 _ROOM = "free some space or set TFDS_DATA_DIR to another folder."
 
 
 def prepare(
     builder: Any, *, licence: str, archives: Sequence[str], say: Callable[[str], None]
 ) -> None:
-    """Make the dataset's files in its data folder; nothing is written to stdout.
+    """Download and convert a dataset; nothing is written to stdout.
+
+    The hosts are asked before a download: TFDS itself would retry for minutes.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose folder does not exist yet.
-        licence: The licence of the data where TFDS does not state it.
-        archives: Files that users must fetch by hand, below `downloads/manual`.
-        say: Called with what the user should know before and after.
+        licence: The licence of the data, shown if TFDS does not state it.
+        archives: Files that users must download by hand, below `downloads/manual`.
+        say: Called with messages before and after.
 
     Raises:
-        NotFoundError: An archive that must be fetched by hand is not there.
-        NetworkError: A download is needed and the network does not answer.
-        IntegrityError: An archive is not the one that TFDS knows, or is damaged.
-        ResourceError: No space, or the folder cannot be written.
+        NotFoundError: An archive that must be downloaded by hand is missing.
+        NetworkError: A download is needed, and no host answers within `CONNECT_TIMEOUT_S` and
+            `ANSWER_TIMEOUT_S`, or the download fails.
+        IntegrityError: The checksum of an archive is wrong, or an archive is damaged.
+        ResourceError: There is no space, or the folder cannot be written.
         MissingExtraError: TFDS needs a package for this dataset that is not installed.
     """
     root = Path(builder.data_dir_root)
@@ -59,12 +63,18 @@ def prepare(
     with writing(root), _alone(builder, say):
         if Path(builder.data_dir).exists():  # another process was first
             return
-        _download_and_prepare(builder, licence, manual, say)
+        say(_announcement(builder, licence))
+        start = time.monotonic()
+        with _explained(builder, manual):
+            _check_hosts(builder, manual)
+            _download_and_prepare(builder, manual)
+        counts = ", ".join(f"{k} {v.num_examples:,}" for k, v in builder.info.splits.items())
+        say(f"Prepared {builder.name} in {time.monotonic() - start:.0f} s: {counts}")
 
 
 @contextlib.contextmanager
 def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
-    """Let one process at a time prepare a dataset; remove what one that was killed has left."""
+    """Lock a dataset against other processes; remove what an interrupted one has left."""
     try:
         import fcntl
     except ImportError:  # Windows: TFDS itself keeps processes apart, and nothing is removed
@@ -78,61 +88,117 @@ def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             say(f"Another process prepares {builder.name}: waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in Path(builder.data_dir).parent.glob("incomplete.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield
+        _remove_leftovers(builder)
+        try:
+            yield
+        finally:
+            _remove_leftovers(builder)
 
 
-def _download_and_prepare(
-    builder: Any, licence: str, manual: Path, say: Callable[[str], None]
-) -> None:
+def _remove_leftovers(builder: Any) -> None:
+    downloads = Path(builder.data_dir_root) / "downloads" / builder.name
+    unfinished = Path(builder.data_dir).parent.glob("incomplete.*")
+    for leftover in [*unfinished, *downloads.glob("**/*.tmp.*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_hosts(builder: Any, manual: Path) -> None:
+    """Raise a NetworkError if archives are missing and none of their hosts answers.
+
+    One host that answers is enough: the table of a dataset also lists archives of other
+    configurations and versions.
+    """
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return
+    missing = _missing(builder, manual)
+    by_host = {urlsplit(url).netloc: url for url in missing}
+    with ThreadPoolExecutor(max(len(by_host), 1)) as pool:
+        reasons = dict(zip(by_host, pool.map(unreachable, by_host.values()), strict=True))
+    if reasons and all(reasons.values()):
+        text = ", ".join(f"{host} cannot be reached: {why}" for host, why in reasons.items())
+        raise NetworkError(
+            f"{builder.name} must be downloaded and {text}", hint=_instructions(missing, manual)
+        )
+
+
+def unreachable(url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> str:
+    """Return the reason why the host of `url` cannot be reached, or `""` if it answers.
+
+    Only the hosts of http and https are asked, with the proxy settings that TFDS uses.
+    """
+    import requests
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        return ""
+    try:
+        # GET, not HEAD: some servers do not answer HEAD. The body is not read.
+        with requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, timeout_s)):
+            return ""
+    except requests.exceptions.RequestException as error:
+        *_, cause = _causes(error)
+        return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _missing(builder: Any, manual: Path) -> dict[str, Any]:
+    """Return URL → TFDS's record of each archive that must be downloaded, as far as known."""
+    from tensorflow_datasets.core.download.resource import get_dl_fname
+
+    downloads, missing = manual.parent, {}
+    for url, info in (builder.url_infos or {}).items():
+        name = get_dl_fname(url, info.checksum)
+        places = (manual / _name(url, info), downloads / builder.name / name, downloads / name)
+        if not any(path.is_file() for path in places):
+            missing[url] = info
+    return missing
+
+
+def _name(url: str, info: Any) -> str:
+    return str(info.filename or PurePosixPath(urlsplit(url).path).name)
+
+
+def _instructions(missing: Mapping[str, Any], manual: Path) -> str:
+    """Return a hint that lists the files to download by hand, and where to put them."""
+    files = (
+        f"  {url} (as {_name(url, info)}, {_size_text(int(info.size))})\n"
+        for url, info in missing.items()
+    )
+    return (
+        f"connect and run the command again, or fetch these files elsewhere:\n{''.join(files)}"
+        f"and put them, under these names, into {manual}"
+    )
+
+
+def _size_text(count: int) -> str:
+    if count < 2**20:
+        return f"{count / 2**10:.1f} KiB"
+    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
+
+
+def _download_and_prepare(builder: Any, manual: Path) -> None:
     import tensorflow_datasets as tfds
 
-    root = Path(builder.data_dir_root)
-    say(_announcement(builder, licence))
     _accept_by_name(builder.url_infos or {})
-    guard = NetworkGuard(manual, builder.url_infos or {})
+    if not sys.stderr.isatty():  # progress bars would fill a file with a megabyte
+        tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(
         try_download_gcs=False,
         manual_dir=manual,
-        # TFDS reuses what it extracted from a file of the same name, even another dataset's.
-        extract_dir=root / "downloads" / "extracted" / builder.name,
+        # TFDS would reuse files extracted from another dataset's archive of the same name
+        extract_dir=manual.parent / "extracted" / builder.name,
     )
-    start = time.monotonic()
-    with (
-        _translated(builder, guard, manual),
-        writing(root),
-        guard.installed(tfds.download.DownloadManager),
-        contextlib.redirect_stdout(io.StringIO()),
-        _bars_for_people(),
-    ):
+    with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_config=config)
-    counts = ", ".join(f"{k} {v.num_examples:,}" for k, v in builder.info.splits.items())
-    say(f"Prepared {builder.name} in {time.monotonic() - start:.0f} s: {counts}")
-
-
-@contextlib.contextmanager
-def _bars_for_people() -> Iterator[None]:
-    """Leave TFDS's progress bars away from a file: they would fill it with a megabyte."""
-    from tensorflow_datasets.core.utils import tqdm_utils
-
-    shown = getattr(tqdm_utils, "_active", True)
-    tqdm_utils.display_progress_bar(shown and sys.stderr.isatty())
-    try:
-        yield
-    finally:
-        tqdm_utils.display_progress_bar(shown)
 
 
 def _announcement(builder: Any, licence: str) -> str:
     known = builder.url_infos or {}
-    size = size_text(sum(int(info.size) for info in known.values()))
+    size = _size_text(sum(int(info.size) for info in known.values()))
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         download = "none, the archives are already here"
     elif not known:
         download = "size unknown"
     else:
-        # The table of one dataset covers all its configurations, and only one is wanted.
+        # the table of a dataset covers all its configurations, and only one is needed
         download = f"{'up to ' if builder.BUILDER_CONFIGS else ''}{size}"
     info = builder.info
     return "\n".join(
@@ -147,17 +213,17 @@ def _announcement(builder: Any, licence: str) -> str:
 
 
 def _accept_by_name(known: Mapping[str, Any]) -> None:
-    """Let TFDS take every known archive from the manual folder, checksum verified.
+    """Make TFDS accept every known archive in the manual folder, checksum verified.
 
-    It looks there only for archives whose file name it has recorded, which older tables lack.
+    TFDS looks there only for archives whose file name it has recorded. Older tables lack names.
     """
-    names = [info.filename or basename(url) for url, info in known.items()]
-    for (_, info), name in zip(known.items(), names, strict=True):
+    names = [_name(url, info) for url, info in known.items()]
+    for info, name in zip(known.values(), names, strict=True):
         if not info.filename and names.count(name) == 1:
             info.filename = name
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     following: BaseException | None = error
     while following is not None:
         yield following
@@ -165,38 +231,33 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 @contextlib.contextmanager
-def _translated(builder: Any, guard: NetworkGuard, manual: Path) -> Iterator[None]:
+def _explained(builder: Any, manual: Path) -> Iterator[None]:
     """Turn what TFDS raises while it prepares a dataset into rezoo's errors."""
     try:
         yield
-    except NetworkError as error:
-        hosts = ", ".join(dict.fromkeys(urlsplit(url).netloc for url in guard.refused))
-        raise NetworkError(
-            f"{builder.name} must be downloaded and {hosts} cannot be reached: {error}",
-            hint=guard.instructions(),
-        ) from error
     except RezooError:
         raise
     except Exception as error:
-        for one in _chain(error):
-            if known := _fetching(one, builder, guard) or _writing(one, builder, manual):
-                raise known from error
+        for cause in _causes(error):
+            for meaning in (_download_error, _writing_error):
+                if known := meaning(cause, builder, manual):
+                    raise known from error
         raise RezooError(
             f"TFDS could not prepare {builder.name}: {type(error).__name__}: {error}",
             hint="REZOO_DEBUG=1 shows where; what was downloaded is kept.",
         ) from error
 
 
-def _fetching(error: BaseException, builder: Any, guard: NetworkGuard) -> RezooError | None:
-    """Return what a failure to get the archives or what they need means."""
+def _download_error(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
+    """Return the meaning of an error in downloading archives, or None if it is another."""
     import requests
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
     match error:
         case requests.exceptions.RequestException() | tfds.download.DownloadError():
-            guard.refused.extend(url for url in guard.known if url not in guard.refused)
-            return NetworkError(f"downloading {builder.name}: {error}", hint=guard.instructions())
+            hint = _instructions(_missing(builder, manual), manual)
+            return NetworkError(f"downloading {builder.name}: {error}", hint=hint)
         case NonMatchingChecksumError():
             return IntegrityError(
                 f"{builder.name}: {error}", hint="remove that file and fetch the genuine one."
@@ -204,19 +265,18 @@ def _fetching(error: BaseException, builder: Any, guard: NetworkGuard) -> RezooE
         case tarfile.TarError() | zipfile.BadZipFile() | EOFError():
             return IntegrityError(
                 f"{builder.name}: an archive is damaged: {error}",
-                hint=f"remove it from {guard.manual.parent} and run the command again.",
+                hint=f"remove it from {manual.parent} and run the command again.",
             )
         case ImportError():
             return MissingExtraError(
                 f"{builder.name} needs a package that is not installed: {error}",
                 hint=f"pip install {error.name or 'it'}",
             )
-        case _:
-            return None
+    return None
 
 
-def _writing(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
-    """Return what a failure to convert the archives means."""
+def _writing_error(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
+    """Return the meaning of an error in converting archives, or None if it is another."""
     import tensorflow as tf
 
     downloads = manual.parent
@@ -236,5 +296,4 @@ def _writing(error: BaseException, builder: Any, manual: Path) -> RezooError | N
                 f"{builder.name}: its archives lack a file: {error}",
                 hint=f"replace them and remove {downloads / 'extracted' / builder.name}.",
             )
-        case _:
-            return None
+    return None

@@ -1,8 +1,8 @@
 """From an image to the input of a network, as TensorFlow graphs.
 
-Images are `(H, W, C)`, C = 1 or 3 (RGB). The test transform is the one that published
-accuracies assume: antialiased resize of the shorter side, centre crop, normalization. The
-training transform draws everything from a seed, so one example is a pure function of it.
+Images are `(H, W, C)`, C = 1 or 3 (RGB). Published accuracies assume the test transform:
+antialiased resize of the shorter side, centre crop, normalization. The training transform draws
+all random numbers from a seed, so its output is a pure function of image and seed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rezoo.data.augmentation.auto_augment import policy_transform
 from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
-from rezoo.data.augmentation.policies import policy_transform
-from rezoo.data.crops import cut, decode_part, padded_crop, plain_jpeg, read_crop
-from rezoo.data.images import decode
+from rezoo.data.crops import cut, decode_part, padded_crop, read_crop
+from rezoo.data.images import decode, plain_jpeg
 from rezoo.data.resize import Read, resized_crop
 from rezoo.data.rng import Stream, uniform
 from rezoo.recipes.policies import parse_policy
@@ -33,11 +33,11 @@ RandomTransform = Callable[[Any, Any], Any]
 def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
     """Return the deterministic transform: an image to float32 `(height, width, channels)`.
 
-    It runs on the processor, also where there is an accelerator.
+    It runs on the CPU, even if there is an accelerator.
 
     Args:
         preprocessing: Geometry and normalization.
-        encoded: Whether the transform takes the bytes of a file or uint8 `(H, W, C)`.
+        encoded: Whether the image is the bytes of a file; otherwise uint8 `(H, W, C)`.
     """
     channels = preprocessing.channels
     normalize = _normalization(preprocessing)
@@ -56,7 +56,7 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
             )
             return normalize(levels)
 
-    # compiled: called by itself, it would take ten times as long
+    # without tf.function, an eager call would take ten times as long
     kind = (
         tf.TensorSpec((), tf.string) if encoded else tf.TensorSpec((None, None, channels), tf.uint8)
     )
@@ -69,9 +69,9 @@ def train_transform(
 ) -> RandomTransform:
     """Return the augmenting transform: `(image, seed)` to float32 `(height, width, channels)`.
 
-    In this order: a random-resized or padded crop, a mirror image with probability
-    `recipe.flip`, colour jitter, the automatic augmentation, normalization, random erasing.
-    `seed` is int64 `(2,)`: one example in one epoch.
+    The steps in order: random-resized or padded crop, mirror image with probability
+    `recipe.flip`, colour jitter, automatic augmentation, normalization, random erasing. `seed` is
+    int64 `(2,)`: one example in one epoch.
     """
     channels, size = preprocessing.channels, preprocessing.size
     normalize = _normalization(preprocessing)
@@ -103,7 +103,7 @@ def train_transform(
 
 
 def _on_levels(recipe: Recipe, preprocessing: Preprocessing) -> list[RandomTransform]:
-    """Return the changes that work on whole grey levels, in their order."""
+    """Return the augmentations of whole grey levels (uint8), in their order."""
     changes = []
     if recipe.color_jitter:
         changes.append(colour_jitter(recipe.color_jitter))
@@ -114,10 +114,10 @@ def _on_levels(recipe: Recipe, preprocessing: Preprocessing) -> list[RandomTrans
 
 
 def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
-    """Resize to float32 grey levels, antialiased where the image is twice too large or more.
+    """Resize to float32 grey levels, with antialiasing if the image is at least twice too large.
 
-    Below that antialiasing changes little and takes as long as decoding; most parts of a large
-    JPEG come here averaged already, see `crops.read_crop`.
+    Otherwise antialiasing changes little and takes as long as decoding. Most parts of a large
+    JPEG are averaged before; see `crops.read_crop`.
     """
     fold = tf.reduce_min(tf.shape(image)[:2] // tf.constant(size))
     image = tf.cond(
@@ -129,14 +129,14 @@ def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
 
 
 def _with_channels(image: Any, channels: int) -> Any:
-    """Return pixels as grey or colour, whichever the network takes."""
+    """Return pixels as grey or RGB, as the network requires."""
     if image.shape[-1] == channels:
         return image
     return tf.image.rgb_to_grayscale(image) if channels == 1 else tf.image.grayscale_to_rgb(image)
 
 
 def _held(image: Any, channels: int) -> tuple[Any, Read]:
-    """Return the sides of pixels uint8 `(H, W, C)`, and how to read a part of them."""
+    """Return the sides of an image uint8 `(H, W, C)`, and a function that reads a part of it."""
 
     def read(start: Any, sides: Any) -> Any:
         return tf.slice(image, [start[0], start[1], 0], [sides[0], sides[1], channels])
@@ -145,7 +145,7 @@ def _held(image: Any, channels: int) -> tuple[Any, Read]:
 
 
 def _opened(contents: Any, channels: int) -> tuple[Any, Read]:
-    """Return the sides of an image file, and how to decode a part of it."""
+    """Return the sides of an image file, and a function that decodes a part of it."""
     plain, shape = plain_jpeg(contents)
     nothing = tf.zeros((0, 0, channels), tf.uint8)
     image = tf.cond(plain, lambda: nothing, lambda: decode(contents, channels))
@@ -165,8 +165,8 @@ def _opened(contents: Any, channels: int) -> tuple[Any, Read]:
 def _not_too_thin(sides: Any) -> tuple[Any, Any]:
     """Return the start and sides of the centre of an image over sixteen times as long as wide.
 
-    The crop that follows takes at most a square from there; resizing all of a 1x3000 image
-    would take gigabytes.
+    The crop that follows takes at most a square of it. To resize all of a 1x3000 image would take
+    gigabytes.
     """
     kept = tf.minimum(sides, _LONGEST * tf.reduce_min(sides))
     return (sides - kept) // 2, kept
@@ -175,14 +175,14 @@ def _not_too_thin(sides: Any) -> tuple[Any, Any]:
 def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
     """Return int32 `(2,)`: the size at which the crop is `crop_pct` of the image.
 
-    As torchvision and timm compute it: the side that is the tighter fit becomes
-    floor(size / crop_pct), the longer one is rounded down.
+    As in torchvision and timm, the side that fits more tightly becomes floor(size / crop_pct);
+    the other one is rounded down.
     """
     height, width = preprocessing.size
     target = tf.constant(
         [int(height / preprocessing.crop_pct), int(width / preprocessing.crop_pct)], tf.int32
     )
-    # whichever side is the tighter fit decides the scale; integers, so nothing is off by one
+    # the side that fits more tightly gives the scale; integers avoid an error by one
     rows_decide = sides[0] * target[1] <= sides[1] * target[0]
     return tf.cond(
         rows_decide,
@@ -193,8 +193,8 @@ def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
 
 def _normalization(preprocessing: Preprocessing) -> Transform:
     """Return the function from grey levels 0..255 `(height, width, C)` to a network's input."""
-    # As large as the image: spreading three values over it takes longer than all the rest. One
-    # product and one sum, which no optimizer of graphs can put in another order.
+    # As large as the image: to broadcast three values takes longer than all the rest. With one
+    # product and one sum, no graph optimizer can change the order.
     shape = (*preprocessing.size, preprocessing.channels)
     mean, std = (
         np.asarray(values, np.float64) for values in (preprocessing.mean, preprocessing.std)

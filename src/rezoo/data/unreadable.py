@@ -1,4 +1,4 @@
-"""Examples that cannot be read: found before a run where that is cheap, and in it elsewhere."""
+"""Examples that cannot be read: found before a run if that is cheap, and during it otherwise."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rezoo.data.headers import NO_IMAGE, damage, format_of, read_header, too_large
-from rezoo.data.options import DataOptions
+from rezoo.data.image_files import unreadable_reason
 from rezoo.errors import DataWarning, IntegrityError
 from rezoo.utils.paths import cache_dir, keep
 
 if TYPE_CHECKING:
-    from rezoo.data.examples import Examples, FileExamples, Splits
+    from rezoo.data.datasets import DataOptions
+    from rezoo.data.examples import Examples, Splits
 
 _SHOWN = 10
 
 
 class Faults:
-    """The unreadable examples of one split, within what the options allow."""
+    """The unreadable examples of one split, within the limit of the options.
+
+    Attributes:
+        examples: The split.
+        options: Whether unreadable examples are left out, and how many may be.
+        what: Name of the split in messages.
+        reasons: Index of an unreadable example → the reason.
+    """
 
     def __init__(self, examples: Examples, options: DataOptions, what: str) -> None:
         self.examples, self.options, self.what = examples, options, what
         self.reasons: dict[int, str] = {}
 
     def add(self, reasons: dict[int, str]) -> None:
-        """Note unreadable examples, by index, and why.
+        """Add unreadable examples, by index, with the reasons.
 
         Raises:
-            IntegrityError: None may be left out, or these are too many.
+            IntegrityError: The options allow none, or fewer.
         """
         self.reasons.update(reasons)
         listed = [f"{self.examples.key(i)!r}: {reason}" for i, reason in reasons.items()]
@@ -53,87 +60,38 @@ class Faults:
 
 
 def drop_unreadable(splits: Splits, options: DataOptions, what: str) -> Splits:
-    """Return the splits without the files that are no images.
+    """Return the splits without the files that cannot be decoded.
 
-    Every file is decoded once; the result is kept in rezoo's cache until a file's name, size or
-    time changes. Examples of other kinds are as they were: theirs are found when they are met.
+    Each file is decoded once. The result is kept in rezoo's cache until the name, size or time of
+    a file changes. Examples of other sources are not checked here, but when they are needed.
 
     Raises:
-        IntegrityError: The options allow none, or not so many.
+        IntegrityError: The options allow none, or fewer.
     """
-    from rezoo.data.examples import FileExamples, JoinedExamples
+    from rezoo.data.examples import Examples
+    from rezoo.data.image_sources import FileSource, JoinedSource
 
-    files = {s: part for s, part in splits.parts.items() if isinstance(part, FileExamples)}
-    every = JoinedExamples(list(files.values())) if files else None
-    reasons = _faults_of_files(every, list(files.values())) if every else {}
-    if every is None or not reasons:
+    files = {s: part for s, part in splits.parts.items() if isinstance(part.source, FileSource)}
+    if not files:
+        return splits
+    joined = JoinedSource(list(files.values()))
+    every = Examples(joined)
+    reasons = _known_or_found(every)
+    if not reasons:
         return splits
     Faults(every, options, what).add(reasons)
-    left_out = {
-        split: {index - start for index in reasons if start <= index < start + len(part)}
-        for (split, part), start in zip(files.items(), every.starts.tolist(), strict=False)
-    }
-    note = f"{len(reasons)} files left out that cannot be decoded"
-    kept = splits.without(left_out, note)
-    return dataclasses.replace(kept, notes=(*kept.notes, *_emptied(splits, kept)))
-
-
-def _emptied(before: Splits, after: Splits) -> list[str]:
-    """Return in words which classes have no image left."""
-    had, has = (
-        {int(label) for part in splits.parts.values() for label in _known(part)}
-        for splits in (before, after)
-    )
-    return [f"class {before.class_names[i]!r} has no image left" for i in sorted(had - has)]
-
-
-def _known(part: Examples) -> Iterable[int]:
-    labels = part.labels()
-    if labels is not None and labels.ndim == 2:  # multi-label: the columns that are not all zeros
-        return labels.max(0, initial=0).nonzero()[0]
-    return () if labels is None else labels
-
-
-def skipping(
-    open_at: Callable[[int, frozenset[int]], Iterable[Any]],
-    batch_at: Callable[[int, frozenset[int]], Any],
-    faults: Faults,
-    *,
-    step: int = 0,
-) -> Iterator[Any]:
-    """Yield batches; where one cannot be read, its bad examples are found and left out.
-
-    Args:
-        open_at: Returns the batches from a step on, without some examples.
-        batch_at: Returns the indices of the examples in the batch of a step, likewise.
-        faults: Knows the bad examples and learns of more.
-        step: Where to start.
-
-    Raises:
-        IntegrityError: The options of `faults` do not allow to go on.
-    """
-    import tensorflow as tf
-
-    source = iter(open_at(step, frozenset(faults.reasons)))
-    while True:
-        try:
-            batch = next(source, None)
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError):
-            indices = batch_at(step, frozenset(faults.reasons))
-            found = unreadable(faults.examples.select(indices))
-            if not found:
-                raise
-            faults.add({int(indices[place]): reason for place, reason in found.items()})
-            source = iter(open_at(step, frozenset(faults.reasons)))
-            continue
-        if batch is None:
-            return
-        step += 1
-        yield batch
+    left_out: dict[str, set[int]] = {split: set() for split in files}
+    for position in reasons:
+        which, index = joined.place(position)
+        left_out[list(files)[which]].add(index)
+    kept = splits.without(left_out, f"{len(reasons)} files left out that cannot be decoded")
+    emptied = sorted(_classes_of(splits) - _classes_of(kept))
+    notes = (f"class {splits.class_names[i]!r} has no image left" for i in emptied)
+    return dataclasses.replace(kept, notes=(*kept.notes, *notes))
 
 
 def unreadable(examples: Examples) -> dict[int, str]:
-    """Return the index and the reason of each example that cannot be decoded."""
+    """Return the index of each example that cannot be decoded, with the reason."""
     import tensorflow as tf
 
     from rezoo.data.images import decode
@@ -142,7 +100,7 @@ def unreadable(examples: Examples) -> dict[int, str]:
     def attempt(index: Any) -> Any:
         image, _ = examples.fetch(index)
         image = decode(image, 3) if examples.encoded else image
-        return index, tf.reduce_max(image)  # the pixels must be needed, or nothing is decoded
+        return index, tf.reduce_max(image)  # without a use of the pixels, nothing is decoded
 
     stream = tf.data.Dataset.range(len(examples)).map(
         attempt, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False
@@ -154,36 +112,23 @@ def unreadable(examples: Examples) -> dict[int, str]:
 def _reason(examples: Examples, index: int) -> str:
     import tensorflow as tf
 
-    from rezoo.data.images import decode
-
     try:
         content = examples.fetch(tf.constant(index, tf.int64))[0].numpy()
     except tf.errors.NotFoundError:
         return "No such file"
     except tf.errors.OpError as error:
         return f"cannot be read: {error.message.splitlines()[0]}"
-    if not content:
-        return "the file is empty"
-    header = read_header(content)
-    if header and (reason := too_large(header)):
-        return reason
-    try:
-        decode(content, 3)
-    except tf.errors.OpError:
-        return damage(content) if header else format_of(content) or NO_IMAGE
-    return "could not be read"
+    return unreadable_reason(content)
 
 
-def _faults_of_files(examples: Examples, parts: list[FileExamples]) -> dict[int, str]:
-    """Return what `unreadable` does, from the cache where no file has changed."""
-    digest = hashlib.blake2b(digest_size=16, person=b"decodes")
-    for part in parts:
-        root = part.root.resolve()
-        for path in part.paths:
-            digest.update(os.fsencode(root / path))
-            with contextlib.suppress(OSError):  # a dangling link: decoding will name it
-                status = (root / path).stat()
-                digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+def _known_or_found(examples: Examples) -> dict[int, str]:
+    """Return the result of `unreadable` for files: from the cache if no file has changed."""
+    digest = hashlib.blake2b(digest_size=16, person=b"decodes2")
+    for path in (path.absolute() for path in examples.files()):
+        digest.update(os.fsencode(path))
+        with contextlib.suppress(OSError):  # a dangling link: decoding reports it
+            status = path.stat()
+            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
     try:
         known = json.loads(memo.read_text("utf-8"))
@@ -193,3 +138,15 @@ def _faults_of_files(examples: Examples, parts: list[FileExamples]) -> dict[int,
     found = unreadable(examples)
     keep(memo, json.dumps(found, indent=1).encode())
     return found
+
+
+def _classes_of(splits: Splits) -> set[int]:
+    """Return the classes that some image of the splits has, as far as labels are known."""
+    return {int(label) for part in splits.parts.values() for label in _present(part)}
+
+
+def _present(part: Examples) -> Iterable[int]:
+    labels = part.labels()
+    if labels is not None and labels.ndim == 2:  # multi-label: columns with a one
+        return labels.max(0, initial=0).nonzero()[0]
+    return () if labels is None else labels

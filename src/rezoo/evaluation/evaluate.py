@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.datasets import Dataset, load_dataset
-from rezoo.data.options import DataOptions
-from rezoo.data.reading import in_order
+from rezoo.data.batches import in_order
+from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.folder import ENDINGS
+from rezoo.data.image_files import ENDINGS
 from rezoo.data.transforms import test_transform
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.forward import compiled_forward

@@ -13,10 +13,9 @@ import keras
 import numpy as np
 
 from rezoo.artifacts.weights import HEAD
-from rezoo.data import reading, splits
+from rezoo.data import batches, splits
 from rezoo.data.cache import in_memory
-from rezoo.data.datasets import Dataset
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
@@ -156,7 +155,7 @@ class Setup:
 
     def train_batches(self, epoch: int, step: int) -> Any:
         """Return the training micro-batches from a step to the end of the run."""
-        return reading.training(
+        return batches.training(
             self.train,
             self.config.preprocessing,
             self.recipe,
@@ -182,7 +181,7 @@ class Setup:
             order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
             some = train.examples.select(np.sort(order[: self.head_images]))
             train = Faults(some, train.options, train.what)
-        return reading.in_order(
+        return batches.in_order(
             train,
             self.config.preprocessing,
             batch_size=min(self.recipe.micro_batch_size, _AT_ONCE),
@@ -191,7 +190,7 @@ class Setup:
 
     def validation_batches(self) -> Any:
         """Return the validation split once, in order."""
-        return reading.in_order(
+        return batches.in_order(
             self.val,
             self.config.preprocessing,
             batch_size=self.recipe.micro_batch_size,

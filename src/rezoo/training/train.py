@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo.data.datasets import load_dataset
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions, load_dataset
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.sources.references import Source
 from rezoo.training import checkpoints, run_folder

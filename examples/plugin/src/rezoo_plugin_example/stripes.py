@@ -21,7 +21,8 @@ def open_stripes() -> Splits:
     """Draw train and test; rezoo holds a validation part out of train."""
     import numpy as np  # inside the function, like everything that takes time to import
 
-    from rezoo.data.examples import ArrayExamples, Splits
+    from rezoo.data.examples import Examples, Splits
+    from rezoo.data.image_sources import ArraySource
 
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
@@ -34,7 +35,7 @@ def open_stripes() -> Splits:
         noisy = waves + rng.normal(0, 40, waves.shape)
         images = np.clip(noisy, 0, 255).astype(np.uint8)[..., None]  # (N, H, W, 1)
         # keys name the examples for good: the validation part depends on nothing else
-        parts[split] = ArrayExamples(images, labels, [f"{split}/{i}" for i in range(count)])
+        parts[split] = Examples(ArraySource(images, labels, [f"{split}/{i}" for i in range(count)]))
     return Splits(parts=parts, class_names=CLASSES)
 
 

@@ -1,35 +1,32 @@
-"""What an image file is, from its first bytes: format, colours, and why it cannot be used.
-
-Only the standard library is needed; nothing is decoded.
-"""
+"""What an image file is, by its header: format, size, colours."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from rezoo.data import headers
-from rezoo.data.headers import Header
+from rezoo.data.image_files import ENDING_FORMATS, UnreadableImageError, open_image
 
-ENDINGS = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".png": "png",
-    ".gif": "gif",
-    ".bmp": "bmp",
-    ".webp": "webp",
-}
 UNKNOWN = "unknown"
+_COLOURS = {
+    "1": "grey",
+    "L": "grey",
+    "I;16": "grey",
+    "RGB": "colour",
+    "CMYK": "CMYK",
+    "P": "palette",
+    "LA": "grey + alpha",
+    "RGBA": "colour + alpha",
+}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header of an image file tells.
+    """What the header of an image file states.
 
     Attributes:
-        kind: `"jpeg"`, `"png"`, `"gif"`, `"bmp"`, `"webp"`, or `"unknown"`.
-        width: In pixels, as stored; 0 where it is unknown.
+        kind: Pillow's name of the format in lower case, or `"unknown"`.
+        width: In pixels, as stored; 0 if it is unknown.
         height: Likewise.
         orientation: EXIF's 1 to 8; 1 is upright.
         colour: `"grey"`, `"colour"`, `"CMYK"` or `"palette"`, the first two also `" + alpha"`.
@@ -45,69 +42,19 @@ class Facts:
 
 
 def read_facts(content: bytes) -> Facts:
-    """Return what the first bytes tell."""
-    header = headers.read_header(content)
-    if header is None:
-        return Facts()
+    """Return what the header of an image file states."""
     try:
-        colour, bits = _COLOURS[header.kind](content)
-    except (struct.error, IndexError, ValueError, KeyError):
-        colour, bits = UNKNOWN, 8
-    return Facts(header.kind, header.width, header.height, header.orientation, colour, bits)
-
-
-def refusal(content: bytes, facts: Facts) -> str:
-    """Return why a file is not decoded at all; empty where that should be tried."""
-    if not content:
-        return "the file is empty"
-    if reason := headers.too_large(Header(facts.kind, facts.width, facts.height)):
-        return reason
-    if facts.kind == UNKNOWN and not content.startswith(_MAGICS):
-        found = headers.format_of(content)
-        return f"not an image but {found}" if found else headers.NO_IMAGE
-    return ""
+        with open_image(content) as image:
+            kind = "jpeg" if image.format == "MPO" else str(image.format).lower()
+            colour = _COLOURS.get(image.mode, UNKNOWN)
+            bits = 16 if image.mode.startswith("I;16") else 8
+            turned = int(image.getexif().get(0x0112, 1))
+            return Facts(kind, *image.size, turned, colour, bits)
+    except UnreadableImageError:
+        return Facts()
 
 
 def wrong_ending(key: str, kind: str) -> str:
-    """Return the ending of a name that promises another format; empty where it does not."""
+    """Return the ending of a name if it is that of another format, or `""`."""
     ending = PurePosixPath(key).suffix.lower()
-    return ending if kind != UNKNOWN and ENDINGS.get(ending, kind) != kind else ""
-
-
-_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
-
-
-def _jpeg(content: bytes) -> tuple[str, int]:
-    """ITU T.81, B.2.2: the frame header has bits, height, width, number of components."""
-    frame = b""
-    for _, frame in headers.jpeg_segments(content):  # noqa: B007 - the last one counts
-        pass
-    return {1: "grey", 3: "colour", 4: "CMYK"}[frame[5]], frame[0]
-
-
-def _png(content: bytes) -> tuple[str, int]:
-    """PNG (third edition), 11.2.1: bit depth and colour type."""
-    bits, kind = content[24], content[25]
-    return {0: "grey", 2: "colour", 3: "palette", 4: "grey + alpha", 6: "colour + alpha"}[
-        kind
-    ], bits
-
-
-def _gif(_: bytes) -> tuple[str, int]:
-    return "palette", 8
-
-
-def _bmp(content: bytes) -> tuple[str, int]:
-    old = struct.unpack_from("<I", content, 14)[0] == 12
-    (bits,) = struct.unpack_from("<H", content, 24 if old else 28)
-    return ("palette", 8) if bits <= 8 else ("colour", 8)
-
-
-def _webp(content: bytes) -> tuple[str, int]:
-    """RFC 9649, 2.7 and 3.4: a flag says whether there is alpha."""
-    flags = {b"VP8L": 24, b"VP8X": 20}.get(content[12:16])
-    alpha = flags is not None and content[flags] & 0x10
-    return ("colour + alpha" if alpha else "colour"), 8
-
-
-_COLOURS = {"jpeg": _jpeg, "png": _png, "gif": _gif, "bmp": _bmp, "webp": _webp}
+    return ending if kind != UNKNOWN and ENDING_FORMATS.get(ending, kind).lower() != kind else ""

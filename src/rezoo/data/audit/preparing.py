@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.data.datasets import load_dataset
-from rezoo.data.examples import Examples, FileExamples, JoinedExamples, SelectedExamples
-from rezoo.data.tfds import RecordExamples
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,14 @@ def prepare(reference: str) -> Prepared:
     """Open a dataset, and do once what its first use takes; raises as `load_dataset` does."""
     began, start = time.time(), time.monotonic()
     data = load_dataset(reference)
-    folders, files = set(), set()
-    for part in map(_whole, data.splits.parts.values()):
-        if part is not None:
-            folders.add(part[0])
-            files.update(part[1])
+    files = {path for part in data.splits.parts.values() for path in part.files()}
+    folder = os.path.commonpath([path.parent for path in files]) if files else None
     status = [s for s in map(_stat, files) if s is not None]
     made = max(s.st_mtime for s in status) >= began if status else None
     return Prepared(
         dataset=reference,
         new=made,
-        folder=str(folders.pop()) if len(folders) == 1 else None,
+        folder=folder,
         size=sum(s.st_size for s in status) if status else None,
         examples={split: len(part) for split, part in data.splits.parts.items()},
         classes=len(data.class_names),
@@ -68,22 +63,6 @@ def prepare(reference: str) -> Prepared:
         notes=data.splits.notes,
         seconds=time.monotonic() - start,
     )
-
-
-def _whole(examples: Examples) -> tuple[Path, set[Path]] | None:
-    """Return the folder and the files of a split, where they are known."""
-    if isinstance(examples, FileExamples):
-        return examples.root, {examples.root / path for path in examples.paths}
-    if isinstance(examples, RecordExamples):
-        paths = set(examples.records.paths)
-        return min(paths).parent, paths
-    if isinstance(examples, SelectedExamples):
-        return _whole(examples.base)
-    if isinstance(examples, JoinedExamples):
-        known = [part for part in map(_whole, examples.parts) if part is not None]
-        if known and len({folder for folder, _ in known}) == 1:
-            return known[0][0], set().union(*(files for _, files in known))
-    return None
 
 
 def _stat(path: Path) -> os.stat_result | None:

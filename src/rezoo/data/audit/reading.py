@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.audit.facts import Facts, read_facts, refusal
+from rezoo.data.audit.facts import Facts, read_facts
 from rezoo.data.audit.labels import label_table
 from rezoo.data.examples import Examples
-from rezoo.data.headers import damage
+from rezoo.data.image_files import unreadable_reason
 from rezoo.data.images import decode
 from rezoo.errors import writing
 
@@ -195,16 +195,12 @@ def _look_at_file(image: Any, label: Any) -> Look:
     content = image.numpy()
     facts = read_facts(content)
     digest = hashlib.sha256(content).digest()[:_DIGEST]
-    reason = refusal(content, facts)
-    if not reason:
-        try:
-            pixels, thumbnail = _decoded(image)
-        except tf.errors.OpError:
-            reason = damage(content)
-        else:
-            seen = _pixel_digest(pixels.numpy())
-            return Look(label, facts, len(content), digest, seen, thumbnail.numpy())
-    return Look(label, facts, len(content), digest, reason=reason)
+    try:
+        pixels, thumbnail = _decoded(image)
+    except tf.errors.OpError:
+        return Look(label, facts, len(content), digest, reason=unreadable_reason(content))
+    seen = _pixel_digest(pixels.numpy())
+    return Look(label, facts, len(content), digest, seen, thumbnail.numpy())
 
 
 def _look_at_pixels(image: Any, label: Any) -> Look:

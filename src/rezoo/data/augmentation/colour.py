@@ -21,7 +21,7 @@ _ORDERS = tuple(permutations(range(len(_OPERATIONS))))
 def colour_jitter(strength: float) -> Callable[[Any, Any], Any]:
     """Return the transform `(image, seed)` to image, uint8 `(H, W, C)`, C = 1 or 3.
 
-    As torchvision's and timm's with one number for all three: each factor is drawn evenly from
+    As in torchvision and timm with one number for all three, each factor is uniform in
     `[max(0, 1 - strength), 1 + strength]`. `seed` is int64 `(2,)`: one example in one epoch.
     """
 

@@ -1,7 +1,7 @@
 """Beta and Dirichlet numbers inside a graph: pure functions of a seed, as in `rezoo.data.rng`.
 
-Both come from gamma numbers of shape alpha. For a small alpha, 0.2 say, these fall below what
-a float can hold, so that their logarithms are used: log G(a) = log G(a + 1) + log(U) / a.
+Both are computed from gamma numbers of shape alpha. With a small alpha such as 0.2 these are too
+small for a float, so their logarithms are used: log G(a) = log G(a + 1) + log(U) / a.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rezoo.data.rng import integers, uniform
 
-STREAMS = 2  # that one call takes
+STREAMS = 2  # used by one call
 
 
 def beta(seed: Any, stream: int, alpha: float) -> Any:
@@ -34,7 +34,7 @@ def dirichlet(seed: Any, stream: int, alpha: float, size: int) -> Any:
         seed: int64 `(2,)`.
         stream: The first of `STREAMS` streams.
         alpha: Above 0.
-        size: How many.
+        size: Number of values.
     """
     return tf.nn.softmax(_log_gamma(seed, stream, alpha, size))
 

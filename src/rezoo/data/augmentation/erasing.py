@@ -23,12 +23,12 @@ _TRIES = 10
 def random_erasing(probability: float) -> Callable[[Any, Any], Any]:
     """Return the transform `(image, seed)` to image, normalized float32 `(H, W, C)`.
 
-    As torchvision's: area and logarithm of the ratio are drawn evenly, the first of ten tries
-    that is smaller than the image in both directions is set to 0, the mean of the dataset.
+    As in torchvision, area and logarithm of the ratio are uniform. The first of ten tries that is
+    smaller than the image in both directions is set to 0, the mean of the dataset.
     `seed` is int64 `(2,)`: one example in one epoch.
 
     Args:
-        probability: Of erasing, 0 to 1.
+        probability: Probability of erasing, 0 to 1.
     """
 
     def transform(image: Any, seed: Any) -> Any:

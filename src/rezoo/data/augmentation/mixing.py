@@ -1,7 +1,7 @@
 """Mixup and CutMix: each example of a batch is mixed with its neighbour, and so are the targets.
 
-Example i is mixed with i XOR 1: 0 with 1, 2 with 3; the last of an odd batch stays alone. A
-batch that is divided at even places gives the same examples.
+Example i is mixed with i XOR 1: 0 with 1, 2 with 3. The last example of an odd batch is not mixed.
+If a batch is divided at even places, the examples are the same.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def mixing(mixup_alpha: float, cutmix_alpha: float) -> Callable[[Any, Any, Any],
     """Return the transform `(images, targets, seed)` to `(images, targets)`.
 
     Images are float32 `(B, H, W, C)`, targets float32 `(B, K)`: shares of the classes, or 1 for
-    each of several. `seed` is int64 `(2,)`: one batch in one epoch. A batch has one share; where
-    both alphas are above 0, one half of the batches is mixed and one half cut, as in torchvision
-    and timm.
+    each of several. `seed` is int64 `(2,)`: one batch in one epoch. A batch has one share. If both
+    alphas are above 0, a batch is mixed or cut with probability 1/2 each, as in torchvision and
+    timm.
 
     Args:
-        mixup_alpha: Of the Beta distribution of the share (Zhang et al. 2018, arXiv:1710.09412);
-            0 turns mixup off.
+        mixup_alpha: Parameter of the Beta distribution of the share (Zhang et al. 2018,
+            arXiv:1710.09412); 0 turns mixup off.
         cutmix_alpha: The same for CutMix (Yun et al. 2019, arXiv:1905.04899).
 
     Raises:
@@ -67,9 +67,9 @@ def _mixup(images: Any, targets: Any, share: Any) -> tuple[Any, Any]:
 
 
 def _cutmix(images: Any, targets: Any, share: Any, centre: Any) -> tuple[Any, Any]:
-    """Put a rectangle of the neighbour, 1 - `share` of the area or what is left of it, in place.
+    """Replace a rectangle, 1 - `share` of the area, by that of the neighbour.
 
-    The centre is anywhere in the image; what reaches over the edge is cut off.
+    Its centre is anywhere in the image; the part outside the image is cut off.
     """
     sides = tf.shape(images)[1:3]
     lengths = tf.cast(sides, tf.float32)

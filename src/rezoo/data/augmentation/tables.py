@@ -1,7 +1,7 @@
-"""Which operations a policy chooses from, and how strong each is at a level.
+"""The operations of each policy, and the strength of each at a level.
 
-A level is a scalar (float64), a sign -1 or 1, each drawn once for an operation; operations that
-have no direction take no notice of the sign.
+A level is a float64 scalar and a sign is -1 or 1; both are drawn once per operation. Operations
+without a direction ignore the sign.
 """
 
 from __future__ import annotations

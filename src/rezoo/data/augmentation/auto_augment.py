@@ -1,4 +1,4 @@
-"""Automatic augmentation: a few operations on one image, chosen and sized by chance."""
+"""Automatic augmentation: a few random operations of random strength on one image."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def policy_transform(policy: Policy, *, fill: Sequence[int]) -> RandomTransform:
 
     Args:
         policy: See `rezoo.recipes.policies`.
-        fill: C grey levels, 0 to 255, that timm's RandAugment puts where an image was moved
-            away; timm takes the mean of the dataset. The other policies put black there, as
-            their papers do.
+        fill: C grey levels, 0 to 255, of the area outside a moved image in timm's RandAugment;
+            timm uses the mean of the dataset. In the other policies this area is black, as in
+            their papers.
     """
     if policy.kind == "ta_wide":
         transform = _trivial_augment()
@@ -47,7 +47,7 @@ def policy_transform(policy: Policy, *, fill: Sequence[int]) -> RandomTransform:
         transform = _timm_rand_augment(policy, fill)
     else:
         transform = _aug_mix(policy)
-    # AutoGraph has nothing to do here and takes long over it
+    # AutoGraph would change nothing and take long
     return tf.autograph.experimental.do_not_convert(transform)
 
 
@@ -120,7 +120,7 @@ def _aug_mix(policy: Policy) -> RandomTransform:
 def _levels(
     policy: Policy, seed: Any, shape: tuple[int, ...], *, lowest: float, highest: float
 ) -> Any:
-    """Draw levels, float64 of `shape`: normal and clipped, or evenly up to the magnitude."""
+    """Draw levels, float64 of `shape`: normal and clipped, or uniform up to the magnitude."""
     if math.isinf(policy.magnitude_std):
         return tf.cast(uniform(seed, _LEVEL, shape, lowest, policy.magnitude), tf.float64)
     drawn = tf.cast(normal(seed, _LEVEL, shape), tf.float64) * policy.magnitude_std
@@ -134,7 +134,7 @@ def _signs(seed: Any, shape: tuple[int, ...]) -> Any:
 def _apply_all(
     operations: tuple[tables.Operation, ...], image: Any, choices: Any, levels: Any, signs: Any
 ) -> Any:
-    """Run chosen operations one after the other; choices, levels and signs are `(n,)`."""
+    """Apply the chosen operations in order; choices, levels and signs are `(n,)`."""
 
     def step(k: Any, changed: Any) -> Any:
         return _apply(operations, changed, choices[k], levels[k], signs[k])
@@ -145,7 +145,7 @@ def _apply_all(
 def _apply(
     operations: tuple[tables.Operation, ...], image: Any, choice: Any, level: Any, sign: Any
 ) -> Any:
-    """Run the chosen operation alone; a choice past the last changes nothing."""
+    """Apply the chosen operation; a choice after the last one changes nothing."""
     branches: list[Callable[[], Any]] = [
         partial(operation, image, level, sign) for operation in operations
     ]
@@ -155,7 +155,7 @@ def _apply(
 def _repeat(times: int, step: Callable[[Any, Any], Any], value: Any) -> Any:
     """Return `step(times - 1, ... step(0, value))`.
 
-    A loop of the graph: the operations are in it once, which is seconds less at the start.
+    A loop in the graph has the operations only once, which saves seconds at the start.
     """
     if times == 1:
         return step(0, value)
