@@ -1,6 +1,6 @@
 """Draw what recipes do to a training image: `python examples/draw_augmentations.py [FOLDER]`.
 
-Each row is a recipe key, each picture one example in one epoch, out of the pipeline that trains.
+Each row is a recipe key, each image one example in one epoch, as the training pipeline gives it.
 The photographs come with scikit-learn: "china" and "flower", CC BY 2.0, danielbuechele and
 vultilion (Flickr).
 """
@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import sklearn.datasets
 import tensorflow as tf
+from PIL import Image
 
 from rezoo.data import pipeline
-from rezoo.data.audit.drawing import Canvas, line_height
-from rezoo.data.audit.seen import visible
+from rezoo.data.audit.layout import line_height, paste, write
+from rezoo.data.audit.views import visible
 from rezoo.data.examples import Examples
 from rezoo.data.image_sources import ArraySource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
-SIDE, GAP, MARGIN, COLUMNS = 112, 4, 12, 8
+SIDE, GAP, MARGIN, COLUMNS, FONT = 112, 4, 12, 8, 16
 PREPROCESSING = Preprocessing(input_size=(3, SIDE, SIDE))
 PLAIN = Recipe(name="plain", batch_size=2, epochs=COLUMNS // 2, crop_scale=(0.35, 1.0), seed=1)
 ROWS: dict[str, dict[str, object]] = {
@@ -52,20 +53,21 @@ def photographs() -> Examples:
 def main(folder: str = "images") -> None:
     """Write the picture into a folder."""
     examples = photographs()
-    row_height = line_height(2) + SIDE + 3 * GAP
+    row_height = line_height(FONT) + SIDE + 3 * GAP
     width = 2 * MARGIN + COLUMNS * (SIDE + GAP) - GAP
-    canvas = Canvas(width, 2 * MARGIN + len(ROWS) * row_height)
+    sheet = Image.new("RGB", (width, 2 * MARGIN + len(ROWS) * row_height), "white")
     for row, (words, changes) in enumerate(ROWS.items()):
         top = MARGIN + row * row_height
-        canvas.write(words, MARGIN, top, width=width, scale=2)
+        write(sheet, words, MARGIN, top, width, FONT)
         recipe = dataclasses.replace(PLAIN, **changes)
         drawn = pipeline.train_batches(examples, PREPROCESSING, recipe, classes=2)
         images = np.concatenate([batch for batch, _ in drawn.as_numpy_iterator()])
         for column, image in enumerate(images):
             left = MARGIN + column * (SIDE + GAP)
-            canvas.place(visible(image, PREPROCESSING), left, top + line_height(2) + GAP, SIDE)
+            shown = visible(image, PREPROCESSING)
+            paste(sheet, shown, left, top + line_height(FONT) + GAP, SIDE)
     path = Path(folder) / "augmentations.jpg"
-    path.write_bytes(tf.io.encode_jpeg(canvas.pixels, quality=88).numpy())
+    sheet.save(path, quality=88)
     print(path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import string
 
 import numpy as np
 import pytest
@@ -13,12 +12,10 @@ from PIL import Image
 
 from conftest import fails
 from rezoo.data import pipeline, splits
-from rezoo.data.audit import seen as looking
-from rezoo.data.audit.drawing import fit
-from rezoo.data.audit.font import fitted, text_mask
-from rezoo.data.audit.request import SheetRequest, default_path
-from rezoo.data.audit.seen import choose, trained, visible
-from rezoo.data.audit.sheet import draw_sheet
+from rezoo.data.audit import views
+from rezoo.data.audit.layout import fit, write
+from rezoo.data.audit.sheet import SheetRequest, default_path, draw_sheet
+from rezoo.data.audit.views import choose, trained, visible
 from rezoo.data.datasets import load_dataset
 from rezoo.errors import SpecError
 
@@ -58,11 +55,11 @@ def test_what_is_shown_is_what_training_gets(animals, tmp_path):
             place = int(np.flatnonzero(order == index)[0])
             assert place < len(images)
             wanted = visible(images[place], request.preprocessing)
-            assert np.array_equal(one.picture, wanted)
+            assert np.array_equal(one.image, wanted)
             assert int(one.target) == labels[place] == examples.labels()[index]
 
 
-def test_what_an_epoch_leaves_out_is_a_hole(animals, tmp_path):
+def test_an_example_left_out_of_an_epoch_has_no_image(animals, tmp_path):
     changes = {"image_size": 16, "batch_size": 40}
     request = ask(animals, tmp_path, count=500, draws=1, changes=changes)
     examples = load_dataset(animals).examples("train")
@@ -82,9 +79,9 @@ def test_the_test_transform(animals, tmp_path):
     (images, _), *_ = pipeline.test_batches(
         examples, request.preprocessing, batch_size=len(examples)
     ).as_numpy_iterator()
-    seen = looking.tested(examples, request, chosen)
+    seen = views.tested(examples, request, chosen)
     for index, one in zip(chosen, seen, strict=True):
-        assert np.array_equal(one.picture, visible(images[index], request.preprocessing))
+        assert np.array_equal(one.image, visible(images[index], request.preprocessing))
 
 
 def test_the_sheet(animals, call, tmp_path):
@@ -100,7 +97,7 @@ def test_the_sheet(animals, call, tmp_path):
     assert len(document["shown"]) == 5
     assert {row["label"] for row in document["shown"]} <= {"cat", "dog"}
     first = path.read_bytes()
-    fails(call(*args), 2, "is there already", "--overwrite")
+    fails(call(*args), 2, "exists", "--overwrite")
     again = call(*args, "--overwrite")
     assert again.rc == 0
     assert "sheet.png" in again.out
@@ -129,7 +126,7 @@ def test_classes(animals, call, tmp_path):
         (["digt"], 2, "unknown dataset 'digt'"),
         (["digits", "--count", "0"], 2, "--count 0; allowed is 1 to 500"),
         (["digits", "--draws", "9"], 2, "--draws 9; allowed is 1 to 8"),
-        (["digits", "--epoch", "30"], 2, "allowed is 0 to 29: recipe quick ends there"),
+        (["digits", "--epoch", "30"], 2, "allowed is 0 to 29: the last epoch of recipe quick"),
         (["digits", "--recipe", "quik"], 2, "unknown recipe 'quik'"),
         (["digits", "--set", "flop=1"], 2, "unknown recipe key 'flop'"),
         (["digits", "--set", "flip"], 2, "not KEY=VALUE"),
@@ -144,7 +141,7 @@ def test_wrong_use(call, tmp_path, monkeypatch, args, rc, message):
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_wrong_names_are_answered_before_tensorflow(cli):
+def test_a_wrong_name_is_an_error_before_tensorflow_is_loaded(cli):
     answer = cli("data", "show", "digt", env={"REZOO_DEBUG": ""})
     fails(answer, 2, "unknown dataset 'digt'", "digits")
 
@@ -154,33 +151,34 @@ def test_grey_pixels_and_a_large_batch(tmp_path):
     request = ask("digits", tmp_path, count=3, draws=2, changes=changes)
     result = draw_sheet(request)
     assert result.columns == "as stored, epoch 0, epoch 1"
-    assert "a run would refuse batch_size 5000" in result.notes[0]
+    assert "training would refuse batch_size 5000" in result.notes[0]
     pixels = np.asarray(Image.open(request.path).convert("RGB"))
     assert pixels.std() > 20
     assert default_path("folder:/x/my photos").name == "data-sheet-my photos.png"
 
 
-def test_the_font():
-    masks = {c: text_mask(c).tobytes() for c in string.printable if c.isprintable()}
-    assert len(set(masks.values())) == 95
-    assert not text_mask(" ").any()
-    assert np.array_equal(text_mask("猫"), text_mask("?"))
-    assert np.array_equal(text_mask("\n"), text_mask("?"))
-    assert text_mask("ab", 2).shape == (18, 24)
-    assert fitted("abcdef", 36) == "abcdef"
-    assert fitted("abcdefg", 36) == "abcd.."
-    assert fitted("abc", 0) == ""
+def test_text_is_cut_to_its_width():
+    def ink(text, width):
+        sheet = Image.new("RGB", (300, 30), "white")
+        write(sheet, text, 10, 2, width, 18)
+        return np.flatnonzero((np.asarray(sheet) < 128).any((0, 2)))
+
+    whole, cut = ink("a name", 200), ink("a name that is long", 100)
+    assert 10 <= whole.min() < whole.max() < 80
+    assert 90 < cut.max() < 110
+    assert np.array_equal(ink("a\nname", 200), whole)
+    assert ink("猫é\x1b\udcff", 200).size
+    assert not ink("", 200).size
 
 
 @pytest.mark.parametrize(
     "shape", [(8, 8, 1), (300, 500, 3), (1, 2000, 3), (160, 1, 3), (161, 5, 3)]
 )
-def test_pictures_fit_into_a_cell(shape):
-    fitting = fit(np.full(shape, 100, np.uint8), 160)
-    assert fitting.shape[2] == 3
-    assert max(fitting.shape[:2]) <= 160
-    assert max(fitting.shape[:2]) == 160
-    assert (fitting == 100).all()
+def test_images_fit_into_a_cell(shape):
+    fitted = fit(np.full(shape, 100, np.uint8), 160)
+    assert fitted.mode == "RGB"
+    assert max(fitted.size) == 160
+    assert (np.asarray(fitted) == 100).all()
 
 
 def test_normalization_is_undone():
@@ -191,7 +189,7 @@ def test_normalization_is_undone():
     assert visible(normal * 100, preprocessing).dtype == np.uint8
 
 
-def test_numbers_of_an_epoch_end_with_the_recipe(tmp_path):
+def test_epochs_end_with_the_recipe(tmp_path):
     request = ask("digits", tmp_path, epoch=29, draws=4, changes={})
     assert request.draws == 1
     with pytest.raises(SpecError, match="allowed is 0 to 29"):

@@ -19,9 +19,8 @@ import rezoo
 from conftest import fails
 from rezoo.artifacts.config import config_from_json, config_to_json
 from rezoo.artifacts.safetensors import read_tensors
-from rezoo.data.audit.checking import check, check_splits
-from rezoo.data.audit.request import SheetRequest
-from rezoo.data.audit.sheet import draw_sheet
+from rezoo.data.audit.check import check, check_splits
+from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 from rezoo.data.cache import in_memory
 from rezoo.data.datasets import DataOptions, load_dataset
 from rezoo.data.examples import Examples, Splits
@@ -515,13 +514,12 @@ def test_data_check(table, drawn, tmp_path):
     with open(tmp_path / "table.csv", "a") as file:
         file.write("\ncopy.png,b,test\nagain.png,a;b;b,test")
     findings, document = check(reference, output=tmp_path / "out")
-    assert findings.counts["test"] == [1, 2]
-    assert sum(findings.counts[s][0] for s in ("train", "val")) == 2
-    assert sum(findings.counts[s][1] for s in ("train", "val")) == 22
-    groups = {g.members[0].key: g.labels for g in findings.groups}
+    assert [c["test"] for c in findings.classes] == [1, 2]
+    assert [c["train"] + c["val"] for c in findings.classes] == [2, 22]
+    groups = {g.members[0].key: g.labels for g in findings.duplicates}
     assert groups == {"copy.png": ("a; b", "b"), "again.png": ("a; b",)}
-    assert document["problems"]["pictures with several labels"] == 1
-    assert document["problems"]["labels that are no class"] == 0
+    assert document["problems"]["duplicates with different labels"] == 1
+    assert document["problems"]["invalid labels"] == 0
     assert document["written_by"] == "rezoo data check"
 
 
@@ -530,9 +528,9 @@ def test_data_check_of_labels_that_are_none():
     targets = np.array([[0, 1], [2, 0], [0, 0]], np.uint8)
     part = Examples(ArraySource(images, targets, ["x", "y", "z"]))
     splits = Splits(parts={"train": part}, class_names=("a", "b"), multi_label=True)
-    findings, _ = check_splits(splits, "three")
+    findings = check_splits(splits, "three")
     assert [e.key for e in findings.bad_labels] == ["y"]
-    assert findings.counts == {"train": [0, 1]}
+    assert [c["train"] for c in findings.classes] == [0, 1]
 
 
 def test_data_show(several, drawn, tmp_path):
@@ -543,9 +541,9 @@ def test_data_show(several, drawn, tmp_path):
     )
     sheet = draw_sheet(request)
     assert path.stat().st_size > 1000
-    assert all("red" in label for label in sheet.labels)
+    assert all("red" in example["label"] for example in sheet.shown)
     request = SheetRequest.of(several, split="all", count=160, output=tmp_path / "all.png")
-    assert set(draw_sheet(request).labels) == {
+    assert {example["label"] for example in draw_sheet(request).shown} == {
         "(no label)",
         *("; ".join(c) for n in (1, 2, 3) for c in itertools.combinations(COLOURS, n)),
     }

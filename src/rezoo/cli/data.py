@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rezoo.cli.options import import_quietly, json_option, parse_settings, print_json
 from rezoo.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from rezoo.data.audit.findings import Findings
+    from rezoo.data.audit.sheet import Sheet
+    from rezoo.data.prepare import PreparedDataset
 
 
 @click.group()
@@ -24,21 +30,21 @@ def data() -> None:
 def prepare(dataset: str, as_json: bool) -> None:
     """Do now what the first use of DATASET takes: download, convert, decode once.
 
-    Later commands then need no network. Says where it lies and how large it is.
+    Later commands then need no network. Prints the folder and its size.
     """
-    from rezoo.cli import render, render_data
+    from rezoo.cli import render
     from rezoo.data.datasets import dataset_spec
 
-    # a wrong name is answered before TensorFlow is loaded
-    dataset_spec(dataset)
+    dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
     with render.status("starting TensorFlow"):
         import_quietly("tensorflow")
-        preparing = import_quietly("rezoo.data.audit.preparing")
-    result = preparing.prepare(dataset)
+    from rezoo.data.prepare import prepare_dataset
+
+    result = prepare_dataset(dataset)
     if as_json:
         print_json(result.to_dict())
     else:
-        render_data.prepared(result)
+        _print_prepared(result)
 
 
 @data.command()
@@ -56,29 +62,28 @@ def check(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Read every example of DATASET once and report what is wrong with it.
+    """Read every example of DATASET once and report its faults.
 
-    Files that cannot be decoded, pictures that stand twice (also resized, encoded again or
-    mirrored), within a split and across splits, labels that contradict each other, classes that
-    a split lacks, formats and sizes. Nothing in the data is changed.
+    Files that cannot be decoded, duplicate images (also resized, encoded again or mirrored)
+    within a split and across splits, labels that contradict each other, classes missing from
+    a split, formats and sizes. The data are not changed.
 
-    Writes data-report.html, data-report.json and ignore.txt, the list of examples that the
-    data are better without.
+    Writes data-report.html, data-report.json and ignore.txt, the list of examples to leave out.
     """
-    from rezoo.cli import render, render_data
+    from rezoo.cli import render
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
     with render.status("starting TensorFlow"):
-        checking = import_quietly("rezoo.data.audit.checking")
+        audit = import_quietly("rezoo.data.audit.check")
     with render.counter("reading") as progress:
-        findings, document = checking.check(
+        findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
         )
     if as_json:
         print_json(document)
     else:
-        render_data.checked(findings, document)
+        _print_findings(findings, document)
     if strict and any(findings.problems().values()):
         context.exit(IntegrityError.exit_code)
 
@@ -102,12 +107,10 @@ def check(
 @click.option("--draws", type=int, default=3, show_default=True, help="Epochs side by side.")
 @click.option("--no-augment", is_flag=True, help="Show the test transform.")
 @click.option("--output", type=click.Path(), help="The PNG file [data-sheet-<name>.png].")
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @json_option
 def show(
     dataset: str,
-    split: str,
-    recipe: str | None,
     settings: tuple[str, ...],
     as_json: bool,
     image_size: int | None,
@@ -121,15 +124,78 @@ def show(
     changes: dict[str, Any] = {"image_size": image_size, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     changes.update(parse_settings(settings, changes))
-    from rezoo.cli import render, render_data
-    from rezoo.data.audit.request import SheetRequest
+    from rezoo.cli import render
+    from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
-    request = SheetRequest.of(dataset, split=split, recipe=recipe, changes=changes, **wanted)
+    request = SheetRequest.of(dataset, changes=changes, **wanted)
     with render.status("starting TensorFlow"):
-        sheet = import_quietly("rezoo.data.audit.sheet")
+        import_quietly("tensorflow")
     with render.counter("drawing") as progress:
-        result = sheet.draw_sheet(request, progress=progress)
+        sheet = draw_sheet(request, progress=progress)
     if as_json:
-        print_json(result.to_dict())
+        print_json(sheet.to_dict())
     else:
-        render_data.drawn(result)
+        _print_sheet(sheet)
+
+
+def _print_prepared(result: PreparedDataset) -> None:
+    from rezoo.cli.console import escaped, open_console
+
+    console = open_console()
+    state = {True: "prepared now", False: "already prepared", None: "ready"}[result.new]
+    console.print(escaped(f"{result.dataset}: {state}, {result.elapsed_s:.1f} s", "bold"))
+    for name, value in (
+        ("examples", _sizes(result.examples)),
+        ("classes", f"{result.classes:,}"),
+        ("folder", result.folder or "none: part of a package, or unknown"),
+        ("size", "unknown" if result.size is None else f"{result.size:,} bytes"),
+        ("licence", result.licence),
+        *(("note", note) for note in result.notes),
+    ):
+        console.print(escaped(f"  {name:<9} {value}"))
+
+
+def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
+    """Print the findings, the first cases of each problem, and the files of the report."""
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    console = open_console()
+    head = f"{findings.dataset}: {_sizes(findings.examples)}; {len(findings.classes):,} classes"
+    console.print(escaped(head, "bold"))
+    grid = new_grid(console)
+    grid.add_column("problem")
+    grid.add_column("found", justify="right")
+    grid.add_column("such as", overflow="fold")
+    for name, cases in findings.problems().items():
+        number = escaped(f"{len(cases):,}", "bold red" if cases else "dim")
+        grid.add_row(escaped(name), number, escaped("; ".join(cases[:2])))
+    console.print(grid)
+    remarks = ", ".join(f"{n:,} {name}" for name, n in findings.remarks.items() if n)
+    if remarks:
+        console.print(escaped(f"worth knowing: {remarks}"))
+    ratios = ", ".join(f"{split} {ratio:.1f}" for split, ratio in findings.imbalance.items())
+    console.print(escaped(f"largest class / smallest: {ratios}"))
+    for name, spread in findings.spread.items():
+        low, median, high = (f"{value:,.6g}" for value in spread.values())
+        console.print(escaped(f"{name:<10} {low} to {high}, median {median}"))
+    console.print(escaped(f"{document['folder']}, {findings.elapsed_s:.0f} s", "bold"))
+    for name, what in (
+        ("data-report.html", "all findings, with images"),
+        ("data-report.json", "the same for programs"),
+        ("ignore.txt", f"{document['ignored']:,} examples to leave out"),
+    ):
+        console.print(escaped(f"  {name:<17} {what}"))
+
+
+def _print_sheet(sheet: Sheet) -> None:
+    from rezoo.cli.console import escaped, open_console
+
+    console = open_console()
+    console.print(escaped(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", "bold"))
+    console.print(escaped(f"{sheet.examples} examples of {sheet.split}: {sheet.columns}"))
+    for note in sheet.notes:
+        console.print(escaped(f"note: {note}"))
+
+
+def _sizes(examples: Mapping[str, int]) -> str:
+    return ", ".join(f"{split} {count:,}" for split, count in examples.items())

@@ -1,37 +1,29 @@
-"""What was found in a dataset, as data: what is wrong, what is worth knowing, and how it is spread.
+"""What a check found, as data.
 
-Problems are what makes a figure doubtful: examples that cannot be decoded, pictures that stand
-twice, labels that contradict each other, classes that a split lacks. Remarks are the rest.
+Problems make a metric doubtful: examples that cannot be decoded, duplicates, contradictory labels,
+missing classes. Remarks do no harm by themselves: formats, colours, sizes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
-
-from rezoo.data.audit.duplicates import BYTES, PIXELS
-
-LISTED = 1000  # very small, large and thin ones, each
-SMALL, LARGE, THIN = 32, 20_000_000, 16  # shorter side, pixels, longer / shorter side
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example that a finding is about.
+    """One example of a finding.
 
     Attributes:
-        row: Its number in the readings.
         split: Its split.
-        index: Its place there.
-        key: Its name.
-        label: Its class, or all it has; empty where that is unknown.
-        width: In pixels, as stored.
-        height: Likewise.
-        note: What is to be said about it.
+        index: Its index in the split.
+        key: Its key.
+        label: The name of its class or classes; empty if unknown.
+        width: In pixels, as stored; 0 if unknown.
+        height: In pixels, as stored; 0 if unknown.
+        note: What was found.
     """
 
-    row: int
     split: str
     index: int
     key: str
@@ -40,183 +32,102 @@ class Example:
     height: int
     note: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a reader of the JSON document needs."""
-        document = dataclasses.asdict(self)
-        del document["row"], document["index"]
-        return document if self.note else {k: v for k, v in document.items() if k != "note"}
-
 
 @dataclass(frozen=True)
-class Group:
-    """One picture that stands several times.
+class DuplicateGroup:
+    """Examples with the same image.
 
     Attributes:
-        members: The one to keep first.
-        links: `(key, key, how, bits, correlation)`: what makes them one.
+        kind: `"same bytes"`, `"same pixels"`, `"near"` or `"mirrored"`: the weakest match.
+        bits: Bits of the hashes that differ, of 64, in the weakest match.
+        correlation: Of the thumbnails, in the weakest match.
+        across_splits: Whether the members are in more than one split.
+        labels: The different labels of the members; more than one is a contradiction.
+        members: The examples; the first is the one to keep.
     """
 
+    kind: str
+    bits: int
+    correlation: float
+    across_splits: bool
+    labels: tuple[str, ...]
     members: tuple[Example, ...]
-    links: tuple[tuple[str, str, str, int, float], ...]
 
-    @property
-    def kind(self) -> str:
-        """`"same bytes"` or `"same pixels"` where that holds for all, else `"near"`."""
-        kinds = {how for _, _, how, _, _ in self.links}
-        if kinds == {BYTES}:
-            return BYTES
-        return PIXELS if kinds <= {BYTES, PIXELS} else "near"
-
-    @property
-    def across(self) -> bool:
-        """Whether the picture is in several splits."""
-        return len({m.split for m in self.members}) > 1
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What its members are labelled; more than one thing is a contradiction."""
-        return tuple(sorted({m.label for m in self.members}))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        names = ("first", "second", "how", "bits", "correlation")
-        return {
-            "kind": self.kind,
-            "across_splits": self.across,
-            "labels": list(self.labels),
-            "members": [m.to_dict() for m in self.members],
-            "links": [
-                dict(zip(names, (*link[:4], round(link[4], 4)), strict=True)) for link in self.links
-            ],
-        }
+    def __str__(self) -> str:
+        pair = " = ".join(f"{m.key} ({m.split})" for m in self.members[:2])
+        return f"{pair} ({', '.join(self.labels)})" if len(self.labels) > 1 else pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that was found.
+    """The findings of a check.
 
     Attributes:
-        dataset: What was checked.
-        sizes: Split → number of examples.
-        classes: Names in the order of the labels.
-        counts: Split → the number of examples of each class.
-        notes: Of the dataset itself.
-        undecodable: With the reason.
-        bad_labels: Labels that are no class.
-        repeated_keys: Examples that have the key of another one.
-        groups: Pictures that stand several times.
-        wrong_endings: Files of another format than their name says.
-        extremes: How many are very small, large and thin.
-        small: Shorter side below 32 pixels, the smallest first, a thousand at most.
-        large: Over 20 megapixels, likewise.
-        thin: One side over 16 times the other, likewise.
-        formats: Format → number of examples; likewise the next three.
-        colours: What the headers say: grey, colour, CMYK, palette, alpha.
-        depths: Bits of a channel.
-        turned: Examples that EXIF data turn.
-        spread: Measure → smallest, median, largest; of what has a header.
-        flat: Pictures with too little contrast for near duplicates.
-        cut: Whether so much is alike that not all was compared.
-        seconds: What it took.
+        dataset: The dataset's reference.
+        examples: Split → number of examples.
+        notes: Notes of the dataset.
+        remarks: What is worth knowing → number of examples.
+        classes: For each class, its `"name"`, and split → number of examples.
+        missing_classes: Split → classes without an example there.
+        imbalance: Split → size of its largest class divided by that of its smallest non-empty one.
+        formats: Format → number of examples.
+        colours: Grey, colour, CMYK or palette, with or without alpha → number of examples.
+        bits: Bits per channel → number of examples.
+        spread: Width, height, megapixels, kilobytes → `"min"`, `"median"`, `"max"`.
+        undecodable: Examples that cannot be decoded; the note is the reason.
+        bad_labels: Examples whose label is not a class.
+        repeated_keys: Examples with the key of an earlier example.
+        wrong_endings: Files whose ending names another format.
+        small: Images with a shorter side below 32 pixels: the smallest, at most a thousand.
+        large: Images over 20 megapixels: the largest, at most a thousand.
+        thin: Images with one side over 16 times the other: the thinnest, at most a thousand.
+        duplicates: Groups of duplicates, the most harmful first.
+        without_contrast: Number of images in which near duplicates cannot be found.
+        comparison_cut: Whether there were too many candidates to compare all.
+        elapsed_s: Time of the check.
     """
 
     dataset: str
-    sizes: dict[str, int]
-    classes: tuple[str, ...]
-    counts: dict[str, list[int]]
+    examples: dict[str, int]
     notes: tuple[str, ...]
+    remarks: dict[str, int]
+    classes: list[dict[str, Any]]
+    missing_classes: dict[str, list[str]]
+    imbalance: dict[str, float]
+    formats: dict[str, int]
+    colours: dict[str, int]
+    bits: dict[str, int]
+    spread: dict[str, dict[str, float]]
     undecodable: list[Example]
     bad_labels: list[Example]
     repeated_keys: list[Example]
-    groups: list[Group]
     wrong_endings: list[Example]
-    extremes: dict[str, int]
     small: list[Example]
     large: list[Example]
     thin: list[Example]
-    formats: dict[str, int]
-    colours: dict[str, int]
-    depths: dict[str, int]
-    turned: int
-    spread: dict[str, tuple[float, float, float]]
-    flat: int
-    cut: bool
-    seconds: float = 0.0
+    duplicates: list[DuplicateGroup]
+    without_contrast: int
+    comparison_cut: bool
+    elapsed_s: float
 
-    @property
-    def missing(self) -> dict[str, list[str]]:
-        """Split → the classes that it lacks."""
+    def problems(self) -> dict[str, list[str]]:
+        """Return the problems, one line of text for each case."""
+        groups = self.duplicates
         return {
-            split: [self.classes[i] for i, n in enumerate(counts) if not n]
-            for split, counts in self.counts.items()
-            if 0 in counts
-        }
-
-    @property
-    def imbalance(self) -> dict[str, float]:
-        """Split → examples of its largest class for one of its smallest that is not empty."""
-        found = {s: [n for n in counts if n] for s, counts in self.counts.items()}
-        return {s: max(some) / min(some) for s, some in found.items() if some}
-
-    def problems(self) -> dict[str, int]:
-        """Return what makes a figure doubtful, and how many of each there are."""
-        groups = self.groups
-        return {
-            "cannot be decoded": len(self.undecodable),
-            "labels that are no class": len(self.bad_labels),
-            "pictures in several splits": sum(g.across for g in groups),
-            "pictures twice in one split": sum(not g.across for g in groups),
-            "pictures with several labels": sum(len(g.labels) > 1 for g in groups),
-            "keys that stand twice": len(self.repeated_keys),
-            "classes that a split lacks": sum(map(len, self.missing.values())),
-        }
-
-    def remarks(self) -> dict[str, int]:
-        """Return what is worth knowing and does no harm by itself."""
-        colours = self.colours
-        return {
-            "wrong ending for their format": len(self.wrong_endings),
-            "grey": sum(n for name, n in colours.items() if name.startswith("grey")),
-            "CMYK": colours.get("CMYK", 0),
-            "with alpha": sum(n for name, n in colours.items() if name.endswith("alpha")),
-            "16 bits a channel": self.depths.get("16", 0),
-            "turned by EXIF": self.turned,
-            f"shorter side below {SMALL} pixels": self.extremes["small"],
-            f"over {LARGE // 1_000_000} megapixels": self.extremes["large"],
-            f"one side over {THIN} times the other": self.extremes["thin"],
+            "cannot be decoded": [f"{e.key} ({e.note})" for e in self.undecodable],
+            "invalid labels": [f"{e.key} ({e.note})" for e in self.bad_labels],
+            "duplicates across splits": [str(g) for g in groups if g.across_splits],
+            "duplicates within a split": [str(g) for g in groups if not g.across_splits],
+            "duplicates with different labels": [str(g) for g in groups if len(g.labels) > 1],
+            "repeated keys": [e.key for e in self.repeated_keys],
+            "classes missing from a split": [
+                f"{name} ({split})"
+                for split, names in self.missing_classes.items()
+                for name in names
+            ],
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        examples = {
-            name: [e.to_dict() for e in getattr(self, name)]
-            for name in (
-                *("undecodable", "bad_labels", "repeated_keys"),
-                *("wrong_endings", "small", "large", "thin"),
-            )
-        }
-        return {
-            "dataset": self.dataset,
-            "examples": self.sizes,
-            "problems": self.problems(),
-            "remarks": self.remarks(),
-            "notes": list(self.notes),
-            "classes": [
-                {"name": name, **{s: counts[i] for s, counts in self.counts.items()}}
-                for i, name in enumerate(self.classes)
-            ],
-            "missing_classes": self.missing,
-            "imbalance": {s: round(ratio, 3) for s, ratio in self.imbalance.items()},
-            "formats": self.formats,
-            "colours": self.colours,
-            "bits": self.depths,
-            "spread": {
-                name: dict(zip(("min", "median", "max"), values, strict=True))
-                for name, values in self.spread.items()
-            },
-            **examples,
-            "duplicates": [g.to_dict() for g in self.groups],
-            "without_contrast": self.flat,
-            "comparison_cut": self.cut,
-            "seconds": round(self.seconds, 2),
-        }
+        """Return JSON values; each problem is a number of cases."""
+        problems = {name: len(cases) for name, cases in self.problems().items()}
+        return {"problems": problems, **asdict(self)}

@@ -1,169 +1,183 @@
-"""`data-report.html`: what was found, on one page with small pictures inside it."""
+"""The folder of a report: a page, the same findings as JSON, and a list of examples to ignore.
+
+A file there is replaced only if the last report wrote it and nobody edited it since: the JSON file
+has the SHA-256 of the others.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from html import escape
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from rezoo.data.audit.findings import Example, Findings, Group
-from rezoo.utils.html import Raw, page, table
+import numpy as np
+from PIL import Image
+
+from rezoo.data.audit.findings import Example, Findings
+from rezoo.data.audit.scan import decoded
+from rezoo.data.examples import Splits
+from rezoo.errors import SpecError
+from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
 from rezoo.utils.names import printable
+from rezoo.utils.pages import render
 
-MARK = '<meta name="generator" content="rezoo data check">\n'
-_GROUPS, _MEMBERS, _EXAMPLES, _CLASSES, _NAMES = 60, 6, 24, 200, 30
-_STYLE = """
-figure { display: inline-block; margin: 0 .8rem .6rem 0; width: 8.5rem; vertical-align: top;
-         font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere }
-figure img, .none { display: block; max-width: 112px; max-height: 112px; margin-bottom: .2rem }
-.none { width: 112px; height: 60px; background: #eef0f5 }
-.group { border-top: 1px solid #d5dae5; padding-top: .5rem }
-.bad { color: #b3261e; font-weight: 600 } td { overflow-wrap: anywhere }
-"""
+PAGE, DOCUMENT, IGNORE = "data-report.html", "data-report.json", "ignore.txt"
+WRITTEN_BY = "rezoo data check"
+_LIMITS = {"groups": 60, "members": 6, "examples": 24, "rows": 200, "names": 30}  # on the page
+_SIDE = 112  # pixels of the images on the page
 
 
-def pictured(findings: Findings) -> list[Example]:
-    """Return the examples whose pictures the page shows."""
-    shown = [m for g in findings.groups[:_GROUPS] for m in g.members[:_MEMBERS]]
+def default_folder(reference: str) -> Path:
+    """Return `data-check-<name>`, with the last part of the reference."""
+    return Path(f"data-check-{Path(reference.split(':', 1)[-1]).name or 'data'}")
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that the report may be written; nothing is changed.
+
+    Raises:
+        SpecError: A file there is not from a report, or was edited, and `overwrite` is False.
+        ResourceError: The folder cannot be written.
+    """
+    refuse_file(folder)
+    refuse_unwritable(folder)
+    digests = _digests(folder / DOCUMENT)
+    for path in (folder / name for name in (PAGE, DOCUMENT, IGNORE)):
+        if overwrite or not os.path.lexists(path) or (path.name == DOCUMENT and digests):
+            continue
+        if path.name not in digests or _sha256(path.read_bytes()) != digests[path.name]:
+            what = "was edited" if path.name in digests else "was not written by rezoo"
+            raise SpecError(
+                f"{path} {what}",
+                hint="choose another folder with --output, or replace it with --overwrite.",
+            )
+
+
+def write_report(folder: Path, findings: Findings, opened: Splits) -> dict[str, Any]:
+    """Write the three files of a report.
+
+    Args:
+        folder: The folder; it is created if necessary.
+        findings: The findings.
+        opened: The dataset, for the images on the page.
+
+    Returns:
+        The content of the JSON file.
+    """
+    lines = list(ignore_lines(findings))
+    files = {
+        PAGE: render_page(findings, opened).encode("utf-8", "backslashreplace"),
+        IGNORE: "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"),
+    }
+    document = {
+        "written_by": WRITTEN_BY,
+        **findings.to_dict(),
+        "ignored": sum(bool(line) and line[0] != "#" for line in lines),
+        "folder": str(folder),
+        "sha256": {name: _sha256(content) for name, content in files.items()},
+    }
+    document = _unicode(document)
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_json(folder / DOCUMENT, document)
+    return document
+
+
+def render_page(findings: Findings, opened: Splits) -> str:
+    """Return the page, with small images of the examples in it."""
+    shown = [m for g in findings.duplicates[: _LIMITS["groups"]] for m in g.members]
     for some in (findings.wrong_endings, findings.small, findings.large, findings.thin):
-        shown += some[:_EXAMPLES]
-    return shown
-
-
-def report(findings: Findings, pictures: Mapping[int, bytes]) -> str:
-    """Return the page; `pictures` are JPEG files by the examples' rows."""
-    f = findings
-    listed = (
-        ("Cannot be decoded", f.undecodable, "reason"),
-        ("Labels that are no class", f.bad_labels, "label"),
-        ("Keys that stand twice", f.repeated_keys, ""),
-    )
-    shown = (
-        ("Wrong ending, and usable", f.wrong_endings, len(f.wrong_endings)),
-        ("Very small: shorter side below 32 pixels", f.small, f.extremes["small"]),
-        ("Very large: over 20 megapixels", f.large, f.extremes["large"]),
-        ("Very thin: one side over 16 times the other", f.thin, f.extremes["thin"]),
-    )
-    body = [
-        _summary(f),
-        *(_listed(title, examples, what) for title, examples, what in listed if examples),
-        _groups(f, pictures),
-        _classes(f),
-        *(_shown(title, some, pictures, count) for title, some, count in shown if some),
-        _files(f),
-    ]
-    title = f"{printable(f.dataset)}: data check"
-    return page(title, "\n".join(body), pictures=True, style=_STYLE, head=MARK)
-
-
-def _summary(f: Findings) -> str:
-    found = [(name, _mark(n)) for name, n in f.problems().items()]
-    sizes = [(f"{split} examples", f"{n:,}") for split, n in f.sizes.items()]
-    notes = [("note", printable(note)) for note in f.notes]
-    return (
-        f"{table([*sizes, ('classes', f'{len(f.classes):,}'), *notes])}\n"
-        f"<h2>Problems</h2>\n{table(found)}\n"
-        f"<h2>Worth knowing</h2>\n{table([(name, f'{n:,}') for name, n in f.remarks().items()])}"
+        shown += some[: _LIMITS["examples"]]
+    classes = findings.classes
+    if len(classes) > _LIMITS["rows"]:  # the smallest first
+        classes = sorted(classes, key=lambda c: (min(c[s] for s in findings.examples), c["name"]))
+    return render(
+        "data_report.html",
+        f=findings,
+        problems={name: len(cases) for name, cases in findings.problems().items()},
+        classes=classes,
+        pictures=_pictures(opened, shown),
+        limits=_LIMITS,
+        printable=printable,
     )
 
 
-def _mark(number: int) -> str:
-    return Raw(f'<span class="bad">{number:,}</span>') if number else "none"
+def ignore_lines(findings: Findings) -> Iterator[str]:
+    """Yield the lines of `ignore.txt`: examples to leave out, one key per line, `#` for comments.
+
+    Listed are undecodable files and all but one member of each group of duplicates. The member in
+    test is kept, else the one in val, else the largest: the test split does not change because
+    of train. If the labels of a group differ, only a person can decide: its lines are comments.
+    """
+    agreeing = [g for g in findings.duplicates if len(g.labels) == 1]
+    contradictory = [g for g in findings.duplicates if len(g.labels) > 1]
+    yield "# One example per line; a line that begins with # is a comment. Edit as you like."
+    if findings.undecodable:
+        yield from ("", "# cannot be decoded")
+    for example in findings.undecodable:
+        yield from (_comment(example.note), _line(example.key))
+    if agreeing:
+        yield from ("", "# duplicates of the image named above them")
+    for group in agreeing:
+        kept, *others = group.members
+        yield _comment(f"{group.kind}: {kept.key} ({kept.split}) is kept")
+        yield from (_line(other.key) for other in others)
+    if contradictory:
+        yield from ("", "# duplicates with different labels: decide, and remove the #")
+    for group in contradictory:
+        yield _comment(f"{group.kind}:")
+        yield from (_comment(f"{m.key}  ({m.split}, {m.label})") for m in group.members)
 
 
-def _listed(title: str, examples: Sequence[Example], what: str) -> str:
-    rows = [
-        (e.split, printable(e.key), printable(e.label), printable(e.note)) for e in examples[:200]
-    ]
-    head = ("split", "example", "class", what)
-    return f"<h2>{title}</h2>\n{table(rows, head=head)}{_more(len(examples), 200)}"
+def _line(key: str) -> str:
+    if key and key == key.strip() and key[0] != "#" and len(key.splitlines()) == 1:
+        return key
+    return _comment(f"this name cannot be listed, rename the file: {key!r}")
 
 
-def _shown(
-    title: str, examples: Sequence[Example], pictures: Mapping[int, bytes], count: int
-) -> str:
-    figures = "".join(_figure(e, pictures, e.note) for e in examples[:_EXAMPLES])
-    return f"<h2>{title}</h2>\n<div>{figures}</div>{_more(count, _EXAMPLES)}"
+def _comment(text: str) -> str:
+    return f"# {' '.join(printable(text).splitlines())}"
 
 
-def _groups(f: Findings, pictures: Mapping[int, bytes]) -> str:
-    if not f.groups:
-        return "<h2>The same picture several times</h2>\n<p>None was found.</p>"
-    blocks = [_group(group, pictures) for group in f.groups[:_GROUPS]]
-    text = (
-        "The first of each group stays; <code>ignore.txt</code> lists the others. Pictures with "
-        "several labels come first, then those in several splits."
-    )
-    cut = "<p>So much is alike that not all of it was compared.</p>" if f.cut else ""
-    return (
-        f"<h2>The same picture several times</h2>\n<p>{text}</p>{cut}\n"
-        f"{''.join(blocks)}{_more(len(f.groups), _GROUPS)}"
-    )
+def _pictures(opened: Splits, examples: list[Example]) -> dict[tuple[str, int], str]:
+    """Return small images as data URLs, by split and index; undecodable ones are left out."""
+    found = {}
+    for split, part in opened.parts.items():
+        indices = np.unique(np.array([e.index for e in examples if e.split == split], np.int64))
+        for place, pixels, _ in decoded(part, indices):
+            image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+            image.thumbnail((_SIDE, _SIDE))
+            stream = io.BytesIO()
+            image.save(stream, "JPEG", quality=80)
+            text = base64.b64encode(stream.getvalue()).decode()
+            found[split, int(indices[place])] = f"data:image/jpeg;base64,{text}"
+    return found
 
 
-def _group(group: Group, pictures: Mapping[int, bytes]) -> str:
-    words = [group.kind]
-    if group.kind == "near":
-        lowest = min(r for *_, r in group.links)
-        words += sorted({how for _, _, how, *_ in group.links} - {"near"})
-        words.append(f"correlation {lowest:.4f}")
-    if group.across:
-        words.append(Raw('<span class="bad">in several splits</span>'))
-    if len(group.labels) > 1:
-        words.append(Raw('<span class="bad">several labels</span>'))
-    text = ", ".join(w if isinstance(w, Raw) else escape(w) for w in words)
-    figures = "".join(_figure(m, pictures) for m in group.members[:_MEMBERS])
-    more = _more(len(group.members), _MEMBERS)
-    return f'<div class="group"><p>{text}</p>{figures}{more}</div>\n'
+def _digests(path: Path) -> dict[str, str]:
+    """Return the digests in a report's JSON file; empty if it is not one."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    ours = isinstance(content, dict) and content.get("written_by") == WRITTEN_BY
+    digests = content.get("sha256") if ours else None
+    return digests if isinstance(digests, dict) else {}
 
 
-def _figure(example: Example, pictures: Mapping[int, bytes], note: str = "") -> str:
-    content = pictures.get(example.row)
-    if content:
-        data = base64.b64encode(content).decode()
-        image = f'<img alt="" src="data:image/jpeg;base64,{data}">'
-    else:
-        image = '<span class="none"></span>'
-    lines = (
-        example.key,
-        f"{example.split}, {example.label}" if example.label else example.split,
-        f"{example.width}×{example.height}",
-        note,
-    )
-    text = "<br>".join(escape(printable(line)) for line in lines if line)
-    return f"<figure>{image}{text}</figure>"
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _classes(f: Findings) -> str:
-    splits = list(f.counts)
-    rows: list[tuple[Any, ...]] = [
-        (printable(name), *(f.counts[s][i] for s in splits)) for i, name in enumerate(f.classes)
-    ]
-    lines = [(f"{s}: largest class / smallest", f"{ratio:.1f}") for s, ratio in f.imbalance.items()]
-    for split, names in f.missing.items():
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        lines.append((f"{split} lacks", printable(", ".join(names[:_NAMES]) + more)))
-    if len(rows) > _CLASSES:
-        rows.sort(key=lambda row: (min(row[1:]), row[0]))
-    text = f"{table(lines)}\n{table(rows[:_CLASSES], head=('class', *splits))}"
-    return f"<h2>Classes</h2>\n{text}{_more(len(rows), _CLASSES)}"
-
-
-def _files(f: Findings) -> str:
-    spread = [(name, *(f"{v:,.6g}" for v in values)) for name, values in f.spread.items()]
-    counts = [
-        (what, ", ".join(f"{name} {n:,}" for name, n in some.items()))
-        for what, some in (("format", f.formats), ("colours", f.colours), ("bits", f.depths))
-    ]
-    head = ("", "smallest", "median", "largest")
-    flat = f"<p>{f.flat:,} pictures have too little contrast for near duplicates.</p>"
-    return (
-        f"<h2>Files</h2>\n{table(spread, head=head)}\n{table(counts)}\n{flat if f.flat else ''}"
-        f"<p>Read and compared in {f.seconds:.0f} s.</p>"
-    )
-
-
-def _more(count: int, shown: int) -> str:
-    text = f"and {count - shown:,} more: see <code>data-report.json</code>."
-    return f"<p>{text}</p>" if count > shown else ""
+def _unicode(value: Any) -> Any:
+    """Return JSON values in which names that are not Unicode are escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_unicode(k): _unicode(v) for k, v in value.items()}
+    return [_unicode(v) for v in value] if isinstance(value, (list, tuple)) else value

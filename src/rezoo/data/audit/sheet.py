@@ -1,32 +1,109 @@
 """A contact sheet: each example as it is stored, and as a network gets it in some epochs.
 
-What is shown comes out of `rezoo.data.pipeline` itself, so that order, augmentation and mixing are
-those of a run with this recipe and seed.
+A `SheetRequest` is resolved from names before anything heavy is loaded. The images come from
+`rezoo.data.pipeline`: order, augmentation and mixing are those of a run with this recipe and seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
-import tensorflow as tf
-
-from rezoo.data.audit.drawing import Canvas, fit, line_height
-from rezoo.data.audit.labels import name_of
-from rezoo.data.audit.reading import Progress
-from rezoo.data.audit.request import SheetRequest
-from rezoo.data.audit.seen import Seen, choose, tested, trained
-from rezoo.data.datasets import Dataset, load_dataset
-from rezoo.data.examples import Examples
-from rezoo.data.images import decode
+from rezoo import recipes
+from rezoo.data.datasets import dataset_spec, default_preprocessing, load_dataset
+from rezoo.errors import SpecError
+from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
+from rezoo.specs import Preprocessing
 from rezoo.utils.files import write_bytes
 
-_CELL, _GAP, _BLOCK_GAP, _MARGIN = 160, 6, 24, 16
-_WIDE = 1400  # pixels that the blocks may take side by side
-_TITLE, _LABEL, _SMALL = 2, 2, 1  # sizes of text
+MAX_COUNT, MAX_DRAWS = 500, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetRequest:
+    """What to draw.
+
+    Attributes:
+        dataset: As `rezoo.load_dataset` takes it.
+        split: `"train"`, `"val"`, `"test"` or `"all"`.
+        recipe: With every key set.
+        preprocessing: Of the network that would be trained.
+        classes: Names of classes, separated by commas; empty for all.
+        count: Number of examples.
+        epoch: The first epoch, from 0.
+        draws: Number of epochs.
+        augment: Whether the training transform is shown.
+        path: The PNG file.
+    """
+
+    dataset: str
+    split: str
+    recipe: Recipe
+    preprocessing: Preprocessing
+    classes: str
+    count: int
+    epoch: int
+    draws: int
+    augment: bool
+    path: Path
+
+    @classmethod
+    def of(
+        cls,
+        dataset: str,
+        *,
+        split: str = "train",
+        recipe: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        classes: str | None = None,
+        count: int = 32,
+        epoch: int = 0,
+        draws: int = 3,
+        no_augment: bool = False,
+        output: str | Path | None = None,
+        overwrite: bool = False,
+    ) -> Self:
+        """Resolve names and recipe keys.
+
+        Raises:
+            UnknownNameError: No such dataset or recipe.
+            SpecError: A number out of bounds, an unknown key, or a file that exists.
+        """
+        spec = dataset_spec(dataset)
+        base = default_preprocessing(spec)
+        resolved, _ = recipes.resolve_recipe(
+            recipe or spec.recipe, spec, changes or {}, preprocessing=base
+        )
+        last = resolved.epochs - 1
+        for name, value, low, high, why in (
+            ("count", count, 1, MAX_COUNT, ""),
+            ("draws", draws, 1, MAX_DRAWS, ""),
+            ("epoch", epoch, 0, last, f": the last epoch of recipe {resolved.name}"),
+        ):
+            if not low <= value <= high:
+                raise SpecError(f"--{name} {value}; allowed is {low} to {high}{why}")
+        return cls(
+            dataset=dataset,
+            split=split,
+            recipe=resolved,
+            preprocessing=dataclasses.replace(
+                base.at(resolved.image_size),
+                crop_pct=resolved.crop_pct or base.crop_pct,
+                interpolation=resolved.interpolation or base.interpolation,
+            ),
+            classes=classes or "",
+            count=count,
+            epoch=epoch,
+            draws=min(draws, resolved.epochs - epoch),
+            augment=split == "train" and not no_augment,
+            path=_checked(Path(output or default_path(dataset)).expanduser(), overwrite=overwrite),
+        )
 
 
 @dataclass(frozen=True)
@@ -38,11 +115,10 @@ class Sheet:
         width: In pixels.
         height: In pixels.
         split: Of the examples.
-        examples: How many there are on it.
-        columns: What stands side by side, in words.
-        keys: The examples, in order.
-        labels: Their classes.
-        notes: What the user should be told.
+        examples: Number of examples.
+        columns: The heads of the columns.
+        shown: `"key"` and `"label"` of each example, in order.
+        notes: Notes for the user.
     """
 
     path: str
@@ -51,62 +127,75 @@ class Sheet:
     split: str
     examples: int
     columns: str
-    keys: tuple[str, ...]
-    labels: tuple[str, ...]
-    notes: tuple[str, ...]
+    shown: list[dict[str, str]]
+    notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        document = {k: v for k, v in vars(self).items() if k not in ("keys", "labels", "notes")}
-        shown = [{"key": k, "label": n} for k, n in zip(self.keys, self.labels, strict=True)]
-        return {**document, "shown": shown, "notes": list(self.notes)}
+        return dataclasses.asdict(self)
 
 
-def draw_sheet(request: SheetRequest, *, progress: Progress | None = None) -> Sheet:
+def default_path(dataset: str) -> Path:
+    """Return `data-sheet-<name>.png`, with the last part of the reference."""
+    return Path(f"data-sheet-{Path(dataset.split(':', 1)[-1]).name or 'data'}.png")
+
+
+def draw_sheet(
+    request: SheetRequest, *, progress: Callable[[int, int], None] | None = None
+) -> Sheet:
     """Draw a sheet and write it.
 
     Args:
         request: What to draw.
-        progress: Called with the number of columns done, and of all.
+        progress: Called with the number of columns done and the number of all.
 
     Raises:
         UnknownNameError: The dataset has no such class.
         NotFoundError: It has no such split, or no example of these classes there.
     """
+    from rezoo.data.audit import layout, views
+    from rezoo.data.audit.scan import label_name
+
     data = load_dataset(request.dataset)
-    examples = data.examples(request.split)
-    chosen = choose(examples, data.class_names, request)
-    wholes, labels = _wholes(examples, chosen)
-    names = [name_of(label, _names(data)) or f"label {label}" for label in labels]
-    columns: list[tuple[str, list[np.ndarray | None], list[str]]] = []
-    columns.append(("as stored", wholes, [""] * len(chosen)))
+    examples, names = data.examples(request.split), data.class_names
+    chosen = views.choose(examples, names, request)
+    if len(data.splits.class_descriptions) == len(names):
+        names = data.splits.class_descriptions
+    images, labels = views.stored(examples, chosen)
+    words = [label_name(label, names) or f"label {label}" for label in labels]
+    columns = [layout.Column("as stored", images, [""] * len(chosen))]
     heads = _heads(request)
     for number, head in enumerate(heads):
         if request.augment:
-            epoch, classes = request.epoch + number, len(data.class_names)
-            seen = trained(examples, request, epoch, chosen, classes=classes)
+            epoch = request.epoch + number
+            seen = views.trained(examples, request, epoch, chosen, classes=len(names))
         else:
-            seen = tested(examples, request, chosen)
-        columns.append((head, *_shown(seen, data)))
+            seen = views.tested(examples, request, chosen)
+        captions = [views.caption(one, names) for one in seen]
+        columns.append(layout.Column(head, [one and one.image for one in seen], captions))
         if progress:
             progress(number + 1, len(heads))
-    canvas = _draw(_title(request), columns, names)
-    write_bytes(request.path, canvas.to_png())
-    height, width = canvas.pixels.shape[:2]
+    image = layout.draw(_title(request), columns, words)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    write_bytes(request.path, stream.getvalue())
+    keys = [examples.key(i) for i in chosen.tolist()]
+    size = request.recipe.batch_size
+    refused = f"training would refuse batch_size {size}: train has {len(examples)} images"
     return Sheet(
         path=str(request.path),
-        width=width,
-        height=height,
+        width=image.width,
+        height=image.height,
         split=request.split,
         examples=len(chosen),
         columns=", ".join(["as stored", *heads]),
-        keys=tuple(examples.key(i) for i in chosen.tolist()),
-        labels=tuple(names),
-        notes=_notes(request, len(examples)),
+        shown=[{"key": k, "label": w} for k, w in zip(keys, words, strict=True)],
+        notes=[refused] if request.augment and size > len(examples) else [],
     )
 
 
 def _heads(request: SheetRequest) -> list[str]:
+    """Return the heads of all columns but the first."""
     if not request.augment:
         return ["test transform"]
     epochs = range(request.epoch, request.epoch + request.draws)
@@ -115,79 +204,22 @@ def _heads(request: SheetRequest) -> list[str]:
     return [f"epoch {epoch} ({training_size(request.recipe, epoch)} px)" for epoch in epochs]
 
 
-def _notes(request: SheetRequest, count: int) -> tuple[str, ...]:
-    if request.augment and request.recipe.batch_size > count:
-        size = request.recipe.batch_size
-        return (f"a run would refuse batch_size {size}: train has {count} images",)
-    return ()
-
-
 def _title(request: SheetRequest) -> str:
     recipe = request.recipe
     parts = [request.dataset, request.split]
     if request.augment:
         parts += [f"recipe {recipe.name}", f"seed {recipe.seed}"]
     if not request.augment or has_one_size(recipe):
-        parts.append("{}x{} px".format(*request.preprocessing.size))
+        parts.append("{}×{} px".format(*request.preprocessing.size))
     return ", ".join(parts)
 
 
-def _names(data: Dataset) -> tuple[str, ...]:
-    described = data.splits.class_descriptions
-    return described if len(described) == len(data.class_names) else data.class_names
-
-
-def _wholes(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | None], list[Any]]:
-    """Return the examples as they are stored, made small enough for a cell, and their labels."""
-    some = examples.select(chosen)
-
-    @tf.autograph.experimental.do_not_convert
-    def whole(index: Any) -> Any:
-        image, label = some.fetch(index)
-        return (decode(image, 3) if some.encoded else image), label
-
-    stream = tf.data.Dataset.range(len(some)).map(whole)
-    found = [(fit(image, _CELL), label) for image, label in stream.as_numpy_iterator()]
-    return [image for image, _ in found], [label for _, label in found]
-
-
-def _shown(seen: Sequence[Seen | None], data: Dataset) -> tuple[list[np.ndarray | None], list[str]]:
-    """Return pictures for the cells and what stands below them."""
-    pictures = [None if s is None else fit(s.picture, _CELL) for s in seen]
-    words, names = [], _names(data)
-    for s in seen:
-        shares = [(float(v), i) for i, v in enumerate(s.target)] if s and s.mixed else []
-        best = sorted(shares, reverse=True)[:2]
-        text = " + ".join(f"{share:.0%} {names[i]}" for share, i in best)
-        words.append("not in this epoch" if s is None else text)
-    return pictures, words
-
-
-def _draw(
-    title: str,
-    columns: Sequence[tuple[str, Sequence[np.ndarray | None], Sequence[str]]],
-    names: Sequence[str],
-) -> Canvas:
-    """Lay the examples out in blocks: one row of pictures each, with the label below."""
-    worded = any(any(words) for _, _, words in columns)
-    block = len(columns) * (_CELL + _GAP) - _GAP
-    across = max(min(_WIDE // (block + _BLOCK_GAP), len(names)), 1)
-    below = (line_height(_SMALL) if worded else 0) + line_height(_LABEL) + _GAP
-    rows = -(-len(names) // across)
-    top = _MARGIN + line_height(_TITLE) + _GAP + line_height(_SMALL)
-    width = 2 * _MARGIN + across * (block + _BLOCK_GAP) - _BLOCK_GAP
-    canvas = Canvas(width, top + rows * (_CELL + _GAP + below) + _MARGIN)
-    canvas.write(title, _MARGIN, _MARGIN, width=width - 2 * _MARGIN, scale=_TITLE)
-    for number, name in enumerate(names):
-        row, column = divmod(number, across)
-        left = _MARGIN + column * (block + _BLOCK_GAP)
-        y = top + row * (_CELL + _GAP + below)
-        for place, (head, pictures, words) in enumerate(columns):
-            x = left + place * (_CELL + _GAP)
-            if row == 0:
-                canvas.write(head, x, top - line_height(_SMALL) - 1, width=_CELL, scale=_SMALL)
-            canvas.place(pictures[number], x, y, _CELL)
-            canvas.write(words[number], x, y + _CELL + 3, width=_CELL, scale=_SMALL)
-        text_top = y + _CELL + 4 + (line_height(_SMALL) if worded else 0)
-        canvas.write(name, left, text_top, width=block, scale=_LABEL)
-    return canvas
+def _checked(path: Path, *, overwrite: bool) -> Path:
+    """Return a path if a sheet may be written there; else raise `SpecError`."""
+    if path.suffix.lower() != ".png":
+        raise SpecError(f"--output {path}; a sheet is a PNG file", hint="end its name in .png.")
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder", hint="choose another file with --output.")
+    if os.path.lexists(path) and not overwrite:
+        raise SpecError(f"{path} exists", hint="choose another --output, or use --overwrite.")
+    return path

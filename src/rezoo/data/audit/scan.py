@@ -1,0 +1,234 @@
+"""Read every example once and keep the facts that the checks need: about 100 bytes each.
+
+Thumbnails, 1 kB each, are in a temporary file. tf.data fetches the examples; a pool with one thread
+per core hashes and decodes them. At any time only a few decoded images are in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from rezoo.data.examples import SPLITS, Examples, Splits
+from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_reason
+from rezoo.data.images import decode
+from rezoo.errors import writing
+
+SIDE = 32  # of the grey thumbnails
+RECORD = np.dtype(
+    [
+        ("width", np.int32),  # pixels as stored, before EXIF orientation; 0 if unknown
+        ("height", np.int32),
+        ("size", np.int64),  # bytes of the file; 0 for pixels in memory
+        ("format", "S8"),  # Pillow's name in lower case, or "pixels"; empty if unknown
+        ("colour", "S16"),
+        ("bits", np.uint8),  # per channel
+        ("turned", np.bool_),  # by EXIF orientation
+        ("decoded", np.bool_),
+        ("file_digest", "S16"),  # first half of the SHA-256 of the file; empty if there is none
+        ("pixel_digest", "S16"),  # likewise of the shape and the decoded pixels
+    ]
+)
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")  # Pillow's modes
+_COLOURS = {**dict.fromkeys(_GREY, "grey"), "P": "palette", "PA": "palette", "CMYK": "CMYK"}
+_ORIENTATION = 0x0112
+_AHEAD = 4  # examples in flight per thread
+_MAX_THREADS = 16  # each may hold a decoded image of 200 MB
+
+SEPARATOR, NO_LABEL = "; ", "(no label)"
+
+Progress = Callable[[int, int], None]
+
+
+class Scan:
+    """The facts about all examples: one row each, one split after another.
+
+    Attributes:
+        parts: Split → its examples.
+        classes: Class names in the order of the labels.
+        rows: `RECORD` `(N,)`.
+        labels: int32 `(N,)`, or of multi-label data `(N, K)` of zeros and ones; -1 if unknown.
+        thumbnails: uint8 `(N, 32, 32)`, grey, backed by a temporary file.
+        faults: Row → why the example cannot be decoded.
+    """
+
+    def __init__(self, opened: Splits) -> None:
+        self.parts = {split: opened.parts[split] for split in SPLITS if split in opened.parts}
+        self.classes = opened.class_names
+        self._starts = np.cumsum([0, *map(len, self.parts.values())])
+        count = int(self._starts[-1])
+        self.rows = np.zeros(count, RECORD)
+        shape = (count, len(self.classes)) if opened.multi_label else (count,)
+        self.labels = np.full(shape, -1, np.int32)
+        self.faults: dict[int, str] = {}
+        # a file without a name disappears however the process ends
+        with tempfile.TemporaryFile(prefix="rezoo-") as file, writing(tempfile.gettempdir()):
+            file.truncate(max(count, 1) * SIDE**2)
+            shape = (max(count, 1), SIDE, SIDE)
+            self.thumbnails = np.memmap(file, np.uint8, "r+", shape=shape)
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the split of a row and its index in that split."""
+        part = int(np.searchsorted(self._starts, row, "right")) - 1
+        return list(self.parts)[part], row - int(self._starts[part])
+
+    def of_split(self, split: str) -> slice:
+        """Return the rows of a split."""
+        part = list(self.parts).index(split)
+        return slice(int(self._starts[part]), int(self._starts[part + 1]))
+
+
+def scan(opened: Splits, *, progress: Progress | None = None) -> Scan:
+    """Read every example of every split once.
+
+    Args:
+        opened: The dataset.
+        progress: Called with the number of examples read and the number of all.
+    """
+    result = Scan(opened)
+    threads = min(os.cpu_count() or 1, _MAX_THREADS)
+    with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
+        for split, examples in result.parts.items():
+            rows = result.of_split(split)
+            looks = _in_order(pool, _fetched(examples), _AHEAD * threads)
+            for row, (record, thumbnail, label, fault) in enumerate(looks, rows.start):
+                result.rows[row], result.labels[row] = record, label
+                if fault:
+                    result.faults[row] = fault
+                else:
+                    result.thumbnails[row] = thumbnail
+                if progress:
+                    progress(row + 1, len(result.rows))
+            if (known := examples.labels()) is not None:  # also of what could not be fetched
+                result.labels[rows] = known
+    return result
+
+
+def label_name(label: np.ndarray, names: Sequence[str]) -> str:
+    """Return the name of an example's class, or of all its classes; empty if unknown."""
+    if label.ndim:
+        known = SEPARATOR.join(names[i] for i in np.flatnonzero(label == 1).tolist())
+        return known or ("" if (label < 0).any() else NO_LABEL)
+    return names[int(label)] if 0 <= label < len(names) else ""
+
+
+def decoded(
+    examples: Examples, indices: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Decode some examples.
+
+    Args:
+        examples: The split.
+        indices: int64 `(M,)`.
+
+    Yields:
+        `(place, image, label)`: the position in `indices`, uint8 `(H, W, C)`, and the label.
+        Examples that cannot be decoded are left out.
+    """
+    chosen = examples.select(indices)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(place: Any) -> Any:
+        image, label = chosen.fetch(place)
+        return place, decode(image, 3) if chosen.encoded else image, label
+
+    stream = tf.data.Dataset.range(len(chosen)).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    for place, image, label in stream.ignore_errors().as_numpy_iterator():
+        yield int(place), image, label
+
+
+def _fetched(examples: Examples) -> Iterator[tuple[Any, Any]]:
+    """Yield `(image, label)` of each example in order; `(None, reason)` if it cannot be read."""
+    fetch = tf.autograph.experimental.do_not_convert(examples.fetch)
+    stream = tf.data.Dataset.range(len(examples)).map(
+        fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    fetched = iter(stream.prefetch(2 * _AHEAD))
+    for _ in range(len(examples)):
+        try:
+            image, label = next(fetched)
+        except tf.errors.NotFoundError:
+            yield None, "the file is not there"
+        except tf.errors.OpError as error:
+            damaged = isinstance(error, tf.errors.DataLossError)
+            yield None, "its record is damaged" if damaged else "it could not be read"
+        else:
+            yield image, label
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, fetched: Iterator[tuple[Any, Any]], most: int
+) -> Iterator[Any]:
+    """Yield what `_look` returns for each example, in order, with at most `most` in flight."""
+    waiting: deque[Future[Any]] = deque()
+    for image, label in fetched:
+        waiting.append(pool.submit(_look, image, label))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    yield from (future.result() for future in waiting)
+
+
+def _look(image: Any, label: Any) -> tuple[np.ndarray, np.ndarray | None, Any, str]:
+    """Return the record, the thumbnail, the label and the fault of one fetched example."""
+    if image is None:
+        return np.zeros((), RECORD), None, -1, label
+    label = label.numpy()
+    if image.dtype != tf.string:
+        pixels = image.numpy()
+        record = np.zeros((), RECORD)
+        record["height"], record["width"], channels = pixels.shape
+        record["format"], record["bits"] = "pixels", 8
+        record["colour"] = "grey" if channels == 1 else "colour"
+    else:
+        content = image.numpy()
+        record = describe(content)
+        try:
+            pixels = _decode(image).numpy()
+        except tf.errors.OpError:
+            return record, None, label, unreadable_reason(content)
+    record["decoded"] = True
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(pixels.data)
+    record["pixel_digest"] = digest.digest()[:16]
+    return record, _thumbnail(pixels), label, ""
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def _decode(content: Any) -> Any:
+    return decode(content, 3)
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Return the grey levels of a whole image, its sides squeezed to squares."""
+    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def describe(content: bytes) -> np.ndarray:
+    """Return the facts in the header of an image file, a `RECORD` scalar; nothing is decoded."""
+    record = np.zeros((), RECORD)
+    record["size"] = len(content)
+    record["file_digest"] = hashlib.sha256(content).digest()[:16]
+    with contextlib.suppress(UnreadableImageError), open_image(content) as image:
+        record["width"], record["height"] = image.size
+        record["format"] = (image.format or "").lower().replace("mpo", "jpeg")
+        alpha = " + alpha" if image.has_transparency_data else ""
+        record["colour"] = _COLOURS.get(image.mode, "colour") + alpha
+        # Pillow may reduce 16 bits to 8 when it decodes: the tile has what is stored
+        stored = 16 if ";16" in f"{image.mode}{image.tile[:1]}" else 8
+        record["bits"] = {"1": 1, "I": 32, "F": 32}.get(image.mode, stored)
+        with contextlib.suppress(Exception):  # damaged EXIF data raise errors of many kinds
+            record["turned"] = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    return record

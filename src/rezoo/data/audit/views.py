@@ -1,0 +1,180 @@
+"""Chosen examples as they are stored, and as a network gets them in training and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rezoo.data import pipeline
+from rezoo.data.audit.scan import decoded
+from rezoo.data.audit.sheet import SheetRequest
+from rezoo.data.examples import Examples
+from rezoo.errors import NotFoundError, UnknownNameError
+from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
+from rezoo.utils.names import suggest
+
+
+class Seen(NamedTuple):
+    """One example as a network gets it, without the normalization.
+
+    Attributes:
+        image: uint8 `(H, W, C)`.
+        target: Its label or labels; if examples are mixed, fractions of the classes `(K,)`.
+        mixed: Whether examples are mixed.
+    """
+
+    image: np.ndarray
+    target: Any
+    mixed: bool
+
+
+def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest) -> np.ndarray:
+    """Return the indices of the examples to show, int64 `(M,)`.
+
+    With the training transform, these are the first ones of the epoch, if possible ones that no
+    drawn epoch leaves out in its last incomplete batch; else ones that are spread evenly.
+
+    Raises:
+        UnknownNameError: The dataset has no such class.
+        NotFoundError: No example has one of the classes.
+    """
+    count = len(examples)
+    order = np.arange(count)
+    if request.augment:
+        recipe = _possible(request.recipe, count)
+        epochs = range(request.epoch, request.epoch + request.draws)
+        drawn = [pipeline.epoch_indices(count, recipe, epoch) for epoch in epochs]
+        _, first = np.unique(drawn[0], return_index=True)
+        order = drawn[0][np.sort(first)]
+        lacking = np.sum([~np.isin(order, other) for other in drawn], 0)
+        order = order[np.argsort(lacking, kind="stable")]
+    if request.classes:
+        order = _of_classes(examples, order, _labels_of(request.classes, class_names), request)
+    if request.augment:
+        return order[: request.count]
+    return order[np.unique(np.linspace(0, len(order) - 1, request.count).round().astype(int))]
+
+
+def stored(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | None], list[Any]]:
+    """Return the chosen examples as stored, uint8 `(H, W, C)`, and their labels."""
+    found = {place: (image, label) for place, image, label in decoded(examples, chosen)}
+    pairs = [found.get(place, (None, np.int32(-1))) for place in range(len(chosen))]
+    return [image for image, _ in pairs], [label for _, label in pairs]
+
+
+def trained(
+    examples: Examples, request: SheetRequest, epoch: int, chosen: np.ndarray, *, classes: int
+) -> list[Seen | None]:
+    """Return the chosen examples as training gets them in an epoch; None for those left out.
+
+    Without mixing, what becomes of an example depends on the seed, the epoch and the example
+    alone: then only the chosen ones are drawn, in batches of one.
+    """
+    recipe = _possible(request.recipe, len(examples))
+    within = np.isin(chosen, pipeline.epoch_indices(len(examples), recipe, epoch))
+    if not recipe.mixes:
+        recipe = dataclasses.replace(recipe, repeated_augmentation=1, batch_size=1)
+    order = pipeline.epoch_indices(len(examples), recipe, epoch)
+    first = np.zeros(len(examples), np.int64)  # position of the first repetition
+    first[order[::-1]] = np.arange(len(order))[::-1]
+    wanted = {int(first[i]): int(i) for i in chosen[within]}
+    steps = sorted({position // recipe.batch_size for position in wanted})
+    batches = pipeline.chosen_batches(
+        examples, request.preprocessing, recipe, epoch=epoch, steps=steps, classes=classes
+    )
+    found: dict[int, Seen] = {}
+    for step, (images, targets) in zip(steps, batches if steps else (), strict=True):
+        for i in range(len(images)):
+            if (index := wanted.get(step * recipe.batch_size + i)) is not None:
+                image = visible(images[i].numpy(), request.preprocessing)
+                found[index] = Seen(image, targets[i].numpy(), recipe.mixes)
+    return [found.get(int(i)) for i in chosen]
+
+
+def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> list[Seen | None]:
+    """Return the chosen examples as evaluation gets them."""
+    some = examples.select(chosen)
+    batches = pipeline.test_batches(some, request.preprocessing, batch_size=32)
+    return [
+        Seen(visible(image.numpy(), request.preprocessing), label.numpy(), False)
+        for images, labels in batches
+        for image, label in zip(images, labels, strict=True)
+    ]
+
+
+def caption(one: Seen | None, names: Sequence[str]) -> str:
+    """Return the line below an image: that it is missing, or the classes it was mixed from."""
+    if one is None:
+        return "not in this epoch"
+    fractions = [(float(v), i) for i, v in enumerate(one.target)] if one.mixed else []
+    best = sorted(fractions, reverse=True)[:2]
+    return " + ".join(f"{fraction:.0%} {names[i]}" for fraction, i in best)
+
+
+def visible(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Undo the normalization: float `(H, W, C)` to uint8."""
+    grey_levels = (image * np.array(preprocessing.std) + np.array(preprocessing.mean)) * 255
+    return np.clip(np.rint(grey_levels), 0, 255).astype(np.uint8)
+
+
+def _possible(recipe: Recipe, count: int) -> Recipe:
+    """Return the recipe with a batch size that the split has examples for."""
+    repeats = recipe.repeated_augmentation
+    most = max(count // repeats * repeats, repeats)
+    return dataclasses.replace(recipe, batch_size=min(recipe.batch_size, most), accumulation=1)
+
+
+def _labels_of(text: str, class_names: Sequence[str]) -> list[int]:
+    """Return the labels of class names that are separated by commas; a name may have commas."""
+    names = [text] if text in class_names else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in class_names:
+            raise UnknownNameError(
+                f"the dataset has no class {name!r}",
+                hint=suggest(name, list(class_names)[:50], "the first classes are"),
+            )
+    return [class_names.index(name) for name in names]
+
+
+def _of_classes(
+    examples: Examples, order: np.ndarray, wanted: list[int], request: SheetRequest
+) -> np.ndarray:
+    """Return the indices in `order` of examples with a wanted class; at least one."""
+    labels = examples.labels()
+    if labels is not None:
+        some = labels[order]
+        found = order[some[:, wanted].any(1) if some.ndim == 2 else np.isin(some, wanted)]
+    else:
+        found = _read_for_classes(examples, order, wanted, request.count if request.augment else -1)
+    if not len(found):
+        raise NotFoundError(
+            f"{request.split} has no example of {request.classes}", hint="choose another --split."
+        )
+    return found
+
+
+def _read_for_classes(
+    examples: Examples, order: np.ndarray, wanted: list[int], most: int
+) -> np.ndarray:
+    """Read examples in `order` until `most` have a wanted class; -1 for all."""
+
+    @tf.autograph.experimental.do_not_convert
+    def fetch(index: Any) -> tuple[Any, Any]:
+        return index, examples.fetch(index)[1]
+
+    @tf.autograph.experimental.do_not_convert
+    def has(_: Any, label: Any) -> Any:
+        multi = label.shape.rank == 1
+        return tf.reduce_any(tf.gather(label, wanted) == 1 if multi else label == wanted)
+
+    stream = tf.data.Dataset.from_tensor_slices(order).map(
+        fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return np.array(
+        [int(i) for i, _ in stream.filter(has).take(most).as_numpy_iterator()], np.int64
+    )
