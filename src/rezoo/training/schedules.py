@@ -100,18 +100,15 @@ _SHARES: dict[str, Any] = {
 }
 
 
-def schedule(recipe: Recipe, steps_per_epoch: int, *, scale: float = 1.0) -> Schedule:
-    """Return the schedule of a run, a function of the optimizer's step from 0.
-
-    `scale` is of the whole course, `min_learning_rate` included.
-    """
+def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
+    """Return the schedule of a run, a function of the optimizer's step from 0."""
     total = total_steps(recipe, steps_per_epoch)
     return Schedule(
         recipe.schedule,
-        recipe.learning_rate * scale,
+        recipe.learning_rate,
         total,
         warmup_steps=warmup_steps(recipe, steps_per_epoch),
-        floor=recipe.min_learning_rate * scale,
+        floor=recipe.min_learning_rate,
         power=recipe.poly_power,
         milestones=[round(part * total) for part in recipe.step_at],
     )
