@@ -14,11 +14,11 @@ from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import optimizers
+from rezoo.training.optimizers import build_optimizer
 from rezoo.training.reporters import Reporter
 from rezoo.training.schedules import schedule
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
-NETWORK = "test_resnet"  # every kind of block, and small
 SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2}
 FILES = {
     "README.md",
@@ -38,13 +38,10 @@ FILES = {
 class StopAt(Reporter):
     """Asks to stop at a step, as Ctrl-C does."""
 
+    interval_s = 0.0
+
     def __init__(self, epoch, step, number=signal.SIGINT):
         self.at, self.number = (epoch, step), number
-
-    def started(self, plan, epoch, step):
-        from rezoo.training import loop
-
-        loop.REPORT_EVERY_S = 0.0  # hear of every step
 
     def step(self, epoch, step, figures):
         if (epoch, step) == self.at:
@@ -57,15 +54,6 @@ class Said(Reporter):
 
     def note(self, text):
         self.texts.append(text)
-
-
-@pytest.fixture(autouse=True)
-def _report_interval():
-    from rezoo.training import loop
-
-    before = loop.REPORT_EVERY_S
-    yield
-    loop.REPORT_EVERY_S = before
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +193,7 @@ def test_fine_tuning_takes_the_weights_and_a_new_head(run, tmp_path):
     )
     before, _ = read_tensors(run.folder / "model.safetensors")
     after, _ = read_tensors(tuned.folder / "model.safetensors")
-    assert after["fc.weight"].shape == (2, 96)
+    assert after["fc.weight"].shape == (2, 8)
     for name, value in before.items():
         if not name.startswith("fc.") and "running_" not in name:
             assert np.array_equal(after[name], value), name
@@ -257,7 +245,7 @@ def test_schedules(kind, expected):
 def test_decay_spares_norm_and_bias():
     model = rezoo.create_model("resnet18", num_classes=3, input_shape=(16, 16, 1))
     recipe = Recipe(name="t", weight_decay=0.1)
-    (group,) = optimizers.groups(model, recipe, 10, head="fc")
-    decayed = {v.path for v in group.variables if group.optimizer.decay_of(v)}
+    optimizer = build_optimizer(model, recipe, 10)
+    decayed = {v.path for v in optimizer.trained if optimizer.decay_of(v)}
     assert all(path.endswith("/kernel") for path in decayed)
     assert len(decayed) == 21
