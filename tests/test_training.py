@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -60,6 +63,58 @@ class Said(Reporter):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "a"
     return rezoo.train(NETWORK, "digits", changes=SMALL, output=folder)
+
+
+WRONG_NAMES = """
+import sys
+import rezoo
+for model, dataset, keys in (
+    ("resnet21", "digits", {}),
+    ("resnet18", "digit", {}),
+    ("resnet18", "digits", {"recipe": "quik"}),
+    ("resnet18", "digits", {"changes": {"epoch": 3}}),
+):
+    try:
+        rezoo.train(model, dataset, **keys)
+    except rezoo.RezooError as error:
+        assert error.exit_code in (2, 3), error
+    else:
+        raise AssertionError((model, dataset, keys))
+print(sorted({"tensorflow", "keras", "jax", "numpy", "rich"} & set(sys.modules)))
+"""
+
+
+def test_wrong_names_are_reported_before_tensorflow_is_imported():
+    command = [sys.executable, "-c", WRONG_NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_random_state_of_the_process_is_kept(run, tmp_path):
+    states = [random.getstate(), np.random.get_state()[1].tolist()]
+    keras.utils.set_random_seed(7)
+    wanted = keras.random.uniform((3,))
+    keras.utils.set_random_seed(7)
+    before = [random.getstate(), np.random.get_state()[1].tolist()]
+    assert before != states
+    again = rezoo.train(NETWORK, "digits", changes=SMALL, output=tmp_path)
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == before
+    assert np.array_equal(keras.random.uniform((3,)), wanted)
+    assert_same_bits(again.folder, run.folder)  # and the run does not depend on it
+
+
+def test_paths_recipes_and_opened_datasets_are_accepted(run, tmp_path):
+    data = rezoo.load_dataset("digits")
+    recipe = Recipe(name="mine", epochs=1, batch_size=256, learning_rate=0.01)
+    changes = {"image_size": 8}
+    tuned = rezoo.train(run.folder, data, recipe=recipe, changes=changes, output=tmp_path / "a")
+    assert (tuned.metrics["dataset"], tuned.metrics["epochs"]) == ("digits", 1)
+    file = tmp_path / "mine.toml"
+    file.write_text('epochs = 1\nbatch_size = 256\nlearning_rate = 0.01\nname = "mine"\n')
+    named = rezoo.train(
+        str(run.folder), "digits", recipe=file, changes=changes, output=tmp_path / "b"
+    )
+    assert_same_bits(tuned.folder, named.folder)
 
 
 def test_run_folder_is_complete(run):
