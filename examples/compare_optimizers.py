@@ -21,8 +21,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from rezoo.training.optimizers import LAMB, LARS, SGD, AdamW, Rule
 from rezoo.training.schedules import Schedule
-from rezoo.training.update_rules import LAMB, LARS, SGD, AdamW, Rule
 
 STEPS, WARMUP = 50, 8
 SHAPES = [(3, 3, 4, 8), (16, 10), (10,), (1,)]  # the last two do not decay

@@ -21,7 +21,7 @@ from rezoo.data.unreadable import Faults
 from rezoo.errors import DataWarning, IntegrityError, Interrupted, NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
-from rezoo.training.loop import Loop
+from rezoo.training.reporters import Reporter
 
 SMALL = Preprocessing(input_size=(3, 16, 16))
 RECIPE = Recipe(name="test", epochs=2, batch_size=4)
@@ -161,18 +161,14 @@ def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, mo
         run = train("test_resnet", f"folder:{root}", output=tmp_path / "run", **wanted)
     assert run.metrics["images_left_out"] == {"train": 1, "val": 0}
 
-    original = Loop._end_epoch
-
-    def stop(self, progress, clock):
-        original(self, progress, clock)
-        if progress.epoch == 1:
+    class StopAfterOne(Reporter):
+        def epoch(self, record, *, best):
             raise Interrupted("stopped", exit_code=130)
 
-    monkeypatch.setattr(Loop, "_end_epoch", stop)
+    other = {"output": tmp_path / "other", **wanted}
     with pytest.warns(DataWarning), pytest.raises(Interrupted):
-        train("test_resnet", f"folder:{root}", output=tmp_path / "other", **wanted)
-    monkeypatch.setattr(Loop, "_end_epoch", original)
-    train("test_resnet", f"folder:{root}", output=tmp_path / "other", resume=True, **wanted)
+        train("test_resnet", f"folder:{root}", reporter=StopAfterOne(), **other)
+    train("test_resnet", f"folder:{root}", resume=True, **other)
     last = "checkpoints/last/model.safetensors"
     assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "other" / last).read_bytes()
 

@@ -61,7 +61,7 @@ def test_train_on_a_folder_without_images(call, tmp_path):
 
 def test_train_on_one_class(call, photographs, tmp_path):
     answer = train(call, f"folder:{photographs({'cat': 30})}", tmp_path / "run")
-    fails(answer, 2, "has one class only, 'cat'", "one folder for each class")
+    fails(answer, 2, "has only one class, 'cat'", "one folder for each class")
     assert not (tmp_path / "run").exists()
 
 

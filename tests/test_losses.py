@@ -126,7 +126,7 @@ def test_several_labels_ignore_the_kind_of_loss():
 @pytest.mark.parametrize(
     ("changes", "task", "text"),
     [
-        ({"class_weights": "balanced"}, MULTI_LABEL, "several labels an image"),
+        ({"class_weights": "balanced"}, MULTI_LABEL, "the data are multi-label"),
         ({"bce_threshold": 0.2}, SINGLE_LABEL, "but loss = 'cross_entropy'"),
         (
             {"loss": "binary_cross_entropy", "bce_threshold": 0.005, "label_smoothing": 0.1},
@@ -145,7 +145,7 @@ def test_what_does_not_go_together(changes, task, text):
 def test_balanced_needs_known_classes():
     plain = of_labels([0, 1])
     unknown = Examples(Unknown(plain.source.images, plain.labels(), plain.source.keys))
-    with pytest.raises(SpecError, match="tell classes only image by image"):
+    with pytest.raises(SpecError, match="only when every image is read"):
         losses.class_weights(BALANCED, SINGLE_LABEL, unknown, 2)
 
 

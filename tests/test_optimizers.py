@@ -1,4 +1,4 @@
-"""Optimizers, schedules and groups: against formulas, and against torch and timm."""
+"""Optimizers, schedules and multipliers: against formulas, and against torch and timm."""
 
 import importlib.util
 import math
@@ -11,9 +11,8 @@ import pytest
 import rezoo
 from peers import import_timm
 from rezoo.recipes.recipe import Recipe
-from rezoo.training.optimizers import groups
+from rezoo.training.optimizers import LAMB, LARS, SGD, AdamW, build_optimizer
 from rezoo.training.schedules import Schedule, schedule, total_steps, warmup_steps
-from rezoo.training.update_rules import LAMB, LARS, SGD, AdamW
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "compare_optimizers.py"
 SCHEDULES = ("cosine", "linear", "poly", "step", "constant")
@@ -157,11 +156,30 @@ def test_lengths_in_steps_and_in_epochs():
     assert total_steps(recipe_of("cosine", steps=71), 7) == 77
 
 
-def test_scale_reaches_the_whole_course():
-    recipe = recipe_of("cosine", min_learning_rate=0.5, warmup_steps=3)
-    whole, tenth = (schedule(recipe, 1, scale=s) for s in (1.0, 0.1))
-    for step in range(12):
-        assert number(tenth(step)) == pytest.approx(0.1 * number(whole(step)), rel=1e-6)
+@pytest.mark.parametrize("name", RULES)
+def test_multipliers_scale_the_learning_rate(name):
+    """One optimizer with a multiplier of 0.1 is one with a tenth of the learning rate."""
+    _, build = RULES[name]
+    random = np.random.default_rng(2)
+    start = random.normal(0, 0.5, (2, 3, 4)).astype("float32")
+    scaled, tenth = ([keras.Variable(w) for w in start] for _ in range(2))
+    one = build(Schedule("linear", PEAK, 8), weight_decay=0.1)
+    one.build(scaled, [1.0, 0.1])
+    rates = {} if name != "sgdw" else {"peak_learning_rate": 0.1 * PEAK}
+    others = [
+        build(Schedule("linear", PEAK, 8), weight_decay=0.1),
+        type(one).from_config(
+            {**one.get_config(), "learning_rate": Schedule("linear", 0.1 * PEAK, 8), **rates}
+        ),
+    ]
+    for _ in range(5):
+        gradients = [keras.ops.convert_to_tensor(g) for g in random.normal(0, 1, start.shape)]
+        gradients = [keras.ops.cast(g, "float32") for g in gradients]
+        one.apply(gradients)
+        for rule, gradient, variable in zip(others, gradients, tenth, strict=True):
+            rule.apply([gradient], [variable])
+    for ours, theirs in zip(values(scaled), values(tenth), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_unknown_schedules_are_refused():
@@ -169,7 +187,7 @@ def test_unknown_schedules_are_refused():
         Schedule("polynomial", 0.1, 10)
 
 
-# groups
+# multipliers
 
 
 def network():
@@ -178,11 +196,9 @@ def network():
 
 def rates_of(model, **keys):
     recipe = Recipe(name="t", learning_rate=1.0, schedule="constant", **keys)
-    return {
-        variable.path: number(group.optimizer.learning_rate)
-        for group in groups(model, recipe, 10, head="fc")
-        for variable in group.variables
-    }
+    optimizer = build_optimizer(model, recipe, 10)
+    paths = [variable.path for variable in optimizer.trained]
+    return dict(zip(paths, optimizer.multipliers, strict=True))
 
 
 def test_rates_fall_from_stage_to_stage():
@@ -206,9 +222,10 @@ def test_without_stages_the_body_is_one():
     }  # fmt: skip
 
 
-def test_equal_rates_share_an_optimizer_and_frozen_ones_have_none():
+def test_the_optimizer_is_built_for_what_is_trained():
     model = network()
-    assert len(groups(model, Recipe(name="t"), 10, head="fc")) == 1
+    assert set(rates_of(model).values()) == {1.0}
+    assert len(rates_of(model)) == len(model.trainable_variables)
     assert {path.split("/")[0] for path in rates_of(model, backbone_lr_scale=0.0)} == {"fc"}
 
 

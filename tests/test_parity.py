@@ -168,7 +168,6 @@ def training_differences(steps, seed):
     """Train here and in torch; return how far the updates differ, by kind of tensor."""
     from rezoo.models import tensors
     from rezoo.recipes.recipe import Recipe
-    from rezoo.training.optimizers import groups
     from rezoo.training.step import training_step
 
     recipe = Recipe(
@@ -187,7 +186,7 @@ def training_differences(steps, seed):
     tensors.assign(model, before.__getitem__)
     images = np.random.default_rng(seed).standard_normal((8, 64, 64, 3), dtype=np.float32)
     labels = np.arange(8, dtype=np.int32)
-    step = training_step(model, groups(model, recipe, 100, head="fc"), recipe)
+    step = training_step(model, recipe, steps_per_epoch=100)
     optimizer = torch.optim.SGD(twin.parameters(), 0.01, 0.9, weight_decay=1e-2, nesterov=True)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     losses = []

@@ -1,4 +1,4 @@
-"""What a run costs, told before it is paid; and what a recipe leaves to the machine."""
+"""The cost of a run before it begins, and the recipe keys that depend on data and machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rezoo.errors import SpecError
 from rezoo.models.factory import create_model
 from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import estimate, memory, settling
+from rezoo.training import estimate, network, request
 from rezoo.training.estimate import Times
 from rezoo.utils import device
 
@@ -31,24 +31,24 @@ def counted():
 
 
 def test_memory_grows_with_the_batch_and_the_precision(counted):
-    once, twice = (memory.predict(counted, recipe(batch_size=n)) for n in (32, 64))
-    half = memory.predict(counted, recipe(batch_size=32, precision="mixed_bfloat16"))
+    once, twice = (network.predict_memory(counted, recipe(batch_size=n)) for n in (32, 64))
+    half = network.predict_memory(counted, recipe(batch_size=32, precision="mixed_bfloat16"))
     assert twice.activations == pytest.approx(2 * once.activations, rel=1e-6)
     assert half.activations == pytest.approx(once.activations / 2, rel=1e-6)
     assert once.total == once.activations + once.optimizer + once.work
-    lamb = memory.predict(counted, recipe(batch_size=32, optimizer="lamb", ema_decay=0.9))
+    lamb = network.predict_memory(counted, recipe(batch_size=32, optimizer="lamb", ema_decay=0.9))
     assert lamb.optimizer == 3 * once.optimizer == 3 * 4 * counted.params
 
 
-def test_the_part_of_a_batch_that_fits(counted):
+def test_the_micro_batch_that_fits(counted):
     plain = recipe(batch_size=96)
-    whole = memory.predict(counted, plain).total
-    assert memory.largest_part(counted, plain, 2 * whole) == 1
-    third = memory.predict(counted, dataclasses.replace(plain, accumulation=3)).total
-    assert memory.largest_part(counted, plain, round(third / memory.FREE_PART) + 1) == 3
-    assert memory.largest_part(counted, plain, 0) == 96  # single images, at the worst
+    whole = network.predict_memory(counted, plain).total
+    assert network.smallest_accumulation(counted, plain, 2 * whole) == 1
+    third = network.predict_memory(counted, dataclasses.replace(plain, accumulation=3)).total
+    assert network.smallest_accumulation(counted, plain, round(third / network.FREE_PART) + 1) == 3
+    assert network.smallest_accumulation(counted, plain, 0) == 96  # single images, at the worst
     mixing = recipe(batch_size=96, mixup_alpha=0.2)
-    assert memory.largest_part(counted, mixing, 0) == 48
+    assert network.smallest_accumulation(counted, mixing, 0) == 48
 
 
 def test_free_memory_of_this_machine():
@@ -77,13 +77,13 @@ def test_a_time_too_short_for_one_epoch():
 
 
 def test_steps_become_epochs():
-    found, notes = settling.settle(recipe(steps=500, batch_size=512), count=3312, chosen=())
+    found, notes = request.settle(recipe(steps=500, batch_size=512), count=3312, chosen=())
     assert (found.steps, found.epochs) == (None, 84)
     assert notes == ["500 steps are 84 epochs of these data"]
 
 
 def test_a_batch_of_the_recipe_shrinks_to_the_data_and_the_rate_follows():
-    found, notes = settling.settle(recipe(batch_size=512, learning_rate=0.4), count=469, chosen=())
+    found, notes = request.settle(recipe(batch_size=512, learning_rate=0.4), count=469, chosen=())
     assert (found.batch_size, found.learning_rate) == (256, 0.2)
     assert "linear scaling" in notes[0]
     assert "469 images" in notes[0]
@@ -91,14 +91,14 @@ def test_a_batch_of_the_recipe_shrinks_to_the_data_and_the_rate_follows():
 
 def test_a_batch_of_the_user_does_not():
     with pytest.raises(SpecError, match="larger than train, which has 469 images"):
-        settling.settle(recipe(batch_size=512), count=469, chosen={"batch_size"})
+        request.settle(recipe(batch_size=512), count=469, chosen={"batch_size"})
 
 
 def test_a_resumed_run_keeps_what_its_machine_decided():
     before = recipe(precision="mixed_bfloat16", accumulation=4, epochs=7, warmup_epochs=0.5)
-    found, _ = settling.settle(recipe(precision="auto"), count=999, chosen=(), before=before)
+    found, _ = request.settle(recipe(precision="auto"), count=999, chosen=(), before=before)
     assert (found.precision, found.accumulation, found.epochs) == ("mixed_bfloat16", 4, 7)
-    other, _ = settling.settle(
+    other, _ = request.settle(
         recipe(precision="float32"), count=999, chosen={"precision"}, before=before
     )
     assert other.precision == "float32"

@@ -18,8 +18,8 @@ from rezoo.errors import Interrupted, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, has_one_size, segments, training_size
 from rezoo.specs import Preprocessing
-from rezoo.training import loop
 from rezoo.training.reporters import Reporter
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 COUNT, BATCH = 20, 4
 SMALL = Preprocessing(input_size=(3, 64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -137,8 +137,7 @@ def test_test_images_keep_the_size_of_the_network(examples):
 
 
 class StopAt(Reporter):
-    def started(self, plan, epoch, step):
-        loop.REPORT_EVERY_S = 0.0
+    interval_s = 0.0
 
     def step(self, epoch, step, figures):
         if (epoch, step) == (1, 2):
@@ -146,8 +145,7 @@ class StopAt(Reporter):
 
 
 @pytest.mark.slow
-def test_a_run_whose_images_grow_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "REPORT_EVERY_S", 0.25)
+def test_a_run_whose_images_grow_resumes_to_the_same_bits(tmp_path):
     changes = {
         "image_size": 16,
         "train_size": 24,
@@ -159,11 +157,11 @@ def test_a_run_whose_images_grow_resumes_to_the_same_bits(tmp_path, monkeypatch)
         "mixup_alpha": 0.2,
     }
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run = rezoo.train("test_resnet", "digits", changes=changes, output=whole)
+    run = rezoo.train(NETWORK, "digits", changes=changes, output=whole)
     assert rezoo.load(str(run.folder)).rezoo_config.preprocessing.size == (16, 16)
     with pytest.raises(Interrupted):
-        rezoo.train("test_resnet", "digits", changes=changes, output=parts, reporter=StopAt())
-    rezoo.train("test_resnet", "digits", changes=changes, output=parts, resume=True)
+        rezoo.train(NETWORK, "digits", changes=changes, output=parts, reporter=StopAt())
+    rezoo.train(NETWORK, "digits", changes=changes, output=parts, resume=True)
     name = "model.safetensors"
     assert (parts / name).read_bytes() == (whole / name).read_bytes()
 

@@ -1,4 +1,4 @@
-"""The compiled step and the loop: parts, clipping, averages, loss scaling, frozen statistics."""
+"""The compiled step and the loop: micro-batches, clipping, averages, loss scaling, statistics."""
 
 import math
 from contextlib import contextmanager
@@ -6,19 +6,21 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
+from rezoo.data.options import DataOptions
 
 import rezoo
 from rezoo.errors import DivergedError, IncompatibleError
 from rezoo.models.layers import freeze_statistics
 from rezoo.recipes.recipe import Recipe
-from rezoo.tasks import SINGLE_LABEL
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
-from rezoo.training.optimizers import groups
 from rezoo.training.reporters import Reporter
+from rezoo.training.request import Request
+from rezoo.training.setup import Setup
 from rezoo.training.step import Outcome, training_step
 from rezoo.training.update import clipped, global_norm
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 
 def number(x):
@@ -60,13 +62,11 @@ def step_of(model, objective=None, **keys):
     recipe = Recipe(
         name="t", batch_size=16, learning_rate=0.05, schedule="constant", epochs=9, **keys
     )
-    return training_step(
-        model, groups(model, recipe, 10, head="fc"), recipe, steps_per_epoch=10, objective=objective
-    )
+    return training_step(model, recipe, steps_per_epoch=10, objective=objective)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lamb"])
-def test_parts_of_a_batch_do_what_the_whole_does(optimizer):
+def test_micro_batches_are_equal_to_the_whole_batch(optimizer):
     keys = {"optimizer": optimizer, "clip_norm": 0.5, "ema_decay": 0.9}
     models = {parts: small() for parts in (1, 4)}
     found = {}
@@ -81,18 +81,18 @@ def test_parts_of_a_batch_do_what_the_whole_does(optimizer):
         np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_takes_as_many_parts_as_it_was_built_for():
-    with pytest.raises(ValueError, match="1 parts; the step takes 2"):
+def test_a_step_takes_as_many_micro_batches_as_it_was_built_for():
+    with pytest.raises(ValueError, match="received 1 micro-batches; the step was built for 2"):
         step_of(small(), accumulation=2)(batch())
 
 
-def test_clipping_is_of_all_groups_together():
-    gradients = [[keras.ops.full((2, 2), 3.0)], [keras.ops.full((7,), 4.0)]]
+def test_clipping_is_of_all_gradients_together():
+    gradients = [keras.ops.full((2, 2), 3.0), keras.ops.full((7,), 4.0)]
     norm = global_norm(gradients)
     assert number(norm) == pytest.approx(math.sqrt(4 * 9 + 7 * 16), rel=1e-6)
     shorter = clipped(gradients, norm, 0.5)
     assert number(global_norm(shorter)) == pytest.approx(0.5, rel=1e-5)
-    assert same_bits(values(clipped(gradients, norm, 100.0)[0]), values(gradients[0]))
+    assert same_bits(values(clipped(gradients, norm, 100.0)), values(gradients))
 
 
 def test_step_reports_the_norm_before_clipping():
@@ -243,43 +243,30 @@ def test_keras_own_statistics_cannot_be_frozen():
 
 
 class Scores:
+    """What the loop takes from scores; they are too few images for a warning."""
+
     def __init__(self, loss):
         self.loss = loss
+        self.count, self.map, self.per_class = 6, 1.0, ((0, 6, 1.0),)
 
     def columns(self):
-        return {"top1": 0.5}
-
-
-class Unwatched:
-    """Sees all and warns of nothing."""
-
-    def see(self, *figures):
-        pass
-
-    def batch(self, parts):
-        return []
-
-    def judge(self):
-        return []
-
-    def epoch(self, scores, **figures):
-        return []
-
-    def cause(self, loss):
-        return ""
+        return {"top1": 0.5, "top5": 0.5}
 
 
 class FakeStep:
-    """Gives figures; `loss, hits, norm, scale`."""
+    """Returns the same figures at each step: `loss, hits, norm, scale`."""
 
-    parts = 2
+    micro_batches = 2
 
     def __init__(self, *figures):
         self.figures, self.batches = figures, []
 
-    def __call__(self, parts):
-        self.batches.append(parts)
+    def __call__(self, batch):
+        self.batches.append(batch)
         return Outcome(np.float32(self.figures))
+
+    def state(self):
+        return iter(())
 
     @contextmanager
     def averaged(self):
@@ -297,42 +284,43 @@ class Notes(Reporter):
         self.records.append(record)
 
 
-def loop_of(step, losses, **keys):
-    left = iter(losses)
-    return Loop(
-        task=SINGLE_LABEL,
-        step=step,
-        batches=lambda epoch, step: iter(range(1000)),
-        validate=lambda: Scores(next(left)),
-        learning_rate=lambda step: 0.1,
-        save=lambda progress: None,
-        keep_best=lambda: None,
-        log=lambda history: None,
-        epochs=6,
-        steps_per_epoch=3,
-        batch_size=4,
-        reporter=Notes(),
-        watch=Unwatched(),
-        **keys,
-    )
+@pytest.fixture(scope="module")
+def request_of(tiny_network):  # noqa: F811
+    """Return requests on digits: 3 steps in each of 6 epochs, 2 micro-batches in each step."""
+    changes = {"image_size": 8, "batch_size": 400, "accumulation": 2, "epochs": 6}
+    return lambda **keys: Request.of(NETWORK, "digits", changes={**changes, **keys})
 
 
-def test_loop_stops_where_no_epoch_is_better_and_stays_stopped():
+@pytest.fixture
+def loop_of(request_of, tmp_path, monkeypatch):
+    """Return a loop on real data whose step and validation are fake."""
+
+    def make(step, losses, **keys):
+        loop = Loop(Setup.of(request_of(**keys), DataOptions()), step, tmp_path, Notes())
+        left = iter(losses)
+        monkeypatch.setattr(loop, "validate", lambda: Scores(next(left)))
+        return loop
+
+    return make
+
+
+def test_loop_stops_where_no_epoch_is_better_and_stays_stopped(loop_of):
     step = FakeStep(1.0, 2, 3.0, 1.0)
-    loop = loop_of(step, [3.0, 2.0, 2.5, 2.1], patience=2)
-    progress = loop.run(Progress())
+    loop = loop_of(step, [3.0, 2.0, 2.5, 2.1], early_stopping_epochs=2)
+    progress = loop.run()
     assert (progress.epoch, progress.best_epoch, len(progress.history)) == (4, 2, 4)
-    assert step.batches[:2] == [[0, 1], [2, 3]]
+    sizes = [[len(images) for images, _ in batch] for batch in step.batches[:2]]
+    assert sizes == [[200, 200], [200, 200]]
     assert "epoch 4 of 6" in loop.reporter.notes[0]
     assert loop.reporter.records[0]["gradient_norm"] == 3.0
     count = len(step.batches)
-    assert loop.run(progress) is progress
+    assert loop.run() is progress
     assert len(step.batches) == count
 
 
-def test_loop_without_patience_goes_on():
+def test_loop_without_patience_goes_on(loop_of):
     loop = loop_of(FakeStep(1.0, 2, 3.0, 1.0), [1.0, 2, 3, 4, 5, 6])
-    assert loop.run(Progress()).epoch == 6
+    assert loop.run().epoch == 6
     assert loop.reporter.notes == []
 
 
@@ -343,28 +331,28 @@ def test_loop_without_patience_goes_on():
         ((1.0, 0, math.inf, 0.5), "no gradient is finite"),
     ],
 )
-def test_loop_stops_where_training_has_failed(figures, message):
+def test_loop_stops_where_training_has_failed(loop_of, figures, message):
     with pytest.raises(DivergedError, match=message):
-        loop_of(FakeStep(*figures), [1.0]).run(Progress())
+        loop_of(FakeStep(*figures), [1.0]).run()
 
 
-def test_steps_that_were_left_out_are_not_in_the_mean_norm():
+def test_steps_that_were_left_out_are_not_in_the_mean_norm(loop_of):
     loop = loop_of(FakeStep(1.0, 2, math.inf, 8.0), [1.0] * 6)
-    assert loop.run(Progress()).history[0]["gradient_norm"] == 0.0
+    assert loop.run().history[0]["gradient_norm"] == 0.0
 
 
 def test_clipping_is_torchs():
     torch = pytest.importorskip("torch", reason="torch is a development dependency: parity only")
     random = np.random.default_rng(0)
     gradients = [random.normal(0, 1, shape).astype("float32") for shape in ((3, 4), (5,), (1,))]
-    ours = [[keras.ops.convert_to_tensor(g) for g in gradients]]
+    ours = [keras.ops.convert_to_tensor(g) for g in gradients]
     for bound in (0.1, 1.0, 3.0, 100.0):
         parameters = [torch.nn.Parameter(torch.zeros(g.shape)) for g in gradients]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = torch.from_numpy(gradient.copy())
         norm = torch.nn.utils.clip_grad_norm_(parameters, bound)
         assert number(global_norm(ours)) == pytest.approx(norm.item(), rel=1e-6)
-        (shorter,) = clipped(ours, global_norm(ours), bound)
+        shorter = clipped(ours, global_norm(ours), bound)
         for a, b in zip(values(shorter), parameters, strict=True):
             np.testing.assert_allclose(a, b.grad.numpy(), rtol=1e-6)
 

@@ -21,7 +21,6 @@ from rezoo.models import layers, tensors
 from rezoo.models.drop_path import Add, stochastic_depth
 from rezoo.models.fingerprint import fingerprint
 from rezoo.publishing.push import push
-from rezoo.training import loop
 from rezoo.training.reporters import Reporter
 
 NETWORK = "test_resnet"
@@ -100,8 +99,7 @@ def test_the_layer_can_be_saved_by_keras():
 
 
 class StopAt(Reporter):
-    def started(self, plan, epoch, step):
-        loop.REPORT_EVERY_S = 0.0
+    interval_s = 0.0
 
     def step(self, epoch, step, figures):
         if (epoch, step) == (1, 3):
@@ -115,8 +113,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_resumes_to_the_same_bits(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "REPORT_EVERY_S", 0.25)
+def test_a_run_resumes_to_the_same_bits(run, tmp_path):
     with pytest.raises(Interrupted):
         rezoo.train(NETWORK, "digits", changes=SMALL, output=tmp_path, reporter=StopAt())
     rezoo.train(NETWORK, "digits", changes=SMALL, output=tmp_path, resume=True)
@@ -153,7 +150,7 @@ def test_the_run_can_be_pushed(run, hub, tmp_path, monkeypatch):
 _ON_JAX = """
 import numpy as np
 import rezoo
-from rezoo.models.depth import Add
+from rezoo.models.drop_path import Add
 
 changes = {"image_size": 16, "batch_size": 256, "epochs": 1, "stochastic_depth": 0.5}
 run = rezoo.train("test_resnet", "digits", changes=changes, output="run")

@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -14,11 +17,11 @@ from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import optimizers
+from rezoo.training.optimizers import build_optimizer
 from rezoo.training.reporters import Reporter
 from rezoo.training.schedules import schedule
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
-NETWORK = "test_resnet"  # every kind of block, and small
 SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2}
 FILES = {
     "README.md",
@@ -38,13 +41,10 @@ FILES = {
 class StopAt(Reporter):
     """Asks to stop at a step, as Ctrl-C does."""
 
+    interval_s = 0.0
+
     def __init__(self, epoch, step, number=signal.SIGINT):
         self.at, self.number = (epoch, step), number
-
-    def started(self, plan, epoch, step):
-        from rezoo.training import loop
-
-        loop.REPORT_EVERY_S = 0.0  # hear of every step
 
     def step(self, epoch, step, figures):
         if (epoch, step) == self.at:
@@ -59,19 +59,62 @@ class Said(Reporter):
         self.texts.append(text)
 
 
-@pytest.fixture(autouse=True)
-def _report_interval():
-    from rezoo.training import loop
-
-    before = loop.REPORT_EVERY_S
-    yield
-    loop.REPORT_EVERY_S = before
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "a"
     return rezoo.train(NETWORK, "digits", changes=SMALL, output=folder)
+
+
+WRONG_NAMES = """
+import sys
+import rezoo
+for model, dataset, keys in (
+    ("resnet21", "digits", {}),
+    ("resnet18", "digit", {}),
+    ("resnet18", "digits", {"recipe": "quik"}),
+    ("resnet18", "digits", {"changes": {"epoch": 3}}),
+):
+    try:
+        rezoo.train(model, dataset, **keys)
+    except rezoo.RezooError as error:
+        assert error.exit_code in (2, 3), error
+    else:
+        raise AssertionError((model, dataset, keys))
+print(sorted({"tensorflow", "keras", "jax", "numpy", "rich"} & set(sys.modules)))
+"""
+
+
+def test_wrong_names_are_reported_before_tensorflow_is_imported():
+    command = [sys.executable, "-c", WRONG_NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_random_state_of_the_process_is_kept(run, tmp_path):
+    states = [random.getstate(), np.random.get_state()[1].tolist()]
+    keras.utils.set_random_seed(7)
+    wanted = keras.random.uniform((3,))
+    keras.utils.set_random_seed(7)
+    before = [random.getstate(), np.random.get_state()[1].tolist()]
+    assert before != states
+    again = rezoo.train(NETWORK, "digits", changes=SMALL, output=tmp_path)
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == before
+    assert np.array_equal(keras.random.uniform((3,)), wanted)
+    assert_same_bits(again.folder, run.folder)  # and the run does not depend on it
+
+
+def test_paths_recipes_and_opened_datasets_are_accepted(run, tmp_path):
+    data = rezoo.load_dataset("digits")
+    recipe = Recipe(name="mine", epochs=1, batch_size=256, learning_rate=0.01)
+    changes = {"image_size": 8}
+    tuned = rezoo.train(run.folder, data, recipe=recipe, changes=changes, output=tmp_path / "a")
+    assert (tuned.metrics["dataset"], tuned.metrics["epochs"]) == ("digits", 1)
+    file = tmp_path / "mine.toml"
+    file.write_text('epochs = 1\nbatch_size = 256\nlearning_rate = 0.01\nname = "mine"\n')
+    named = rezoo.train(
+        str(run.folder), "digits", recipe=file, changes=changes, output=tmp_path / "b"
+    )
+    assert_same_bits(tuned.folder, named.folder)
 
 
 def test_run_folder_is_complete(run):
@@ -205,7 +248,7 @@ def test_fine_tuning_takes_the_weights_and_a_new_head(run, tmp_path):
     )
     before, _ = read_tensors(run.folder / "model.safetensors")
     after, _ = read_tensors(tuned.folder / "model.safetensors")
-    assert after["fc.weight"].shape == (2, 96)
+    assert after["fc.weight"].shape == (2, 8)
     for name, value in before.items():
         if not name.startswith("fc.") and "running_" not in name:
             assert np.array_equal(after[name], value), name
@@ -257,7 +300,7 @@ def test_schedules(kind, expected):
 def test_decay_spares_norm_and_bias():
     model = rezoo.create_model("resnet18", num_classes=3, input_shape=(16, 16, 1))
     recipe = Recipe(name="t", weight_decay=0.1)
-    (group,) = optimizers.groups(model, recipe, 10, head="fc")
-    decayed = {v.path for v in group.variables if group.optimizer.decay_of(v)}
+    optimizer = build_optimizer(model, recipe, 10)
+    decayed = {v.path for v in optimizer.trained if optimizer.decay_of(v)}
     assert all(path.endswith("/kernel") for path in decayed)
     assert len(decayed) == 21

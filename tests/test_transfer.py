@@ -14,9 +14,11 @@ import rezoo
 from conftest import fails
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import SpecError
-from rezoo.training import memory
+from rezoo.training import network
 from rezoo.training import train as training
 from rezoo.training.reporters import Reporter
+from rezoo.utils import device
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 CHANGES = {"image_size": 16, "batch_size": 64}
 
@@ -130,16 +132,14 @@ def test_a_dry_run_without_epochs(trained, call):
     words = call(*args)
     assert words.rc == 0, words
     assert "for the features" in words.out
-    assert "a step," not in words.out
+    assert "per step," not in words.out
 
 
 def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
     """A run whose steps were timed first is the run without, to the same bits."""
     changes = {**CHANGES, "epochs": 1}
-    plain = rezoo.train("test_resnet", "digits", changes=changes, output=tmp_path / "a")
-    timed = rezoo.train(
-        "test_resnet", "digits", changes=changes, output=tmp_path / "b", max_time_s=3600
-    )
+    plain = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path / "a")
+    timed = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path / "b", max_time_s=3600)
     one, other = ((r.folder / "model.safetensors").read_bytes() for r in (plain, timed))
     assert one == other
 
@@ -148,29 +148,27 @@ def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
 def test_a_time_limit_shortens_the_schedule(tmp_path):
     changes = {**CHANGES, "epochs": 2000, "warmup_epochs": 100.0}
     begun = time.monotonic()
-    run = rezoo.train(
-        "test_resnet", "digits", changes=changes, output=tmp_path / "a", max_time_s=100
-    )
+    run = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path / "a", max_time_s=100)
     assert time.monotonic() - begun < 150
     assert 1 <= run.metrics["epochs"] < 2000
     planned = tomllib.loads((run.folder / "recipe.toml").read_text("utf-8"))
     assert run.metrics["epochs"] <= planned["epochs"] < 2000
     assert planned["warmup_epochs"] == pytest.approx(planned["epochs"] / 20)
     with pytest.raises(SpecError, match="one epoch takes about"):
-        rezoo.train("test_resnet", "digits", changes=changes, output=tmp_path / "b", max_time_s=11)
+        rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path / "b", max_time_s=11)
     assert not (tmp_path / "b").exists()
 
 
 def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
     plain = {"image_size": 64}
     whole = training.dry_run("test_resnet", "digits", changes=plain, output=tmp_path)[1].memory
-    free = (whole.total - whole.activations // 3) / memory.FREE_PART
-    monkeypatch.setattr(memory, "free_bytes", lambda: round(free))
+    free = (whole.total - whole.activations // 3) / network.FREE_PART
+    monkeypatch.setattr(device, "free_bytes", lambda: round(free))
     changes = {**plain, "batch_size": "auto"}
     plan, found = training.dry_run("test_resnet", "digits", changes=changes, output=tmp_path)
     assert (plan.recipe.batch_size, plan.recipe.accumulation) == (32, 2)
     assert found.memory.activations < whole.activations
-    assert any("batch 32 in 2 parts of 16" in note for note in plan.notes)
+    assert any("batch 32 in 2 micro-batches of 16" in note for note in plan.notes)
 
 
 def test_times_as_people_write_them(call):

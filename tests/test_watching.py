@@ -18,21 +18,19 @@ from rezoo.errors import DivergedError, Interrupted
 from rezoo.evaluation.metrics import Scores, wilson_interval
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
-from rezoo.training import events, loop
 from rezoo.training.curves import curves, run_charts
-from rezoo.training.first_batch import look_at
-from rezoo.training.reporters import Reporter, Several
-from rezoo.training.watching import AT_THE_END, WINDOW, Watch, at_chance
+from rezoo.training.health import AT_THE_END, WINDOW, Health, at_chance
+from rezoo.training.reporters import Reporter, Several, TensorBoard
 from rezoo.utils.charts import Chart, Line, chart
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
-NETWORK = "test_resnet"
 SMALL = {"image_size": 8, "batch_size": 16, "warmup_epochs": 0.0}
 LN10 = math.log(10)
 
 
-def watch_of(*, classes=10, steps_per_epoch=100, memory=None, most=0.1, multi=False, **keys):
+def health_of(*, classes=10, steps_per_epoch=100, memory=None, most=0.1, multi=False, **keys):
     recipe = Recipe(name="t", batch_size=32, epochs=10, learning_rate=0.05).to_dict() | keys
-    return Watch(
+    return Health(
         Recipe.from_dict(recipe, origin="test"),
         classes=classes,
         steps_per_epoch=steps_per_epoch,
@@ -42,14 +40,14 @@ def watch_of(*, classes=10, steps_per_epoch=100, memory=None, most=0.1, multi=Fa
     )
 
 
-def feed(watch, losses, part=0.1, norm=1.0):
+def feed(health, losses, part=0.1, norm=1.0):
     """Feed a curve; return what was warned of, in the order."""
     parts = np.broadcast_to(part, len(losses))
     norms = np.broadcast_to(norm, len(losses))
     texts, random = [], np.random.default_rng(0)
     for loss, right, gradient in zip(losses, parts, norms, strict=True):
-        watch.see(float(loss), int(random.binomial(32, right)), float(gradient))
-        texts += watch.judge()
+        health.add(float(loss), int(random.binomial(32, right)), float(gradient))
+        texts += health.after_steps()
     return texts
 
 
@@ -100,29 +98,29 @@ class SeveralLabels:
     ids=["falls", "slowly", "plateau", "spike", "fine-tuned", "perfect"],
 )
 def test_runs_that_learn_are_left_alone(losses, part):
-    watch = watch_of()
+    health = health_of()
     norm = 0.0 if not losses.any() else 1.0
-    assert feed(watch, losses, part, norm) == []
-    assert watch.epoch(scores(150), number=10, train_hits=0.9) == []
-    assert watch.memory["given"] == {}
+    assert feed(health, losses, part, norm) == []
+    assert health.after_epoch(scores(150), number=10, train_hits=0.9) == []
+    assert health.memory["given"] == {}
 
 
 def test_warm_up_is_waited_for():
-    watch = watch_of(warmup_epochs=5.0)
+    health = health_of(warmup_epochs=5.0)
     flat = np.full(500, LN10)
-    assert feed(watch, flat) == []  # the rate has just reached its peak
-    assert feed(watch, curve(LN10, 0.5, 300), np.linspace(0.1, 0.9, 300)) == []
+    assert feed(health, flat) == []  # the rate has just reached its peak
+    assert feed(health, curve(LN10, 0.5, 300), np.linspace(0.1, 0.9, 300)) == []
 
 
 def test_large_epochs_are_judged_in_time():
-    assert feed(watch_of(steps_per_epoch=5000), np.full(999, LN10)) == []
-    assert len(feed(watch_of(steps_per_epoch=5000), np.full(1001, LN10))) == 1
+    assert feed(health_of(steps_per_epoch=5000), np.full(999, LN10)) == []
+    assert len(feed(health_of(steps_per_epoch=5000), np.full(1001, LN10))) == 1
 
 
 def test_binary_loss_is_compared_with_where_it_began():
     keys = {"classes": 80, "multi": True, "most": None}
-    assert feed(watch_of(**keys), curve(0.75, 0.1, 300, 0.01)) == []
-    (text,) = feed(watch_of(**keys), np.full(300, 0.72))
+    assert feed(health_of(**keys), curve(0.75, 0.1, 300, 0.01)) == []
+    (text,) = feed(health_of(**keys), np.full(300, 0.72))
     assert "guessing gives 0.6931" in text
 
 
@@ -140,60 +138,55 @@ def test_binary_loss_is_compared_with_where_it_began():
     ids=["small", "labels", "large", "growing"],
 )
 def test_a_loss_that_does_not_fall(losses, norm, cause):
-    watch = watch_of()
-    *_, text = feed(watch, losses, norm=norm)
+    health = health_of()
+    *_, text = feed(health, losses, norm=norm)
     assert "the loss has not fallen in 200 steps" in text
     assert cause in text
-    assert feed(watch, losses[-100:]) == []  # once
-    assert watch.epoch(scores(20), number=9, train_hits=0.1) == []  # the same fault
+    assert feed(health, losses[-100:]) == []  # once
+    assert health.after_epoch(scores(20), number=9, train_hits=0.1) == []  # the same fault
 
 
 def test_a_short_run_is_judged_at_its_end():
-    watch = watch_of(steps_per_epoch=10)
-    assert feed(watch, np.full(AT_THE_END + 10, LN10)) == []
-    assert watch.epoch(scores(20), number=9, train_hits=0.1) == []
-    assert "not fallen in 60 steps" in watch.epoch(scores(20), number=10, train_hits=0.1)[0]
-    short = watch_of(steps_per_epoch=4)
+    health = health_of(steps_per_epoch=10)
+    assert feed(health, np.full(AT_THE_END + 10, LN10)) == []
+    assert health.after_epoch(scores(20), number=9, train_hits=0.1) == []
+    assert "not fallen in 60 steps" in health.after_epoch(scores(20), number=10, train_hits=0.1)[0]
+    short = health_of(steps_per_epoch=4)
     feed(short, np.full(40, LN10))
-    assert short.epoch(scores(20), number=10, train_hits=0.1) == []  # too few steps to tell
+    assert short.after_epoch(scores(20), number=10, train_hits=0.1) == []  # too few steps to tell
 
 
 def test_a_loss_that_comes_apart():
-    watch = watch_of()
-    assert feed(watch, curve(2.4, 0.4, 300), 0.8) == []
-    assert feed(watch, np.full(WINDOW - 1, 8.0), 0.1) == []
-    (text,) = feed(watch, [8.0, 8.0], 0.1)
+    health = health_of()
+    assert feed(health, curve(2.4, 0.4, 300), 0.8) == []
+    assert feed(health, np.full(WINDOW - 1, 8.0), 0.1) == []
+    (text,) = feed(health, [8.0, 8.0], 0.1)
     assert "the loss is 8 and has been above three times" in text
     assert "clip_norm" in text
 
 
-def test_no_gradient():
-    (text,) = feed(watch_of(), np.full(30, LN10), norm=0.0)
-    assert "no gradient reaches the weights" in text
-
-
 def test_validation_at_chance():
-    watch = watch_of()
-    feed(watch, curve(2.4, 0.4, 350), 0.95)
-    assert watch.epoch(scores(22), number=2, train_hits=0.95) == []  # too early
-    (text,) = watch.epoch(scores(22), number=3, train_hits=0.95)
+    health = health_of()
+    feed(health, curve(2.4, 0.4, 350), 0.95)
+    assert health.after_epoch(scores(22), number=2, train_hits=0.95) == []  # too early
+    (text,) = health.after_epoch(scores(22), number=3, train_hits=0.95)
     assert "11.00% (22 of 200)" in text
     assert "10.00%" in text
     assert "learned by heart" in text
-    assert watch.epoch(scores(22), number=4, train_hits=0.95) == []
+    assert health.after_epoch(scores(22), number=4, train_hits=0.95) == []
 
 
 def test_validation_that_was_above_chance_once_is_trusted():
-    watch = watch_of()
-    watch.epoch(scores(60), number=1, train_hits=0.4)
-    feed(watch, curve(2.4, 0.4, 350), 0.95)
-    assert watch.epoch(scores(22), number=4, train_hits=0.95) == []
+    health = health_of()
+    health.after_epoch(scores(60), number=1, train_hits=0.4)
+    feed(health, curve(2.4, 0.4, 350), 0.95)
+    assert health.after_epoch(scores(22), number=4, train_hits=0.95) == []
 
 
 def test_averaged_weights_are_waited_for():
-    watch = watch_of(ema_decay=0.999)
-    feed(watch, curve(2.4, 0.4, 1000), 0.95)
-    assert watch.epoch(scores(22), number=9, train_hits=0.95) == []
+    health = health_of(ema_decay=0.999)
+    feed(health, curve(2.4, 0.4, 1000), 0.95)
+    assert health.after_epoch(scores(22), number=9, train_hits=0.95) == []
 
 
 def test_chance():
@@ -206,13 +199,13 @@ def test_chance():
 
 
 def test_nothing_is_said_twice_after_a_resumption():
-    before = watch_of()
+    before = health_of()
     assert feed(before, np.full(150, LN10)) == []
     memory = json.loads(json.dumps(before.memory))
-    after = watch_of(memory=memory)
+    after = health_of(memory=memory)
     assert len(feed(after, np.full(60, LN10))) == 1
     assert list(memory["given"]) == ["not falling"]
-    again = watch_of(memory=json.loads(json.dumps(memory)))
+    again = health_of(memory=json.loads(json.dumps(memory)))
     assert feed(again, np.full(200, LN10)) == []
 
 
@@ -228,10 +221,10 @@ def test_nothing_is_said_twice_after_a_resumption():
     ],
 )
 def test_causes_of_divergence(norms, loss, keys, cause):
-    watch = watch_of(**keys)
+    health = health_of(**keys)
     for norm in norms:
-        watch.see(2.0, 3, norm)
-    assert cause in watch.cause(loss)
+        health.add(2.0, 3, norm)
+    assert cause in health.cause(loss)
 
 
 # the first batch
@@ -241,14 +234,14 @@ def test_first_batch():
     pixels = np.random.default_rng(0).normal(0, 1, (32, 6, 6, 3)).astype(np.float32)
     labels = np.arange(32, dtype=np.int32) % 4
 
-    def kinds(images=pixels, truth=labels, **keys):
-        return [kind for kind, _ in look_at(images, truth, **keys)]
+    def kinds(images=pixels, truth=labels, most=None):
+        health = health_of(most=most)
+        health.before_training(images, truth)
+        return list(health.memory["given"])
 
     assert kinds() == kinds(pixels[:1], labels[:1]) == []
     assert kinds(pixels * 0) == ["empty input"]
     assert kinds(pixels + np.nan) == ["not finite"]
-    assert kinds(np.repeat(pixels[:1], 32, 0)) == ["one image"]
-    assert kinds(pixels * [1, 1, 0]) == ["flat channel"]
     assert kinds(pixels * 58 + 116) == kinds(pixels / 255) == ["scale"]
     same = labels * 0
     assert kinds(truth=same) == ["one label"]
@@ -258,20 +251,22 @@ def test_first_batch():
 
 
 def test_only_the_first_batch_is_looked_at():
-    watch = watch_of()
-    empty = [(np.zeros((4, 2, 2, 1), np.float32), np.arange(4))]
-    assert len(watch.batch(empty)) == 1
-    assert watch.batch(empty) == []
-    later = watch_of()
-    later.see(1.0, 1, 1.0)
-    assert later.batch(empty) == []
+    health = health_of()
+    empty = (np.zeros((4, 2, 2, 1), np.float32), np.arange(4))
+    assert len(health.before_training(*empty)) == 1
+    assert health.before_training(*empty) == []
+    later = health_of()
+    later.add(1.0, 1, 1.0)
+    assert later.before_training(*empty) == []
 
 
 # real runs
 
 
 class Heard(Reporter):
-    """Keeps what it hears; may stop the run at a step."""
+    """Keeps events; may stop the run at a step."""
+
+    interval_s = 0.0
 
     def __init__(self, stop_at=None):
         self.warnings, self.steps, self.stop_at = [], [], stop_at
@@ -283,12 +278,6 @@ class Heard(Reporter):
         self.steps.append((epoch, step, figures))
         if (epoch, step) == self.stop_at:
             os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture
-def every_step(monkeypatch):
-    monkeypatch.setattr(loop, "REPORT_EVERY_S", 0.0)
-    monkeypatch.setattr(events, "EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -327,7 +316,7 @@ def test_labels_of_other_images(tmp_path, digits):
     changes = {**SMALL, "epochs": 2, "learning_rate": 0.02}
     rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path, reporter=heard)
     (text,) = heard.warnings
-    assert "cannot be told from" in text or "not fallen" in text
+    assert "no better than answering always" in text or "not fallen" in text
     assert "labels" in text
 
 
@@ -362,24 +351,26 @@ def read_events(folder):
             for value in event.summary.value:
                 steps = found.setdefault(value.tag, {})
                 assert event.step not in steps
-                steps[event.step] = value.simple_value
+                steps[event.step] = float(tf.make_ndarray(value.tensor))
     return found, purged
 
 
-def test_events_curves_and_history_of_a_resumed_run(tmp_path, every_step):
+def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     changes = {**SMALL, "batch_size": 128, "epochs": 2}
-    keys = {"changes": changes, "output": tmp_path, "tensorboard": True}
+    keys = {"changes": changes, "output": tmp_path}
+    reporter = Several(Heard((1, 4)), TensorBoard(every_s=0.0))
     with pytest.raises(Interrupted):
-        rezoo.train(NETWORK, "digits", reporter=Heard((1, 4)), **keys)
+        rezoo.train(NETWORK, "digits", reporter=reporter, **keys)
     early = ET.fromstring((tmp_path / "curves.svg").read_bytes())
     # as if the machine had failed after a few more steps than are in the checkpoint
     (first,) = (tmp_path / "events").iterdir()
     with tf.io.TFRecordWriter(str(first) + ".lost") as writer:
-        value = tf.compat.v1.Summary.Value(tag="train/loss", simple_value=9.0)
+        value = tf.compat.v1.Summary.Value(tag="train/loss", tensor=tf.make_tensor_proto(9.0))
         summary = tf.compat.v1.Summary(value=[value])
         writer.write(tf.compat.v1.Event(step=15, summary=summary).SerializeToString())
     heard = Heard()
-    run = rezoo.train(NETWORK, "digits", resume=True, reporter=heard, **keys)
+    reporter = Several(heard, TensorBoard(every_s=0.0))
+    run = rezoo.train(NETWORK, "digits", resume=True, reporter=reporter, **keys)
     found, purged = read_events(tmp_path / "events")
     assert purged == 1
     assert set(found) == {
@@ -400,7 +391,6 @@ def test_events_curves_and_history_of_a_resumed_run(tmp_path, every_step):
     config = json.loads((run.folder / "config.json").read_text())
     assert "curves.svg" in config["files"]
     assert not any("events" in name for name in config["files"])
-    assert os.uname().nodename not in first.name
     whole = ET.fromstring((run.folder / "curves.svg").read_bytes())
     assert len(list(whole.iter())) > len(list(early.iter()))
 
@@ -436,15 +426,22 @@ def test_axes():
     assert "polyline" not in chart(Chart("nothing", (Line(()),)))
 
 
-def test_several_reporters_hear_everything():
+def test_several_reporters_receive_all_events():
     class Named(Reporter):
+        def __init__(self, interval_s):
+            self.interval_s = interval_s
+
         def __getattribute__(self, name):
+            if name == "interval_s":
+                return object.__getattribute__(self, name)
             heard.append(name)
             return lambda *args, **keys: None
 
     heard = []
-    events_of = [n for n in vars(Reporter) if not n.startswith("_")]
-    both = Several(Named(), Named())
+    others = ("interval_s", "loading")
+    events_of = [n for n in vars(Reporter) if not n.startswith("_") and n not in others]
+    both = Several(Named(1.0), Named(0.5))
+    assert both.interval_s == 0.5
     for name in events_of:
         arguments = {"epoch": ({},), "started": (None, 0, 0), "step": (0, 0, {})}
         text = () if name == "finished" else ("text",)

@@ -54,7 +54,6 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
     from rezoo.models.factory import create_model
     from rezoo.models.profile import profile
     from rezoo.recipes.recipe import Recipe
-    from rezoo.training import optimizers
     from rezoo.training.step import training_step
 
     if plain:
@@ -74,8 +73,7 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
         schedule="constant",
         warmup_epochs=0,
     )
-    groups = optimizers.groups(model, recipe, steps_per_epoch=1000, head="fc")
-    step = training_step(model, groups, recipe, steps_per_epoch=1000)
+    step = training_step(model, recipe, steps_per_epoch=1000)
     part = tuple(keras.ops.convert_to_tensor(x) for x in batch(size, arguments.batch, classes))
 
     def steps(count: int) -> None:

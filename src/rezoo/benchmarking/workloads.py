@@ -26,7 +26,6 @@ from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.load import build
 from rezoo.sources.references import resolve
-from rezoo.training import optimizers
 from rezoo.training.network import dtype_policy
 from rezoo.training.step import training_step
 from rezoo.utils import device
@@ -140,8 +139,7 @@ def _training(model: keras.Model, precision: str, images: np.ndarray) -> Call:
         schedule="constant",
         warmup_epochs=0,
     )
-    groups = optimizers.groups(model, recipe, _STEPS, head="fc")
-    step = training_step(model, groups, recipe, steps_per_epoch=_STEPS)
+    step = training_step(model, recipe, steps_per_epoch=_STEPS)
     labels = np.random.default_rng(0).integers(0, classes, len(images)).astype(np.int32)
     part = (keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(labels))
     return lambda: step([part]).read()

@@ -42,3 +42,8 @@ def new_grid(console: Console, title: str = "") -> Table:
         box=box.SIMPLE_HEAD if unicode else box.ASCII,
         pad_edge=False,
     )
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with its unit."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -81,19 +81,26 @@ def print_json(document: Any) -> None:
 
 
 def import_quietly(module: str) -> Any:
-    """Import a module that brings TensorFlow, and keep its start-up lines off stderr.
+    """Import a module that imports TensorFlow; see `quietly`."""
+    with quietly():
+        return importlib.import_module(module)
 
-    They are written by C++ before any setting is read, so the file descriptor is turned
-    away; what Python raises or prints is not lost. `REZOO_DEBUG=1` lets everything through.
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the start-up lines of TensorFlow, which is imported inside the block, off stderr.
+
+    They are written by C++ before any setting is read, so the file descriptor is redirected.
+    Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
     """
     with _late_interrupt():
         if switched_on(DEBUG_VARIABLE):
-            return importlib.import_module(module)
+            yield
+            return
         with _silent_stderr():
-            loaded = importlib.import_module(module)
+            yield
             if "tensorflow" in sys.modules:
                 sys.modules["tensorflow"].constant(0)  # the first operation logs once more
-            return loaded
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from rich.table import Table
 
 from rezoo.artifacts.run_files import kept_weights
 from rezoo.cli.console import escaped, new_grid, open_console
-from rezoo.cli.display import Lines, LiveDisplay
 from rezoo.tasks import task_of
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
     from rezoo.models.profile import Profile
     from rezoo.recipes.recipe import Recipe
-    from rezoo.training.reporters import Reporter
-
 
 _RIGHT = ("params", "MACs", "top-1")  # figures that come as text
 
@@ -198,12 +195,6 @@ def trained(folder: Path, metrics: Mapping[str, Any]) -> None:
     console.print(escaped("next"))
     console.print(escaped(f"  rezoo eval {_shell(folder)}"))
     console.print(escaped(f"  rezoo predict {_shell(folder)} IMAGE…"))
-
-
-def training_display() -> Reporter:
-    """Return a live display on a terminal, plain lines elsewhere."""
-    console = open_console(stderr=True)
-    return LiveDisplay(console) if console.is_terminal else Lines(console)
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rezoo.cli.console import escaped, new_grid, open_console
-from rezoo.cli.render_plan import size
+from rezoo.cli.console import escaped, new_grid, open_console, size
 
 if TYPE_CHECKING:
     from rezoo.benchmarking.counting import Counted

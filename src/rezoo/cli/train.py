@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,6 @@ from rezoo.cli.options import (
     BatchSize,
     Duration,
     data_options,
-    import_quietly,
     json_option,
     parse_settings,
     pretrained_option,
@@ -23,31 +23,34 @@ if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
     from rezoo.training.reporters import Plan
 
+_SHOWN = 40  # classes at most, each with its count
+
 
 @click.command()
 @click.argument("model")
-@click.option("--dataset", default="digits", show_default=True, help="What to learn.")
-@click.option("--recipe", help="Name or .toml file; chosen by weights and dataset if not given.")
+@click.option("--dataset", default="digits", show_default=True, help="Dataset reference.")
+@click.option("--recipe", help="Name or .toml file; by default chosen by weights and dataset.")
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option(
     "--batch-size",
     type=BatchSize(),
-    help="Images in a step; auto: the recipe's, in parts that fit into memory.",
+    help="Images per step; auto: the recipe's, in micro-batches that fit into memory.",
 )
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
 @click.option("--image-size", type=int, help="Height and width in pixels.")
-@click.option("--seed", type=int, help="Of weights, order and augmentation.")
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
 @click.option(
     "--max-time",
+    "max_time_s",
     type=Duration(),
     help="Shorten the schedule so that the run ends in this time: 90m, 2h, 1h30m.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Do a few steps and tell what the run will cost; write nothing."
+    "--dry-run", is_flag=True, help="Do a few steps and estimate the run's costs; write nothing."
 )
 @click.option(
     "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
@@ -58,22 +61,18 @@ if TYPE_CHECKING:
     type=click.Choice(CACHE),
     default="auto",
     show_default=True,
-    help="Keep a split in memory where it takes little of it.",
+    help="Keep a split in memory if it takes little of it.",
 )
 @pretrained_option
 @json_option
 def train(
     model: str,
     dataset: str,
-    recipe: str | None,
     settings: tuple[str, ...],
-    output: str | None,
     resume: bool,
     overwrite: bool,
-    max_time: float | None,
     dry_run: bool,
     tensorboard: bool,
-    pretrained: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -84,33 +83,30 @@ def train(
     The run folder holds the best weights by validation, the recipe in full, history,
     metrics, a checkpoint to resume from and a model card.
     """
-    handling = {field.name: rest.pop(field.name) for field in dataclasses.fields(DataOptions)}
+    from rezoo.cli import progress, render
+    from rezoo.training import train as training
+
+    names = [field.name for field in dataclasses.fields(DataOptions)]
+    options = DataOptions(**{name: rest.pop(name) for name in names})
+    keys = ("recipe", "output", "max_time_s", "pretrained")
+    common = {key: rest.pop(key) for key in keys} | {
+        "options": options,
+        "reporter": progress.reporter(),
+    }
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
-    from rezoo.cli import render
-    from rezoo.training.request import Request
-
-    options = DataOptions(**handling)
-    # wrong names and keys are answered before TensorFlow is loaded
-    request = Request.of(
-        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
-    )
-    with render.status("starting TensorFlow"):
-        training = import_quietly("rezoo.training.train")
-    common: dict[str, Any] = {
-        "recipe": recipe,
-        "changes": changes,
-        "output": output,
-        "max_time_s": max_time,
-        "options": options,
-        "reporter": render.training_display(),
-    }
     if dry_run:
-        _tell(*training.dry_run(request.source, dataset, **common), as_json=as_json)
+        plan, found = training.dry_run(model, dataset, changes=changes, **common)
+        if as_json:
+            notes = list(plan.notes)
+            print_json({"recipe": plan.recipe.to_dict(), "notes": notes, **found.to_dict()})
+        else:
+            _print_plan(plan, found)
         return
     run = training.train(
-        request.source,
+        model,
         dataset,
+        changes=changes,
         resume=resume,
         overwrite=overwrite,
         tensorboard=tensorboard,
@@ -122,13 +118,85 @@ def train(
         render.trained(run.folder, run.metrics)
 
 
-def _tell(planned: Plan, found: Estimate, *, as_json: bool) -> None:
-    from rezoo.cli import render, render_plan
-    from rezoo.training.estimate import record
+def _print_plan(plan: Plan, found: Estimate) -> None:
+    """Print a plan: the run, the recipe in words, and memory, time and disk."""
+    from rezoo.cli.progress import describe
+    from rezoo.cli.render import fields, lines
+    from rezoo.recipes.describe import explain
 
-    if as_json:
-        notes = list(planned.notes)
-        print_json({"recipe": planned.recipe.to_dict(), "notes": notes, **record(found)})
-        return
-    render_plan.plan(planned, found)
-    render.lines("", render_plan.to_folder(planned.folder))
+    run = {line[:8].strip() or "        ": line[9:] for line in describe(plan)[:5]}
+    fields({**run, "notes": "\n".join(plan.notes)} if plan.notes else run)
+    lines("")
+    fields(dict(explain(plan.recipe)))
+    lines("")
+    fields(dict(_costs(plan, found)))
+    end = f"without --dry-run the run goes to {plan.folder}"
+    lines("", f"nothing was trained and nothing written; {end}")
+
+
+def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
+    from rezoo.cli.console import size
+
+    recipe, profile = plan.recipe, found.profile
+    height, width, _ = profile.input_shape
+    counts = f"{profile.macs / 1e9:.2f} GMACs = {profile.flops / 1e9:.2f} GFLOPs"
+    yield "network", f"{profile.params:,} parameters; {counts} for an image of {height}×{width}"
+    parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
+    batch = f"{recipe.batch_size} images per step{parts if recipe.accumulation > 1 else ''}"
+    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}"
+    yield "memory", "\n".join(_memory(found))
+    yield "time", "\n".join(_time(found, recipe.batch_size))
+    yield "disk", f"at most {size(found.disk_bytes)}; {size(found.disk_free)} are free"
+    unknown = "not counted: the labels are known only from reading the data"
+    yield "classes", _classes(found.classes) if found.classes else unknown
+    if found.warnings:
+        yield "warnings", "\n".join(found.warnings)
+    if found.times.loss is not None:
+        yield "loss", f"{found.times.loss:.4f} in the last step"
+
+
+def _memory(found: Estimate) -> Iterator[str]:
+    from rezoo.cli.console import size
+
+    memory = found.memory
+    yield f"at most {size(memory.total + found.before_bytes)}, predicted:"
+    yield f"  {size(memory.activations)} activations"
+    yield f"  {size(memory.work)} gradients and buffers"
+    yield f"  {size(memory.optimizer)} optimizer state and average of the weights"
+    yield f"  {size(found.before_bytes)} before training: libraries, weights, images in memory"
+    if found.peak_bytes is not None:
+        yield f"{size(found.peak_bytes)} measured in a few steps"
+    if found.free_bytes is not None:
+        yield f"{size(found.free_bytes)} free"
+
+
+def _time(found: Estimate, batch_size: int) -> Iterator[str]:
+    times = found.times
+    yield f"{_duration(found.total_s)} in all:"
+    if times.step_s:
+        yield f"  {times.step_s:.3g} s per step, {batch_size / times.step_s:.3g} images/s"
+        validation = f"{_duration(times.validation_s)} of it validation"
+        yield f"  {_duration(found.epoch_s)} per epoch, {validation}"
+    if times.probe_s:
+        yield f"  {_duration(times.probe_s)} for the features of the new head"
+    yield f"  {_duration(times.compile_s)} to compile"
+
+
+def _classes(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    figures = sorted(counts.values())
+    summary = (
+        f"{len(counts)}, each with {figures[0]:,} to {figures[-1]:,} training images, "
+        f"median {figures[len(figures) // 2]:,}"
+    )
+    named = ", ".join(f"{name} {count:,}" for name, count in ranked[:_SHOWN])
+    more = f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
+    return f"{summary}\n{named}{more}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

@@ -26,7 +26,7 @@ from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.forward import Forward, compiled_forward
 from rezoo.sources.load import build
 from rezoo.sources.references import Source
 from rezoo.specs import DatasetSpec, Preprocessing
@@ -64,13 +64,27 @@ class Comparison:
 
 
 def write_reference(
-    folder: Path, source: Source, pictures: Sequence[np.ndarray], what: str
+    folder: Path,
+    source: Source,
+    pictures: Sequence[np.ndarray],
+    what: str,
+    *,
+    forward: Forward | None = None,
 ) -> None:
-    """Record what a source makes of some images, uint8 `(H, W, C)` each."""
+    """Record some images, the network's inputs made from them, and its logits.
+
+    Args:
+        folder: Where to write `reference.safetensors`.
+        source: The network and its preprocessing.
+        pictures: uint8 `(H, W, C)` each.
+        what: What they show, in words.
+        forward: The network's compiled forward pass in float32; built from `source` if None.
+    """
+    forward = forward or compiled_forward(build(source))
     inputs = _inputs(source, pictures)
     values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
     values["inputs"] = inputs
-    values["logits"] = np.asarray(compiled_forward(build(source))(inputs), np.float32)
+    values["logits"] = np.asarray(forward(inputs), np.float32)
     write_tensors(folder / REFERENCE, values, metadata={"images": f"{len(pictures)} {what}"})
 
 

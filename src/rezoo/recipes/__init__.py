@@ -83,7 +83,7 @@ def default_recipe(dataset: DatasetSpec, *, has_weights: bool) -> tuple[str, str
 
 
 def resolve_recipe(
-    name: str,
+    name: str | Recipe,
     dataset: DatasetSpec,
     changes: Mapping[str, Any],
     *,
@@ -92,8 +92,8 @@ def resolve_recipe(
     """Put a run's recipe together.
 
     Args:
-        name: A recipe's name or the path of a `.toml` file.
-        dataset: Its overrides apply to a recipe of rezoo's, not to a file of the user's.
+        name: A recipe's name, the path of a `.toml` file, or a recipe.
+        dataset: Its overrides apply to a recipe of rezoo's that is named, not to the user's.
         changes: What the user sets; wins.
         preprocessing: Of the weights, or of the dataset where there are none.
 
@@ -101,8 +101,11 @@ def resolve_recipe(
         The recipe with every key set, and in words what was changed unasked: by the dataset, and
         by another batch size without a learning rate.
     """
-    plain = Recipe.from_dict(read_recipe(name), origin=f"recipe {name}")
-    wanted = {} if name.endswith(".toml") else dataset.overrides
+    if isinstance(name, Recipe):
+        plain, wanted = name, {}
+    else:
+        plain = Recipe.from_dict(read_recipe(name), origin=f"recipe {name}")
+        wanted = {} if name.endswith(".toml") else dict(dataset.overrides)
     recipe = Recipe.from_dict({**plain.to_dict(), **wanted}, origin=f"dataset {dataset.name}")
     notes = [
         f"{key} = {value!r}: {dataset.name} asks for it"

@@ -1,8 +1,8 @@
 """The complete state of a run in one file, replaced atomically.
 
-A checkpoint holds every variable of the model, of the optimizers, of the average of the weights
-and of the loss scale, and in its metadata where the run stands. One rename makes it valid, so no
-crash leaves half of one.
+A checkpoint holds every variable of the model, of the optimizer, of the average of the weights
+and of the loss scale, and in its metadata the position of the run. One rename makes it valid, so a
+crash leaves no half of one.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _META = "rezoo"
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The position of a run, and its figures so far.
 
     Attributes:
         epoch: Epochs completed.
         step: Steps completed in the current epoch.
         loss_sum: Sum of the losses of these steps.
-        hits: Right predictions in these steps, as `rezoo.training.losses` counts them.
-        norm_sum: Sum of the gradient norms of these steps, where they are finite.
-        norms: How many that are; the other steps were left out by the loss scaling.
+        hits: Correct predictions in these steps, as `rezoo.training.losses` counts them.
+        norm_sum: Sum of the finite gradient norms of these steps.
+        norms: Number of finite norms; the other steps were left out by the loss scaling.
         wall_time_s: Seconds of training so far, over all resumptions.
         history: One record for each completed epoch; number 0 is the network before the first.
-        best_epoch: The epoch with the best validation figure.
+        best_epoch: The epoch with the best validation figure; None before the first.
         left_out: Training examples that could not be read, by index.
-        watched: What `rezoo.training.watching.Watch` remembers.
+        watched: The memory of `rezoo.training.health.Health`.
     """
 
     epoch: int = 0
@@ -52,8 +52,15 @@ class Progress:
     left_out: list[int] = field(default_factory=list)
     watched: dict[str, Any] = field(default_factory=dict)
 
+    def improves(self, record: dict[str, Any], key: str) -> bool:
+        """Return whether a record is better than the best so far by a key, ties by loss."""
+        if self.best_epoch is None:
+            return True
+        old = next(r for r in self.history if r["epoch"] == self.best_epoch)
+        return bool((record[key], -record["val_loss"]) > (old[key], -old["val_loss"]))
+
     def complete(self, epoch: int, *, best: bool) -> None:
-        """Count an epoch as completed, and as the best one so far where it is."""
+        """Count an epoch as completed, and as the best one so far if it is."""
         self.epoch = epoch
         self.step, self.loss_sum, self.hits = 0, 0.0, 0
         self.norm_sum, self.norms = 0.0, 0
@@ -68,9 +75,9 @@ def save(
 
     Args:
         folder: The run folder.
-        state: Every variable of the run and its name, as `TrainingStep.state` has them.
-        progress: Where the run stands.
-        signature: What must be equal for the state to be continued (recipe, data, network).
+        state: Every variable of the run and its name, as `TrainingStep.state` yields them.
+        progress: The position of the run.
+        signature: What must be equal to resume from the state (recipe, data, network).
     """
     values = {name: keras.ops.convert_to_numpy(variable) for name, variable in state}
     meta = {**asdict(progress), "signature": signature}
@@ -78,12 +85,12 @@ def save(
 
 
 def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> Progress | None:
-    """Continue from the last checkpoint of a run folder; None where there is none yet.
+    """Restore the last checkpoint of a run folder; return None if there is none.
 
     Args:
         folder: The run folder.
-        state: Every variable of the run and its name; they receive their values.
-        signature: As it was saved.
+        state: Every variable of the run and its name; their values are assigned.
+        signature: As passed to `save`.
 
     Raises:
         IncompatibleError: The run was started with another recipe, dataset or network.
@@ -98,7 +105,7 @@ def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> P
         raise IncompatibleError(
             f"the run in {folder} was started with another recipe, dataset or network",
             hint="resume with the options it was started with (see its recipe.toml), "
-            "or start anew with --overwrite or another --output.",
+            "or start a new run with --overwrite or another --output.",
         )
     variables = dict(state)
     fits = values.keys() == variables.keys() and all(

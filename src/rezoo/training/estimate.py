@@ -1,4 +1,4 @@
-"""What a run will cost, found out before it is paid: real steps, counted memory, predicted time."""
+"""The cost of a run before it begins: a few real steps, predicted memory and time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,21 @@ import keras
 import numpy as np
 
 from rezoo.errors import SpecError
+from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import memory
-from rezoo.training.first_batch import look_at
-from rezoo.training.memory import Memory
+from rezoo.training.health import Health
+from rezoo.training.network import Memory, predict_memory
 from rezoo.training.setup import Setup
 from rezoo.training.step import TrainingStep
 from rezoo.utils import device
 
-STEPS = 2  # real ones at least: the first also compiles
+STEPS = 2  # at least: the first also compiles
 _LONG_ENOUGH_S = 6.0
 _MOST_STEPS = 12
-_MARGIN = 0.92  # of the time allowed that may be planned
-FINISH_S = 30.0  # what a run's end takes, where nothing was timed
+_MARGIN = 0.92  # of the time limit that may be planned
+FINISH_S = 30.0  # for a run's end, if nothing was timed
 _BEFORE_WRITING_S, _WRITTEN_PER_S = 0.2, 200e6  # bytes
 _OTHER_FILES = 2_000_000  # bytes: report, history, reference batch
 
@@ -40,12 +39,12 @@ class Times:
     """Seconds, measured on a few real steps.
 
     Attributes:
-        compile_s: What the first step took longer than the others.
-        step_s: One step, its images included: the median.
-        validation_s: One pass over what validates.
-        save_s: Writing a checkpoint and the best weights, at a usual disk's speed: not measured.
-        probe_s: Fitting the new head at the start; 0 where the recipe has none.
-        loss: Of the last step; None where there is none.
+        compile_s: The first step, less a usual one.
+        step_s: One step with its input: the median.
+        validation_s: One pass over the validation split.
+        save_s: Writing a checkpoint and the best weights; predicted for a usual disk.
+        probe_s: Features for a new head at the start; 0 if the recipe fits none.
+        loss: Of the last step; None if the recipe has no epochs.
     """
 
     compile_s: float
@@ -57,31 +56,31 @@ class Times:
 
     @property
     def finish_s(self) -> float:
-        """What a run's end takes: the best weights are built, measured and proved again."""
+        """The end of a run: the best weights are read, measured and recorded."""
         return 5.0 + 1.5 * self.compile_s + 2 * self.validation_s
 
     def epoch_s(self, steps: int) -> float:
-        """Return the time of an epoch of so many steps, validation and saving included."""
+        """Return the time of an epoch of `steps` steps, with validation and saving."""
         return steps * self.step_s + self.validation_s + self.save_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run will cost.
+    """The cost of a run.
 
     Attributes:
-        profile: Of the network at the size that it validates at.
-        memory: Predicted, beside what the process had before.
-        before_bytes: That.
-        peak_bytes: Measured in the steps that were done; None where the device does not tell.
-        free_bytes: On the device; None where nobody tells.
+        profile: Of the network at the largest size of its training images.
+        memory: Predicted, in addition to `before_bytes`.
+        before_bytes: Memory of the process before the first step.
+        peak_bytes: Measured in the steps that were done; None if it cannot be determined.
+        free_bytes: On the device; None if it cannot be determined.
         times: Measured.
-        epoch_s: An epoch, validation included.
+        epoch_s: An epoch, with validation.
         total_s: The whole run.
         disk_bytes: The run folder at its largest.
-        disk_free: Bytes on the disk of the run folder.
-        classes: Class → its training images; empty where the data do not tell without reading.
-        warnings: What is wrong with the first batch, in words.
+        disk_free: Free bytes on the disk of the run folder.
+        classes: Class → its training images; empty if the labels are known only from reading.
+        warnings: About the first batch.
     """
 
     profile: Profile
@@ -97,17 +96,40 @@ class Estimate:
     classes: dict[str, int]
     warnings: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, in bytes and seconds."""
+        return {
+            "params": self.profile.params,
+            "macs": self.profile.macs,
+            "flops": self.profile.flops,
+            "memory": {
+                **dataclasses.asdict(self.memory),
+                "predicted_peak_bytes": self.memory.total + self.before_bytes,
+                "measured_peak_bytes": self.peak_bytes,
+                "free_bytes": self.free_bytes,
+            },
+            "times": dataclasses.asdict(self.times),
+            "epoch_s": self.epoch_s,
+            "total_s": self.total_s,
+            "disk_bytes": self.disk_bytes,
+            "disk_free_bytes": self.disk_free,
+            "classes": self.classes,
+            "warnings": list(self.warnings),
+        }
+
 
 def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
-    """Do a few real steps and tell what the run will cost; the network is as before afterwards."""
+    """Estimate the cost of a run from a few real steps; the network is restored afterwards."""
     recipe = setup.recipe
-    counted = training_profile(setup.network, setup.config.preprocessing.channels, recipe)
+    size = recipe.train_size or recipe.image_size or 0
+    shape = (size, size, setup.config.preprocessing.channels)
+    counted = profile(setup.network, input_shape=shape)
     free, before = device.free_bytes(), device.resident_bytes()
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
-        memory=memory.predict(counted, recipe),
+        memory=predict_memory(counted, recipe),
         before_bytes=before,
         peak_bytes=device.peak_bytes(),
         free_bytes=free,
@@ -117,44 +139,37 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
         disk_bytes=_disk_bytes(setup, step),
         disk_free=device.free_disk_bytes(folder),
         classes=_classes(setup),
-        warnings=tuple(_wrong_with_the_first_batch(setup)),
+        warnings=_first_batch_warnings(setup),
     )
 
 
-def _wrong_with_the_first_batch(setup: Setup) -> Iterator[str]:
+def _first_batch_warnings(setup: Setup) -> tuple[str, ...]:
     batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches()
-    images, labels = next(iter(batches))
-    for _, text in look_at(images, labels, scaled=setup.config.base is None):
-        yield text
-
-
-def training_profile(network: keras.Model, channels: int, recipe: Recipe) -> Profile:
-    """Return the costs of a network at the largest size of its training images."""
-    size = recipe.train_size or recipe.image_size or 0
-    return profile(network, input_shape=(size, size, channels))
+    return tuple(Health.of(setup, {}).before_training(*next(iter(batches))))
 
 
 def measure(setup: Setup, step: TrainingStep) -> Times:
-    """Time a few real steps and a part of validation, and put every variable back.
+    """Time a few real steps and a part of validation; every variable is restored.
 
-    A recipe without epochs has no steps: its time is that of the images in the network.
+    A recipe without epochs has no steps: its time is that of the features.
     """
     saved = [(v, np.array(keras.ops.convert_to_numpy(v))) for _, v in step.state()]
     source = iter(setup.train_batches(0, 0))
     taken: list[float] = []
     loss = None
-    try:
-        while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
-            begun = time.perf_counter()
-            loss = step([next(source) for _ in range(step.parts)]).read().loss
-            taken.append(time.perf_counter() - begun)
-            if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
-                break
-    finally:
-        for variable, value in saved:
-            variable.assign(value)
+    with readable_errors(setup.data.reference):
+        try:
+            while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
+                began = time.perf_counter()
+                loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
+                taken.append(time.perf_counter() - began)
+                if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
+                    break
+        finally:
+            for variable, value in saved:
+                variable.assign(value)
+        image_s = _forward_s(setup)
     step_s = statistics.median(taken[1:] or taken or [0.0])
-    image_s = _forward_s(setup)
     images = len(setup.val.examples)
     return Times(
         compile_s=max(taken[0] - step_s, 0.0) if taken else 0.0,
@@ -167,18 +182,18 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
 
 
 def _forward_s(setup: Setup) -> float:
-    """Return the time of one validation image."""
+    """Return the seconds for one validation image."""
     forward = compiled_forward(setup.network)
     batches = iter(setup.validation_batches())
     images, _ = next(batches)
     forward(images)  # compiles
-    begun = time.perf_counter()
+    began = time.perf_counter()
     forward(images)
-    return (time.perf_counter() - begun) / len(images)
+    return (time.perf_counter() - began) / len(images)
 
 
 def _disk_bytes(setup: Setup, step: TrainingStep) -> int:
-    """Return what the run folder holds while a checkpoint replaces the one before."""
+    """Return the size of the run folder while one checkpoint replaces another."""
     state = sum(np.prod(v.shape, dtype=np.int64) * 4 for _, v in step.state())
     weights = 4 * setup.network.count_params()
     return int(2 * state + 2 * weights + _OTHER_FILES)
@@ -198,14 +213,13 @@ def _classes(setup: Setup) -> dict[str, int]:
 def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float) -> Recipe:
     """Return the recipe with as many epochs as fit into a time, at most its own.
 
-    What is counted in epochs (warm-up, growing images) shrinks alike, so that the schedule
-    keeps its shape and ends at its end.
+    Warm-up and growing image sizes shrink in proportion, so the schedule keeps its shape.
 
     Args:
         recipe: With its full length.
         times: Of its steps on this machine.
         steps_per_epoch: Of the data.
-        left_s: Seconds that are left for the whole run.
+        left_s: Seconds left for the whole run.
 
     Raises:
         SpecError: Not even one epoch fits.
@@ -216,7 +230,7 @@ def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float)
     if epochs < 1 and recipe.epochs:
         raise SpecError(
             f"one epoch takes about {_words(epoch_s)}, and {_words(max(usable, 0.0))} are left",
-            hint="allow more with --max-time, or take smaller images or a smaller network.",
+            hint="allow more with --max-time, or use smaller images or a smaller network.",
         )
     part = epochs / max(recipe.epochs, 1)
     return dataclasses.replace(
@@ -231,25 +245,3 @@ def _words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def record(found: Estimate) -> dict[str, Any]:
-    """Return an estimate as `--json` shows it; bytes and seconds."""
-    return {
-        "params": found.profile.params,
-        "macs": found.profile.macs,
-        "flops": found.profile.flops,
-        "memory": {
-            **dataclasses.asdict(found.memory),
-            "predicted_peak_bytes": found.memory.total + found.before_bytes,
-            "measured_peak_bytes": found.peak_bytes,
-            "free_bytes": found.free_bytes,
-        },
-        "times": dataclasses.asdict(found.times),
-        "epoch_s": found.epoch_s,
-        "total_s": found.total_s,
-        "disk_bytes": found.disk_bytes,
-        "disk_free_bytes": found.disk_free,
-        "classes": found.classes,
-        "warnings": list(found.warnings),
-    }

@@ -1,4 +1,4 @@
-"""Logistic regression on the features of a network: the best head for layers that stay as they are.
+"""Logistic regression on the features of a network: the best head for frozen layers.
 
 Linear probing is the standard measure of pre-trained features (Kornblith et al. 2019,
 arXiv:1805.08974, section 3), and the best place to start fine-tuning from: a random head first
@@ -33,10 +33,9 @@ class Probe:
     Attributes:
         kernel: float32 `(D, K)`.
         bias: float32 `(K,)`.
-        strength: scikit-learn's `C`, the inverse of the regularization, as it was chosen.
-        scores: For each strength that was tried, its figure in cross-validation: the part of
-            right answers, or of several labels the part of right ones among all; empty where
-            there are too few images to choose by.
+        strength: scikit-learn's `C`, the inverse of the regularization, as chosen.
+        scores: For each strength that was tried, its accuracy in cross-validation, over the
+            labels of all classes for multi-label data. Empty if there are too few images.
     """
 
     kernel: np.ndarray
@@ -44,12 +43,29 @@ class Probe:
     strength: float
     scores: dict[float, float]
 
+    def __str__(self) -> str:
+        text = f"head fitted with strength C = {self.strength:g}"
+        if not self.scores:
+            return f"{text}: too few images for cross-validation"
+        return f"{text}: {self.scores[self.strength]:.2%} in cross-validation"
+
+
+def fit_head(
+    network: keras.Model, inputs: np.ndarray, labels: np.ndarray, classes: int, *, seed: int
+) -> tuple[Probe, np.ndarray]:
+    """Fit a network's head to features; return the probe and its logits, float32 `(N, K)`."""
+    probe = fit(inputs, labels, classes, seed=seed)
+    layer = head(network)
+    layer.kernel.assign(probe.kernel)
+    layer.bias.assign(probe.bias)
+    return probe, inputs @ probe.kernel + probe.bias
+
 
 def features(network: keras.Model, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a network's head receives for all images, and their labels.
+    """Return the input of a network's head for all images, and their labels.
 
     Returns:
-        float32 `(N, D)`, and int32 `(N,)` or, of several labels, float32 `(N, K)`.
+        float32 `(N, D)`, and int32 `(N,)` or, for multi-label data, float32 `(N, K)`.
 
     Raises:
         IncompatibleError: The network has no head of one dense layer.
@@ -64,7 +80,7 @@ def features(network: keras.Model, batches: Iterable[Any]) -> tuple[np.ndarray, 
         if size > MAX_BYTES:
             raise ResourceError(
                 f"the features of these images take more than {MAX_BYTES / 1e9:.0f} GB",
-                hint="so large data are better trained on: set head_start=random and some epochs.",
+                hint="train on data of this size instead: set head_start=random and some epochs.",
             )
     return np.concatenate(found), np.concatenate(labels)
 
@@ -73,50 +89,50 @@ def head(network: keras.Model) -> Any:
     """Return the network's last dense layer.
 
     Raises:
-        IncompatibleError: It has none of rezoo's name for it.
+        IncompatibleError: It has none with rezoo's name of the head.
     """
     found = next((layer for layer in network.layers if layer.name == HEAD), None)
     if not isinstance(found, keras.layers.Dense):
         raise IncompatibleError(
-            f"{network.name} has no dense layer {HEAD!r} that logistic regression could fit",
+            f"{network.name} has no dense layer {HEAD!r}, which logistic regression needs",
             hint="use another recipe, or --set head_start=random.",
         )
     return found
 
 
 def fit(inputs: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0) -> Probe:
-    """Fit a head by logistic regression, its strength chosen by cross-validation.
+    """Fit a head by logistic regression; choose its strength by cross-validation.
 
-    For the fit, features are moved to mean 0 and divided by one number, their standard deviation;
-    the head that is returned takes them as they are. Several labels are as many regressions of
-    one strength. A class without an image is never the answer.
+    For the fit, features are shifted to mean 0 and divided by one number, their mean standard
+    deviation; the returned head takes them unchanged. Multi-label data take one regression for
+    each class, all of the same strength. A class without images is never predicted.
 
     Args:
         inputs: float32 `(N, D)`.
         labels: int `(N,)`, or `(N, K)` of 0 and 1.
         classes: K.
-        seed: Of the division into folds.
+        seed: Of the split into folds.
 
     Raises:
         SpecError: All images have the same labels.
     """
     mean, deviation = inputs.mean(0), max(float(inputs.std(0).mean()), 1e-12)
     scaled = (inputs - mean) / deviation
-    turn = _own_space(scaled)
+    basis = _row_space(scaled)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a weak strength has not converged decides nothing
-        strength, scores = _choose(scaled @ turn, labels, seed)
-        kernel, bias = _fit(scaled @ turn, labels, classes, [strength])[0]
-    kernel = turn @ kernel / deviation
+        warnings.simplefilter("ignore")  # a weak strength that has not converged is not chosen
+        strength, scores = _choose(scaled @ basis, labels, seed)
+        kernel, bias = _fit(scaled @ basis, labels, classes, [strength])[0]
+    kernel = basis @ kernel / deviation
     return Probe(
         kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), strength, scores
     )
 
 
-def _own_space(inputs: np.ndarray) -> np.ndarray:
-    """Return `(D, R)`: a basis of the space that N < D images span; the fit in it is the same.
+def _row_space(inputs: np.ndarray) -> np.ndarray:
+    """Return `(D, R)`: a basis of the space that N < D images span; the fit in it is equal.
 
-    The regularization is blind to rotations, and what no image has gets no weight.
+    The regularization is invariant to rotations, and directions without data get no weight.
     """
     count, width = inputs.shape
     if count >= width:
@@ -125,7 +141,7 @@ def _own_space(inputs: np.ndarray) -> np.ndarray:
 
 
 def _choose(inputs: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, dict[float, float]]:
-    """Return the strength that is best in cross-validation, the strongest prior among equals."""
+    """Return the best strength in cross-validation, the smallest among equals, and the scores."""
     folds = _folds(labels, seed)
     if not folds:
         return 1e-2, {}
@@ -145,7 +161,7 @@ def _right(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Divide the images, those of each class evenly; none where some class has a single image."""
+    """Split the images into folds, each class evenly; return none if there are too few images."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     if labels.ndim == 2:
@@ -153,7 +169,7 @@ def _folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]
         splitter = KFold(count, shuffle=True, random_state=seed) if count > 1 else None
     else:
         present = np.unique(labels, return_counts=True)[1]
-        count = min(FOLDS, int(np.median(present)))  # rare classes are not in every fold
+        count = min(FOLDS, int(np.median(present)))  # not every fold has the rare classes
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed) if count > 1 else None
     return list(splitter.split(np.zeros(len(labels)), _kinds(labels))) if splitter else []
 
@@ -184,7 +200,10 @@ def _fit(
 def _regressions(
     inputs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield kernel `(D, P)`, bias `(P,)` and the P classes present; each strength goes on."""
+    """Yield kernel `(D, P)`, bias `(P,)` and the P classes present for each strength.
+
+    Each fit starts from the one before.
+    """
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(labels)) < 2:
@@ -203,7 +222,7 @@ def _regressions(
 def _spread(
     kernel: np.ndarray, bias: np.ndarray, present: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put the columns of the classes present in place; the others' answers are far below."""
+    """Return the head of all classes; the logits of classes without images are far below."""
     wide = np.zeros((len(kernel), classes))
     wide[:, present] = kernel
     offsets = np.full(classes, bias.min() - 20.0)
@@ -214,7 +233,7 @@ def _spread(
 def _single_label(
     inputs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
 ) -> list[tuple[np.ndarray, float]]:
-    """Return kernel `(D,)` and bias of one yes-or-no question for each strength."""
+    """Return kernel `(D,)` and bias of one class against the rest for each strength."""
     if len(np.unique(labels)) < 2:
         known = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
         return [(np.zeros(inputs.shape[1]), float(np.log(known / (1 - known))))] * len(strengths)

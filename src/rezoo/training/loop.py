@@ -1,248 +1,292 @@
-"""The loop: epochs of compiled steps, validation, checkpoints, and a clean stop on a signal."""
+"""The training loop: epochs of compiled steps, validation, checkpoints, and a stop on a signal."""
 
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import keras
+import numpy as np
+
+from rezoo.artifacts import weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
-from rezoo.evaluation.scoring import AnyScores
-from rezoo.tasks import Task
+from rezoo.evaluation.evaluate import readable_errors
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.training import checkpoints, linear_probe, run_folder
 from rezoo.training.checkpoints import Progress
+from rezoo.training.health import Health
 from rezoo.training.reporters import Reporter
-from rezoo.training.step import Figures, Outcome, Part, TrainingStep
-from rezoo.training.stopping import Stop, stop_requests
-from rezoo.training.watching import Watch
-
-REPORT_EVERY_S = 0.25
+from rezoo.training.schedules import schedule
+from rezoo.training.setup import Setup
+from rezoo.training.step import Figures, MicroBatch, Outcome, TrainingStep
 
 
-@dataclass(frozen=True, kw_only=True)
 class Loop:
-    """Drives a run from where `progress` stands to its end.
+    """Trains from the last checkpoint of a run folder, or from the start, to the end.
 
     Attributes:
-        task: What the network is asked.
-        step: The compiled training step; knows in how many parts it takes a batch.
-        batches: Called with `(epoch, step)`; gives the parts of batches from there to the end of
-            the run.
-        validate: Measures the network on the validation split.
-        learning_rate: Function of the step, counted from 0 over the whole run.
-        save: Writes the checkpoint.
-        keep_best: Writes the network's weights as the run's best.
-        log: Writes the history so far.
-        epochs: Number of epochs.
-        steps_per_epoch: Steps in each.
-        batch_size: Images in a step.
-        patience: Epochs without a better one after which the run ends; 0 for no end.
-        start: Fits the head before the first epoch; returns the figures that training has.
-        left_s: Seconds that are left for training; None for no end.
-        watch: Warns of what goes wrong.
-        reporter: Hears of everything.
+        setup: Network, data and recipe.
+        step: The compiled training step.
+        folder: The run folder.
+        reporter: Receives the events.
+        forward: The network's compiled forward pass.
+        progress: Where the run is.
+        health: Returns warnings.
+
+    Args:
+        deadline: Of `time.monotonic()`, less what the run took before it was resumed: no epoch
+            begins that would end after it. None for no limit.
     """
 
-    task: Task
-    step: TrainingStep
-    batches: Callable[[int, int], Any]
-    validate: Callable[[], AnyScores]
-    learning_rate: Callable[[int], float]
-    save: Callable[[Progress], None]
-    keep_best: Callable[[], None]
-    log: Callable[[list[dict[str, Any]]], None]
-    epochs: int
-    steps_per_epoch: int
-    batch_size: int
-    reporter: Reporter
-    watch: Watch
-    patience: int = 0
-    start: Callable[[], dict[str, Any]] | None = None
-    left_s: Callable[[], float] | None = None
+    def __init__(
+        self,
+        setup: Setup,
+        step: TrainingStep,
+        folder: Path,
+        reporter: Reporter,
+        *,
+        deadline: float | None = None,
+    ) -> None:
+        self.setup = setup
+        self.step = step
+        self.folder = folder
+        self.reporter = reporter
+        found = checkpoints.restore(folder, step.state(), setup.signature)
+        self.progress = found or Progress()
+        # the time of the resumed run counts, too
+        self._deadline = (deadline or math.inf) - self.progress.wall_time_s
+        setup.train.reasons.update(dict.fromkeys(self.progress.left_out, "found before"))
+        self.health = Health.of(setup, self.progress.watched)
+        self.forward = compiled_forward(setup.network)
+        self._rate = schedule(setup.recipe, setup.steps_per_epoch)
 
-    def run(self, progress: Progress) -> Progress:
+    def run(self) -> Progress:
         """Train to the end, or until there has been no better epoch for too long.
 
         Raises:
-            DivergedError: The loss is not finite, or no gradient is, at any loss scale; the last
+            DivergedError: The loss is not finite, or no gradient is, at any loss scale. The last
                 checkpoint is kept.
-            Interrupted: Ctrl-C or SIGTERM came; the state has been saved first.
+            Interrupted: Ctrl-C or SIGTERM; the state has been saved.
         """
-        if self.start and not progress.history and not progress.step:
-            self._close(0, self.start(), progress)
-        source = iter(self.batches(progress.epoch, progress.step))
-        with stop_requests() as stop:
-            took_s = 0.0
-            while progress.epoch < self.epochs and not (over := self._is_over(progress, took_s)):
-                begun = time.perf_counter()
-                self._epoch(source, progress, stop)
-                took_s = time.perf_counter() - begun
-        if progress.epoch < self.epochs:
-            self.reporter.note(f"stopped after epoch {progress.epoch} of {self.epochs}: {over}")
+        with readable_errors(self.setup.data.reference):
+            return self._run()
+
+    def _run(self) -> Progress:
+        progress, epochs, why = self.progress, self.setup.recipe.epochs, ""
+        if self.setup.starts_with_probe and not progress.history and not progress.step:
+            self._close(0, self._fit_head())
+        batches = iter(self.setup.train_batches(progress.epoch, progress.step))
+        with _stop_signals() as signals:
+            epoch_s = 0.0
+            while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
+                began = time.perf_counter()
+                self._epoch(batches, signals)
+                epoch_s = time.perf_counter() - began
+        if why:
+            self.reporter.note(f"stopped after epoch {progress.epoch} of {epochs}: {why}")
         return progress
 
-    def _is_over(self, progress: Progress, took_s: float) -> str:
-        """Return why the run ends before its last epoch; empty where it goes on.
+    def validate(self) -> AnyScores:
+        """Measure the network on the validation split."""
+        return measure(self.setup.task, self.forward, self.setup.validation_batches())
 
-        Patience follows from the progress alone, so nothing is trained when it is resumed.
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.progress.left_out = sorted(self.setup.train.reasons)
+        checkpoints.save(self.folder, self.step.state(), self.progress, self.setup.signature)
+
+    def _reason_to_end(self, epoch_s: float) -> str:
+        """Return why the run ends before its last epoch; empty if it does not.
+
+        Patience depends on the progress alone, so a resumed run that has ended trains no further.
         """
-        best = progress.best_epoch or 0
-        if self.patience and progress.epoch - best >= self.patience:
-            return f"none of the last {self.patience} was better than epoch {best}"
-        if self.left_s and self.left_s() < took_s:
+        patience, best = self.setup.recipe.early_stopping_epochs, self.progress.best_epoch or 0
+        if patience and self.progress.epoch - best >= patience:
+            return f"none of the last {patience} was better than epoch {best}"
+        if self._deadline - time.monotonic() < epoch_s:
             return "another one would take longer than the time that is left"
         return ""
 
-    def _epoch(self, source: Iterator[Any], progress: Progress, stop: Stop) -> None:
-        clock = _Clock(progress)
+    def _epoch(self, batches: Iterator[MicroBatch], signals: list[int]) -> None:
+        setup, progress, clock = self.setup, self.progress, _Clock()
         pending: list[Outcome] = []
-        while progress.step < self.steps_per_epoch:
-            batch = self._next(source, progress)
-            self._warn(self.watch.batch(batch))
+        while progress.step < setup.steps_per_epoch:
+            batch = self._next(batches)
+            self._warn(self.health.before_training(*batch[0]))
             pending.append(self.step(batch))
             progress.step += 1
-            clock.images += self.batch_size
-            last = progress.step == self.steps_per_epoch
-            if last or stop.asked or clock.due():
-                recent = self._collect(pending, progress)
-                figures = {**self._figures(progress, clock), **recent}
+            clock.images += setup.recipe.batch_size
+            last = progress.step == setup.steps_per_epoch
+            if last or signals or clock.due(self.reporter.interval_s):
+                recent = self._collect(pending)
+                figures = {**self._figures(clock), **recent}
                 self.reporter.step(progress.epoch, progress.step, figures)
-                self._warn(self.watch.judge())
-            if stop.asked:
-                clock.stop()
-                self.save(progress)
+                self._warn(self.health.after_steps())
+            if signals:
+                progress.wall_time_s += clock.elapsed_s()
+                self.save()
                 raise Interrupted(
                     f"stopped at epoch {progress.epoch + 1}, step {progress.step}; state saved",
-                    hint="go on with the same command and --resume.",
-                    exit_code=stop.exit_code,
+                    hint="continue with the same command and --resume.",
+                    exit_code=128 + signals[0],
                 )
-        self._end_epoch(progress, clock)
+        figures = self._figures(clock)
+        progress.wall_time_s += clock.elapsed_s()
+        self._close(progress.epoch + 1, figures)
 
-    def _next(self, source: Iterator[Any], progress: Progress) -> list[Part]:
-        """Return a whole batch, before any part of it leaves its mark on the network.
+    def _next(self, batches: Iterator[MicroBatch]) -> list[MicroBatch]:
+        """Return a whole batch, before the network sees any part of it.
 
-        Where the data are too bad to go on, the state is saved first.
+        If too many images cannot be read, the state is saved before the error is raised.
         """
         try:
-            return [next(source) for _ in range(self.step.parts)]
+            return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
-            self.save(progress)
+            self.save()
             raise
 
-    def _collect(self, pending: list[Outcome], progress: Progress) -> dict[str, float]:
-        """Read figures from the device, rarely, because it waits for it; return their means."""
-        first = progress.step - len(pending) + 1
-        before = (progress.loss_sum, progress.hits, progress.norm_sum, progress.norms)
-        for offset, outcome in enumerate(pending):
-            figures = outcome.read()
-            self._check(figures, progress.epoch, first + offset)
-            self.watch.see(figures.loss, figures.hits, figures.gradient_norm)
-            progress.loss_sum += figures.loss
-            progress.hits += figures.hits
-            if math.isfinite(figures.gradient_norm):
-                progress.norm_sum += figures.gradient_norm
-                progress.norms += 1
-        count = len(pending)
+    def _collect(self, pending: list[Outcome]) -> dict[str, float]:
+        """Read figures, which waits for the device, and return their means."""
+        progress, key = self.progress, self.setup.task.hits.key
+        figures = [outcome.read() for outcome in pending]
         pending.clear()
-        norms = progress.norms - before[3]
+        norms = [f.gradient_norm for f in figures if math.isfinite(f.gradient_norm)]
+        for step, found in enumerate(figures, progress.step - len(figures)):
+            self._check(found, step)
+            self.health.add(found.loss, found.hits, found.gradient_norm)
+            progress.loss_sum += found.loss  # one by one: the same bits at any interval
+            progress.hits += found.hits
+        for norm in norms:
+            progress.norm_sum += norm
+        progress.norms += len(norms)
+        hits = sum(f.hits for f in figures) / self.setup.recipe.batch_size
         return {
-            "recent_loss": (progress.loss_sum - before[0]) / count,
-            f"recent_{self.task.hits.key}": (progress.hits - before[1]) / (count * self.batch_size),
-            "recent_gradient_norm": (progress.norm_sum - before[2]) / norms if norms else math.nan,
+            "recent_loss": fmean(f.loss for f in figures),
+            f"recent_{key}": hits / len(figures),
+            "recent_gradient_norm": fmean(norms) if norms else math.nan,
         }
 
-    def _warn(self, texts: list[str]) -> None:
-        for text in texts:
-            self.reporter.warning(text)
-
-    def _check(self, figures: Figures, epoch: int, step: int) -> None:
+    def _check(self, figures: Figures, step: int) -> None:
+        """Raise an error if training has failed at a step of the epoch, counted from 0."""
         if math.isfinite(figures.loss) and figures.loss_scale >= 1:
             return
         what = f"the loss is {figures.loss}"
         if math.isfinite(figures.loss):
             what = "no gradient is finite in float16, at any loss scale"
-        rate = self.learning_rate(epoch * self.steps_per_epoch + step - 1)
+        cause = self.health.cause(figures.loss)
         raise DivergedError(
-            f"{what} at epoch {epoch + 1}, step {step}, learning rate {rate:.3g}"
-            + (f"; {cause}" if (cause := self.watch.cause(figures.loss)) else ""),
+            f"{what} at epoch {self.progress.epoch + 1}, step {step + 1}, learning rate "
+            f"{self._learning_rate(step):.3g}{cause and f'; {cause}'}",
             hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
             "the last checkpoint is kept.",
         )
 
-    def _figures(self, progress: Progress, clock: _Clock) -> dict[str, float]:
-        at = progress.epoch * self.steps_per_epoch + progress.step - 1
+    def _learning_rate(self, step: int) -> float:
+        at = self.progress.epoch * self.setup.steps_per_epoch + step
+        return float(keras.ops.convert_to_numpy(self._rate(at)))
+
+    def _figures(self, clock: _Clock) -> dict[str, Any]:
+        """Return the means of the epoch so far."""
+        progress, size = self.progress, self.setup.recipe.batch_size
         return {
             "loss": progress.loss_sum / progress.step,
-            self.task.hits.key: progress.hits / (progress.step * self.batch_size),
+            self.setup.task.hits.key: progress.hits / (progress.step * size),
             "gradient_norm": progress.norm_sum / max(progress.norms, 1),
-            "learning_rate": self.learning_rate(at),
-            "images_per_s": clock.images_per_s(),
+            "learning_rate": self._learning_rate(progress.step - 1),
+            "images_per_s": clock.images / max(clock.elapsed_s(), 1e-9),
         }
 
-    def _end_epoch(self, progress: Progress, clock: _Clock) -> None:
-        figures = self._figures(progress, clock)
-        clock.stop()
-        self._close(progress.epoch + 1, figures, progress)
+    def _fit_head(self) -> dict[str, Any]:
+        """Fit a new head to the features of the training images, with the test transform.
 
-    def _close(self, epoch: int, figures: dict[str, Any], progress: Progress) -> None:
-        """Validate after an epoch, counted from 1, or before the first; keep what is best."""
+        The time counts as training. Returns the figures of an epoch, without rate and norm.
+        """
+        setup, began = self.setup, time.perf_counter()
+        self.reporter.status(f"features of {setup.head_images:,} images for the head")
+        inputs, labels = linear_probe.features(setup.network, setup.unaugmented_batches())
+        self.reporter.status("logistic regression, its strength by cross-validation")
+        classes, seed = setup.config.num_classes, setup.recipe.seed
+        probe, logits = linear_probe.fit_head(setup.network, inputs, labels, classes, seed=seed)
+        if self.step.update.average:
+            self.step.update.average.restart()
+        loss, hits = setup.objective(*map(keras.ops.convert_to_tensor, (logits, labels)))
+        elapsed_s = time.perf_counter() - began
+        self.progress.wall_time_s += elapsed_s
+        self.reporter.note(str(probe))
+        return {
+            "loss": float(np.asarray(loss)),
+            setup.task.hits.key: int(np.asarray(hits)) / len(inputs),
+            "gradient_norm": None,
+            "learning_rate": 0.0,
+            "images_per_s": len(inputs) / elapsed_s,
+        }
+
+    def _close(self, epoch: int, figures: dict[str, Any]) -> None:
+        """Validate after an epoch, counted from 1, or before the first; keep the best weights."""
+        setup, progress = self.setup, self.progress
         with self.step.averaged():
             scores = self.validate()
-            record = self._record(epoch, figures, scores, progress)
-            best = _is_best(record, progress, f"val_{self.task.chosen_by.key}")
+            record = run_folder.record(setup, progress, epoch, figures, scores)
+            best = progress.improves(record, f"val_{setup.task.chosen_by.key}")
             if best:
-                self.keep_best()
-        hits = figures[self.task.hits.key]
-        texts = self.watch.epoch(scores, number=epoch, train_hits=hits) if epoch else []
+                weights.save_model(setup.network, setup.config, self.folder)
+        hits = figures[setup.task.hits.key]
+        texts = self.health.after_epoch(scores, number=epoch, train_hits=hits) if epoch else []
         progress.history.append(record)
         progress.complete(epoch, best=best)
-        self.log(progress.history)
-        self.save(progress)
+        run_folder.write_history(self.folder, setup, progress.history)
+        self.save()
         self.reporter.epoch(record, best=best)
         self._warn(texts)
 
-    def _record(
-        self, epoch: int, figures: dict[str, Any], scores: AnyScores, progress: Progress
-    ) -> dict[str, Any]:
-        return {
-            "epoch": epoch,
-            "train_loss": figures["loss"],
-            f"train_{self.task.hits.key}": figures[self.task.hits.key],
-            "val_loss": scores.loss,
-            **{f"val_{key}": value for key, value in scores.columns().items()},
-            **{key: figures[key] for key in ("gradient_norm", "learning_rate", "images_per_s")},
-            "wall_time_s": progress.wall_time_s,
-            "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-
-
-def _is_best(record: dict[str, Any], progress: Progress, key: str) -> bool:
-    """Compare by a validation figure, ties by loss."""
-    if progress.best_epoch is None:
-        return True
-    old = next(r for r in progress.history if r["epoch"] == progress.best_epoch)
-    return bool((record[key], -record["val_loss"]) > (old[key], -old["val_loss"]))
+    def _warn(self, texts: list[str]) -> None:
+        for text in texts:
+            self.reporter.warning(text)
 
 
 class _Clock:
-    """Monotonic time of an epoch; validation and saving are not counted."""
+    """Time and images of an epoch, without validation and saving."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._begun = self._reported = time.perf_counter()
+    def __init__(self) -> None:
+        self._began = self._reported = time.perf_counter()
         self.images = 0
 
-    def due(self) -> bool:
+    def due(self, interval_s: float) -> bool:
+        """Return whether a report is due, and if so, begin the next interval."""
         now = time.perf_counter()
-        if now - self._reported < REPORT_EVERY_S:
+        if now - self._reported < interval_s:
             return False
         self._reported = now
         return True
 
-    def images_per_s(self) -> float:
-        return self.images / max(time.perf_counter() - self._begun, 1e-9)
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._began
 
-    def stop(self) -> None:
-        self._progress.wall_time_s += time.perf_counter() - self._begun
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM inside the block; the second signal interrupts at once."""
+    received: list[int] = []
+
+    def receive(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may install handlers
+        return
+    before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

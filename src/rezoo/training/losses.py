@@ -1,7 +1,7 @@
-"""What a training step minimizes, and which answers count as hits.
+"""The losses of training, and the number of correct predictions ("hits").
 
-Each loss takes logits float32 `(B, K)` and labels, and returns the loss and the number of hits,
-scalars on the device. Figures are those of PyTorch and timm for the same targets.
+Each loss takes logits float32 `(B, K)` and labels, and returns the loss and the number of hits as
+scalar tensors. The values are those of PyTorch and timm for the same targets.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Objective = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def objective(recipe: Recipe, task: Task, class_weights: np.ndarray | None = None) -> Objective:
-    """Return `(logits, labels)` to `(loss, hits)`, as the recipe wants it for the task.
+    """Return a recipe's loss for a task, a function of `(logits, labels)`.
 
-    Several labels always take `binary_cross_entropy`, one label what `recipe.loss` says.
+    Multi-label data always use `binary_cross_entropy`; single-label data use `recipe.loss`.
 
     Args:
-        recipe: Kind of loss, label smoothing and threshold.
-        task: What the network is asked.
-        class_weights: float32 `(K,)`, from `class_weights`, or None for none.
+        recipe: Its loss, label smoothing and threshold are used.
+        task: Single-label or multi-label.
+        class_weights: float32 `(K,)`, from `class_weights`, or None.
     """
     threshold, smoothing = recipe.bce_threshold, recipe.label_smoothing
     if task.multi_label:
@@ -45,15 +45,14 @@ def objective(recipe: Recipe, task: Task, class_weights: np.ndarray | None = Non
 def cross_entropy(
     logits: Any, labels: Any, *, smoothing: float, weights: np.ndarray | None = None
 ) -> tuple[Any, Any]:
-    """Return the batch's mean cross-entropy and how many most likely classes are the class.
+    """Return the mean cross-entropy and the number of images whose predicted class is correct.
 
-    Labels are int32 `(B,)`, or float32 `(B, K)`, shares of the classes: then the class is that of
-    the largest share. Smoothing s makes (1 - s) t + s / K of a share t.
+    Labels are int32 `(B,)`, or float32 `(B, K)`, shares of the classes: then the class with the
+    largest share is the correct one. Smoothing s turns a share t into (1 - s) t + s / K.
 
     A class's weight multiplies the loss of its smoothed share, as in PyTorch's
-    `CrossEntropyLoss(weight)`: the mean is weighted where an image has one class, and over
-    images where it has shares of several. It is that of the images that go through the network
-    at once.
+    `CrossEntropyLoss(weight)`. The mean is weighted if each image has one class, and plain if
+    images have shares of several. It is taken over a micro-batch.
     """
     shares = _shares(logits, labels)
     targets = _smooth(shares, smoothing, logits.shape[-1])
@@ -74,14 +73,14 @@ def one_against_all(
 ) -> tuple[Any, Any]:
     """Return the mean binary cross-entropy of one label among K, and hits as `cross_entropy` does.
 
-    Each class is asked for by itself, so a mixed image has two ("ResNet strikes back", Wightman
+    Each class is a binary target, so a mixed image has two ("ResNet strikes back", Wightman
     et al. 2021, arXiv:2110.00476, section 2); the mean is over images and classes. Labels and
-    smoothing are those of `cross_entropy`; a target above `threshold`, where that is not 0,
-    then becomes 1, any other 0 (timm's `BinaryCrossEntropy`).
+    smoothing are those of `cross_entropy`. If `threshold` is not 0, a target above it then
+    becomes 1, any other 0 (timm's `BinaryCrossEntropy`).
 
     The weight of an image is the mean of its classes' weights by their shares; the mean over
-    images is weighted where an image has one class. (PyTorch's weights for this loss would
-    multiply a class's column, also where the class is absent, which balances nothing.)
+    images is weighted if each image has one class. (PyTorch's weights for this loss would
+    multiply a class's column, also for images without the class, which balances nothing.)
     """
     shares = _shares(logits, labels)
     targets = _above(_smooth(shares, smoothing, logits.shape[-1]), threshold)
@@ -94,11 +93,11 @@ def one_against_all(
 def binary_cross_entropy(
     logits: Any, labels: Any, *, smoothing: float, threshold: float = 0.0
 ) -> tuple[Any, Any]:
-    """Return the mean binary cross-entropy and of how many images the likeliest class is theirs.
+    """Return the mean binary cross-entropy and the number of images whose top class is correct.
 
-    The mean is over images and classes. Labels are float32 `(B, K)`, 0 to 1; smoothing s makes
-    (1 - s) t + s / 2 of a label t, and `threshold` is that of `one_against_all`. An image has
-    the classes whose label is 0.5 or more; one that has none is a hit where no class has a
+    The mean is over images and classes. Labels are float32 `(B, K)`, 0 to 1; smoothing s turns a
+    label t into (1 - s) t + s / 2, and `threshold` is that of `one_against_all`. An image has
+    the classes whose label is 0.5 or more. An image without classes is a hit if no class has a
     probability above 0.5.
     """
     targets = _above(labels * (1.0 - smoothing) + smoothing / 2, threshold)
@@ -113,13 +112,14 @@ def binary_cross_entropy(
 def class_weights(
     recipe: Recipe, task: Task, examples: Examples, classes: int
 ) -> np.ndarray | None:
-    """Return the weight of each class, float32 `(classes,)`, or None where the recipe has none.
+    """Return the weight of each class, float32 `(classes,)`; None if the recipe has none.
 
-    A balanced weight is N / (K n) for n of the N images, where K classes have any (scikit-learn's
-    `class_weight="balanced"`), so the mean over images is 1; a class without images has 0.
+    The balanced weight of a class with n of N images is N / (K n) if K classes have any images
+    (scikit-learn's `class_weight="balanced"`). The mean over images is 1; a class without images
+    has weight 0.
 
     Raises:
-        SpecError: The recipe's loss does not suit the task, or the classes are not known without
+        SpecError: The recipe's loss does not suit the task, or the labels are known only from
             reading every image.
     """
     _check(recipe, task, classes)
@@ -128,8 +128,8 @@ def class_weights(
     labels = examples.labels()
     if labels is None:
         raise SpecError(
-            "class_weights = 'balanced' needs the number of images of each class, and these data "
-            "tell classes only image by image",
+            "class_weights = 'balanced' needs the number of images of each class, which these data "
+            "give only when every image is read",
             hint="set class_weights to none, or use the images as a folder or a CSV file.",
         )
     counts = np.bincount(labels, minlength=classes)
@@ -140,8 +140,8 @@ def class_weights(
 def _check(recipe: Recipe, task: Task, classes: int) -> None:
     if task.multi_label and recipe.class_weights != "none":
         raise SpecError(
-            f"class_weights = {recipe.class_weights!r}: the data have several labels an image",
-            hint="set class_weights to none: weights are for one label an image.",
+            f"class_weights = {recipe.class_weights!r}: the data are multi-label",
+            hint="set class_weights to none: weights are for single-label data.",
         )
     threshold, smoothing = recipe.bce_threshold, recipe.label_smoothing
     if not threshold:
@@ -173,7 +173,7 @@ def _above(targets: Any, threshold: float) -> Any:
 
 
 def _mean(losses: Any, labels: Any, shares: Any, weights: np.ndarray | None) -> Any:
-    """Return the mean over images; weighted, where each has one class that has a weight."""
+    """Return the mean over images, weighted if each has one class and there are weights."""
     if weights is None or len(labels.shape) > 1:
         return ops.mean(losses)
     return ops.sum(losses) / ops.sum(shares * weights)

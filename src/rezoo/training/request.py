@@ -1,22 +1,30 @@
-"""What a run is asked to do, resolved from names and options before anything heavy is loaded."""
+"""The inputs of a run, resolved from names and options before anything heavy is imported."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from rezoo import recipes
-from rezoo.data.datasets import dataset_spec, default_preprocessing
+from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
+from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
+from rezoo.recipes.scaling import describe_scaling, scaling
 from rezoo.sources.hub_address import Address, is_address
 from rezoo.sources.references import Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils import device
+from rezoo.utils.files import refuse_file, refuse_unwritable
 
-AUTO = "auto"  # a batch size: the recipe's, in parts that fit into memory
+AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
+# Keys that may follow from the machine: a run that is resumed elsewhere keeps its own.
+FROM_MACHINE = ("precision", "accumulation", "epochs", "warmup_epochs", "grow_epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +32,21 @@ class Request:
     """A run's inputs.
 
     Attributes:
-        source: Where the network starts from.
-        dataset: Description of the data, not opened yet.
+        source: What the network starts from.
+        dataset: The dataset reference.
+        opened: The dataset, if the caller has opened it.
         recipe: With every key set.
-        recipe_reason: Why this recipe, where the user named none.
+        recipe_reason: Why this recipe was chosen; empty if the user named one.
         preprocessing: Of the network to be trained.
         folder: The run folder.
-        notes: What was changed in the recipe unasked, in words.
+        notes: What was changed in the recipe without being asked for.
         chosen: Recipe keys that the user set.
-        fit_memory: Whether a batch is divided so that it fits into the memory that is free.
+        fit_memory: Whether to divide a batch so that it fits into the free memory.
     """
 
     source: Source
-    dataset: DatasetSpec
+    dataset: str
+    opened: Dataset | None
     recipe: Recipe
     recipe_reason: str
     preprocessing: Preprocessing
@@ -48,49 +58,92 @@ class Request:
     @classmethod
     def of(
         cls,
-        model: str | Source,
-        dataset: str,
+        model: str | Path | Source,
+        dataset: str | Dataset,
         *,
         pretrained: bool = False,
-        recipe: str | None,
-        changes: Mapping[str, Any],
-        output: str | Path | None,
+        recipe: str | Path | Recipe | None = None,
+        changes: Mapping[str, Any] | None = None,
+        output: str | Path | None = None,
     ) -> Self:
-        """Resolve every name and key; raises as `rezoo.train` does."""
+        """Resolve every name and key. Arguments and errors are those of `rezoo.train`."""
+        changes = dict(changes or {})
         fit_memory = changes.get("batch_size") == AUTO
-        changes = {k: v for k, v in changes.items() if k != "batch_size" or not fit_memory}
+        if fit_memory:
+            del changes["batch_size"]
+        if isinstance(model, Path):
+            model = os.path.join(".", model)  # a path, never an architecture's name
         source = resolve(model, pretrained=pretrained)
-        spec = dataset_spec(dataset)
-        reason = ""
-        if recipe is None:
-            recipe, reason = recipes.default_recipe(spec, has_weights=source.has_weights)
-        base = default_preprocessing(spec)
-        if source.has_weights:
-            base = source.config.preprocessing
-        resolved, notes = recipes.resolve_recipe(recipe, spec, changes, preprocessing=base)
-        _check_start(resolved, source)
+        opened = dataset if isinstance(dataset, Dataset) else None
+        reference = dataset.reference if isinstance(dataset, Dataset) else dataset
+        spec = opened.spec if opened else dataset_spec(reference)
+        base = source.config.preprocessing if source.has_weights else default_preprocessing(spec)
+        resolved, reason, notes = _recipe(recipe, spec, source, changes, base)
         return cls(
             source=source,
-            dataset=spec,
+            dataset=reference,
+            opened=opened,
             recipe=resolved,
             recipe_reason=reason,
-            preprocessing=_trained_preprocessing(base, resolved),
-            folder=Path(output).expanduser()
-            if output
-            else default_folder(source.reference, dataset),
+            preprocessing=dataclasses.replace(
+                base.at(resolved.image_size),
+                crop_pct=resolved.crop_pct or base.crop_pct,
+                interpolation=resolved.interpolation or base.interpolation,
+                test_crop_pct=None,
+            ),
+            folder=Path(output or default_folder(source.reference, reference)).expanduser(),
             notes=notes,
             chosen=frozenset(changes),
             fit_memory=fit_memory,
         )
 
+    def check_folder(self, *, resume: bool, overwrite: bool) -> None:
+        """Check that the run may write into its folder, without changing it.
 
-def _check_start(recipe: Recipe, source: Source) -> None:
-    """Refuse to fit a head to the features of a network that has learned nothing."""
-    if recipe.head_start == "probe" and not source.has_weights:
+        Raises:
+            SpecError: The folder holds a run or other files, and neither `resume` nor
+                `overwrite` allows it.
+            ResourceError: The folder cannot be written.
+        """
+        folder = self.folder
+        if resume and overwrite:
+            raise SpecError("resume and overwrite exclude each other", hint="choose one.")
+        holds_run = (folder / RECIPE).exists()
+        refuse_file(folder)
+        if holds_run and not (resume or overwrite):
+            raise SpecError(
+                f"{folder} already holds a run",
+                hint="continue it with --resume, replace it with --overwrite, "
+                "or choose another --output.",
+            )
+        if folder.is_dir() and not holds_run and any(folder.iterdir()):
+            raise SpecError(
+                f"{folder} is not empty and holds no run",
+                hint="choose another folder with --output: rezoo does not write among other files.",
+            )
+        refuse_unwritable(folder)
+
+
+def _recipe(
+    recipe: str | Path | Recipe | None,
+    dataset: DatasetSpec,
+    source: Source,
+    changes: Mapping[str, Any],
+    preprocessing: Preprocessing,
+) -> tuple[Recipe, str, tuple[str, ...]]:
+    """Return the recipe with every key set, the reason for it, and notes on what was changed."""
+    reason = ""
+    if recipe is None:
+        recipe, reason = recipes.default_recipe(dataset, has_weights=source.has_weights)
+    elif isinstance(recipe, Path):
+        recipe = str(recipe)
+    resolved, notes = recipes.resolve_recipe(recipe, dataset, changes, preprocessing=preprocessing)
+    if resolved.head_start == "probe" and not source.has_weights:
         raise SpecError(
-            f"recipe {recipe.name} starts from trained weights; {source.reference} has none",
-            hint="add --pretrained, or name weights; --set head_start=random does without.",
+            f"recipe {resolved.name} starts from trained weights; {source.reference} has none",
+            hint="add --pretrained, or name weights; --set head_start=random needs none.",
         )
+    return resolved, reason, notes
 
 
 def default_folder(model: str, dataset: str) -> Path:
@@ -98,13 +151,58 @@ def default_folder(model: str, dataset: str) -> Path:
     if is_address(model):
         model = Address.parse(model).repo
     parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
-    return Path("runs") / "-".join(parts).replace(":", "-")  # not a name everywhere
+    return Path("runs") / "-".join(parts).replace(":", "-")  # Windows forbids colons
 
 
-def _trained_preprocessing(base: Preprocessing, recipe: Recipe) -> Preprocessing:
-    return dataclasses.replace(
-        base.at(recipe.image_size),
-        crop_pct=recipe.crop_pct or base.crop_pct,
-        interpolation=recipe.interpolation or base.interpolation,
-        test_crop_pct=None,
-    )
+def read_run(folder: Path) -> Recipe | None:
+    """Return the recipe of the run in a folder; None if there is no run."""
+    values = read_recipe_of_run(folder)
+    return Recipe.from_dict(values, origin=str(folder / RECIPE)) if values else None
+
+
+def settle(
+    recipe: Recipe, *, count: int, chosen: Collection[str], before: Recipe | None = None
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe with the values that depend on the data and the machine, and notes.
+
+    A recipe's batch that is larger than the data becomes the largest power of two that is not,
+    and the learning rate follows (`rezoo.recipes.scaling`). `steps` become epochs, rounded up.
+    The precision `auto` becomes the device's.
+
+    Args:
+        recipe: As names and options resolve it.
+        count: Training images.
+        chosen: Keys that the user set; they are not changed.
+        before: The recipe of the run that is resumed; its keys `FROM_MACHINE` are kept.
+
+    Raises:
+        SpecError: The user's batch is larger than the data.
+    """
+    notes: list[str] = []
+    if recipe.batch_size > count:
+        recipe, note = _smaller_batch(recipe, count, chosen)
+        notes.append(note)
+    if recipe.steps is not None:
+        epochs = max(math.ceil(recipe.steps / (count // recipe.batch_size)), 1)
+        notes.append(f"{recipe.steps} steps are {epochs} epochs of these data")
+        recipe = dataclasses.replace(recipe, epochs=epochs, steps=None)
+    if before is not None:
+        kept = {k: getattr(before, k) for k in FROM_MACHINE if k not in chosen}
+        return dataclasses.replace(recipe, **kept), notes
+    if recipe.precision == "auto":
+        precision = device.precision("auto")
+        notes.append(f"precision {precision}: the fastest on this device")
+        recipe = dataclasses.replace(recipe, precision=precision)
+    return recipe, notes
+
+
+def _smaller_batch(recipe: Recipe, count: int, chosen: Collection[str]) -> tuple[Recipe, str]:
+    size = 2 ** (count.bit_length() - 1)
+    if "batch_size" in chosen:
+        raise SpecError(
+            f"batch_size {recipe.batch_size} is larger than train, which has {count} images",
+            hint=f"set --batch-size to {count} or less.",
+        )
+    values = {k: v for k, v in scaling(recipe, size).items() if k not in chosen}
+    words = describe_scaling(recipe, values)
+    return dataclasses.replace(recipe, **values), f"{words}; train has {count} images"

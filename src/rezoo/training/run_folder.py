@@ -1,4 +1,4 @@
-"""The run folder: what training writes beside the weights, and who may write there."""
+"""The files of a run folder: recipe and environment first, then history, then results."""
 
 from __future__ import annotations
 
@@ -15,78 +15,53 @@ from typing import Any
 
 import keras
 
-from rezoo.artifacts.run_files import CURVES, ENVIRONMENT, HISTORY, OWN, RECIPE
-from rezoo.errors import SpecError, writing
-from rezoo.tasks import Task
+from rezoo import recipes
+from rezoo.artifacts import run_files, weights
+from rezoo.artifacts.card import model_card
+from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
+from rezoo.artifacts.manifest import seal_folder, unseal_folder
+from rezoo.artifacts.safetensors import TensorFile
+from rezoo.errors import writing
+from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.reference_batch import choose_pictures, write_reference
+from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.sources.references import resolve
+from rezoo.training.checkpoints import Progress
 from rezoo.training.curves import curves
+from rezoo.training.report import report
+from rezoo.training.reporters import Plan
+from rezoo.training.setup import Setup
 from rezoo.utils import device
-from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
+from rezoo.utils.files import write_bytes, write_json
 
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
-def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make sure that a run may write into `folder`, without touching it.
-
-    Raises:
-        SpecError: It already holds a run, or other files, and nobody said what to do.
-        ResourceError: It cannot be written.
-    """
-    if resume and overwrite:
-        raise SpecError("resume and overwrite exclude each other", hint="choose one.")
-    holds_run = (folder / RECIPE).exists()
-    refuse_file(folder)
-    if holds_run and not (resume or overwrite):
-        raise SpecError(
-            f"{folder} already holds a run",
-            hint="go on with --resume, replace it with --overwrite, or choose another --output.",
-        )
-    if folder.is_dir() and not holds_run and any(folder.iterdir()):
-        raise SpecError(
-            f"{folder} is not empty and holds no run",
-            hint="choose another folder with --output; rezoo does not write among other files.",
-        )
-    refuse_unwritable(folder)
-
-
 def occupy(folder: Path, *, overwrite: bool) -> None:
-    """Create the run folder; with `overwrite` remove the run that is there, and only that."""
+    """Create the run folder; with `overwrite`, remove the files of the run in it, and no others."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            _remove_run(folder)
+        for name in run_files.OWN if overwrite else ():
+            path = folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove what rezoo wrote, and nothing else."""
-    for name in OWN:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write the recipe in full, the environment, and the names of model and dataset."""
+    if (folder / CONFIG).exists():  # resumed: its files are about to change
+        unseal_folder(folder)
+    write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
+    if not (folder / run_files.ENVIRONMENT).exists():
+        write_json(folder / run_files.ENVIRONMENT, _environment())
+    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
 
 
-def write_history(
-    folder: Path, history: Sequence[Mapping[str, Any]], title: str, task: Task
-) -> None:
-    """Write one line for each completed epoch, and draw the curves under a title."""
-    if not history:
-        return
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for record in history for key in record))
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    write_bytes(folder / HISTORY, text.getvalue().encode())
-    write_bytes(folder / CURVES, curves(title, task, history))
-
-
-def write_environment(folder: Path) -> None:
-    """Record what a run was started on, without names or paths of the user."""
-    if (folder / ENVIRONMENT).exists():  # resumed
-        return
-    content = {
+def _environment() -> dict[str, Any]:
+    """Return what a run was started on, without names or paths of the user."""
+    return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -96,13 +71,101 @@ def write_environment(folder: Path) -> None:
         "devices": device.names(),
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
-    write_json(folder / ENVIRONMENT, content)
 
 
 def _version(package: str) -> str:
     if package == "jax" and keras.config.backend() != "jax":
-        return ""  # it may be loaded, and computes nothing
+        return ""  # it may be imported, but computes nothing
     try:
         return version(package)
     except ImportError:
         return ""
+
+
+def record(
+    setup: Setup, progress: Progress, epoch: int, figures: Mapping[str, Any], scores: AnyScores
+) -> dict[str, Any]:
+    """Return the line of `history.csv` for an epoch."""
+    hits = setup.task.hits.key
+    return {
+        "epoch": epoch,
+        "train_loss": figures["loss"],
+        f"train_{hits}": figures[hits],
+        "val_loss": scores.loss,
+        **{f"val_{key}": value for key, value in scores.columns().items()},
+        **{key: figures[key] for key in ("gradient_norm", "learning_rate", "images_per_s")},
+        "wall_time_s": progress.wall_time_s,
+        "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_history(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write `history.csv`, one line for each completed epoch, and draw the curves."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for record in history for key in record))
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    write_bytes(folder / run_files.HISTORY, text.getvalue().encode())
+    title = f"{setup.config.architecture}, {setup.recipe.epochs} epochs"
+    write_bytes(folder / run_files.CURVES, curves(title, setup.task, history))
+
+
+def finish(
+    folder: Path, setup: Setup, plan: Plan, progress: Progress, forward: Forward
+) -> dict[str, Any]:
+    """Write the last weights, measure the best ones from their file, and seal the folder.
+
+    Args:
+        folder: The run folder.
+        setup: Its network receives the best weights.
+        plan: Of the run.
+        progress: At the end of the run.
+        forward: The compiled forward pass of the network.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    network, config = setup.network, setup.config
+    last = folder / run_files.LAST_WEIGHTS
+    weights.save_model(network, config, last)
+    seal_folder(last)
+    with TensorFile(folder / WEIGHTS) as best:
+        weights.load_weights(network, best)
+    scores = measure(setup.task, forward, setup.validation_batches())
+    metrics = _metrics(setup, plan, progress, scores)
+    write_json(folder / run_files.METRICS, metrics)
+    images, what = choose_pictures(
+        setup.data.spec, setup.data.examples("val"), config.preprocessing
+    )
+    in_float32 = forward if setup.recipe.precision == "float32" else None
+    write_reference(folder, resolve(str(folder)), images, what, forward=in_float32)
+    page = report(config, setup.recipe, metrics, progress.history, scores)
+    write_bytes(folder / run_files.REPORT, page.encode())
+    write_bytes(folder / run_files.CARD, model_card(folder).encode())
+    run_files.seal(folder)
+    return metrics
+
+
+def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:
+    spec = setup.data.spec
+    kind, colon, _ = spec.name.partition(":")
+    return {
+        "architecture": setup.config.architecture,
+        "dataset": kind,
+        "data": {
+            "name": spec.name if not colon or kind == "tfds" else kind,
+            "licence": spec.licence,
+            "hub_id": spec.hub_id,
+            "private": bool(colon) and kind != "tfds",
+        },
+        **({"multi_label": True} if setup.task.multi_label else {}),
+        "num_classes": setup.config.num_classes,
+        "images": plan.sizes,
+        "images_left_out": {"train": len(setup.train.reasons), "val": len(setup.val.reasons)},
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
+        "wall_time_s": progress.wall_time_s,
+        "warnings": list(progress.watched.get("given", {}).values()),
+    }

@@ -1,4 +1,4 @@
-"""The learning rate over a run: a warm-up, then one of five courses."""
+"""The learning rate over a run: a warm-up, then one of five schedules."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REST = "cosine, linear, poly, step or constant"
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0, then a course over the rest of the run.
+    """Linear warm-up from 0, then a schedule over the rest of the run.
 
-    With u, the part of the steps after the warm-up that is still to come (1 to 0), the rate is
+    Let u be the share of the steps after the warm-up that remain (1 to 0). The rate is
     `floor + (peak - floor) * share`:
 
     - cosine: share = (1 + cos(pi (1 - u))) / 2 (arXiv:1608.03983, equation 5, no restart),
@@ -25,17 +25,17 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     - linear: share = u.
     - poly: share = u^power.
 
-    The others end elsewhere: step is a tenth of the peak after each of `milestones`, constant
-    stays at the peak.
+    With step, the rate is divided by ten at each of `milestones`; with constant, it stays at the
+    peak.
 
     Attributes:
-        kind: Name of the course.
+        kind: Name of the schedule.
         peak: Rate at the end of the warm-up.
-        total_steps: Steps of the whole run, warm-up included; the rate stays where it ended.
+        total_steps: Steps of the whole run, warm-up included; the rate is constant afterwards.
         warmup_steps: Steps of the warm-up; 0 for none.
-        floor: Where cosine, linear and poly end.
+        floor: The last rate of cosine, linear and poly.
         power: Of poly.
-        milestones: Of step: steps from the start of the run, rising.
+        milestones: Of step: increasing steps from the start of the run.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Return the learning rate, a float32 scalar, at a step counted from 0."""
         step = keras.ops.cast(step, "float32")
-        rate = self._course(step)
+        rate = self._after_warmup(step)
         if not self.warmup_steps:
             return rate
         rising = self.peak * step / self.warmup_steps
         return keras.ops.where(step < self.warmup_steps, rising, rate)
 
-    def _course(self, step: Any) -> Any:
+    def _after_warmup(self, step: Any) -> Any:
         if self.kind == "constant":
             return keras.ops.full_like(step, self.peak)
         if self.kind == "step":
@@ -92,7 +92,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-# What is still to come of the run → what is still to come of the rate.
+# The share of the steps that remain → the share of the rate that remains.
 _SHARES: dict[str, Any] = {
     "cosine": lambda left, _: keras.ops.square(keras.ops.sin(math.pi / 2 * left)),
     "linear": lambda left, _: left,
@@ -100,30 +100,27 @@ _SHARES: dict[str, Any] = {
 }
 
 
-def schedule(recipe: Recipe, steps_per_epoch: int, *, scale: float = 1.0) -> Schedule:
-    """Return the schedule of a run, a function of the optimizer's step from 0.
-
-    `scale` is of the whole course, `min_learning_rate` included.
-    """
+def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
+    """Return the schedule of a run, a function of the optimizer's step from 0."""
     total = total_steps(recipe, steps_per_epoch)
     return Schedule(
         recipe.schedule,
-        recipe.learning_rate * scale,
+        recipe.learning_rate,
         total,
         warmup_steps=warmup_steps(recipe, steps_per_epoch),
-        floor=recipe.min_learning_rate * scale,
+        floor=recipe.min_learning_rate,
         power=recipe.poly_power,
         milestones=[round(part * total) for part in recipe.step_at],
     )
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Return the optimizer's steps of a run that is not stopped early: whole epochs."""
+    """Return the optimizer steps of a run that does not end early: whole epochs."""
     if recipe.steps is None:
         return recipe.epochs * steps_per_epoch
     return math.ceil(recipe.steps / steps_per_epoch) * steps_per_epoch
 
 
 def warmup_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Return the longer of the two warm-ups that a recipe may name, in steps."""
+    """Return the longer of a recipe's two warm-ups, in steps."""
     return max(recipe.warmup_steps, round(recipe.warmup_epochs * steps_per_epoch))

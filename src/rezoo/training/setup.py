@@ -1,4 +1,4 @@
-"""Everything that a run computes with, built from what was asked for."""
+"""Everything that a run computes with, built from its request."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from rezoo.artifacts.weights import HEAD
 from rezoo.data import batches, splits
 from rezoo.data.cache import in_memory
-from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
-from rezoo.training import losses, optimizers
-from rezoo.training.network import build_network, in_parts_that_fit, start_from
-from rezoo.training.request import Request
-from rezoo.training.settling import settle
+from rezoo.training import losses
+from rezoo.training.network import build_network, fit_batch_to_memory, start_from
+from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
 
-_AT_ONCE = 64  # images whose features are computed together
-_START_IMAGES = 10_000  # of which features are computed at most, where training follows
+_FEATURES_BATCH = 64  # images
+_START_IMAGES = 10_000  # at most for the features of a new head, if training follows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +35,13 @@ class Setup:
 
     Attributes:
         network: With the weights that the run starts from.
-        config: What its `config.json` will say.
+        config: The content of its `config.json`.
         data: The opened dataset.
-        train: Its training split, and what turned out to be unreadable in it.
-        val: The same of what validates.
-        recipe: With every key set, and nothing left open.
+        train: The training split, and which of its images turned out to be unreadable.
+        val: The same for the validation split.
+        recipe: With every key set, and nothing left to the data or the machine.
         starts_with_probe: Whether the head is fitted to the features before the first epoch.
-        notes: What was done that the user should know.
+        notes: For the user: what was decided.
     """
 
     network: keras.Model
@@ -56,30 +54,22 @@ class Setup:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(
-        cls,
-        request: Request,
-        data: Dataset,
-        options: DataOptions,
-        *,
-        before: Recipe | None = None,
-    ) -> Self:
-        """Build the network and fill it; raises as `rezoo.train` does.
+    def of(cls, request: Request, options: DataOptions, *, before: Recipe | None = None) -> Self:
+        """Open the dataset, build the network and fill it. Errors are those of `rezoo.train`.
 
         Args:
-            request: What is asked for.
-            data: The opened dataset.
+            request: The run's inputs.
             options: Of the data.
             before: The recipe of the run that is resumed.
         """
+        data = request.opened or load_dataset(request.dataset, options)
         count = len(data.examples("train"))
         _check_data(data)
         recipe, settled = settle(request.recipe, count=count, chosen=request.chosen, before=before)
         config = _config(request, data)
-        keras.utils.set_random_seed(recipe.seed)
         network = build_network(config, recipe)
         if request.fit_memory and before is None:
-            recipe, note = in_parts_that_fit(network, config, recipe)
+            recipe, note = fit_batch_to_memory(network, config, recipe)
             settled.append(note)
         start = start_from(request.source, network, config)
         config = dataclasses.replace(config, base=start.origin)
@@ -95,26 +85,21 @@ class Setup:
             and (start.new_head or not recipe.epochs),
             notes=(*settled, *start.notes, *held),
         )
-        _ = setup.class_weights  # a loss that does not suit is refused before anything is written
+        _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
         return setup
 
     def with_recipe(self, recipe: Recipe, note: str) -> Self:
         """Return the same network and data under another recipe of the same network."""
         return dataclasses.replace(self, recipe=recipe, notes=(*self.notes, note))
 
-    @cached_property
-    def groups(self) -> list[optimizers.Group]:
-        """The optimizers, each with its variables."""
-        return optimizers.groups(self.network, self.recipe, self.steps_per_epoch, head=HEAD)
-
     @property
     def steps_per_epoch(self) -> int:
-        """Of the training split."""
+        """Optimizer steps in one pass over the training split."""
         return len(self.train.examples) // self.recipe.batch_size
 
     @property
     def signature(self) -> str:
-        """What must be equal for a checkpoint to be continued."""
+        """What must be equal for a checkpoint to be resumed."""
         count = len(self.train.examples)
         identity = [
             self.recipe.to_dict(),
@@ -127,26 +112,25 @@ class Setup:
 
     @cached_property
     def class_weights(self) -> np.ndarray | None:
-        """Of the loss, float32 `(num_classes,)`; None where the recipe has none."""
+        """Of the loss, float32 `(num_classes,)`; None if the recipe has none."""
         return losses.class_weights(
             self.recipe, self.task, self.train.examples, self.config.num_classes
         )
 
     @property
     def task(self) -> Task:
-        """What the network is asked."""
+        """Single-label or multi-label."""
         return task_of(self.config.multi_label)
 
     @property
     def objective(self) -> losses.Objective:
-        """What a step minimizes, and which answers it counts as hits."""
+        """Returns loss and hits from logits and labels."""
         return losses.objective(self.recipe, self.task, self.class_weights)
 
     def new_step(self) -> TrainingStep:
         """Return the training step, to be compiled at its first call."""
         return training_step(
             self.network,
-            self.groups,
             self.recipe,
             self.task,
             steps_per_epoch=self.steps_per_epoch,
@@ -167,15 +151,15 @@ class Setup:
 
     @property
     def head_images(self) -> int:
-        """Of how many training images the head is fitted to features.
+        """Number of training images whose features a new head is fitted to.
 
-        A recipe that trains afterwards needs a start only.
+        It is smaller if epochs follow, because then the fit is only a start.
         """
         count = len(self.train.examples)
         return min(count, _START_IMAGES) if self.recipe.epochs else count
 
     def unaugmented_batches(self) -> Any:
-        """Return the images that the head is fitted to once, as the test transform shows them."""
+        """Return the images that the head is fitted to, with the test transform."""
         train = self.train
         if self.head_images < len(train.examples):
             order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
@@ -184,7 +168,7 @@ class Setup:
         return batches.in_order(
             train,
             self.config.preprocessing,
-            batch_size=min(self.recipe.micro_batch_size, _AT_ONCE),
+            batch_size=min(self.recipe.micro_batch_size, _FEATURES_BATCH),
             convert=_as_backend,
         )
 
@@ -211,7 +195,7 @@ def _config(request: Request, data: Dataset) -> ModelConfig:
 
 
 def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
-    """Return the splits for training and validation, in memory where they fit, and notes."""
+    """Return the splits for training and validation, in memory if they fit, and notes."""
     parts, notes = {}, []
     for split in ("train", "val"):
         examples, done = data.examples(split), ""
@@ -224,24 +208,24 @@ def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults,
 
 
 def _as_backend(batches: Any) -> Any:
-    """Return tf.data batches as what the backend takes: TensorFlow's tensors, or NumPy's arrays."""
+    """Return tf.data batches as tensors on TensorFlow, and as NumPy arrays on other backends."""
     return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
 
 
 def _check_data(data: Dataset) -> None:
     if len(data.class_names) < 2 and not data.splits.multi_label:
         raise SpecError(
-            f"{data.reference} has one class only, {data.class_names[0]!r}; it takes two or more",
+            f"{data.reference} has only one class, {data.class_names[0]!r}; two are needed",
             hint="a folder of photographs has one folder for each class.",
         )
     if "val" not in data.splits.parts:
         raise SpecError(
-            f"{data.reference} has no image to validate with",
+            f"{data.reference} has no validation image",
             hint="each class needs at least two training images.",
         )
     known = data.examples("val").labels()
     if data.splits.multi_label and known is not None and not known.any():
         raise SpecError(
-            f"no image that validates has a label: of {data.reference}, val has {len(known)}",
-            hint="say in the column split which images are val.",
+            f"no validation image of {data.reference} has a label: val has {len(known)} images",
+            hint="mark validation images with val in the column split.",
         )

@@ -1,7 +1,7 @@
-"""One compiled training step on each backend: parts of a batch in, loss, hits and norms out.
+"""One compiled training step on each backend: micro-batches in, loss, hits and norms out.
 
-A step changes the model's and the update's variables in place and nothing else, so these
-variables and the position in the data are the whole state of a run.
+A step changes the variables of the model and of the update in place, and nothing else. These
+variables and the position in the data are therefore the whole state of a run.
 """
 
 from __future__ import annotations
@@ -18,26 +18,24 @@ from rezoo.models.layers import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import losses
-from rezoo.training.averaging import Average
-from rezoo.training.loss_scale import LossScale
 from rezoo.training.losses import Objective
-from rezoo.training.optimizers import Group
+from rezoo.training.optimizers import build_optimizer
 from rezoo.training.schedules import warmup_steps
-from rezoo.training.update import Update
+from rezoo.training.update import Average, LossScale, Update
 
-Part = tuple[Any, Any]  # images and labels
-Compiled = Callable[[Sequence[Part]], Any]
+MicroBatch = tuple[Any, Any]  # images and labels
+Compiled = Callable[[Sequence[MicroBatch]], Any]
 
 
 class Figures(NamedTuple):
-    """What a step found.
+    """The figures of a step.
 
     Attributes:
         loss: Mean over the batch.
-        hits: Right predictions, as `rezoo.training.losses` counts them.
-        gradient_norm: L2 norm of all gradients together before clipping; where it is not finite
+        hits: Correct predictions, as `rezoo.training.losses` counts them.
+        gradient_norm: L2 norm of all gradients together before clipping; if it is not finite
             under loss scaling, the step was left out.
-        loss_scale: Factor on the loss after the step; 1 where it is not scaled.
+        loss_scale: Factor on the loss after the step; 1 without loss scaling.
     """
 
     loss: float
@@ -47,7 +45,7 @@ class Figures(NamedTuple):
 
 
 class Outcome:
-    """The figures of a step, still on the device: reading them waits for it."""
+    """The figures of a step on the device: reading them waits for the step."""
 
     def __init__(self, values: Any) -> None:
         self._values = values  # float32 (4,), in the order of the figures
@@ -61,63 +59,63 @@ class Outcome:
 class TrainingStep:
     """`step(batch)` does one optimizer step.
 
-    `batch` has `parts` pairs of images and labels of equal sizes. Images are float32
-    `(B, H, W, C)`, labels int32 `(B,)`, or float32 `(B, K)`: shares of the classes, or several
-    labels. The gradient is that of the mean loss of all parts.
+    `batch` has `micro_batches` pairs of images and labels of equal sizes. Images are float32
+    `(B, H, W, C)`; labels are int32 `(B,)`, or float32 `(B, K)`: shares of the classes, or
+    multi-label. The gradient is that of the mean loss of the whole batch.
 
     Attributes:
         model: The network.
-        update: What happens with the gradients; holds optimizers, average and loss scale.
-        parts: Parts of a batch that go through the network one after the other.
+        update: Holds the optimizer, the average of the weights and the loss scale.
+        micro_batches: Micro-batches of a batch, which go through the network in turn.
     """
 
     def __init__(
-        self, model: keras.Model, update: Update, objective: Objective, *, parts: int = 1
+        self, model: keras.Model, update: Update, objective: Objective, *, micro_batches: int = 1
     ) -> None:
         self.model = model
         self.update = update
-        self.parts = parts
-        self._run = _compile(model, update, objective, parts)
+        self.micro_batches = micro_batches
+        self._run = _compile(model, update, objective, micro_batches)
 
-    def __call__(self, batch: Sequence[Part]) -> Outcome:
-        """Do one optimizer step with the parts of a batch; does not wait for the device."""
-        if len(batch) != self.parts:
-            raise ValueError(f"a batch of {len(batch)} parts; the step takes {self.parts}")
+    def __call__(self, batch: Sequence[MicroBatch]) -> Outcome:
+        """Do one optimizer step with the micro-batches of a batch, without waiting for it."""
+        if len(batch) != self.micro_batches:
+            raise ValueError(
+                f"received {len(batch)} micro-batches; the step was built for {self.micro_batches}"
+            )
         return Outcome(self._run(batch))
 
     def state(self) -> Iterator[tuple[str, Any]]:
-        """Yield every variable of the run under a name that stays: Keras numbers its own."""
+        """Yield every variable of the run with a name that does not change, unlike Keras's."""
         for number, variable in enumerate(self.model.variables):
             yield f"model.{number:05d}", variable
         yield from self.update.state()
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Give the network the average of its weights inside the block, where there is one."""
+        """Give the network the average of its weights inside the block, if there is one."""
         return self.update.average.in_place() if self.update.average else nullcontext()
 
 
 def training_step(
     model: keras.Model,
-    groups: Sequence[Group],
     recipe: Recipe,
     task: Task = SINGLE_LABEL,
     *,
-    steps_per_epoch: int = 0,
+    steps_per_epoch: int,
     objective: Objective | None = None,
 ) -> TrainingStep:
     """Build the step of a recipe, to be compiled at its first call.
 
     Args:
-        model: The network; where the recipe freezes its batch statistics, it stays so.
-        groups: Optimizers with their variables.
-        recipe: Decides on clipping, averaging, loss scaling and the parts of a batch.
-        task: What the network is asked.
-        steps_per_epoch: For the length of the warm-up, in which nothing is averaged.
-        objective: Of logits and labels, the loss and the hits; the task's own where not given.
+        model: The network; its batch statistics become frozen if the recipe says so.
+        recipe: Decides on optimizer, schedule, clipping, averaging, loss scaling, micro-batches.
+        task: Single-label or multi-label.
+        steps_per_epoch: For the schedule and its warm-up.
+        objective: Returns loss and hits from logits and labels; the task's own by default.
 
     Raises:
         IncompatibleError: Keras runs on a backend that has no step here, or batch statistics
-            of a layer that is not `rezoo.models.layers.norm` should be frozen.
+            of a layer that is not `rezoo.models.layers.norm` are to be frozen.
     """
     if recipe.batch_norm == "frozen":
         freeze_statistics(model)
@@ -130,12 +128,15 @@ def training_step(
             warmup_steps=warmup_steps(recipe, steps_per_epoch),
         )
     scale = LossScale() if recipe.precision == "mixed_float16" else None
-    update = Update(groups, clip_norm=recipe.clip_norm, average=average, scale=scale)
+    optimizer = build_optimizer(model, recipe, steps_per_epoch)
+    update = Update(optimizer, clip_norm=recipe.clip_norm, average=average, scale=scale)
     objective = objective or losses.objective(recipe, task)
-    return TrainingStep(model, update, objective, parts=recipe.accumulation)
+    return TrainingStep(model, update, objective, micro_batches=recipe.accumulation)
 
 
-def _compile(model: keras.Model, update: Update, objective: Objective, parts: int) -> Compiled:
+def _compile(
+    model: keras.Model, update: Update, objective: Objective, micro_batches: int
+) -> Compiled:
     backend = keras.config.backend()
     if backend == "tensorflow":
         from rezoo.training.step_tensorflow import compiled_step
@@ -146,4 +147,4 @@ def _compile(model: keras.Model, update: Update, objective: Objective, parts: in
             f"training on the Keras backend {backend!r} is not supported",
             hint="set KERAS_BACKEND to tensorflow or jax.",
         )
-    return compiled_step(model, update, objective, parts)
+    return compiled_step(model, update, objective, micro_batches)

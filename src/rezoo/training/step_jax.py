@@ -1,7 +1,7 @@
 """The training step as JAX functions.
 
-All state goes in and comes out as lists of arrays. What comes out replaces what went in, so its
-memory is given away (donated) where nobody else needs it.
+All state is passed and returned as lists of arrays. The returned arrays replace the arguments,
+whose memory is donated if nothing else needs it.
 """
 
 from __future__ import annotations
@@ -12,83 +12,81 @@ from typing import Any
 import jax
 import keras
 
+from rezoo.training.losses import Objective
 from rezoo.training.update import Update
 
 
 class _Step:
-    """The functions to be compiled, and the variables that they stand for.
+    """The functions to be compiled, and the variables that their arguments replace.
 
-    `trained` are the variables of all groups, one after the other; `still` the trainable ones
-    in no group; `others` the rest of the model's; `kept` the update's.
+    `trained` are the optimizer's variables; `frozen` are the model's other trainable ones;
+    `others` are the rest of the model's; `kept` are the update's.
     """
 
-    def __init__(self, model: keras.Model, update: Update, objective: Callable[..., Any]) -> None:
+    def __init__(self, model: keras.Model, update: Update, objective: Objective) -> None:
         self.model, self.update, self.objective = model, update, objective
-        self.trained = [v for group in update.groups for v in group.variables]
+        self.trained = list(update.optimizer.trained)
         ours = {id(v) for v in self.trained}
-        self.still = [v for v in model.trainable_variables if id(v) not in ours]
+        self.frozen = [v for v in model.trainable_variables if id(v) not in ours]
         self.others = list(model.non_trainable_variables)
         self.kept = [v for _, v in update.state()]
-        places = {id(v): n for n, v in enumerate([*self.trained, *self.still])}
+        places = {id(v): n for n, v in enumerate([*self.trained, *self.frozen])}
         self.order = [places[id(v)] for v in model.trainable_variables]
 
     def differentiate(
-        self, trained: Any, still: Any, others: Any, factor: Any, part: Any
+        self, trained: Any, frozen: Any, others: Any, factor: Any, micro_batch: Any
     ) -> tuple[Any, Any, Any]:
         """Return gradients, the new `others`, and loss and hits as float32 `(2,)`."""
 
         def loss_of(values: Any) -> Any:
-            both = [*values, *still]
+            both = [*values, *frozen]
             logits, rest = self.model.stateless_call(
-                [both[n] for n in self.order], others, part[0], training=True
+                [both[n] for n in self.order], others, micro_batch[0], training=True
             )
-            loss, hits = self.objective(logits, part[1])
+            loss, hits = self.objective(logits, micro_batch[1])
             return loss * factor, (rest, jax.numpy.stack([loss, hits.astype("float32")]))
 
         gradients, (rest, found) = jax.grad(loss_of, has_aux=True)(trained)
         return gradients, rest, found
 
     def apply(
-        self, trained: Any, others: Any, kept: Any, gradients: Any, still: Any, parts: int
+        self, trained: Any, others: Any, kept: Any, gradients: Any, frozen: Any, micro_batches: int
     ) -> tuple[Any, Any, Any]:
         """Return the new `trained`, the new `kept`, and norm and loss scale as float32 `(2,)`."""
-        variables = [*self.trained, *self.still, *self.others, *self.kept]
-        values = [*trained, *still, *others, *kept]
-        left = iter(gradients)
+        variables = [*self.trained, *self.frozen, *self.others, *self.kept]
+        values = [*trained, *frozen, *others, *kept]
         with keras.StatelessScope(list(zip(variables, values, strict=True))) as scope:
-            norms = self.update(
-                [[next(left) for _ in g.variables] for g in self.update.groups], parts
-            )
+            norms = self.update(gradients, micro_batches)
         new = [[scope.get_current_value(v) for v in vs] for vs in (self.trained, self.kept)]
         return new[0], new[1], jax.numpy.stack(norms)
 
     def factor(self, kept: Any) -> Any:
-        """Return what the loss is multiplied with, from the values of `kept`."""
+        """Return the factor of the loss, from the values of `kept`."""
         with keras.StatelessScope(list(zip(self.kept, kept, strict=True))):
             return self.update.loss_factor()
 
 
 def compiled_step(
-    model: keras.Model, update: Update, objective: Callable[..., Any], parts: int
+    model: keras.Model, update: Update, objective: Objective, micro_batches: int
 ) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    """Return `run(batch)`, which gives the figures of `steps.Figures` as float32 `(4,)`."""
+    """Return `run(batch)`, which returns the figures of `step.Figures` as float32 `(4,)`."""
     step = _Step(model, update, objective)
-    return _in_one(step) if parts == 1 else _in_parts(step, parts)
+    return _whole(step) if micro_batches == 1 else _in_micro_batches(step, micro_batches)
 
 
-def _in_one(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    def whole(trained: Any, others: Any, kept: Any, still: Any, part: Any) -> Any:
+def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    def whole(trained: Any, others: Any, kept: Any, frozen: Any, micro_batch: Any) -> Any:
         gradients, others, found = step.differentiate(
-            trained, still, others, step.factor(kept), part
+            trained, frozen, others, step.factor(kept), micro_batch
         )
-        trained, kept, norms = step.apply(trained, others, kept, gradients, still, 1)
+        trained, kept, norms = step.apply(trained, others, kept, gradients, frozen, 1)
         return trained, others, kept, jax.numpy.concatenate([found, norms])
 
     compiled = jax.jit(whole, donate_argnums=(0, 1, 2))
 
     def run(batch: Sequence[tuple[Any, Any]]) -> Any:
         *new, figures = compiled(
-            *map(_values, (step.trained, step.others, step.kept, step.still)), _arrays(batch[0])
+            *map(_values, (step.trained, step.others, step.kept, step.frozen)), _arrays(batch[0])
         )
         for variables, values in zip((step.trained, step.others, step.kept), new, strict=True):
             _assign(variables, values)
@@ -97,14 +95,16 @@ def _in_one(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     return run
 
 
-def _in_parts(step: _Step, parts: int) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    def add(sums: Any, others: Any, trained: Any, still: Any, kept: Any, part: Any) -> Any:
-        more, others, found = step.differentiate(trained, still, others, step.factor(kept), part)
+def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    def add(sums: Any, others: Any, trained: Any, frozen: Any, kept: Any, micro_batch: Any) -> Any:
+        more, others, found = step.differentiate(
+            trained, frozen, others, step.factor(kept), micro_batch
+        )
         return [a + b for a, b in zip(sums, more, strict=True)], others, found
 
-    def finish(trained: Any, kept: Any, sums: Any, others: Any, still: Any, found: Any) -> Any:
-        trained, kept, norms = step.apply(trained, others, kept, sums, still, parts)
-        loss_and_hits = sum(found) / jax.numpy.asarray([parts, 1.0], "float32")
+    def finish(trained: Any, kept: Any, sums: Any, others: Any, frozen: Any, found: Any) -> Any:
+        trained, kept, norms = step.apply(trained, others, kept, sums, frozen, count)
+        loss_and_hits = sum(found) / jax.numpy.asarray([count, 1.0], "float32")
         return trained, kept, jax.numpy.concatenate([loss_and_hits, norms])
 
     adding = jax.jit(add, donate_argnums=(0, 1))
@@ -113,11 +113,11 @@ def _in_parts(step: _Step, parts: int) -> Callable[[Sequence[tuple[Any, Any]]], 
     def run(batch: Sequence[tuple[Any, Any]]) -> Any:
         sums = [jax.numpy.zeros_like(v) for v in _values(step.trained)]
         found = []
-        for part in batch:
+        for micro_batch in batch:
             sums, others, figures = adding(
                 sums,
-                *map(_values, (step.others, step.trained, step.still, step.kept)),
-                _arrays(part),
+                *map(_values, (step.others, step.trained, step.frozen, step.kept)),
+                _arrays(micro_batch),
             )
             _assign(step.others, others)
             found.append(figures)
@@ -125,7 +125,7 @@ def _in_parts(step: _Step, parts: int) -> Callable[[Sequence[tuple[Any, Any]]], 
             *map(_values, (step.trained, step.kept)),
             sums,
             _values(step.others),
-            _values(step.still),
+            _values(step.frozen),
             found,
         )
         _assign(step.trained, trained)
@@ -139,8 +139,8 @@ def _values(variables: Sequence[Any]) -> list[Any]:
     return [v.value for v in variables]
 
 
-def _arrays(part: tuple[Any, Any]) -> tuple[Any, Any]:
-    return jax.numpy.asarray(part[0]), jax.numpy.asarray(part[1])
+def _arrays(micro_batch: tuple[Any, Any]) -> tuple[Any, Any]:
+    return jax.numpy.asarray(micro_batch[0]), jax.numpy.asarray(micro_batch[1])
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

@@ -8,21 +8,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rezoo.training.losses import Objective
 from rezoo.training.update import Gradients, Update
 from rezoo.utils.device import STEP_WITH_XLA
 
 
 def compiled_step(
-    model: keras.Model, update: Update, objective: Callable[..., Any], parts: int
+    model: keras.Model, update: Update, objective: Objective, micro_batches: int
 ) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    """Return `run(batch)`, which gives the figures of `steps.Figures` as float32 `(4,)`.
+    """Return `run(batch)`, which returns the figures of `step.Figures` as float32 `(4,)`.
 
     Each image size has its own graph.
     """
+    variables = update.optimizer.trained
 
     def differentiate(images: Any, labels: Any) -> tuple[Gradients, Any]:
         """Return the gradients of the multiplied loss, and loss and hits as float32 `(2,)`."""
-        trained = [[v.value for v in group.variables] for group in update.groups]
+        trained = [v.value for v in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
             loss, hits = objective(model(images, training=True), labels)
@@ -35,25 +37,24 @@ def compiled_step(
         gradients, found = differentiate(images, labels)
         return tf.concat([found, tf.stack(update(gradients, 1))], 0)
 
-    if parts == 1:
+    if micro_batches == 1:
         return lambda batch: whole(*batch[0])
 
-    sums = [[tf.Variable(tf.zeros_like(v.value)) for v in g.variables] for g in update.groups]
+    sums = [tf.Variable(tf.zeros_like(v.value)) for v in variables]
 
     @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
     def add(images: Any, labels: Any) -> Any:
         gradients, found = differentiate(images, labels)
-        for of_group, more in zip(sums, gradients, strict=True):
-            for total, gradient in zip(of_group, more, strict=True):
-                total.assign_add(gradient)
+        for total, gradient in zip(sums, gradients, strict=True):
+            total.assign_add(gradient)
         return found
 
     @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
     def finish(found: list[Any]) -> Any:
-        loss_and_hits = tf.add_n(found) / tf.constant([parts, 1.0])
-        norms = update([[tf.identity(total) for total in of_group] for of_group in sums], parts)
-        for total in tf.nest.flatten(sums):
+        loss_and_hits = tf.add_n(found) / tf.constant([micro_batches, 1.0])
+        norms = update([tf.identity(total) for total in sums], micro_batches)
+        for total in sums:
             total.assign(tf.zeros_like(total))  # so that no checkpoint needs them
         return tf.concat([loss_and_hits, tf.stack(norms)], 0)
 
-    return lambda batch: finish([add(*part) for part in batch])
+    return lambda batch: finish([add(*micro_batch) for micro_batch in batch])

@@ -1,31 +1,46 @@
-"""`train`: a model, a dataset and a recipe become a run folder."""
+"""`train`: a model, a dataset and a recipe become a run folder.
+
+Names are resolved before TensorFlow is imported, so a wrong one is reported at once.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rezoo.data.datasets import DataOptions, load_dataset
-from rezoo.evaluation.evaluate import readable_errors
+from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Source
-from rezoo.training import checkpoints, run_folder
-from rezoo.training.estimate import FINISH_S, Estimate, estimate, fitted, measure
-from rezoo.training.events import Events
-from rezoo.training.reporters import Plan, Reporter, Several
-from rezoo.training.request import Request
-from rezoo.training.running import Run, run
-from rezoo.training.settling import read_run
-from rezoo.training.setup import Setup
+from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
+from rezoo.training.request import Request, read_run
+
+if TYPE_CHECKING:
+    from rezoo.training.estimate import Estimate
+    from rezoo.training.setup import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The result of `train`.
+
+    Attributes:
+        folder: The run folder; a model reference like any other.
+        metrics: The content of `metrics.json`: the best epoch's validation figures, times.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
 
 
 def train(
-    model: str | Source,
-    dataset: str,
+    model: str | Path | Source,
+    dataset: str | Dataset,
     *,
     pretrained: bool = False,
-    recipe: str | None = None,
+    recipe: str | Path | Recipe | None = None,
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     resume: bool = False,
@@ -37,122 +52,131 @@ def train(
 ) -> Run:
     """Train a network; the weights with the best validation figure are the run's result.
 
-    That figure is top-1, or of several labels the mean average precision.
-
-    A tenth of train (or what the dataset says) validates; test is not touched.
+    That figure is top-1 accuracy, or mean average precision for multi-label data. A tenth of train
+    (or the dataset's own part) is used for validation; test is not used. The random state of the
+    process is left as it was.
 
     Args:
-        model: An architecture's name starts from random weights; weights of the catalogue, a
-            repository of the Hub or a folder with weights are fine-tuned, with a new head
+        model: The name of an architecture starts from random weights. Weights of the catalogue, a
+            repository of the Hub and a folder with weights are fine-tuned. They get a new head
             unless their classes are the dataset's.
-        dataset: A dataset reference.
-        pretrained: Start a bare architecture from its default published weights.
-        recipe: A recipe's name or a `.toml` file; chosen by weights and dataset where not given.
+        dataset: A dataset reference, or an opened dataset.
+        pretrained: Start an architecture from its default published weights.
+        recipe: A recipe, its name or a `.toml` file; by default chosen by weights and dataset.
         changes: Recipe keys with other values. `batch_size="auto"` keeps the recipe's batch and
-            divides it into parts that fit into memory.
-        output: The run folder; `runs/<model>-<dataset>` where not given.
+            divides it into micro-batches that fit into memory.
+        output: The run folder; by default `runs/<model>-<dataset>`.
         resume: Continue the run in that folder from its last checkpoint, to the same bits.
         overwrite: Replace the run in that folder.
-        max_time_s: Seconds that the run may take in all. A few steps are timed first, and the
+        max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
-        tensorboard: Write event files to `events` in the run folder, too; see
-            `rezoo.training.events.Events`.
-        options: What happens to images that cannot be read, what is left out, what is kept in
-            memory.
-        reporter: Hears of the progress.
+        tensorboard: Also write event files to `events` in the run folder.
+        options: How to treat unreadable images, what to leave out, and what to keep in memory.
+            Only the first and the last apply to an opened dataset.
+        reporter: Receives the events of the run.
 
     Raises:
         UnknownNameError: No such model, dataset or recipe.
-        SpecError: A recipe key, the folder, or the data does not allow it; the time is too short.
-        DivergedError: The loss is not finite, or no gradient in float16.
-        Interrupted: Ctrl-C or SIGTERM; the state has been saved first.
+        SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
+        DivergedError: The loss is not finite, or no gradient is finite in float16.
+        Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
-    begun = time.monotonic()
+    began = time.monotonic()
     reporter = reporter or Reporter()
     request = Request.of(
-        model,
-        dataset,
-        pretrained=pretrained,
-        recipe=recipe,
-        changes=changes or {},
-        output=output,
+        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
     folder = request.folder
-    run_folder.check_output(folder, resume=resume, overwrite=overwrite)
-    reporter.status(f"opening {dataset}")
-    data = load_dataset(dataset, options)
-    goes_on = resume and (folder / checkpoints.LAST).exists()
-    before = read_run(folder) if goes_on else None
-    setup = Setup.of(request, data, options, before=before)
-    finish_s = FINISH_S
-    if max_time_s and before is None:
-        reporter.status("timing a few steps")
-        setup, finish_s = _shortened(setup, max_time_s, begun)
+    request.check_folder(resume=resume, overwrite=overwrite)
+    with reporter.loading():
+        from rezoo.training import checkpoints, run_folder
+        from rezoo.training.loop import Loop
+    resumed = resume and (folder / checkpoints.LAST).exists()
+    before = read_run(folder) if resumed else None
+    setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
     run_folder.occupy(folder, overwrite=overwrite)
-    anew_note = ("nothing to resume there: a new run",) if resume and not goes_on else ()
-    plan = _plan(request, setup, anew_note)
-    deadline = begun + max_time_s - finish_s if max_time_s else None
-    reporter = Several(reporter, Events()) if tensorboard else reporter
-    return run(setup, folder, plan, reporter, deadline)
+    plan = _plan(request, setup, "nothing to resume: a new run" if resume and not resumed else "")
+    step = setup.new_step()
+    if tensorboard:
+        reporter = Several(reporter, TensorBoard())
+    deadline = began + max_time_s - finish_s if max_time_s else None
+    loop = Loop(setup, step, folder, reporter, deadline=deadline)
+    run_folder.write_plan(folder, plan)
+    reporter.started(plan, loop.progress.epoch, loop.progress.step)
+    try:
+        progress = loop.run()
+    finally:
+        reporter.finished()
+    with step.averaged():
+        metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
+    return Run(folder=folder, metrics=metrics)
 
 
 def dry_run(
-    model: str | Source,
-    dataset: str,
+    model: str | Path | Source,
+    dataset: str | Dataset,
     *,
     pretrained: bool = False,
-    recipe: str | None = None,
+    recipe: str | Path | Recipe | None = None,
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     max_time_s: float | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     reporter: Reporter | None = None,
 ) -> tuple[Plan, Estimate]:
-    """Build all that `train` would, do a few real steps, and tell what the run would cost.
+    """Build everything that `train` would, do a few real steps, and estimate the run's costs.
 
     Nothing is written. Arguments and errors are those of `train`.
     """
-    begun = time.monotonic()
+    began = time.monotonic()
     reporter = reporter or Reporter()
     request = Request.of(
-        model,
-        dataset,
-        pretrained=pretrained,
-        recipe=recipe,
-        changes=changes or {},
-        output=output,
+        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
-    reporter.status(f"opening {dataset}")
-    setup = Setup.of(request, load_dataset(dataset, options), options)
-    reporter.status("doing a few steps")
-    if max_time_s:
-        setup, _ = _shortened(setup, max_time_s, begun)
-    with readable_errors(dataset):
-        found = estimate(setup, setup.new_step(), request.folder)
+    with reporter.loading():
+        from rezoo.training.estimate import estimate
+    setup, _ = _set_up(request, options, reporter, max_time_s, began)
+    reporter.status("timing a few steps")
+    found = estimate(setup, setup.new_step(), request.folder)
     return _plan(request, setup), found
 
 
-def _shortened(setup: Setup, max_time_s: float, begun: float) -> tuple[Setup, float]:
-    """Return the setup with as many epochs as there is time for, and what the end will take."""
-    with readable_errors(setup.data.reference):
-        times = measure(setup, setup.new_step())
-    left_s = max_time_s - (time.monotonic() - begun)
+def _set_up(
+    request: Request,
+    options: DataOptions,
+    reporter: Reporter,
+    max_time_s: float | None,
+    began: float,
+    before: Recipe | None = None,
+) -> tuple[Setup, float]:
+    """Return the setup, its epochs reduced to the time, and the seconds that the end takes."""
+    from rezoo.training.estimate import FINISH_S, fitted, measure
+    from rezoo.training.setup import Setup
+
+    reporter.status(f"opening {request.dataset}")
+    setup = Setup.of(request, options, before=before)
+    if not max_time_s or before is not None:
+        return setup, FINISH_S
+    reporter.status("timing a few steps")
+    times = measure(setup, setup.new_step())
+    left_s = max_time_s - (time.monotonic() - began)
     recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
     if recipe != setup.recipe:
-        note = f"{recipe.epochs} epochs in place of {setup.recipe.epochs} fit the time"
+        note = f"{recipe.epochs} epochs instead of {setup.recipe.epochs} fit into the time"
         setup = setup.with_recipe(recipe, note)
     return setup, times.finish_s
 
 
-def _plan(request: Request, setup: Setup, notes: tuple[str, ...] = ()) -> Plan:
+def _plan(request: Request, setup: Setup, note: str = "") -> Plan:
+    notes = (*setup.data.splits.notes, *request.notes, *setup.notes)
     return Plan(
         model=request.source.reference,
-        dataset=setup.data.reference,
+        dataset=request.dataset,
         recipe=setup.recipe,
         recipe_reason=request.recipe_reason,
         folder=str(request.folder),
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in setup.data.splits.parts.items()},
-        notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
+        notes=(*notes, note) if note else notes,
         task=setup.task,
     )

@@ -1,7 +1,9 @@
-"""A run as it goes: bars and figures on a terminal, one line an epoch elsewhere."""
+"""The progress of a run: bars and figures on a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,52 +17,62 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from rezoo.cli.console import escaped, open_console
+from rezoo.cli.options import quietly
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training.reporters import Plan, Reporter
 from rezoo.utils.names import printable
 
-_WIDE = 100  # columns from which there is room for long bars
+_WIDE = 100  # columns from which long bars fit
+
+
+def reporter() -> Reporter:
+    """Return a live display on a terminal, plain lines elsewhere; both write to stderr."""
+    console = open_console(stderr=True)
+    return LiveDisplay(console) if console.is_terminal else Lines(console)
 
 
 class Lines(Reporter):
-    """Plain lines on stderr: what will be done, then one for each epoch."""
+    """Plain lines: the plan, then one for each epoch."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.epochs = 0
         self.task = SINGLE_LABEL
 
-    def say(self, text: str, style: str = "") -> None:
-        """Print one line."""
-        self.console.print(Text(printable(text), style=style))
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Keep the start-up lines of TensorFlow off stderr."""
+        with quietly():
+            yield
 
     def status(self, text: str) -> None:
         """Print what takes time now."""
-        self.say(text)
+        self.note(text)
 
     def started(self, plan: Plan, epoch: int, step: int) -> None:
         """Print the plan."""
         self.epochs, self.task = plan.recipe.epochs, plan.task
         for line in describe(plan):
-            self.say(line)
+            self.note(line)
         if epoch or step:
-            self.say(f"resuming at epoch {epoch + 1}, step {step + 1}")
+            self.note(f"resuming at epoch {epoch + 1}, step {step + 1}")
 
     def epoch(self, record: dict[str, Any], *, best: bool) -> None:
         """Print the figures of an epoch."""
-        self.say(epoch_line(record, self.epochs, best=best, task=self.task))
+        self.note(epoch_line(record, self.epochs, best=best, task=self.task))
 
     def note(self, text: str) -> None:
         """Print one line."""
-        self.say(text)
+        self.console.print(Text(printable(text)))
 
     def warning(self, text: str) -> None:
-        """Print one line that stands out."""
-        self.say(f"warning: {text}", "yellow")
+        """Print one line in another colour."""
+        self.console.print(Text(printable(f"warning: {text}"), style="yellow"))
 
 
 class LiveDisplay(Lines):
-    """Bars of the run and the epoch, with its figures so far and the time left: 80 columns."""
+    """Bars of the run and the epoch, with figures so far and the time left, in 80 columns."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -77,6 +89,12 @@ class LiveDisplay(Lines):
         self.whole: TaskID | None = None
         self.part: TaskID | None = None
         self.steps = 0
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Show what takes time, and keep the start-up lines of TensorFlow off stderr."""
+        with self.console.status(escaped("starting TensorFlow")), quietly():
+            yield
 
     def started(self, plan: Plan, epoch: int, step: int) -> None:
         """Print the plan and show the bars."""
@@ -109,12 +127,12 @@ class LiveDisplay(Lines):
         self.bars.update(self.part, completed=step, figures=text)
 
     def finished(self) -> None:
-        """Leave the bars as they stand."""
+        """Stop the bars; they stay on the terminal."""
         self.bars.stop()
 
 
 def describe(plan: Plan) -> list[str]:
-    """Return what a run will do, in a few lines."""
+    """Return a plan in a few lines."""
     recipe = plan.recipe
     reason = f" (default: {plan.recipe_reason})" if plan.recipe_reason else ""
     sizes = ", ".join(f"{name} {count:,}" for name, count in plan.sizes.items())
