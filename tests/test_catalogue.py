@@ -150,7 +150,7 @@ def test_own_catalogue_may_change_while_a_process_runs(own):
         ({"interpolation": "nearest"}, "allowed are 'bilinear' and 'bicubic'"),
         ({"default": True, "sha256": ""}, "is a default without a sha256"),
         ({"default": True, "licence": "cc-by-nc-4.0"}, "forbids commercial use"),
-        ({"repo": "net"}, "no repository of the Hub"),
+        ({"repo": "net"}, "not a repository of the Hub"),
     ],
 )
 def test_entries_that_are_wrong(own, change, message):

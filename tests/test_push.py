@@ -235,7 +235,7 @@ def test_run_that_is_not_finished(owner, run, tmp_path):
 
 @pytest.mark.parametrize("repo", ["digits", "me/../x", "me/a b", "/x", "me/x/y", ""])
 def test_names_that_are_none(owner, run, repo):
-    with pytest.raises(SpecError, match="no repository of the Hub"):
+    with pytest.raises(SpecError, match="not a repository of the Hub"):
         push(run, repo)
 
 

@@ -85,6 +85,25 @@ def refuse_unwritable(folder: Path) -> None:
         raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
 
 
+def require_room(what: str, size: int, folder: Path, *, variable: str) -> None:
+    """Raise `ResourceError` if the disk of `folder` has less than `size` bytes free.
+
+    Args:
+        what: The thing to be written, for the message.
+        size: In bytes.
+        folder: Where it will be written; need not exist.
+        variable: Environment variable that sets another folder, for the hint.
+    """
+    from rezoo.utils.device import free_disk_bytes
+
+    free = free_disk_bytes(folder)
+    if free < size:
+        raise ResourceError(
+            f"{what} needs {size:,} bytes; the disk of {folder} has {free:,} free",
+            hint=f"free some space, or set {variable} to a folder on another disk.",
+        )
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; a crash leaves the old one.
 
