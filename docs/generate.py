@@ -262,7 +262,7 @@ def run_files() -> str:
         (
             code(name),
             what,
-            "yes" if name in records.SEALED else "by `checksum`" if name == "config.json" else "",
+            "yes" if name in records.LISTED else "by `checksum`" if name == "config.json" else "",
             "yes" if name in records.PUBLISHED else "never",
         )
         for name, what in _RUN_FILES.items()

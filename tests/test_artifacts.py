@@ -1,4 +1,4 @@
-"""Model folders: complete or refused, sealed, and never opened where code could run."""
+"""Model folders: complete or refused, with a manifest, and never opened if code could run."""
 
 from __future__ import annotations
 
@@ -169,17 +169,17 @@ def test_w19_shards_are_not_followed(folder):
         rezoo.load(str(folder))
 
 
-# the seal and the fingerprint
+# the manifest and the fingerprint
 
 
-def sealed(network, folder):
+def with_manifest(network, folder):
     weights.save_model(network, ModelConfig(architecture="resnet18", num_classes=2), folder)
-    manifest.seal_folder(folder)
+    manifest.write_manifest(folder)
     return folder
 
 
-def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
-    folder = sealed(network, tmp_path)
+def test_w2_folder_with_a_manifest_refuses_other_bytes(network, tmp_path):
+    folder = with_manifest(network, tmp_path)
     rezoo.load(str(folder))
     path = folder / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -189,20 +189,20 @@ def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
         rezoo.load(str(folder))
 
 
-def test_seal_names_every_file_and_itself(network, tmp_path):
+def test_manifest_names_every_file_and_itself(network, tmp_path):
     from rezoo.artifacts.manifest import checksum_holds
 
-    folder = sealed(network, tmp_path)
+    folder = with_manifest(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
     found = record(folder / "model.safetensors")
     assert content["files"]["model.safetensors"] == {"sha256": found.sha256, "size": found.size}
     assert checksum_holds(content)
     content["pretrained_cfg"]["mean"][0] += 1e-9
     assert checksum_holds(content) is False
-    manifest.unseal_folder(folder)
-    unsealed = json.loads((folder / "config.json").read_text())
-    assert "files" not in unsealed
-    assert checksum_holds(unsealed) is None
+    manifest.remove_manifest(folder)
+    bare = json.loads((folder / "config.json").read_text())
+    assert "files" not in bare
+    assert checksum_holds(bare) is None
 
 
 def test_w11_same_shapes_of_another_network(tmp_path):
@@ -234,7 +234,7 @@ def test_fingerprint_is_of_the_computation():
 
 
 def test_w20_config_of_a_newer_rezoo(network, tmp_path):
-    folder = sealed(network, tmp_path)
+    folder = with_manifest(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
     write_json(folder / "config.json", {**content, "format_version": 99, "rezoo_version": "9.9"})
     with pytest.raises(IncompatibleError, match=r"format_version 99, written by rezoo 9\.9"):

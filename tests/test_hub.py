@@ -48,6 +48,7 @@ from rezoo.models import tensors
 
 NET = "team/net"
 
+
 @pytest.fixture
 def net(hub, small_repository) -> str:
     """The commit of a small repository."""
@@ -556,7 +557,9 @@ def test_no_folder_shadows_a_pin(hub, pinned, tmp_path, monkeypatch):
 def test_verify_of_what_cannot_be_fetched(hub, pinned, call, monkeypatch):
     rezoo.sources.references.resolve(ARCHITECTURE, pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    fails(call("verify", ARCHITECTURE, "--pretrained"), 4, "model.safetensors is not on this machine")
+    fails(
+        call("verify", ARCHITECTURE, "--pretrained"), 4, "model.safetensors is not on this machine"
+    )
 
 
 # the command line

@@ -26,11 +26,9 @@ from rezoo.utils.files import FileRecord, digest, unique_keys, write_bytes
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 10_000
 _AGAIN = "get the file again from its source."
-_DTYPES = {
-    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"},
-    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
-}
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES |= {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
+_DTYPES |= {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)} | {"BOOL": "bool"}
 _PICKLE = "is a pickle or an archive of one"
 # First bytes of other kinds of files that are mistaken for weights: (bytes, what, hint).
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -93,7 +91,8 @@ class TensorFile:
         except safetensors.SafetensorError as error:
             raise IntegrityError(f"{path} is damaged: {error}", hint=_AGAIN) from error
         self.metadata: dict[str, str] = self._tensors.metadata() or {}
-        self.entries = {name: self._describe(name) for name in self._tensors.keys()}
+        names: list[str] = self._tensors.keys()
+        self.entries = {name: self._describe(name) for name in names}
 
     def __enter__(self) -> Self:
         """Return the open file."""

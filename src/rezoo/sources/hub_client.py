@@ -123,7 +123,7 @@ def hub_errors(what: str) -> Iterator[None]:
                 raise explained from error
             if isinstance(cause, OSError) and cause.errno is not None:
                 with writing("the Hub's cache", hint=_CACHE_HINT):
-                    raise cause
+                    raise cause from cause.__cause__
         raise
 
 
@@ -209,7 +209,7 @@ def _explain_status(what: str, error: Any) -> RezooError:
 
 
 def _wait(response: Any) -> str:
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
     limit = parse_ratelimit_headers(response.headers)
     seconds = limit.reset_in_seconds if limit else response.headers.get("Retry-After")

@@ -8,7 +8,7 @@ from typing import Any
 from rezoo.artifacts import run_files, weights
 from rezoo.artifacts.card import model_card
 from rezoo.artifacts.config import WEIGHTS
-from rezoo.artifacts.manifest import seal_folder
+from rezoo.artifacts.manifest import write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
@@ -31,7 +31,7 @@ def write_results(
     network = setup.network
     last = folder / run_files.LAST_WEIGHTS
     weights.save_model(network, setup.config, last)
-    seal_folder(last)
+    write_manifest(last)
     with TensorFile(folder / WEIGHTS) as best:
         weights.load_weights(network, best)
     scores = measure(setup.task, forward, setup.validation_batches())
@@ -44,7 +44,7 @@ def write_results(
     page = report(setup.config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
     write_bytes(folder / run_files.CARD, model_card(folder).encode())
-    run_files.seal(folder)
+    write_manifest(folder)
     return metrics
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from rezoo import recipes
 from rezoo.artifacts import run_files, weights
 from rezoo.artifacts.config import CONFIG, LOCAL
-from rezoo.artifacts.manifest import unseal_folder
+from rezoo.artifacts.manifest import remove_manifest
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import Forward, compiled_forward
 from rezoo.evaluation.scoring import AnyScores, measure
@@ -135,7 +135,7 @@ def _watch(setup: Setup, progress: Progress) -> Watch:
 
 def _write_beginnings(setup: Setup, folder: Path, plan: Plan) -> None:
     if (folder / CONFIG).exists():  # resumed: its files are about to change
-        unseal_folder(folder)
+        remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(setup.recipe).encode())
     run_folder.write_environment(folder)
     write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
