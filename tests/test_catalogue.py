@@ -143,7 +143,7 @@ def test_own_catalogue_may_change_while_a_process_runs(own):
         ({"sha512": "x"}, r"unknown key 'sha512'; Did you mean sha256\?"),
         ({"sha256": "abc"}, "64 hexadecimal"),
         ({"commit": "main"}, "40 hexadecimal"),
-        ({"top1_test_size": 101}, "it is a percentage"),
+        ({"top1_test_size": 101}, "it must be a percentage"),
         ({"top1_test_size": "80"}, "has the wrong type"),
         ({"default": 1}, "has the wrong type"),
         ({"train_size": 0}, "sides are 1 to"),
