@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -17,10 +18,11 @@ import rezoo
 from rezoo.artifacts import manifest, weights
 from rezoo.artifacts.config import config_to_json
 from rezoo.artifacts.safetensors import TensorFile, write_tensors
-from rezoo.errors import IncompatibleError, IntegrityError, UnsafeFileError
+from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnsafeFileError
 from rezoo.models import tensors
 from rezoo.models.factory import create_model
 from rezoo.models.fingerprint import fingerprint
+from rezoo.sources.references import resolve, resolve_weights
 from rezoo.specs import ModelConfig
 from rezoo.utils.files import record, write_json
 
@@ -214,7 +216,7 @@ def test_w11_same_shapes_of_another_network(tmp_path):
         weights.save_model(create_model(name, num_classes=2), config, folder)
         content = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", {**content, "architecture": other})
-        with pytest.raises(IncompatibleError, match="the computation differs") as caught:
+        with pytest.raises(IncompatibleError, match="but the computation differs") as caught:
             rezoo.load(str(folder))
         assert content["fingerprint"] in str(caught.value)
 
@@ -247,3 +249,22 @@ def test_weights_that_are_not_finite_load_where_they_are_asked_for(network, save
     )
     model = rezoo.load(str(folder), allow_nonfinite=True)
     assert np.isnan(tensors.to_tensors(model)["fc.bias"]).all()
+
+
+def test_references_may_be_paths_and_runs(finished_run, tmp_path, monkeypatch):
+    """A `Path` is always a folder; the result of `train` stands for its folder."""
+
+    @dataclass
+    class Run:
+        folder: Path
+
+    for reference in (finished_run, str(finished_run), Run(finished_run)):
+        assert resolve(reference).folder == finished_run
+        assert resolve_weights(reference).reference == str(finished_run)
+    assert rezoo.load(finished_run).rezoo_config.architecture == "resnet18"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match="no such folder: resnet18"):
+        resolve(Path("resnet18"))
+    Path("weights").write_text("")
+    with pytest.raises(NotFoundError, match="is a file"):
+        resolve(Path("weights"))

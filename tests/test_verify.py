@@ -37,7 +37,7 @@ def foreign(small_repository, tmp_path):
 
 
 def outcome(folder) -> dict[str, bool | None]:
-    return {check.what: check.holds for check in verify(str(folder)).checks}
+    return {check.what: check.holds for check in verify(folder).checks}
 
 
 def failed(folder) -> list[str]:
