@@ -232,7 +232,7 @@ def catalogue_keys() -> str:
 
 
 _RUN_FILES = {
-    "config.json": "the architecture, its classes, the preprocessing and the seal",
+    "config.json": "the architecture, its classes, the preprocessing and the manifest",
     "model.safetensors": "the weights of the best epoch, in PyTorch's layout",
     "reference.safetensors": "up to four images, what the network sees of them, and its logits",
     "recipe.toml": "the recipe in full",
@@ -250,7 +250,7 @@ _RUN_FILES = {
 
 
 def run_files() -> str:
-    """Return the files of a run folder, which are sealed and which are pushed."""
+    """Return the files of a run folder, with those in the manifest and those that are pushed."""
     from rezoo.artifacts import run_files as records
 
     folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
@@ -262,12 +262,12 @@ def run_files() -> str:
         (
             code(name),
             what,
-            "yes" if name in records.SEALED else "by `checksum`" if name == "config.json" else "",
+            "yes" if name in records.LISTED else "by `checksum`" if name == "config.json" else "",
             "yes" if name in records.PUBLISHED else "never",
         )
         for name, what in _RUN_FILES.items()
     ]
-    return table(["file", "content", "sealed", "pushed"], rows)
+    return table(["file", "content", "in the manifest", "pushed"], rows)
 
 
 def config_keys() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,12 +42,21 @@ PUBLISHED_CONFIG = {
 }
 
 
+def no_waits(monkeypatch) -> None:
+    """Let the client retry without waiting in between."""
+    from huggingface_hub import file_download
+    from huggingface_hub.utils import _http
+
+    for module in (file_download, _http):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hub that this process talks to; no token is set."""
     with StandIn() as hub:
         point_client_at(monkeypatch, hub, tmp_path / "hf")
-        monkeypatch.setenv("REZOO_HUB_TIMEOUT", "5")
+        no_waits(monkeypatch)
         hub.tokens = {TOKEN: "write", "hf_readREADreadREADreadREAD0123": "read"}
         yield hub
 

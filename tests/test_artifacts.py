@@ -1,10 +1,11 @@
-"""Model folders: complete or refused, sealed, and never opened where code could run."""
+"""Model folders: complete or refused, with a manifest, and never opened if code could run."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -17,10 +18,11 @@ import rezoo
 from rezoo.artifacts import manifest, weights
 from rezoo.artifacts.config import config_to_json
 from rezoo.artifacts.safetensors import TensorFile, write_tensors
-from rezoo.errors import IncompatibleError, IntegrityError, UnsafeFileError
+from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnsafeFileError
 from rezoo.models import tensors
 from rezoo.models.factory import create_model
 from rezoo.models.fingerprint import fingerprint
+from rezoo.sources.references import resolve, resolve_weights
 from rezoo.specs import ModelConfig
 from rezoo.utils.files import record, write_json
 
@@ -169,17 +171,17 @@ def test_w19_shards_are_not_followed(folder):
         rezoo.load(str(folder))
 
 
-# the seal and the fingerprint
+# the manifest and the fingerprint
 
 
-def sealed(network, folder):
+def with_manifest(network, folder):
     weights.save_model(network, ModelConfig(architecture="resnet18", num_classes=2), folder)
-    manifest.seal_folder(folder)
+    manifest.write_manifest(folder)
     return folder
 
 
-def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
-    folder = sealed(network, tmp_path)
+def test_w2_folder_with_a_manifest_refuses_other_bytes(network, tmp_path):
+    folder = with_manifest(network, tmp_path)
     rezoo.load(str(folder))
     path = folder / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -189,20 +191,20 @@ def test_w2_sealed_folder_refuses_other_bytes(network, tmp_path):
         rezoo.load(str(folder))
 
 
-def test_seal_names_every_file_and_itself(network, tmp_path):
+def test_manifest_names_every_file_and_itself(network, tmp_path):
     from rezoo.artifacts.manifest import checksum_holds
 
-    folder = sealed(network, tmp_path)
+    folder = with_manifest(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
     found = record(folder / "model.safetensors")
     assert content["files"]["model.safetensors"] == {"sha256": found.sha256, "size": found.size}
     assert checksum_holds(content)
     content["pretrained_cfg"]["mean"][0] += 1e-9
     assert checksum_holds(content) is False
-    manifest.unseal_folder(folder)
-    unsealed = json.loads((folder / "config.json").read_text())
-    assert "files" not in unsealed
-    assert checksum_holds(unsealed) is None
+    manifest.remove_manifest(folder)
+    bare = json.loads((folder / "config.json").read_text())
+    assert "files" not in bare
+    assert checksum_holds(bare) is None
 
 
 def test_w11_same_shapes_of_another_network(tmp_path):
@@ -214,7 +216,7 @@ def test_w11_same_shapes_of_another_network(tmp_path):
         weights.save_model(create_model(name, num_classes=2), config, folder)
         content = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", {**content, "architecture": other})
-        with pytest.raises(IncompatibleError, match="the computation differs") as caught:
+        with pytest.raises(IncompatibleError, match="but the computation differs") as caught:
             rezoo.load(str(folder))
         assert content["fingerprint"] in str(caught.value)
 
@@ -234,7 +236,7 @@ def test_fingerprint_is_of_the_computation():
 
 
 def test_w20_config_of_a_newer_rezoo(network, tmp_path):
-    folder = sealed(network, tmp_path)
+    folder = with_manifest(network, tmp_path)
     content = json.loads((folder / "config.json").read_text())
     write_json(folder / "config.json", {**content, "format_version": 99, "rezoo_version": "9.9"})
     with pytest.raises(IncompatibleError, match=r"format_version 99, written by rezoo 9\.9"):
@@ -247,3 +249,22 @@ def test_weights_that_are_not_finite_load_where_they_are_asked_for(network, save
     )
     model = rezoo.load(str(folder), allow_nonfinite=True)
     assert np.isnan(tensors.to_tensors(model)["fc.bias"]).all()
+
+
+def test_references_may_be_paths_and_runs(finished_run, tmp_path, monkeypatch):
+    """A `Path` is always a folder; the result of `train` stands for its folder."""
+
+    @dataclass
+    class Run:
+        folder: Path
+
+    for reference in (finished_run, str(finished_run), Run(finished_run)):
+        assert resolve(reference).folder == finished_run
+        assert resolve_weights(reference).reference == str(finished_run)
+    assert rezoo.load(finished_run).rezoo_config.architecture == "resnet18"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match="no such folder: resnet18"):
+        resolve(Path("resnet18"))
+    Path("weights").write_text("")
+    with pytest.raises(NotFoundError, match="is a file"):
+        resolve(Path("weights"))

@@ -143,14 +143,14 @@ def test_own_catalogue_may_change_while_a_process_runs(own):
         ({"sha512": "x"}, r"unknown key 'sha512'; Did you mean sha256\?"),
         ({"sha256": "abc"}, "64 hexadecimal"),
         ({"commit": "main"}, "40 hexadecimal"),
-        ({"top1_test_size": 101}, "it is a percentage"),
+        ({"top1_test_size": 101}, "it must be a percentage"),
         ({"top1_test_size": "80"}, "has the wrong type"),
         ({"default": 1}, "has the wrong type"),
         ({"train_size": 0}, "sides are 1 to"),
         ({"interpolation": "nearest"}, "allowed are 'bilinear' and 'bicubic'"),
         ({"default": True, "sha256": ""}, "is a default without a sha256"),
         ({"default": True, "licence": "cc-by-nc-4.0"}, "forbids commercial use"),
-        ({"repo": "net"}, "no repository of the Hub"),
+        ({"repo": "net"}, "not a repository of the Hub"),
     ],
 )
 def test_entries_that_are_wrong(own, change, message):

@@ -47,7 +47,7 @@ def write_golden(folder: Path) -> None:
         base=Origin(repo="team/net", commit="1" * 40, sha256="2" * 64, licence="mit"),
     )
     weights.save_model(model, config, folder)
-    manifest.seal_folder(folder)
+    manifest.write_manifest(folder)
 
 
 def goldens():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
 
 import numpy as np
@@ -13,7 +12,7 @@ import tensorflow as tf
 import dataset_stand_in as stand_in
 from conftest import encoded, fails, picture
 from dataset_stand_in import NAMES, REPO, parquet, photographs, rows, table
-from rezoo.data import hf, hf_prepare
+from rezoo.data import hf
 from rezoo.data.datasets import load_dataset
 from rezoo.data.hf import open_hf
 from rezoo.data.pipeline import test_batches as batches_of
@@ -72,26 +71,6 @@ def test_many_threads_read_the_same(shapes):
     )
     wanted = [content for content, _ in rows(30, first=3000)]
     assert all(image == wanted[i] for i, image in stream.as_numpy_iterator())
-
-
-def test_folders_may_vanish_while_their_bytes_are_counted(tmp_path):
-    (tmp_path / "kept").write_bytes(bytes(100))
-    done = threading.Event()
-
-    def change() -> None:
-        while not done.is_set():
-            for name in "abcdef":
-                (tmp_path / name).mkdir()
-            for name in "abcdef":
-                (tmp_path / name).rmdir()
-
-    other = threading.Thread(target=change)
-    other.start()
-    try:
-        assert {hf_prepare._bytes_in(tmp_path) for _ in range(3000)} == {100}
-    finally:
-        done.set()
-        other.join()
 
 
 def test_a_folder_of_images(hub):

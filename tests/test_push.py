@@ -96,7 +96,7 @@ def test_only_what_changed_is_sent(owner, run):
     push(run, REPO)
     rezoo.verify(str(run))
     (run / "recipe.toml").write_text((run / "recipe.toml").read_text() + "\n")
-    manifest.renew_seal(run, ("recipe.toml",))
+    manifest.update_manifest(run, ("recipe.toml",))
     states = {u.name: u.state for u in plan_push(run, REPO).uploads}
     assert {n for n, s in states.items() if s == "changed"} == {"recipe.toml", "config.json"}
     owner.requests.clear()
@@ -109,7 +109,7 @@ def test_private(owner, run):
     model_info = [r for r in owner.requests if r.path == "/api/repos/create"]
     assert json.loads(model_info[0].body)["visibility"] == "private"
     push(run, "me/open")
-    with pytest.raises(IncompatibleError, match="is there and public"):
+    with pytest.raises(IncompatibleError, match="exists and is public"):
         push(run, "me/open", private=True)
 
 
@@ -163,7 +163,7 @@ def test_a_card_of_ones_own_is_kept_and_pushed_again(owner, run):
 def test_h14_repository_that_changes_meanwhile(owner, run):
     push(run, REPO)
     shutil.copy(run / "recipe.toml", run / "history.csv")
-    manifest.renew_seal(run, ("history.csv",))
+    manifest.update_manifest(run, ("history.csv",))
     head = owner.commit_of(REPO)
     meanwhile = Fault(
         "then",
@@ -209,15 +209,15 @@ def test_upload_that_breaks(owner, run, monkeypatch):
 def test_h15_secrets_are_not_sent(owner, run, name):
     path = run / name
     path.write_text(path.read_text() + "\n# hf_abcdefghijklmnopqrstuvwx\n")
-    manifest.renew_seal(run, (name,))
+    manifest.update_manifest(run, (name,))
     if name == "README.md":  # a card of one's own stays as it is
         path.write_text(path.read_text().replace(MARK, ""))
-    with pytest.raises(UnsafeFileError, match=f"{name} holds what looks like a token"):
+    with pytest.raises(UnsafeFileError, match=f"{name} contains what looks like a token"):
         push(run, REPO)
     assert no_writes(owner)
 
 
-def test_run_that_is_not_as_it_was_sealed(owner, run):
+def test_run_that_differs_from_its_manifest(owner, run):
     (run / "metrics.json").write_text("{}")
     with pytest.raises(IntegrityError, match=r"metrics\.json has 2 bytes"):
         push(run, REPO)
@@ -225,8 +225,8 @@ def test_run_that_is_not_as_it_was_sealed(owner, run):
 
 
 def test_run_that_is_not_finished(owner, run, tmp_path):
-    manifest.unseal_folder(run)
-    with pytest.raises(SpecError, match="it is not sealed"):
+    manifest.remove_manifest(run)
+    with pytest.raises(SpecError, match="it has no manifest"):
         push(run, REPO)
     (run / "reference.safetensors").unlink()
     with pytest.raises(SpecError, match=r"it has no reference\.safetensors"):
@@ -235,7 +235,7 @@ def test_run_that_is_not_finished(owner, run, tmp_path):
 
 @pytest.mark.parametrize("repo", ["digits", "me/../x", "me/a b", "/x", "me/x/y", ""])
 def test_names_that_are_none(owner, run, repo):
-    with pytest.raises(SpecError, match="no repository of the Hub"):
+    with pytest.raises(SpecError, match="not a repository of the Hub"):
         push(run, repo)
 
 
@@ -267,7 +267,7 @@ def test_dry_run_without_a_network(call, run, monkeypatch):
 
 
 def test_nobody_can_be_asked(owner, call, run):
-    fails(call("push", run, REPO), 2, "not a terminal", "--yes")
+    fails(call("push", run, REPO), 2, "without a terminal", "--yes")
     assert no_writes(owner)
 
 
@@ -278,7 +278,7 @@ def test_push_command(owner, call, run):
     assert document["commit"] == owner.commit_of(REPO)
     assert TOKEN not in answer.out + answer.err
     answer = call("push", run, REPO, "--yes")
-    assert "has all of it already" in answer.out
+    assert "has all of these files already" in answer.out
 
 
 def test_answering_no(owner, call, run, monkeypatch):

@@ -175,7 +175,7 @@ def test_one_name_twice(install, place, cli):
     assert registry.architectures.get("two:tiny").build.__module__ == "two_tiny"
     assert registry.architectures.names().count("tiny") == 1
     env = {"PYTHONPATH": str(place)}
-    fails(cli("info", "tiny", env=env), 7, "one 1", "two 1", "Hint: say which: ", ":tiny")
+    fails(cli("info", "tiny", env=env), 7, "one 1", "two 1", "Hint: name one of them: ", ":tiny")
     answer = cli("list", "--json", env=env)
     claims = {r["from"] for r in json.loads(answer.out)["models"] if r["name"] == "tiny"}
     assert claims == {"one 1", "two 1"}

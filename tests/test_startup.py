@@ -142,7 +142,7 @@ def test_wrong_use_is_answered_without_a_framework(loaded, args, message, near):
         (["predict", "/no/such", "a.jpg"], 3, "no such folder: /no/such"),
         (["train", "resnet18", "--recipe", "nosuch.toml"], 3, "cannot read the recipe nosuch.toml"),
         (["eval", "hf://someone/something"], 4, "HF_HUB_OFFLINE forbids to fetch it"),
-        (["eval", "hf://someone/../x"], 2, "no repository of the Hub"),
+        (["eval", "hf://someone/../x"], 2, "not a repository of the Hub"),
         (["eval", "resnet50.a9_in1k"], 2, "unknown weights 'resnet50.a9_in1k'"),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from rezoo.artifacts import safetensors
+from rezoo.artifacts import safetensors as tensor_files
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.errors import (
     IncompatibleError,
@@ -162,7 +162,7 @@ def test_w6_header_bomb(tmp_path, length):
 def test_w6_too_many_tensors(tmp_path):
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     header = json.dumps({f"t{i}": entry for i in range(12_000)}, separators=(",", ":")).encode()
-    assert len(header) < safetensors.MAX_HEADER_BYTES
+    assert len(header) < tensor_files.MAX_HEADER_BYTES
     with pytest.raises(UnsafeFileError, match="12000 tensors"):
         read_tensors(with_header(tmp_path / "x.safetensors", header))
 

@@ -37,7 +37,7 @@ def foreign(small_repository, tmp_path):
 
 
 def outcome(folder) -> dict[str, bool | None]:
-    return {check.what: check.holds for check in verify(str(folder)).checks}
+    return {check.what: check.holds for check in verify(folder).checks}
 
 
 def failed(folder) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_run_holds(run):
     assert set(found.values()) == {True}
     assert set(found) == {
         "config.json",
-        *(name for name in run_files.SEALED if (run / name).exists()),
+        *(name for name in run_files.LISTED if (run / name).exists()),
         "tensors",
         "fingerprint",
         "preprocessing",
@@ -71,8 +71,8 @@ def test_truncation(run):
     assert failed(run) == ["model.safetensors"]
 
 
-def resealed(folder):
-    manifest.renew_seal(folder, ("model.safetensors",))
+def with_new_manifest(folder):
+    manifest.update_manifest(folder, ("model.safetensors",))
     return folder
 
 
@@ -84,7 +84,7 @@ def test_two_swapped_tensors_of_equal_shape(run):
     values[one], values[other] = values[other], values[one]
     write_tensors(path, values)
     assert failed(run) == ["model.safetensors"]
-    assert failed(resealed(run)) == ["logits"]
+    assert failed(with_new_manifest(run)) == ["logits"]
 
 
 def test_changed_mean(run):
@@ -92,13 +92,13 @@ def test_changed_mean(run):
     content["pretrained_cfg"]["mean"] = [0.51]
     write_json(run / "config.json", content)
     assert failed(run) == ["config.json", "preprocessing"]
-    assert failed(resealed(run)) == ["preprocessing"]
+    assert failed(with_new_manifest(run)) == ["preprocessing"]
 
 
 def test_another_architecture(run):
     content = {**read_json(run), "fingerprint": "1:" + "0" * 64}
     write_json(run / "config.json", content)
-    assert failed(resealed(run)) == ["fingerprint"]
+    assert failed(with_new_manifest(run)) == ["fingerprint"]
 
 
 def test_missing_and_edited_records(run):
@@ -110,7 +110,7 @@ def test_missing_and_edited_records(run):
 def test_damaged_reference(run):
     write_tensors(run / "reference.safetensors", {"image.0": np.zeros((1, 1), np.uint8)})
     assert set(failed(run)) == {"reference.safetensors", "reference batch"}
-    manifest.renew_seal(run, ("reference.safetensors",))
+    manifest.update_manifest(run, ("reference.safetensors",))
     assert failed(run) == ["reference batch"]
 
 
@@ -160,8 +160,8 @@ def test_reference_batch_of_ones_own_images(call, foreign, tmp_path):
 
 def test_wrong_use(call, foreign):
     fails(call("verify", "resnet18"), 2, "has no weights", "published weights")
-    fails(call("verify", foreign, "--overwrite"), 2, "go with --record")
-    with pytest.raises(SpecError, match="no folder"):
+    fails(call("verify", foreign, "--overwrite"), 2, "need --record")
+    with pytest.raises(SpecError, match="is not a folder"):
         record_proof("resnet18")
 
 
@@ -188,7 +188,7 @@ def test_repository_that_nobody_pinned(hub, small_repository, tmp_path):
 
 
 def test_nothing_to_compare_with(foreign):
-    with pytest.raises(NotFoundError, match="no seal, no catalogue, no Hub"):
+    with pytest.raises(NotFoundError, match="no manifest, no catalogue, no Hub"):
         verify(str(foreign))
 
 

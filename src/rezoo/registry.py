@@ -1,4 +1,4 @@
-"""Entry points become specs: architectures and datasets, rezoo's own and third parties' alike.
+"""Architectures and datasets by name, from entry points of rezoo and of plugins.
 
 A distribution registers a name in its `pyproject.toml`:
 
@@ -7,8 +7,8 @@ A distribution registers a name in its `pyproject.toml`:
 tinynet = "my_package.tinynet:tinynet"      # a rezoo.specs.ModelSpec
 ```
 
-Nothing is imported to know the names. A name's module is imported when the name is used
-or described. `REZOO_DISABLE_PLUGINS=1` leaves only rezoo's own.
+Names are listed without any import. The module of a name is imported when the name is used or
+described. With `REZOO_DISABLE_PLUGINS=1`, only rezoo's own names exist.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rezoo.utils.paths import switched_on
 
 BUILTIN = "rezoo"
 DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"
-_GROUPS = "rezoo."  # how the names of all groups begin
+_GROUPS = "rezoo."  # prefix of all groups
 
 Spec = TypeVar("Spec")
 
@@ -48,12 +48,12 @@ class Entry:
 
     @property
     def builtin(self) -> bool:
-        """Whether rezoo itself registers it."""
+        """Whether rezoo registers it."""
         return self.distribution == BUILTIN
 
 
 def plugins_disabled() -> bool:
-    """Whether the environment asks for rezoo's own names only."""
+    """Whether `REZOO_DISABLE_PLUGINS` is set."""
     return switched_on(DISABLE_VARIABLE)
 
 
@@ -62,8 +62,8 @@ class Registry(Generic[Spec]):
 
     Args:
         group: The entry-point group.
-        kind: What its names are, in messages.
-        spec_type: What its entry points must resolve to.
+        kind: "model" or "dataset", for messages.
+        spec_type: Class of the objects to which its entry points resolve.
     """
 
     def __init__(self, group: str, kind: str, spec_type: type[Spec]) -> None:
@@ -72,7 +72,7 @@ class Registry(Generic[Spec]):
         self.spec_type = spec_type
 
     def entries(self) -> dict[str, list[Entry]]:
-        """Return name → the entries that claim it, in natural order of the names."""
+        """Return name → the entries that register it, in natural order of the names."""
         found: dict[str, list[Entry]] = {}
         for entry in scan(self.group):
             found.setdefault(entry.name, []).append(entry)
@@ -86,13 +86,13 @@ class Registry(Generic[Spec]):
         """Return the spec registered as `name`, or as `distribution:name`.
 
         Raises:
-            UnknownNameError: Nothing is registered so; the hint has near names.
-            PluginError: Two distributions claim the name, or the plugin does not load.
+            UnknownNameError: The name is not registered; the hint has similar names.
+            PluginError: Two distributions register the name, or the plugin does not load.
         """
         return self._load(self.find(name))
 
     def find(self, name: str) -> Entry:
-        """Return the entry that `name` means, without importing it; raises as `get` does."""
+        """Return the entry of a name without importing it; raises as `get` does."""
         entries = self.entries()
         distribution, _, bare = name.rpartition(":")
         claims = entries.get(bare, [])
@@ -110,12 +110,12 @@ class Registry(Generic[Spec]):
             owners = " and ".join(f"{e.distribution} {e.version}" for e in claims)
             raise PluginError(
                 f"{self.kind} {name!r} is registered twice, by {owners}",
-                hint=f"say which: {claims[0].distribution}:{bare}, or uninstall one of them.",
+                hint=f"name one of them: {claims[0].distribution}:{bare}, or uninstall one.",
             )
         return claims[0]
 
     def describe(self) -> Iterator[tuple[Entry, Spec | None]]:
-        """Yield every entry with its spec; one that does not load costs a warning and is None."""
+        """Yield every entry with its spec; None, with a warning, if it does not load."""
         for claims in self.entries().values():
             for entry in claims:
                 try:
@@ -163,10 +163,10 @@ def scan(group: str) -> tuple[Entry, ...]:
 
 @cache
 def _scan(builtin_only: bool) -> tuple[Entry, ...]:
-    """Read the entry points of every distribution once; of two copies of one the first counts.
+    """Read the entry points of all distributions; the first of two copies counts.
 
-    Metadata are read only where a distribution has entry points for rezoo: reading all of
-    them takes longer than everything else that `rezoo list` does.
+    Names and versions are read only of distributions with entry points for rezoo: reading all
+    would take longer than the rest of `rezoo list`.
     """
     found: dict[str, list[Entry]] = {}
     for distribution in distributions():
@@ -176,7 +176,7 @@ def _scan(builtin_only: bool) -> tuple[Entry, ...]:
                 continue
             name = normalize(_field(distribution, "Name"))
             if not name or name in found or (builtin_only and name != BUILTIN):
-                continue  # a stale or doubled dist-info, or one that is not wanted
+                continue  # a stale or duplicate dist-info, or a plugin that is disabled
             version = _field(distribution, "Version") or "of no version"
             found[name] = [Entry(point.name, name, version, point) for point in points]
         except (ValueError, TypeError, KeyError, OSError) as error:
@@ -187,14 +187,14 @@ def _scan(builtin_only: bool) -> tuple[Entry, ...]:
 
 
 def _field(distribution: Distribution, key: str) -> str:
-    """Return a metadata field, or "" where it is missing: indexing will then raise, one day."""
+    """Return a metadata field, or "" if it is missing, which will be an error one day."""
     metadata = distribution.metadata
     return metadata[key] if key in metadata else ""  # noqa: SIM401 - the protocol has no `get`
 
 
 @cache
 def load(entry: Entry) -> object:
-    """Import an entry point's object; whatever its module does, only `PluginError` comes out."""
+    """Import the object of an entry point; any failure is a `PluginError`."""
     who = f"plugin {entry.distribution} {entry.version}"
     try:
         if entry.builtin:
@@ -218,7 +218,7 @@ def load(entry: Entry) -> object:
 
 @contextlib.contextmanager
 def _stdout_aside() -> Iterator[list[str]]:
-    """Collect what is written to stdout: it belongs to the command's answer (`--json`)."""
+    """Collect what is written to stdout, which is reserved for the output of commands."""
     spoken: list[str] = []
     sys.stdout.flush()
     kept = os.dup(1)
@@ -237,7 +237,7 @@ def _stdout_aside() -> Iterator[list[str]]:
 
 
 def normalize(name: str) -> str:
-    """Return a distribution's name as all spellings of it are compared."""
+    """Return the normalized name of a distribution, equal for all its spellings."""
     return name.lower().replace("_", "-").replace(".", "-")
 
 

@@ -1,4 +1,4 @@
-"""What exists, as data: frozen dataclasses that load without Keras, TensorFlow, NumPy or Rich."""
+"""Specs of what exists: frozen dataclasses that load without Keras, TensorFlow and NumPy."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ MIN_CROP_PCT = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """An architecture: what an entry point of the group `rezoo.architectures` names.
+    """An architecture, named by an entry point of the group `rezoo.architectures`.
 
     Attributes:
-        name: What users type; also timm's name where timm has the network.
+        name: The name that users type; also timm's name if timm has the network.
         build: Called as `build(name=…, input_shape=…, num_classes=…,
-            classifier_activation=…, **config)`; returns a functional `keras.Model`
-            that gives logits `(N, num_classes)` float32 from `(N, H, W, C)`. It must
-            import Keras inside its body: specs are loaded where Keras must not be.
-        config: The arguments that tell this member of the family from the others.
-        family: The name of the family, for lists.
+            classifier_activation=…, **config)`; returns a functional `keras.Model` from
+            `(N, H, W, C)` to logits `(N, num_classes)` float32. It must import Keras inside
+            its body, since specs are loaded without Keras.
+        config: Arguments of `build` that distinguish the members of a family.
+        family: Name of the family, for lists.
         summary: One line for lists.
-        source: The paper and section.
+        source: Paper and section.
         image_size: Height and width in pixels that published figures assume.
         num_classes: Number of classes that they assume.
-        params: Trainable parameters with so many classes, for lists that build nothing.
-        macs: Multiply-adds for one image of `image_size` with so many classes, likewise.
+        params: Trainable parameters with `num_classes` classes; None if not stated.
+        macs: Multiply-adds for one image of `image_size` pixels; None if not stated.
         in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
@@ -59,24 +59,24 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """A dataset: what an entry point of the group `rezoo.datasets` names.
+    """A dataset, named by an entry point of the group `rezoo.datasets`.
 
     Attributes:
-        name: What users type.
+        name: The name that users type.
         open: Called without arguments; returns `rezoo.data.examples.Splits`. It must
             import NumPy, TensorFlow and the like inside its body.
         summary: One line for lists.
-        classes: Number of classes, where it is known without opening.
+        classes: Number of classes; None if it is not known without opening the data.
         licence: Licence of the data, as its authors state it.
-        recipe: The recipe that suits training from random weights.
-        overrides: Recipe keys that this data needs otherwise (a digit must not be mirrored).
-        val_fraction: The part of train that validates, where the data has no split for it.
-        shareable: Whether its licence lets single images travel with a published network;
-            elsewhere a run's reference batch holds drawn pictures.
-        hub_id: Its name among the Hub's datasets, for model cards.
-        image_size: Height and width that training uses where neither recipe nor weights say.
-        mean: Per-channel mean on 0..1 for networks trained from random weights.
-        std: Per-channel standard deviation on 0..1, likewise. Its length is the number of channels.
+        recipe: Recipe for training from random weights.
+        overrides: Recipe keys with another value for this data: digits must not be mirrored.
+        val_fraction: Fraction of train for validation, if the data has no validation split.
+        shareable: Whether its licence allows single images in a published run; if not, the
+            reference batch has drawn pictures.
+        hub_id: Name of the dataset on the Hub, for model cards.
+        image_size: Height and width for training, if neither recipe nor weights have one.
+        mean: Mean of each channel on 0..1, for training from random weights.
+        std: Standard deviation of each channel on 0..1. Its length is the number of channels.
     """
 
     name: str
@@ -94,28 +94,27 @@ class DatasetSpec:
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std):
-            raise SpecError(
-                f"dataset {self.name!r}: mean has {len(self.mean)} channels, std {len(self.std)}"
-            )
+        mean, std = len(self.mean), len(self.std)
+        if mean != std:
+            raise SpecError(f"dataset {self.name!r}: mean has {mean} channels, std {std}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How an image becomes the input of a network; travels with the weights.
+    """How an image becomes the input of a network; stored with the weights.
 
-    The shorter side is resized to `floor(size / crop_pct)` with antialiasing, the centre
-    is cropped, values are divided by 255, `mean` is subtracted and `std` divided by
-    (the geometry and the keys of timm's `pretrained_cfg`).
+    The shorter side is resized to `floor(size / crop_pct)` with antialiasing and the centre is
+    cropped. Values are divided by 255; then `mean` is subtracted and the result divided by
+    `std`. Geometry and keys are those of timm's `pretrained_cfg`.
 
     Attributes:
-        input_size: `(channels, height, width)`, channels first as timm writes it.
-        crop_pct: The part of the resized shorter side that the crop keeps, 0.05 to 1.
+        input_size: `(channels, height, width)`, channels first as in timm.
+        crop_pct: Fraction of the resized shorter side that the crop keeps, 0.05 to 1.
         interpolation: `"bilinear"` or `"bicubic"`.
         mean: Per channel, on 0..1, RGB order.
         std: Per channel, on 0..1, RGB order.
-        test_input_size: What the quoted accuracy was measured at, where it is not `input_size`.
-        test_crop_pct: Likewise for `crop_pct`.
+        test_input_size: Size for the published accuracy; None if it is `input_size`.
+        test_crop_pct: `crop_pct` for the published accuracy; None if it is the same.
     """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
@@ -141,7 +140,7 @@ class Preprocessing:
                 f"interpolation: {self.interpolation!r}; allowed are 'bilinear' and 'bicubic'"
             )
         if not len(self.mean) == len(self.std) == channels:
-            raise SpecError(f"mean and std must have {channels} values, one a channel")
+            raise SpecError(f"mean and std must have {channels} values, one per channel")
         if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise SpecError("mean and std must be finite, std above 0")
 
@@ -163,7 +162,7 @@ class Preprocessing:
         return dataclasses.replace(self, input_size=size, test_input_size=None)
 
     def for_test(self) -> Self:
-        """Return the preprocessing that the quoted accuracy was measured with."""
+        """Return the preprocessing with which the published accuracy was measured."""
         return dataclasses.replace(
             self,
             input_size=self.test_input_size or self.input_size,
@@ -175,14 +174,14 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where weights come from: what is recorded in everything that is made from them.
+    """The origin of weights, recorded in everything that is made from them.
 
     Attributes:
         repo: `owner/name` on the Hub; empty for weights of a local folder.
-        commit: The commit as 40 hexadecimal digits; empty for a local folder.
-        sha256: Of the weights file, where it has been read.
-        licence: As its authors state it.
-        architecture: The network that the weights were made for.
+        commit: Commit as 40 hexadecimal digits; empty for a local folder.
+        sha256: SHA-256 of the weights file; empty if it has not been read.
+        licence: Licence of the weights, as their authors state it.
+        architecture: Network of the weights.
     """
 
     repo: str = ""
@@ -192,7 +191,7 @@ class Origin:
     architecture: str = ""
 
     def __str__(self) -> str:
-        """Return a reference that means exactly these weights, or what is known instead."""
+        """Return the reference with the commit; for a local folder, a description."""
         if self.repo:
             return f"hf://{self.repo}@{self.commit}"
         return f"weights of {self.architecture} with SHA-256 {self.sha256[:12]}"
@@ -206,20 +205,20 @@ class WeightsSpec:
         architecture: The registered name.
         tag: What follows the dot in `arch.tag`.
         repo: `owner/name` on the Hub.
-        commit: The pinned commit, 40 hexadecimal digits; empty where only the hash is pinned.
-        sha256: Of `model.safetensors`; empty where it is not known yet: then it is not loaded
-            by name.
-        size: Bytes of `model.safetensors`, where the exact number was read.
-        licence: As its authors state it.
+        commit: Pinned commit, 40 hexadecimal digits; empty if only the hash is pinned.
+        sha256: SHA-256 of `model.safetensors`; empty if it is not known, and then the weights
+            are not loaded by name.
+        size: Size of `model.safetensors` in bytes; None if it is not known.
+        licence: Licence of the weights, as their authors state it.
         num_classes: Width of the head.
-        preprocessing: What the figures below were measured with; `config.json` must agree.
-        top1: Published top-1, 0 to 1, at the size that the weights are evaluated at.
-        top5: Likewise top-5.
-        top1_train_size: Published top-1 at the size that the weights were trained at.
-        top5_train_size: Likewise top-5.
+        preprocessing: Preprocessing of the published figures; `config.json` must agree.
+        top1: Published top-1 as a fraction, at the size for evaluation.
+        top5: Published top-5, likewise.
+        top1_train_size: Published top-1 as a fraction, at the size for training.
+        top5_train_size: Published top-5, likewise.
         default: Whether `pretrained=True` means these weights.
-        note: What a user should know.
-        catalogue: Who lists it.
+        note: A remark for users.
+        catalogue: Name of the catalogue.
     """
 
     architecture: str
@@ -241,7 +240,7 @@ class WeightsSpec:
 
     @property
     def name(self) -> str:
-        """`arch.tag`, what users type."""
+        """`arch.tag`, the name that users type."""
         return f"{self.architecture}.{self.tag}"
 
     @property
@@ -252,21 +251,21 @@ class WeightsSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The contents of a `config.json`: which network, for which classes, from which pixels.
+    """The content of a `config.json`: architecture, classes and preprocessing.
 
     Attributes:
         architecture: The registered name.
         num_classes: Width of the head.
         preprocessing: How images become inputs.
-        class_names: Names in the order of the head, or empty where they are not known.
-        class_descriptions: Readable names, where `class_names` are ids (ImageNet's `n02123045`).
-        multi_label: Whether an image has any number of the classes: each logit is one's own.
+        class_names: Names in the order of the head; empty if they are not known.
+        class_descriptions: Readable names, if `class_names` are ids (ImageNet's `n02123045`).
+        multi_label: Whether an image has any number of the classes, each with its own logit.
         tag: What follows the dot in `arch.tag`.
-        licence: Licence of the weights, where stated.
-        base: The weights that these were made from.
+        licence: Licence of the weights; empty if it is not stated.
+        base: Origin of the weights that training started from; None for random ones.
         fingerprint: Of the network's structure, see `rezoo.models.fingerprint`.
-        files: Name → what the bytes of the folder's files should be.
-        extra: Unknown keys at the root, kept and not obeyed.
+        files: The manifest: file name → its size and SHA-256.
+        extra: Unknown keys at the root, kept without effect.
         extra_cfg: Unknown keys of `pretrained_cfg`, kept likewise.
     """
 
@@ -295,8 +294,6 @@ class ModelConfig:
                 )
 
     def label(self, index: int) -> str:
-        """Return what to call class `index`: its description, its name or its number."""
-        for names in (self.class_descriptions, self.class_names):
-            if names:
-                return names[index]
-        return str(index)
+        """Return the description of class `index`, else its name, else its number."""
+        names = self.class_descriptions or self.class_names
+        return names[index] if names else str(index)

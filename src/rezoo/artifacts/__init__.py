@@ -1,1 +1,1 @@
-"""The folder with a network in it: what its files hold, how they are read, written and checked."""
+"""Folders with a network: the content of their files, how they are read, written and checked."""

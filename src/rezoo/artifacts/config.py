@@ -1,16 +1,16 @@
-"""`config.json` as timm writes it, and the `ModelConfig` that it stands for.
+"""Convert between `config.json`, in timm's layout, and `ModelConfig`.
 
-rezoo's own keys stand at the root, where timm ignores what it does not know:
+rezoo's own keys are at the root, where timm ignores unknown keys:
 
 | key              | meaning                                                            |
 |------------------|--------------------------------------------------------------------|
-| `format_version` | of this table; a higher one than rezoo knows is refused            |
-| `rezoo_version`  | who wrote it                                                       |
+| `format_version` | of this table; a version higher than rezoo's is refused            |
+| `rezoo_version`  | version of rezoo that wrote the file                               |
 | `fingerprint`    | of the network's structure (`rezoo.models.fingerprint`)            |
-| `multi_label`    | true where an image has any number of the classes                  |
-| `base_model`     | the weights that these were made from: repository, commit, SHA-256 |
-| `files`          | name → SHA-256 and size of the other files, once a folder is sealed |
-| `checksum`       | SHA-256 of this file's own content, all other keys in order        |
+| `multi_label`    | true if an image has any number of the classes                     |
+| `base_model`     | origin of the weights that training started from                   |
+| `files`          | the manifest: name → SHA-256 and size of the other files           |
+| `checksum`       | SHA-256 of the content of `config.json` without this key           |
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from rezoo.utils.typed_json import no_constant, number, numbers, triple, typed
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-# What only this machine needs to know (paths); checkpoints/ is never published.
+# Paths on this machine; checkpoints/ is never published.
 LOCAL = "checkpoints/local.json"
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 FORMAT_VERSION = 1
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
-# Keys of `pretrained_cfg` that say where else to load from, or that run code: never followed.
+# Keys of `pretrained_cfg` that name other sources of weights: never used.
 _REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
 _ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
 _DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg")
@@ -60,7 +60,7 @@ def read_config(folder: Path) -> ModelConfig:
 
     Raises:
         NotFoundError: The folder or its `config.json` is missing.
-        IntegrityError: The file is no JSON or far too large.
+        IntegrityError: The file is not valid JSON, or too large.
         IncompatibleError: A key is missing or has a value that is not allowed.
     """
     content = read_json(folder)
@@ -80,7 +80,7 @@ def read_json(folder: Path) -> Any:
     if not path.is_file():
         raise NotFoundError(
             f"{folder} has no {CONFIG}",
-            hint=f"wanted are {CONFIG} and {WEIGHTS}, as timm and rezoo write them.",
+            hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
         )
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
@@ -96,10 +96,10 @@ def config_from_json(content: Any) -> ModelConfig:
     """Read the parsed JSON of a `config.json`.
 
     Both of timm's forms are read: with `pretrained_cfg`, and the old flat one. Unknown keys
-    are kept in `extra` and `extra_cfg` and change nothing.
+    are kept in `extra` and `extra_cfg` and have no effect.
 
     Raises:
-        IncompatibleError: A key is missing or has a value that rezoo cannot honour.
+        IncompatibleError: A key is missing or has a value that rezoo does not support.
         SpecError: A value is out of bounds.
     """
     if not isinstance(content, dict):
@@ -111,7 +111,7 @@ def config_from_json(content: Any) -> ModelConfig:
     if cfg.get("custom_load"):
         raise IncompatibleError("custom_load is true: rezoo runs no code of a repository")
     if cfg.get("crop_mode", "center") != "center":
-        raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is built")
+        raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is supported")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
     num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
@@ -142,10 +142,15 @@ def config_from_json(content: Any) -> ModelConfig:
 def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
     """Return the JSON of a `config.json` that timm and rezoo both read.
 
-    rezoo's own keys stand at the root only: timm fails on unknown ones in `pretrained_cfg`.
+    rezoo's own keys are at the root only: timm fails on unknown ones in `pretrained_cfg`.
+
+    Args:
+        config: The network.
+        first_conv: The layer that timm adapts to another number of channels.
     """
-    pre = config.preprocessing
-    cfg: dict[str, Any] = {
+    pre, classes = config.preprocessing, config.num_classes
+    pretrained_cfg = {
+        **config.extra_cfg,
         "tag": config.tag,
         "custom_load": False,
         "input_size": list(pre.input_size),
@@ -155,43 +160,33 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
         "crop_mode": "center",
         "mean": list(pre.mean),
         "std": list(pre.std),
-        "num_classes": config.num_classes,
+        "num_classes": classes,
         "pool_size": [max(1, -(-side // 32)) for side in pre.size],
         "first_conv": first_conv,
         "classifier": "fc",
+        **_given(test_input_size=list(pre.test_input_size or ())),
+        **_given(test_crop_pct=pre.test_crop_pct, license=config.licence),
     }
-    if pre.test_input_size:
-        cfg["test_input_size"] = list(pre.test_input_size)
-    if pre.test_crop_pct:
-        cfg["test_crop_pct"] = pre.test_crop_pct
-    if config.licence:
-        cfg["license"] = config.licence
-    content: dict[str, Any] = {
+    descriptions = dict(zip(config.class_names, config.class_descriptions, strict=False))
+    base = dataclasses.asdict(config.base) if config.base else {}
+    return {
+        **config.extra,
         "architecture": config.architecture,
-        "num_classes": config.num_classes,
+        "num_classes": classes,
         "global_pool": "avg",
-        "model_args": {
-            "in_chans": pre.channels,
-            "num_classes": config.num_classes,
-            "global_pool": "avg",
-        },
+        "model_args": {"in_chans": pre.channels, "num_classes": classes, "global_pool": "avg"},
+        **_given(label_names=list(config.class_names), label_descriptions=descriptions),
+        "pretrained_cfg": pretrained_cfg,
+        "format_version": FORMAT_VERSION,
+        "rezoo_version": version("rezoo"),
+        **_given(fingerprint=config.fingerprint, multi_label=config.multi_label),
+        **_given(base_model=_given(**base)),
     }
-    if config.class_names:
-        content["label_names"] = list(config.class_names)
-    if config.class_descriptions:
-        content["label_descriptions"] = dict(
-            zip(config.class_names, config.class_descriptions, strict=True)
-        )
-    content["pretrained_cfg"] = {**config.extra_cfg, **cfg}
-    content["format_version"] = FORMAT_VERSION
-    content["rezoo_version"] = version("rezoo")
-    if config.fingerprint:
-        content["fingerprint"] = config.fingerprint
-    if config.multi_label:
-        content["multi_label"] = True
-    if config.base:
-        content["base_model"] = {k: v for k, v in dataclasses.asdict(config.base).items() if v}
-    return {**config.extra, **content}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Return the values that are neither empty, zero nor None."""
+    return {key: value for key, value in values.items() if value}
 
 
 def local_facts(folder: Path) -> dict[str, str]:
@@ -214,7 +209,7 @@ def _check_version(content: Mapping[str, Any]) -> None:
 
 
 def _explain_other_formats(content: Mapping[str, Any]) -> None:
-    """Say what a `config.json` of another library is, instead of which key it lacks."""
+    """Name the library of a foreign `config.json`, instead of the key that is missing."""
     if "architecture" in content:
         return
     if "registered_name" in content:
@@ -244,7 +239,7 @@ def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
     records = {}
     for name, entry in value.items() if isinstance(value, dict) else [("files", value)]:
         if not _FILE_NAME.fullmatch(name):
-            raise UnsafeFileError(f"{CONFIG} lists {name!r}, which is no name of a file beside it")
+            raise UnsafeFileError(f"{CONFIG} lists {name!r}, which is not a plain file name")
         if not isinstance(entry, dict) or not isinstance(entry.get("size"), int):
             raise IncompatibleError(f"files: {name!r} must have a sha256 and a size")
         records[name] = FileRecord(str(entry.get("sha256")), entry["size"], f"its {CONFIG}")
@@ -254,18 +249,16 @@ def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
 def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
     default = Preprocessing()
     size = triple(cfg, "input_size") or default.input_size
-    channels = size[0]
-    grey = channels == 1
+    half = (0.5,) if size[0] == 1 else ()  # for grey images
+    test_crop = cfg.get("test_crop_pct")
     return Preprocessing(
         input_size=size,
         crop_pct=number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
         interpolation=typed(cfg, "interpolation", str, default.interpolation),
-        mean=numbers(cfg, "mean") or ((0.5,) if grey else default.mean),
-        std=numbers(cfg, "std") or ((0.5,) if grey else default.std),
+        mean=numbers(cfg, "mean") or half or default.mean,
+        std=numbers(cfg, "std") or half or default.std,
         test_input_size=triple(cfg, "test_input_size"),
-        test_crop_pct=None
-        if cfg.get("test_crop_pct") is None
-        else number("test_crop_pct", cfg["test_crop_pct"]),
+        test_crop_pct=None if test_crop is None else number("test_crop_pct", test_crop),
     )
 
 
@@ -276,7 +269,7 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
     if isinstance(names, dict):
         raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise IncompatibleError("label_names must be a list of texts")
+        raise IncompatibleError("label_names must be a list of strings")
     described = content.get("label_descriptions")
     if isinstance(described, dict):
         described = [described.get(n, n) for n in names]

@@ -1,8 +1,8 @@
-"""The seal: a `config.json` that vouches for itself and for the files beside it.
+"""The manifest: sizes and SHA-256 of a folder's files, in its `config.json`.
 
-`files` has the SHA-256 and the size of each, `checksum` that of everything else in
-`config.json`. A seal does not say who made it: it shows that what was made together is still
-together. Loads without Keras and NumPy.
+`files` has the size and the SHA-256 of each file, `checksum` the SHA-256 of everything else in
+`config.json`. A manifest shows that the files were made together. It does not show who made
+them. Loads without Keras and NumPy.
 """
 
 from __future__ import annotations
@@ -11,40 +11,45 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config, read_json
+from rezoo.artifacts.config import CONFIG, read_config, read_json
+from rezoo.artifacts.run_files import LISTED
 from rezoo.utils.files import FileRecord, canonical_digest, record, write_json
 
 
-def seal(content: Mapping[str, Any], files: Mapping[str, FileRecord]) -> dict[str, Any]:
-    """Return the JSON of a `config.json` that vouches for the files beside it and for itself."""
-    rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
+def with_manifest(content: Mapping[str, Any], files: Mapping[str, FileRecord]) -> dict[str, Any]:
+    """Return the JSON of a `config.json` with a manifest of the given files and of itself."""
+    rest = _without_manifest(content)
     rest["files"] = {n: {"sha256": r.sha256, "size": r.size} for n, r in sorted(files.items())}
     return {**rest, "checksum": canonical_digest(rest)}
 
 
 def checksum_holds(content: Mapping[str, Any]) -> bool | None:
-    """Whether a `config.json` is as it was sealed; None where it never was."""
+    """Whether a `config.json` is unchanged since its manifest was written; None without one."""
     if "checksum" not in content:
         return None
     rest = {k: v for k, v in content.items() if k != "checksum"}
     return bool(content["checksum"] == canonical_digest(rest))
 
 
-def seal_folder(folder: Path, names: tuple[str, ...] = (WEIGHTS,)) -> None:
-    """Let `config.json` vouch for itself and for those of the named files that are there."""
-    files = {name: record(folder / name) for name in names if (folder / name).is_file()}
-    write_json(folder / CONFIG, seal(read_json(folder), files))
+def write_manifest(folder: Path) -> None:
+    """Write a manifest of all files of a run that the folder has."""
+    files = {name: record(folder / name) for name in LISTED if (folder / name).is_file()}
+    write_json(folder / CONFIG, with_manifest(read_json(folder), files))
 
 
-def renew_seal(folder: Path, names: tuple[str, ...]) -> None:
-    """Let a sealed folder's `config.json` vouch for files that were just written, and the rest."""
+def update_manifest(folder: Path, names: tuple[str, ...]) -> None:
+    """Replace the entries of files that have just been written, and the checksum."""
     files = {name: record(folder / name) for name in names}
-    write_json(folder / CONFIG, seal(read_json(folder), {**read_config(folder).files, **files}))
+    listed = {**read_config(folder).files, **files}
+    write_json(folder / CONFIG, with_manifest(read_json(folder), listed))
 
 
-def unseal_folder(folder: Path) -> None:
-    """Take the seal off a folder whose files are about to change, if it has one."""
+def remove_manifest(folder: Path) -> None:
+    """Remove the manifest, if there is one, before the files of a folder change."""
     content = read_json(folder)
     if "files" in content:
-        rest = {k: v for k, v in content.items() if k not in ("files", "checksum")}
-        write_json(folder / CONFIG, rest)
+        write_json(folder / CONFIG, _without_manifest(content))
+
+
+def _without_manifest(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in content.items() if k not in ("files", "checksum")}

@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, which of them are published, and the seal on them."""
+"""The files of a run folder: their names, which of them are published, and how to read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS
-from rezoo.artifacts.manifest import seal_folder
 from rezoo.errors import IntegrityError
 
 RECIPE = "recipe.toml"
@@ -25,44 +24,39 @@ EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
-# What config.json vouches for, and what is pushed with it. Nothing else in a folder ever is.
-SEALED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
-PUBLISHED = (CONFIG, *SEALED)
+# The files in the manifest. These and config.json are pushed, and no others.
+LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
+PUBLISHED = (CONFIG, *LISTED)
 EXPORTS = "exports"  # a folder for each format
 OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
 
 
-def seal(folder: Path) -> None:
-    """Let a run's `config.json` vouch for itself and for every file beside it."""
-    seal_folder(folder, SEALED)
-
-
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return `metrics.json`, or nothing where the folder is no finished run."""
+    """Return `metrics.json`, empty if the folder is not a finished run."""
     return _read(folder / METRICS, json.loads)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return `environment.json`, or nothing where there is none."""
+    """Return `environment.json`, empty if there is none."""
     return _read(folder / ENVIRONMENT, json.loads)
 
 
 def read_recipe_of_run(folder: Path) -> dict[str, Any]:
-    """Return `recipe.toml`, or nothing where there is none."""
+    """Return `recipe.toml`, empty if there is none."""
     return _read(folder / RECIPE, tomllib.loads)
 
 
 def kept_weights(metrics: Mapping[str, Any]) -> str:
-    """Return in words which weights of a run are its result."""
+    """Return in words which epoch of a run has the weights that are its result."""
     best, epochs = metrics["best_epoch"], metrics["epochs"]
     if best:
         return f"epoch {best} of {epochs}"
-    fitted = "the head fitted to the features of the weights"
+    fitted = "the linear probe on the features of the weights"
     return f"{fitted}, before {epochs} epochs" if epochs else fitted
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:
-    """Return the lines of `history.csv`, or nothing where there is none."""
+    """Return the rows of `history.csv`, empty if there is none."""
     try:
         text = (folder / HISTORY).read_text("utf-8")
     except FileNotFoundError:
@@ -78,5 +72,5 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise IntegrityError(f"{path} is damaged: it is no table")
+        raise IntegrityError(f"{path} is damaged: it is not a table")
     return content

@@ -1,8 +1,4 @@
-"""Folders with a network in them: `config.json` beside `model.safetensors`, in timm's layout.
-
-Files are written whole or not at all and read with limits and checks before anything is
-allocated. No pickle, HDF5 or code is ever opened.
-"""
+"""Write a network to `config.json` and `model.safetensors` in timm's layout, and read weights."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ HEAD = "fc"
 def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     """Write `config.json` and `model.safetensors` of a model into a folder.
 
-    The folder is not sealed: `rezoo.artifacts.manifest` does that when all its files are there.
+    Writes no manifest: `rezoo.artifacts.manifest` does, after all files of the folder.
     """
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
     config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD), files={})
@@ -33,7 +29,7 @@ def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
 
 
 def _first_conv(model: keras.Model) -> str:
-    """Return the layer that timm adapts to another number of channels."""
+    """Return the name of the first convolution, which timm adapts to other input channels."""
     convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))
     return next(convolutions, "conv1")
 
@@ -46,14 +42,14 @@ def load_weights(
     new_head: str = "",
     allow_nonfinite: bool = False,
 ) -> None:
-    """Fill a model from an open weights file: all of it, or an error.
+    """Assign the tensors of an open weights file to a model, after checking all of them.
 
     Args:
         model: The network, as the file's `config.json` describes it.
         file: Its weights.
-        structure: The fingerprint of the network that the weights were written from.
-        new_head: Layer that keeps its random weights, because the classes are others.
-        allow_nonfinite: Take NaN and infinite values as well.
+        structure: Fingerprint of the network of the weights; empty if it is not recorded.
+        new_head: Name of a layer that keeps its random weights; may be empty.
+        allow_nonfinite: Accept NaN and infinite values.
 
     Raises:
         IncompatibleError: Names, shapes, dtypes or the fingerprint do not fit; all
@@ -75,9 +71,9 @@ def _check_structure(model: keras.Model, wanted: str, path: Path) -> None:
     if found != wanted and comparable(found, wanted):
         raise IncompatibleError(
             f"{path} was written from a network with the fingerprint {wanted}; {model.name} "
-            f"has {found}: the tensors may fit, the computation differs",
-            hint="config.json names another architecture than the weights were made for, or a "
-            "plugin has changed its network.",
+            f"has {found}: the tensors may fit, but the computation differs",
+            hint="config.json names another architecture than that of the weights, or a plugin "
+            "has changed its network.",
         )
 
 
@@ -94,6 +90,6 @@ def _check_values(file: TensorFile, allow_nonfinite: bool) -> None:
         raise IntegrityError(
             f"{file.path}: {len(broken)} tensors have NaN or infinite values, the first are "
             f"{', '.join(ascii(name)[1:-1] for name in broken[:3])}",
-            hint="the weights come from a run that diverged, or the file is damaged; "
+            hint="the run diverged, or the file is damaged; "
             "rezoo.load(…, allow_nonfinite=True) loads them all the same.",
         )

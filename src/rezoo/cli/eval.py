@@ -1,4 +1,4 @@
-"""`rezoo eval`: the accuracy of a network on a dataset."""
+"""`rezoo eval`: measure the accuracy of a network on a dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.argument("model")
-@click.option("--dataset", help="What to measure on; a run folder's own data if not given.")
+@click.option("--dataset", help="The dataset [that of the run, for a run folder].")
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),
@@ -47,16 +47,16 @@ def eval_command(
 ) -> None:
     """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
 
-    Of several labels: mean average precision with its interval, F1 and exact matches.
+    For multi-label data: mean average precision with its interval, F1 and exact matches.
 
-    Images go through the preprocessing that came with the weights. What a run reaches on its
-    own test split is kept in its metrics.json and shown in its card.
+    Images are preprocessed as stored with the weights. The result of a run on its own test
+    split is written to its metrics.json and its card.
     """
     from rezoo.cli import render
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
-    # wrong names are answered before TensorFlow is loaded
+    # before TensorFlow is loaded, so that errors for wrong names come at once
     source = resolve_weights(model, pretrained=pretrained)
     dataset = dataset or _own_dataset(source)
     dataset_spec(dataset)
@@ -87,6 +87,6 @@ def _own_dataset(source: Source) -> str:
     dataset = local_facts(source.folder).get("dataset") if source.folder else None
     if dataset is None:
         raise SpecError(
-            f"{source.reference} does not say which dataset it is for", hint="give --dataset."
+            f"{source.reference} has no dataset of its own", hint="name one with --dataset."
         )
     return dataset

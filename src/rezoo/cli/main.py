@@ -8,15 +8,14 @@ import os
 import select
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import click
 
 from rezoo.cli.benchmark import benchmark
 from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
+from rezoo.cli.downloads import shown_downloads
 from rezoo.cli.eval import eval_command
 from rezoo.cli.export import export
 from rezoo.cli.info import info
@@ -29,9 +28,6 @@ from rezoo.cli.verify import verify
 from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
 from rezoo.utils.names import printable
 from rezoo.utils.paths import switched_on
-
-if TYPE_CHECKING:
-    from rezoo.cli.render_hub import Downloads
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -62,9 +58,8 @@ def main() -> None:
     warnings.showwarning = _show_warning
     # TensorFlow's own log lines are not for users; theirs win if they set the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # rezoo shows transfers itself, and says what went wrong.
+    # Downloads are shown by `shown_downloads`, in the same style as everything else.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # TensorFlow would take all of a GPU's memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     try:
@@ -81,7 +76,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        with _shown_downloads():
+        with shown_downloads():
             result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         return _fail("Interrupted.", code=130)
@@ -97,28 +92,6 @@ def _run() -> int:
             raise
         return _explain(error)
     return result if isinstance(result, int) else 0
-
-
-@contextmanager
-def _shown_downloads() -> Iterator[None]:
-    """Show what is downloaded; Rich is loaded when the first bytes come."""
-    from rezoo.sources.hub_fetch import listening
-
-    shown: list[Downloads] = []
-
-    def show(name: str, done: int, total: int | None) -> None:
-        if not shown:
-            from rezoo.cli.render_hub import Downloads
-
-            shown.append(Downloads())
-        shown[0](name, done, total)
-
-    try:
-        with listening(show):
-            yield
-    finally:
-        for downloads in shown:
-            downloads.close()
 
 
 def _reader_is_gone() -> bool:

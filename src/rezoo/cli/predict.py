@@ -1,4 +1,4 @@
-"""`rezoo predict`: the most likely classes of photographs."""
+"""`rezoo predict`: predict the classes of images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from rezoo.utils.names import printable
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top-k", type=int, help="Classes to show [5; of several labels, those above 0.5].")
+@click.option(
+    "--top-k",
+    type=int,
+    help="Classes to show [5; multi-label: those above 0.5].",
+)
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @pretrained_option
@@ -30,14 +34,14 @@ def predict(
 ) -> None:
     """Classify IMAGES (files, folders, patterns) with MODEL, which has weights.
 
-    A network that knows several labels gives each class a probability of its own.
+    A multi-label network gives each class a probability of its own.
 
-    Ends with exit code 5 if some file could not be decoded; the others are answered.
+    Ends with exit code 5 if a file cannot be decoded; the other files are classified.
     """
     from rezoo.cli import render
     from rezoo.sources.references import resolve_weights
 
-    # a wrong name is answered before TensorFlow is loaded
+    # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
     with render.status("starting TensorFlow"):
         prediction = import_quietly("rezoo.evaluation.predict")

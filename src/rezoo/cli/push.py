@@ -1,4 +1,4 @@
-"""`rezoo push`: a run folder becomes a repository of the Hub."""
+"""`rezoo push`: publish a run folder as a repository of the Hub."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
     from rezoo.publishing.plan import PushPlan
+    from rezoo.publishing.push import Pushed
 
 
 @click.command()
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show files, sizes and the card; send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--private", is_flag=True, help="Create a private repository.")
-@click.option("--licence", default="", help="Of the weights, such as apache-2.0.")
-@click.option("--message", default="", help="Of the commit.")
+@click.option("--licence", default="", help="Licence of the weights, such as apache-2.0.")
+@click.option("--message", default="", help="Commit message.")
 @click.option("--force", is_flag=True, help="Replace a README.md that rezoo did not write.")
 @json_option
 def push(
@@ -37,29 +38,31 @@ def push(
 ) -> None:
     """Publish RUN, a finished run folder, as REPO (owner/name) on the Hub.
 
-    One commit holds the weights, their config, the model card and the records of the run.
-    Checkpoints, and whatever else lies in the folder, stay here. The token is taken from
-    HF_TOKEN or from `hf auth login`.
+    One commit has the weights, their config, the model card and the records of the run.
+    Checkpoints and other files in the folder are not sent. The token is read from HF_TOKEN or
+    from `hf auth login`.
     """
-    from rezoo.cli import render, render_hub
+    from rezoo.cli import render
     from rezoo.publishing import push
     from rezoo.publishing.plan import plan_push
 
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise SpecError("not a terminal, so nobody can be asked", hint="say --yes, or --dry-run.")
+        raise SpecError(
+            "cannot ask for confirmation without a terminal", hint="add --yes, or --dry-run."
+        )
     if dry_run:
-        with render.status("looking at the run and the Hub"):
+        with render.status("comparing the run with the Hub"):
             plan = plan_push(
                 run, repo, private=private, licence=licence, force=force, offline_ok=True
             )
         if as_json:
             print_json(plan.to_dict())
         else:
-            render_hub.push_plan(plan, with_card=True)
+            _print_plan(plan, with_card=True)
         return
 
     def confirm(plan: PushPlan) -> bool:
-        render_hub.push_plan(plan, to_stderr=True)
+        _print_plan(plan, to_stderr=True)
         return yes or click.confirm(f"Push to {repo}?", err=True)
 
     result = push.push(
@@ -68,4 +71,41 @@ def push(
     if as_json:
         print_json(result.to_dict())
     else:
-        render_hub.pushed(result)
+        _print_result(result)
+
+
+def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = False) -> None:
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    console = open_console(stderr=to_stderr)
+    where = {True: "exists", False: "will be created", None: "was not reached"}[plan.exists]
+    kind = "private" if plan.private else "public"
+    console.print(escaped(f"{plan.folder} to hf://{plan.repo} ({kind}), which {where}", "bold"))
+    if plan.note:
+        console.print(escaped(f"Note: {plan.note}."))
+    grid = new_grid(console)
+    grid.add_column("file", style="bold")
+    grid.add_column("bytes", justify="right")
+    grid.add_column("")
+    for upload in plan.uploads:
+        grid.add_row(escaped(upload.name), f"{upload.size:,}", upload.state)
+    grid.add_section()
+    grid.add_row("all", f"{sum(upload.size for upload in plan.uploads):,}", "")
+    console.print(grid)
+    if with_card:
+        console.print(escaped("README.md", "bold"))
+        console.print(escaped(plan.card), soft_wrap=True)
+
+
+def _print_result(result: Pushed) -> None:
+    from rezoo.cli.console import escaped, open_console
+
+    console = open_console()
+    if not result.changed:
+        console.print(escaped(f"{result.url} has all of these files already, at {result.commit}"))
+        return
+    console.print(escaped(f"pushed to {result.url}", "bold"))
+    console.print(escaped(f"commit {result.commit}"))
+    console.print(escaped("use it with"))
+    console.print(escaped(f'  rezoo.load("{result.reference}")'))
+    console.print(escaped(f"  rezoo verify {result.reference}"))

@@ -1,19 +1,24 @@
-"""`rezoo verify`: whether a network is what its records say."""
+"""`rezoo verify`: compare a network with what is recorded about it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError, SpecError
 
+if TYPE_CHECKING:
+    from rezoo.publishing.verify import Verification
+
 
 @click.command()
 @click.argument("model")
 @pretrained_option
-@click.option("--record", is_flag=True, help="First record the folder MODEL as it is now.")
-@click.option("--image", "images", multiple=True, help="For --record: of the reference batch.")
-@click.option("--overwrite", is_flag=True, help="For --record: replace the record that is there.")
+@click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")
+@click.option("--image", "images", multiple=True, help="With --record: for the reference batch.")
+@click.option("--overwrite", is_flag=True, help="With --record: replace an existing record.")
 @json_option
 @click.pass_context
 def verify(
@@ -30,15 +35,15 @@ def verify(
     The SHA-256 of every file, the fingerprint of the network, its tensors, and the logits of
     the reference batch on this machine and backend. Ends with exit code 5 if anything differs.
 
-    --record makes weights from elsewhere provable: it writes the SHA-256 of the files, the
+    --record is for weights of another origin: it writes the SHA-256 of the files, the
     fingerprint and a reference batch into the folder.
     """
-    from rezoo.cli import render, render_hub
+    from rezoo.cli import render
     from rezoo.sources.references import resolve_weights
 
     if not record and (images or overwrite):
-        raise SpecError("--image and --overwrite go with --record")
-    # a wrong name is answered before TensorFlow is loaded
+        raise SpecError("--image and --overwrite need --record")
+    # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
     with render.status("starting TensorFlow"):
         verification = import_quietly("rezoo.publishing.verify")
@@ -50,6 +55,29 @@ def verify(
     if as_json:
         print_json(result.to_dict())
     else:
-        render_hub.verification(result)
+        _print(result)
     if not result.holds:
         context.exit(IntegrityError.exit_code)
+
+
+def _print(result: Verification) -> None:
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    console = open_console()
+    grid = new_grid(console)
+    grid.add_column("what", no_wrap=True, style="bold")
+    grid.add_column("holds", no_wrap=True)
+    grid.add_column("found", overflow="fold")
+    words = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("-", "dim")}
+    for check in result.checks:
+        grid.add_row(escaped(check.what), escaped(*words[check.holds]), escaped(check.found))
+    console.print(escaped(result.reference, "bold"))
+    console.print(grid)
+    if result.origin:
+        console.print(escaped(f"weights: {result.origin}"))
+    console.print(escaped(f"computed on {result.backend}"))
+    failed = [check.what for check in result.checks if check.holds is False]
+    if failed:
+        console.print(escaped(f"Does not hold: {', '.join(failed)}.", "bold red"))
+    else:
+        console.print(escaped("Everything that is recorded holds.", "bold"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import MARK, model_card
 from rezoo.artifacts.config import CONFIG, local_facts, read_config, read_json
-from rezoo.artifacts.manifest import checksum_holds, renew_seal
+from rezoo.artifacts.manifest import checksum_holds, update_manifest
 from rezoo.errors import DataWarning
 from rezoo.evaluation.evaluate import Evaluation
 from rezoo.sources.references import Source
@@ -49,7 +49,7 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     card = folder / run_files.CARD
     if not card.is_file() or MARK in card.read_text("utf-8", errors="replace"):
         write_bytes(card, model_card(folder).encode())
-    renew_seal(folder, (run_files.METRICS, run_files.CARD))
+    update_manifest(folder, (run_files.METRICS, run_files.CARD))
     return True
 
 

@@ -1,1 +1,1 @@
-"""Publishing: what would be pushed, and the push."""
+"""Publishing: push a run folder to the Hub, and verify what is recorded about a network."""

@@ -1,19 +1,19 @@
-"""What a push would do: the folder, the Hub and the card, looked at before anything is sent."""
+"""What a push would send: the folder, the Hub and the card are checked before it begins."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import MARK, model_card
 from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config, read_json
-from rezoo.artifacts.manifest import checksum_holds, seal
+from rezoo.artifacts.manifest import checksum_holds, with_manifest
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
@@ -26,7 +26,8 @@ from rezoo.errors import (
 )
 from rezoo.sources import hub_fetch
 from rezoo.sources.hub_address import Address
-from rezoo.sources.hub_client import ask, identity
+from rezoo.sources.hub_client import hub_errors, open_api, repository
+from rezoo.sources.references import WithFolder, local_folder
 from rezoo.utils.files import FileRecord, record
 
 _NEEDED = (CONFIG, WEIGHTS, run_files.REFERENCE)
@@ -37,13 +38,13 @@ _MAX_CARD_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that is pushed.
+    """A file to be pushed.
 
     Attributes:
         name: In the repository.
         size: In bytes.
         sha256: Of its bytes.
-        state: Compared with the repository; "unknown" where that was not reached.
+        state: Compared with the repository; "unknown" if the Hub was not reached.
     """
 
     name: str
@@ -54,17 +55,17 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class PushPlan:
-    """What `push` is about to do.
+    """What `push` will do.
 
     Attributes:
         folder: The run folder.
         repo: `owner/name`.
-        private: Visibility that the repository has, or will have.
-        exists: Whether the repository is there; None where the Hub was not reached.
-        parent: The commit that the push is based on; empty for a new repository.
+        private: Whether the repository is, or will be, private.
+        exists: Whether the repository exists; None if the Hub was not reached.
+        parent: The commit on which the push is based; empty for a new repository.
         uploads: The files.
-        card: The model card.
-        note: Why the Hub was not reached, or empty.
+        contents: File name → bytes of the two files that are written for the repository.
+        note: Why the Hub was not reached; empty if it was.
     """
 
     folder: Path
@@ -73,12 +74,17 @@ class PushPlan:
     exists: bool | None
     parent: str
     uploads: tuple[Upload, ...]
-    card: str
+    contents: Mapping[str, bytes] = field(repr=False)
     note: str = ""
 
     @property
+    def card(self) -> str:
+        """The model card."""
+        return self.contents[run_files.CARD].decode()
+
+    @property
     def nothing_new(self) -> bool:
-        """Whether the repository has all of it already."""
+        """Whether the repository has all of these files already."""
         return all(upload.state == "unchanged" for upload in self.uploads)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +103,7 @@ class PushPlan:
 
 
 def plan_push(
-    run: str | Path,
+    run: str | Path | WithFolder,
     repo: str,
     *,
     private: bool = False,
@@ -105,77 +111,86 @@ def plan_push(
     force: bool = False,
     offline_ok: bool = False,
 ) -> PushPlan:
-    """Check a run folder and the Hub, and say what a push would do; changes nothing.
+    """Check a run folder and the Hub, and return what a push would do; changes nothing.
 
-    Args: as `push` has them; with `offline_ok`, a Hub that is not reached is no error.
+    Takes the arguments of `push` and raises its errors. With `offline_ok`, it is no error if
+    the Hub is not reached.
     """
-    return prepare(run, repo, private=private, licence=licence, force=force, offline_ok=offline_ok)[
-        0
-    ]
-
-
-def prepare(
-    run: str | Path,
-    repo: str,
-    *,
-    private: bool,
-    licence: str,
-    force: bool,
-    offline_ok: bool,
-) -> tuple[PushPlan, dict[str, bytes]]:
-    """Return the plan, and the contents of the two files that are written for the repository."""
-    folder = Path(run).expanduser()
+    folder = local_folder(run)
     address = Address(repo)
     if licence and not _LICENCE.fullmatch(licence):
         raise SpecError(f"licence: {licence!r}; write it as the Hub does, such as apache-2.0")
-    checked = _check_folder(folder)
+    measured = _check_folder(folder)
     contents = _contents(folder, repo, licence)
-    uploads = {n: FileRecord(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
+    uploads = {name: _record_of(content) for name, content in contents.items()}
     for name in run_files.PUBLISHED:
         if name not in uploads and (folder / name).is_file():
-            uploads[name] = checked.get(name) or record(folder / name)
+            uploads[name] = measured.get(name) or record(folder / name)
     _check_secrets(folder, contents, uploads)
     note, info = "", None
     try:
-        info = _remote(address)
-        there = states(info, folder, contents, uploads) if info else {}
-        _check_remote(info, address, private, force)
+        info = _existing(address)
+        if info is not None:
+            _check_existing(info, address.at(info.sha or address.revision), private, force)
+        states = compare(info, folder, contents, uploads)
     except NetworkError as error:
         if not offline_ok:
             raise
-        note, there = str(error), dict.fromkeys(uploads, "unknown")
-    plan = PushPlan(
+        note, states = str(error), dict.fromkeys(uploads, "unknown")
+    return PushPlan(
         folder=folder,
         repo=repo,
         private=bool(info.private) if info else private,
         exists=None if note else info is not None,
         parent=(info.sha or "") if info else "",
         uploads=tuple(
-            Upload(name, r.size or 0, r.sha256, there.get(name, "new"))  # type: ignore[arg-type]
-            for name, r in uploads.items()
+            Upload(name, known.size or 0, known.sha256, states.get(name, "new"))  # type: ignore[arg-type]
+            for name, known in uploads.items()
         ),
-        card=contents[run_files.CARD].decode(),
+        contents=contents,
         note=note,
     )
-    return plan, contents
+
+
+def compare(
+    info: Any, folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
+) -> dict[str, str]:
+    """Compare files with those of a repository.
+
+    Large files are compared by SHA-256, the others by the hash of git.
+
+    Returns:
+        Name → "unchanged" or "changed", for each file that the repository has.
+    """
+    found = {}
+    for file in info.siblings or () if info else ():
+        if file.rfilename in uploads:
+            name = file.rfilename
+            if file.lfs is not None:
+                same = file.lfs.sha256 == uploads[name].sha256
+            else:
+                same = file.blob_id == _git_hash(contents.get(name) or (folder / name).read_bytes())
+            found[name] = "unchanged" if same else "changed"
+    return found
 
 
 def _check_folder(folder: Path) -> dict[str, FileRecord]:
-    """Compare a run folder with its seal; return what was measured, so that nothing is twice."""
+    """Compare a run folder with its manifest; return the sizes and hashes that were measured."""
     config = read_config(folder)
-    sealed = checksum_holds(read_json(folder))
+    holds = checksum_holds(read_json(folder))
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
-    if sealed is None or missing:
-        what = f"it has no {', '.join(missing)}" if missing else "it is not sealed"
+    if holds is None or missing:
+        what = f"it has no {', '.join(missing) or 'manifest'}"
         raise SpecError(
-            f"{folder} is no finished run: {what}",
-            hint="finish it with --resume; weights from elsewhere become provable by "
+            f"{folder} is not a finished run: {what}",
+            hint="finish it with --resume; for weights of another origin, write a manifest with "
             f"rezoo verify {folder} --record.",
         )
-    if not sealed:
+    if not holds:
         raise IntegrityError(
-            f"{folder / CONFIG} was changed since it was sealed",
-            hint=f"rezoo verify {folder} shows what holds; --record --overwrite seals it anew.",
+            f"{folder / CONFIG} was changed after its manifest was written",
+            hint=f"rezoo verify {folder} shows the differences; --record --overwrite writes a "
+            "new manifest.",
         )
     found = {}
     for name, expected in config.files.items():
@@ -188,81 +203,74 @@ def _check_folder(folder: Path) -> dict[str, FileRecord]:
 
 
 def _contents(folder: Path, repo: str, licence: str) -> dict[str, bytes]:
-    """Return the two files that are written for the repository: the card and the config."""
+    """Return the two files that are written for the repository: the config and the card."""
     path = folder / run_files.CARD
     own = path.read_text("utf-8") if path.is_file() else ""
-    card = own if own and MARK not in own else model_card(folder, repo=repo, licence=licence)
+    keep = own and MARK not in own
+    card = (own if keep else model_card(folder, repo=repo, licence=licence)).encode()
     content = read_json(folder)
     if licence and isinstance(content.get("pretrained_cfg"), dict):
         content["pretrained_cfg"]["license"] = licence
-    files = dict(read_config(folder).files)
-    files[run_files.CARD] = FileRecord(
-        hashlib.sha256(card.encode()).hexdigest(), len(card.encode())
-    )
-    text = json.dumps(seal(content, files), indent=2, ensure_ascii=False, allow_nan=False)
-    return {CONFIG: text.encode() + b"\n", run_files.CARD: card.encode()}
+    files = {**read_config(folder).files, run_files.CARD: _record_of(card)}
+    text = json.dumps(with_manifest(content, files), indent=2, ensure_ascii=False, allow_nan=False)
+    return {CONFIG: text.encode() + b"\n", run_files.CARD: card}
 
 
-def _check_secrets(
-    folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
-) -> None:
+def _check_secrets(folder: Path, contents: Mapping[str, bytes], names: Iterable[str]) -> None:
     from huggingface_hub import get_token
 
     token = (get_token() or "").encode()
-    for name in uploads:
+    for name in names:
         content = contents.get(name) or (folder / name).read_bytes()
         if _SECRET.search(content) or (token and token in content):
             raise UnsafeFileError(
-                f"{folder / name} holds what looks like a token or a private key",
+                f"{folder / name} contains what looks like a token or a private key",
                 hint="remove it, and revoke it if it is real: it may have been copied already.",
             )
 
 
-def _remote(address: Address) -> Any:
-    """Return what the Hub knows of the repository, or None; the token is checked first."""
-    from huggingface_hub import HfApi, get_token
+def _existing(address: Address) -> Any:
+    """Return the client's information about the repository, or None; checks the token first."""
+    from huggingface_hub import get_token
 
     if get_token() is None:
         raise AccessError(
             "pushing needs a token, and there is none",
             hint="log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
         )
-    api = HfApi(**identity())
-    who = ask("the token", api.whoami)
-    role = who.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
+    with hub_errors("the token"):
+        who = open_api().whoami()
+    if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise AccessError(
             f"the token of {who.get('name', 'this user')} may only read",
             hint="make one that may write, in the settings of the Hub's site.",
         )
     try:
-        return ask(str(address), lambda: api.model_info(address.repo, files_metadata=True))
+        return repository(address, sizes=True)
     except NotFoundError:
         return None
 
 
-def _check_remote(info: Any, address: Address, private: bool, force: bool) -> None:
-    if info is None:
-        return
+def _check_existing(info: Any, address: Address, private: bool, force: bool) -> None:
+    """Refuse a public repository for a private push, and a card that rezoo did not write."""
     if private and not info.private:
         raise IncompatibleError(
-            f"{address.repo} is there and public",
+            f"{address.repo} exists and is public",
             hint="choose another name, or leave --private out.",
         )
     names = {file.rfilename for file in info.siblings or ()}
     if force or run_files.CARD not in names or not info.sha:
         return
-    there = address.at(info.sha)
-    path = hub_fetch.fetch(there, run_files.CARD, limit=_MAX_CARD_BYTES)
-    if MARK not in path.read_text("utf-8", errors="replace") and not _pushed(there, path, names):
+    path = hub_fetch.fetch(address, run_files.CARD, limit=_MAX_CARD_BYTES)
+    if MARK not in path.read_text("utf-8", errors="replace") and not _listed(address, path, names):
         raise IncompatibleError(
             f"{address.repo} has a {run_files.CARD} that rezoo did not write",
             hint="--force replaces it; the old one stays in the repository's history.",
         )
 
 
-def _pushed(address: Address, card: Path, names: set[str]) -> bool:
-    """Whether rezoo pushed a card that is the owner's own: then the config beside it says so."""
+def _listed(address: Address, card: Path, names: set[str]) -> bool:
+    """Whether the repository's manifest lists a card, so that it was pushed by rezoo."""
     if CONFIG not in names:
         return False
     path = hub_fetch.fetch(address, CONFIG, limit=MAX_CONFIG_BYTES)
@@ -273,22 +281,9 @@ def _pushed(address: Address, card: Path, names: set[str]) -> bool:
     return listed is not None and listed.sha256 == record(card).sha256
 
 
-def states(
-    info: Any, folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
-) -> dict[str, str]:
-    """Compare with the repository: by SHA-256 for large files, by git's hash for others."""
-    found = {}
-    for file in info.siblings or ():
-        if file.rfilename in uploads:
-            name = file.rfilename
-            content = contents.get(name)
-            same = _is(file, folder / name, content, uploads[name])
-            found[name] = "unchanged" if same else "changed"
-    return found
+def _record_of(content: bytes) -> FileRecord:
+    return FileRecord(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def _is(file: Any, path: Path, content: bytes | None, expected: FileRecord) -> bool:
-    if file.lfs is not None:
-        return bool(file.lfs.sha256 == expected.sha256)
-    content = path.read_bytes() if content is None else content
-    return bool(file.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
+def _git_hash(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,21 +1,20 @@
-"""`push`: a run folder becomes a repository of the Hub, in one commit that is checked after."""
+"""`push`: publish a run folder as a repository of the Hub, in one commit that is then checked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts import run_files
 from rezoo.artifacts.config import CONFIG
 from rezoo.errors import IntegrityError, NetworkError, SpecError
-from rezoo.publishing.plan import PushPlan, prepare, states
-from rezoo.sources.hub_client import ask, endpoint, identity
+from rezoo.publishing.plan import PushPlan, compare, plan_push
+from rezoo.sources.hub_address import Address
+from rezoo.sources.hub_client import endpoint, hub_errors, open_api, repository
+from rezoo.sources.references import WithFolder
 from rezoo.utils.files import FileRecord, write_bytes
-
-_SLOWEST = 50_000  # bytes a second, below which an upload is given up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +23,8 @@ class Pushed:
 
     Attributes:
         repo: `owner/name`.
-        commit: What the repository's main branch is now.
-        url: Its page.
+        commit: The commit of the repository's main branch, 40 hexadecimal digits.
+        url: The repository's page.
         changed: Whether a commit was made.
     """
 
@@ -36,7 +35,7 @@ class Pushed:
 
     @property
     def reference(self) -> str:
-        """The model reference that means exactly this content, for ever."""
+        """The model reference with the commit, which always means this content."""
         return f"hf://{self.repo}@{self.commit}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,7 +44,7 @@ class Pushed:
 
 
 def push(
-    run: str | Path,
+    run: str | Path | WithFolder,
     repo: str,
     *,
     private: bool = False,
@@ -56,98 +55,79 @@ def push(
 ) -> Pushed:
     """Publish a run folder as a repository of the Hub, in one commit.
 
-    What is pushed are the files that a run folder consists of, and nothing else that may lie
-    there. The card is written for the repository; one of your own stays as it is. A push that
-    was cut off is simply done again: what has arrived is not sent twice. The token is that of
-    `HF_TOKEN` or of `hf auth login`.
+    Only the files of a run are pushed; other files in the folder are not. The card is written
+    for the repository, unless it was edited by hand. After an interruption, call it again:
+    files that have arrived are not sent twice. The token is read from `HF_TOKEN` or from
+    `hf auth login`.
 
     Args:
-        run: A finished run folder, or a folder that `rezoo verify --record` has sealed.
-        repo: `owner/name`; created if it is not there.
+        run: The folder of a finished run, the result of `train`, or a folder that
+            `rezoo verify --record` has prepared.
+        repo: `owner/name`; created if it does not exist.
         private: Create a private repository.
-        licence: Of the weights, as the Hub spells it (`apache-2.0`); that of the base weights
-            where not given.
-        force: Replace a README.md there that rezoo did not write.
-        message: Of the commit.
+        licence: Licence of the weights as the Hub spells it (`apache-2.0`); if empty, that of
+            the base weights.
+        force: Replace a README.md of the repository that rezoo did not write.
+        message: Commit message.
         confirm: Called with the plan before anything is sent; False stops.
 
     Raises:
         AccessError: No token, or one that may not write.
         NetworkError: The Hub is not reached.
-        IntegrityError: The folder is not as it was sealed, or what arrived differs.
-        UnsafeFileError: A file holds what looks like a secret.
-        IncompatibleError: The repository changed meanwhile, or has a card of someone else's.
-        SpecError: The folder is no finished run, or an argument is not allowed.
+        IntegrityError: The folder differs from its manifest, or the repository from the folder.
+        UnsafeFileError: A file contains what looks like a secret.
+        IncompatibleError: The repository changed meanwhile, or rezoo did not write its card.
+        SpecError: The folder is not a finished run, or an argument is not allowed.
     """
-    plan, contents = prepare(
-        run, repo, private=private, licence=licence, force=force, offline_ok=False
-    )
+    plan = plan_push(run, repo, private=private, licence=licence, force=force)
     if not confirm(plan):
         raise SpecError("nothing was pushed", hint="it was not confirmed.")
     url = f"{endpoint()}/{repo}"
     if plan.nothing_new and plan.exists:
         return Pushed(repo=repo, commit=plan.parent, url=url, changed=False)
-    commit = _send(plan, contents, message or f"{_title(contents[CONFIG])}, by rezoo")
-    _check_arrival(plan, commit, contents)
-    for name in (run_files.CARD, CONFIG):  # the folder is now what the repository is
-        write_bytes(plan.folder / name, contents[name])
+    architecture = json.loads(plan.contents[CONFIG])["architecture"]
+    commit = _send(plan, message or f"{architecture}, by rezoo")
+    if not _has_all(plan, repository(Address(repo, commit), sizes=True)):
+        raise IntegrityError(
+            f"hf://{repo}@{commit} is not what was sent",
+            hint="push again; nobody should use that commit.",
+        )
+    for name, content in plan.contents.items():  # the folder becomes a copy of the repository
+        write_bytes(plan.folder / name, content)
     return Pushed(repo=repo, commit=commit, url=url, changed=True)
 
 
-def _send(plan: PushPlan, contents: Mapping[str, bytes], message: str) -> str:
-    from huggingface_hub import CommitOperationAdd, HfApi
+def _send(plan: PushPlan, message: str) -> str:
+    from huggingface_hub import CommitOperationAdd
 
-    api = HfApi(**identity())
-    what = f"hf://{plan.repo}"
-    parent = plan.parent
+    address, parent = Address(plan.repo), plan.parent
     if not plan.exists:
-        ask(what, lambda: api.create_repo(plan.repo, private=plan.private, exist_ok=True))
-        parent = ask(what, lambda: api.model_info(plan.repo)).sha or ""
+        with hub_errors(str(address)):
+            open_api().create_repo(plan.repo, private=plan.private, exist_ok=True)
+        parent = repository(address).sha or ""
     operations = [
         CommitOperationAdd(
             path_in_repo=upload.name,
-            path_or_fileobj=contents.get(upload.name) or plan.folder / upload.name,
+            path_or_fileobj=plan.contents.get(upload.name) or plan.folder / upload.name,
         )
         for upload in plan.uploads
         if upload.state != "unchanged"
     ]
-    size = sum(upload.size for upload in plan.uploads)
     try:
-        done = ask(
-            what,
-            lambda: api.create_commit(
+        with hub_errors(str(address)):
+            done = open_api().create_commit(
                 plan.repo, operations, commit_message=message, parent_commit=parent or None
-            ),
-            longest_s=size / _SLOWEST,
-            retries=(),
-        )
+            )
     except NetworkError:
-        # the commit may have been made and only its answer lost
-        head = ask(what, lambda: api.model_info(plan.repo, files_metadata=True))
-        if head.sha == parent or not _has_all(plan, head, contents):
+        # perhaps the commit was made and only the answer was lost
+        head = repository(address, sizes=True)
+        if head.sha == parent or not _has_all(plan, head):
             raise
         return str(head.sha)
     return str(done.oid)
 
 
-def _has_all(plan: PushPlan, info: Any, contents: Mapping[str, bytes]) -> bool:
+def _has_all(plan: PushPlan, info: Any) -> bool:
     uploads = {u.name: FileRecord(u.sha256, u.size) for u in plan.uploads}
-    found = states(info, plan.folder, contents, uploads)
-    return all(found.get(name) == "unchanged" for name in uploads)
-
-
-def _check_arrival(plan: PushPlan, commit: str, contents: Mapping[str, bytes]) -> None:
-    """Compare what the Hub has now with what was to be sent."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(**identity())
-    what = f"hf://{plan.repo}@{commit}"
-    info = ask(what, lambda: api.model_info(plan.repo, revision=commit, files_metadata=True))
-    if not _has_all(plan, info, contents):
-        raise IntegrityError(
-            f"{what} is not what was sent", hint="push again; nobody should use that commit."
-        )
-
-
-def _title(config: bytes) -> str:
-    return str(json.loads(config)["architecture"])
+    states = compare(info, plan.folder, plan.contents, uploads)
+    return all(states.get(name) == "unchanged" for name in uploads)

@@ -1,4 +1,4 @@
-"""`verify`: everything that is recorded about a network, computed again and compared."""
+"""`verify`: compute everything that is recorded about a network again, and compare."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
-from rezoo.artifacts.manifest import checksum_holds
-from rezoo.artifacts.run_files import REFERENCE, seal
+from rezoo.artifacts.manifest import checksum_holds, write_manifest
+from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
 from rezoo.data import images
 from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
@@ -22,20 +22,20 @@ from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.sources.load import build
-from rezoo.sources.references import Source, resolve, resolve_weights
+from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
 from rezoo.utils.files import FileRecord, record, write_json
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was compared.
+    """One comparison.
 
     Attributes:
-        what: The thing.
-        holds: Whether it is as recorded; None where nothing is recorded, or where a check
-            before it failed.
-        found: What was found, in words.
+        what: The file or value that was compared.
+        holds: Whether it is as recorded; None if nothing is recorded, or after an earlier
+            failure.
+        found: The result, in words.
     """
 
     what: str
@@ -49,9 +49,9 @@ class Verification:
 
     Attributes:
         reference: The model reference.
-        origin: Where the weights come from, where that could be found out.
-        backend: What the logits were computed with.
-        checks: In the order in which they were made.
+        origin: Origin of the weights; None if they could not be loaded.
+        backend: Keras backend and version that computed the logits.
+        checks: The comparisons, in the order in which they were made.
     """
 
     reference: str
@@ -61,7 +61,7 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing differs from what is recorded."""
+        """Whether nothing differs from the record."""
         return all(check.holds is not False for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,19 +75,19 @@ class Verification:
         }
 
 
-def verify(model: str | Source, *, pretrained: bool = False) -> Verification:
+def verify(model: Reference, *, pretrained: bool = False) -> Verification:
     """Compute again what is recorded about a network, on this machine and backend.
 
-    The bytes of every file (SHA-256), the structure of the network (fingerprint), the tensors
-    (all there, all finite), and what the reference batch gives: network inputs from images,
-    logits from inputs. Tolerances are relative, 1e-4 of the largest value.
+    Compared are the bytes of every file (SHA-256), the structure of the network (fingerprint),
+    the tensors (complete and finite), and the reference batch: network inputs from its images,
+    logits from its inputs. The tolerance is 1e-4 of the largest value.
 
     Args:
-        model: A reference with weights.
+        model: A reference with weights, see `load`.
         pretrained: Take the default published weights of a bare architecture.
 
     Raises:
-        NotFoundError: Nothing is recorded that could be compared.
+        NotFoundError: Nothing is recorded.
         NetworkError: A file is on the Hub, which is not reached.
         SpecError: The reference has no weights.
     """
@@ -95,51 +95,49 @@ def verify(model: str | Source, *, pretrained: bool = False) -> Verification:
     checks = [*_config(source), *_files(source)]
     if all(check.holds is None for check in checks):
         raise NotFoundError(
-            f"{source.reference} has no record to compare with: no seal, no catalogue, no Hub",
-            hint=f"rezoo verify {source.reference} --record makes one of its present state.",
+            f"{source.reference} has no record to compare with: no manifest, no catalogue, no Hub",
+            hint=f"rezoo verify {source.reference} --record makes a record of its present state.",
         )
     network, tensors = _tensors(source, checks)
     checks.append(tensors)
-    origin = None
     if network is not None:
-        origin = network.rezoo_origin
         checks += [_structure(source, network), *_reference(source, network)]
     else:
         skipped = ("fingerprint", "preprocessing", "logits")
         checks += [Check(what, None, "not computed: see above") for what in skipped]
     return Verification(
         reference=source.reference,
-        origin=origin,
+        origin=network.rezoo_origin if network is not None else None,
         backend=f"{keras.config.backend()}, keras {keras.__version__}",
         checks=tuple(checks),
     )
 
 
 def record_proof(
-    folder: str | Path, *, pictures: Sequence[str | Path] = (), overwrite: bool = False
+    folder: str | Path | WithFolder, *, pictures: Sequence[str | Path] = (), overwrite: bool = False
 ) -> None:
-    """Make a folder with weights provable as it is now.
+    """Record the present state of a folder with weights, so that `verify` can compare with it.
 
-    `config.json` gets the network's fingerprint and the seal, `reference.safetensors` is
-    written.
+    Writes the network's fingerprint and a manifest to `config.json`, and a reference batch to
+    `reference.safetensors`.
 
     Args:
         folder: A folder with `config.json` and `model.safetensors`.
-        pictures: Image files for the reference batch; drawn pictures where none are given.
-        overwrite: Replace the record that is there.
+        pictures: Image files for the reference batch; drawn pictures if empty.
+        overwrite: Replace an existing record.
 
     Raises:
-        SpecError: It is no folder, or it is sealed already.
+        SpecError: It is not a folder, or has a record already.
         NotFoundError: A file is missing.
     """
-    folder = Path(folder).expanduser()
-    source = resolve(str(folder))
-    if source.folder is None or source.address is not None:
-        raise SpecError(f"{folder} is no folder: only a local folder can be recorded")
+    folder = local_folder(folder)
+    if not folder.is_dir():
+        raise SpecError(f"{folder} is not a folder: only a local folder can be recorded")
+    source = resolve_weights(folder)
     content = read_json(folder)
     if "checksum" in content and not overwrite:
         raise SpecError(
-            f"{folder} has a record already", hint="compare with it, or replace it: --overwrite."
+            f"{folder} has a record already", hint="verify it, or replace the record: --overwrite."
         )
     source = dataclasses.replace(
         source, config=dataclasses.replace(source.config, files={}, fingerprint="")
@@ -150,7 +148,7 @@ def record_proof(
     content["format_version"] = FORMAT_VERSION
     content["fingerprint"] = fingerprint(network, head=HEAD)
     write_json(folder / CONFIG, content)
-    seal(folder)
+    write_manifest(folder)
 
 
 def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndarray], str]:
@@ -166,21 +164,19 @@ def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndar
 
 def _config(source: Source) -> Iterator[Check]:
     assert source.folder is not None
-    sealed = checksum_holds(read_json(source.folder))
-    said = {True: "as it was sealed", False: "changed since it was sealed", None: "not sealed"}
-    yield Check(CONFIG, sealed, said[sealed])
+    holds = checksum_holds(read_json(source.folder))
+    found = {True: "as its checksum says", False: "differs from its checksum", None: "no checksum"}
+    yield Check(CONFIG, holds, found[holds])
     if source.published:
         name = source.published.name
         yield Check(f"{CONFIG} and catalogue", True, f"network and preprocessing of {name}")
 
 
 def _files(source: Source) -> Iterator[Check]:
-    names = dict.fromkeys((WEIGHTS, *source.config.files))
-    for name in names:
+    for name in dict.fromkeys((WEIGHTS, *source.config.files)):
         try:
             path = source.file(name)
-            expected = source.expected(name, path)
-            yield _bytes(name, path, expected)
+            yield _bytes(name, path, source.expected(name, path))
         except NotFoundError:
             yield Check(name, False, "missing")
         except NetworkError:
@@ -191,21 +187,18 @@ def _files(source: Source) -> Iterator[Check]:
 
 def _bytes(name: str, path: Path, expected: FileRecord | None) -> Check:
     found = record(path)
-    short = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
+    text = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
     if expected is None:
-        return Check(name, None, f"{short}; nothing recorded")
-    try:
-        expected.check(name, size=found.size or 0, sha256=found.sha256)
-    except IntegrityError as error:
-        return Check(name, False, str(error))
-    return Check(name, True, f"{short}, as {expected.source} says")
+        return Check(name, None, f"{text}; nothing recorded")
+    expected.check(name, size=found.size or 0, sha256=found.sha256)
+    return Check(name, True, f"{text}, as {expected.source} says")
 
 
 def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | None, Check]:
     if any(check.what == WEIGHTS and check.holds is False for check in before):
-        return None, Check("tensors", None, "not read: the bytes are others")
+        return None, Check("tensors", None, "not read: the bytes differ")
     try:
-        # the fingerprint is a check of its own
+        # `_structure` checks the fingerprint
         bare = dataclasses.replace(source.config, fingerprint="")
         network = build(dataclasses.replace(source, config=bare))
     except RezooError as error:
@@ -216,13 +209,14 @@ def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | Non
 
 def _structure(source: Source, network: keras.Model) -> Check:
     wanted, found = source.config.fingerprint, fingerprint(network, head=HEAD)
+    text = f"{found[:18]}…"
     if not wanted:
-        return Check("fingerprint", None, f"{found[:18]}…; nothing recorded")
+        return Check("fingerprint", None, f"{text}; nothing recorded")
     if not comparable(wanted, found):
-        return Check("fingerprint", None, "made by another version's rule")
+        return Check("fingerprint", None, "computed by another version's rule")
     if wanted != found:
-        return Check("fingerprint", False, f"{found[:18]}…; recorded is {wanted[:18]}…")
-    return Check("fingerprint", True, f"{found[:18]}…")
+        text += f"; recorded is {wanted[:18]}…"
+    return Check("fingerprint", wanted == found, text)
 
 
 def _reference(source: Source, network: keras.Model) -> Iterator[Check]:

@@ -1,5 +1,1 @@
-"""The Hugging Face Hub: addresses, bounded calls of its client, and files that are checked.
-
-`huggingface_hub` transfers and caches; it does not compare contents, check revisions or
-bound the time it takes, so these three are here.
-"""
+"""Sources of networks: the Hub, catalogues of published weights, and model references."""

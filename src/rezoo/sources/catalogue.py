@@ -1,12 +1,12 @@
 """Catalogues of published weights: rezoo's own, a team's, and those of plugins.
 
-A catalogue is a TOML file of `[[weights]]` entries as in rezoo's `weights.toml`. They are
-looked through in this order, and the first entry of a name counts:
+A catalogue is a TOML file of `[[weights]]` entries, such as rezoo's `weights.toml`. The first
+entry of a name counts, in this order:
 
-1. the files that the environment variable `REZOO_CATALOGUE` names;
+1. the files in the environment variable `REZOO_CATALOGUE`;
 2. rezoo's own;
 3. those that distributions register in the entry-point group `rezoo.catalogues` (a path, or a
-   function that returns one); two distributions that claim one name must be told apart by
+   function that returns one). If two distributions list one name, it is ambiguous without
    `distribution:arch.tag`.
 
 Loads without Keras and NumPy.
@@ -41,30 +41,17 @@ from rezoo.utils.names import natural_key, suggest
 
 VARIABLE = "REZOO_CATALOGUE"
 BUILTIN = "rezoo"
-_KEYS = {
-    "arch": str,
-    "tag": str,
-    "repo": str,
-    "default": bool,
-    "commit": str,
-    "sha256": str,
-    "bytes": int,
-    "licence": str,
-    "num_classes": int,
-    "train_size": int,
-    "crop_pct": float,
-    "test_size": int,
-    "test_crop_pct": float,
-    "interpolation": str,
-    "mean": list,
-    "std": list,
-    "top1_train_size": float,
-    "top5_train_size": float,
-    "top1_test_size": float,
-    "top5_test_size": float,
-    "note": str,
-}
 _REQUIRED = ("arch", "tag", "repo", "licence")
+# keys that `WeightsSpec` has under the same name
+_PLAIN = ("tag", "repo", "commit", "sha256", "licence", "num_classes", "default", "note")
+_FIGURES = ("top1_test_size", "top5_test_size", "top1_train_size", "top5_train_size")
+_KEYS: dict[str, type] = {
+    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "interpolation", "note"), str),
+    **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size"), int),
+    **dict.fromkeys(("crop_pct", "test_crop_pct", *_FIGURES), float),
+    **dict.fromkeys(("mean", "std"), list),
+    "default": bool,
+}
 
 
 def list_weights(architecture: str | None = None) -> list[str]:
@@ -73,7 +60,7 @@ def list_weights(architecture: str | None = None) -> list[str]:
 
 
 def describe() -> list[WeightsSpec]:
-    """Return every entry that its bare name reaches, in natural order; defaults come first."""
+    """Return the first entry of each name, in natural order; defaults come first."""
     found: dict[str, WeightsSpec] = {}
     defaults: set[str] = set()
     for spec in _all():
@@ -89,9 +76,9 @@ def get(name: str) -> WeightsSpec:
     """Return the entry of `arch.tag`, or of `distribution:arch.tag`.
 
     Raises:
-        UnknownNameError: No such entry; the hint has near names.
+        UnknownNameError: No such entry; the hint has similar names.
         PluginError: Two plugins list it.
-        SpecError: A catalogue file is not as it should be.
+        SpecError: A catalogue file is not valid.
     """
     distribution, _, bare = name.rpartition(":")
     owner = registry.normalize(distribution)
@@ -107,7 +94,7 @@ def get(name: str) -> WeightsSpec:
         owners = " and ".join(s.catalogue for s in claims)
         raise PluginError(
             f"weights {bare!r} are listed twice, by {owners}",
-            hint=f"say which: {first.catalogue}:{bare}",
+            hint=f"name one of them: {first.catalogue}:{bare}",
         )
     return first
 
@@ -116,7 +103,7 @@ def default(architecture: str) -> WeightsSpec:
     """Return the weights that `pretrained=True` means.
 
     Raises:
-        NotFoundError: None of the architecture's weights are a default.
+        NotFoundError: No weights of the architecture are a default.
     """
     known = [s for s in _all() if s.architecture == architecture]
     for spec in known:
@@ -125,17 +112,17 @@ def default(architecture: str) -> WeightsSpec:
     names = ", ".join(dict.fromkeys(s.name for s in known))
     raise NotFoundError(
         f"there are no default weights of {architecture}",
-        hint=f"listed are {names}." if names else "rezoo list --weights shows those there are.",
+        hint=f"its weights are {names}." if names else "all weights: rezoo list --weights",
     )
 
 
 def of_repository(repo: str) -> WeightsSpec | None:
-    """Return the pinned entry of a repository, if a catalogue has one."""
+    """Return the first entry of a repository with a SHA-256; None if there is none."""
     return next((s for s in _all() if s.repo == repo and s.sha256), None)
 
 
 def to_record(spec: WeightsSpec) -> dict[str, Any]:
-    """Return an entry as JSON values, for lists and programs."""
+    """Return an entry as JSON values."""
     pre = spec.preprocessing
     return {
         "name": spec.name,
@@ -164,7 +151,7 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
 
 
 def params(spec: WeightsSpec) -> int | None:
-    """Return the architecture's parameters with 1000 classes, where rezoo or a plugin has it."""
+    """Return the architecture's parameters with 1000 classes; None if they are not known."""
     if spec.architecture not in registry.architectures.names():
         return None
     return registry.architectures.get(spec.architecture).params
@@ -181,7 +168,7 @@ def _all() -> Iterator[WeightsSpec]:
 
 @cache
 def _plugins() -> dict[str, list[str]]:
-    """Return distribution → paths of its catalogues; one that does not load costs a warning."""
+    """Return distribution → paths of its catalogues; one that does not load gives a warning."""
     found: dict[str, list[str]] = {}
     for entry in registry.scan("rezoo.catalogues"):
         try:
@@ -234,22 +221,16 @@ def _spec(entry: Mapping[str, Any]) -> WeightsSpec:
         kinds = (int, float) if _KEYS[key] is float else _KEYS[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and _KEYS[key] is not bool):
             raise SpecError(f"{key} = {value!r} has the wrong type")
+    top1, top5, top1_train, top5_train = (_fraction(key, entry.get(key)) for key in _FIGURES)
     spec = WeightsSpec(
         architecture=entry["arch"],
-        tag=entry["tag"],
-        repo=entry["repo"],
-        commit=entry.get("commit", ""),
-        sha256=entry.get("sha256", ""),
         size=entry.get("bytes"),
-        licence=entry["licence"],
-        num_classes=entry.get("num_classes", 1000),
         preprocessing=_preprocessing(entry),
-        top1=_part(entry, "top1_test_size", "top1_train_size"),
-        top5=_part(entry, "top5_test_size", "top5_train_size"),
-        top1_train_size=_part(entry, "top1_train_size"),
-        top5_train_size=_part(entry, "top5_train_size"),
-        default=entry.get("default", False),
-        note=entry.get("note", ""),
+        top1=top1_train if top1 is None else top1,
+        top5=top5_train if top5 is None else top5,
+        top1_train_size=top1_train,
+        top5_train_size=top5_train,
+        **{key: entry[key] for key in _PLAIN if key in entry},
     )
     _check(spec)
     return spec
@@ -258,12 +239,12 @@ def _spec(entry: Mapping[str, Any]) -> WeightsSpec:
 def _check(spec: WeightsSpec) -> None:
     try:
         address = Address(spec.repo, spec.commit or "main")
-    except SpecError as error:  # it was not typed: a file may not lead out of the cache
+    except SpecError as error:  # a file must not lead out of the cache
         raise UnsafeFileError(f"a catalogue names {error}") from error
     if spec.commit and not address.pinned:
-        raise SpecError(f"commit = {spec.commit!r}; wanted are 40 hexadecimal digits")
+        raise SpecError(f"commit = {spec.commit!r}; it must be 40 hexadecimal digits")
     if spec.sha256 and not is_sha256(spec.sha256):
-        raise SpecError(f"sha256 = {spec.sha256!r}; wanted are 64 hexadecimal digits")
+        raise SpecError(f"sha256 = {spec.sha256!r}; it must be 64 hexadecimal digits")
     if spec.default and not spec.sha256:
         raise SpecError(f"{spec.name} is a default without a sha256")
     if spec.default and spec.non_commercial:
@@ -285,9 +266,9 @@ def _preprocessing(entry: Mapping[str, Any]) -> Preprocessing:
     )
 
 
-def _part(entry: Mapping[str, Any], *keys: str) -> float | None:
-    """Return the first of the percentages that is given, as a part of one."""
-    value = next((entry[key] for key in keys if key in entry), None)
-    if value is not None and not 0 <= value <= 100:
-        raise SpecError(f"{keys[0]} = {value}; it is a percentage")
-    return None if value is None else round(value / 100, 6)
+def _fraction(key: str, percentage: float | None) -> float | None:
+    if percentage is None:
+        return None
+    if not 0 <= percentage <= 100:
+        raise SpecError(f"{key} = {percentage}; it must be a percentage")
+    return round(percentage / 100, 6)

@@ -1,14 +1,14 @@
-"""`hf://owner/name[@revision]`: what may be asked of the Hub, checked before it is asked.
+"""`hf://owner/name[@revision]`: the address of a repository, checked before any request.
 
-The Hub's client uses a revision as part of a path and does not check it; here nothing gets
-through that could leave the cache's folder.
+huggingface_hub makes paths in its cache from names and revisions without checking them. An
+`Address` has no value that could lead out of the cache.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 from rezoo.errors import SpecError
 
@@ -22,25 +22,30 @@ _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*
 
 @dataclass(frozen=True)
 class Address:
-    """A repository of models on the Hub, at a revision.
+    """A repository of the Hub, at a revision.
 
     Attributes:
         repo: `owner/name`.
         revision: A branch, a tag or a commit of 40 hexadecimal digits.
+        kind: Whether it is a repository of models or of datasets.
+
+    Raises:
+        SpecError: The repository or the revision is not a valid name.
     """
 
     repo: str
     revision: str = MAIN
+    kind: Literal["model", "dataset"] = "model"
 
     def __post_init__(self) -> None:
         if not _REPO.fullmatch(self.repo) or ".." in self.repo or "--" in self.repo:
             raise SpecError(
-                f"{self.repo!r} is no repository of the Hub",
+                f"{self.repo!r} is not a repository of the Hub",
                 hint="write owner/name: letters, digits, '.', '_' and '-', up to 96 each.",
             )
         if not is_revision(self.revision):
             raise SpecError(
-                f"{self.revision!r} is no revision of a repository",
+                f"{self.revision!r} is not a revision of a repository",
                 hint="write a branch, a tag, or a commit of 40 hexadecimal digits.",
             )
 
@@ -49,19 +54,19 @@ class Address:
         """Read `hf://owner/name[@revision]`, or timm's `hf-hub:owner/name[@revision]`.
 
         Raises:
-            SpecError: It is none, or names what is not allowed.
+            SpecError: The text is not an address.
         """
         bare = text
         for scheme in SCHEMES:
             bare = bare.removeprefix(scheme)
         repo, at, revision = bare.partition("@")
         if at and not revision:
-            raise SpecError(f"{text!r} has no revision behind the @", hint="leave the @ out.")
+            raise SpecError(f"{text!r} has no revision after the @", hint="leave the @ out.")
         return cls(repo, revision or MAIN)
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit: its content can never change."""
+        """Whether the revision is a commit, whose content cannot change."""
         return is_commit(self.revision)
 
     def at(self, revision: str) -> Self:
@@ -69,8 +74,9 @@ class Address:
         return replace(self, revision=revision)
 
     def __str__(self) -> str:
-        """Return the reference."""
-        return f"hf://{self.repo}@{self.revision}"
+        """Return the reference; `hf://datasets/owner/name@revision` for a dataset."""
+        prefix = "datasets/" if self.kind == "dataset" else ""
+        return f"hf://{prefix}{self.repo}@{self.revision}"
 
 
 def is_commit(text: object) -> bool:
@@ -79,7 +85,7 @@ def is_commit(text: object) -> bool:
 
 
 def is_revision(text: str) -> bool:
-    """Whether a text may name a branch, a tag or a commit."""
+    """Whether a text is a valid name of a branch, a tag or a commit."""
     return (
         len(text) <= 200
         and bool(_REF.fullmatch(text))
@@ -89,5 +95,5 @@ def is_revision(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether a model reference means a repository of the Hub."""
+    """Whether a model reference is an address of the Hub."""
     return text.startswith(SCHEMES)

@@ -1,16 +1,17 @@
-"""What may stand where a model is wanted, and where its files are.
+"""Model references: what a name, an address or a path means, and where its files are.
 
 | reference                        | means                                                   |
 |----------------------------------|---------------------------------------------------------|
 | `resnet50`                       | an architecture; random weights                         |
 | `resnet50.a1_in1k`               | published weights, pinned by a catalogue                |
 | `hf://owner/name[@revision]`     | a repository of the Hub; `hf-hub:` is the same          |
-| `timm/resnet50.a1_in1k`          | likewise, where there is no such folder                 |
+| `timm/resnet50.a1_in1k`          | likewise, unless there is such a folder                 |
 | a path                           | a folder with `config.json` and `model.safetensors`;    |
-|                                  | `./name` where a catalogue lists that name              |
+|                                  | `./name` if a catalogue lists that name                 |
+| a `Path`, the result of `train`  | a folder, never a name                                  |
 
-Loads without Keras, so a wrong name is answered at once. Of a repository, only `config.json`
-is fetched here; the weights follow when they are needed.
+Loads without Keras. Of a repository, only `config.json` is fetched here; the weights follow
+when they are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeAlias
 
 from rezoo import registry
 from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config
@@ -38,8 +39,8 @@ from rezoo.utils.files import FileRecord
 from rezoo.utils.names import near
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
-MAX_RECORD_BYTES = 1024**3  # of the files beside the weights
-# Formats that can run code or allocate at will when they are read; recognised, never opened.
+MAX_OTHER_BYTES = 1024**3  # of each other file
+# Formats that can run code or allocate without limit when they are read; never opened.
 _UNSAFE = (
     *(".bin", ".ckpt", ".h5", ".hdf5", ".joblib", ".keras", ".msgpack", ".npz", ".pb"),
     *(".pickle", ".pkl", ".pt", ".pth"),
@@ -47,16 +48,24 @@ _UNSAFE = (
 _TIMM = "timm/"
 
 
+class WithFolder(Protocol):
+    """An object that has a folder with a network, such as the result of `train`."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """What a model reference points to.
+    """What a model reference means.
 
     Attributes:
-        reference: As it was given.
-        config: The network; a default one where an architecture is named.
-        folder: Where the files are, or None for random weights.
-        address: The repository at a commit, where the files come from the Hub.
-        published: The catalogue's entry, where there is one.
+        reference: The reference as text.
+        config: The network; with default values for a bare architecture.
+        folder: The folder of the files; None for random weights.
+        address: The repository at a commit; None if the files are not from the Hub.
+        published: The entry of a catalogue; None if there is none.
     """
 
     reference: str
@@ -67,18 +76,18 @@ class Source:
 
     @property
     def has_weights(self) -> bool:
-        """Whether there are weights, or the network starts from random ones."""
+        """Whether there are weights; without, the network has random ones."""
         return self.folder is not None
 
     def file(self, name: str) -> Path:
-        """Return the path of a file that must be there; one of the Hub is fetched first.
+        """Return the path of a file, which is fetched first if it is on the Hub.
 
         Raises:
             NotFoundError: There is no such file.
-            NetworkError: It is on the Hub, which is not reached.
+            NetworkError: The file is on the Hub, which is not reached.
         """
         if self.address is not None:
-            limit = MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_RECORD_BYTES
+            limit = MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_OTHER_BYTES
             if name == WEIGHTS and self.published and self.published.size:
                 limit = self.published.size
             return hub_fetch.fetch(self.address, name, limit=limit)
@@ -91,9 +100,9 @@ class Source:
         return path
 
     def expected(self, name: str, path: Path) -> FileRecord | None:
-        """Return what the bytes of a file should be, from the first of these that knows.
+        """Return the size and SHA-256 that a file should have; None if they are not known.
 
-        The catalogue's pin, what the folder's `config.json` vouches for, and what the Hub said.
+        They come from the catalogue, else from the manifest in `config.json`, else from the Hub.
         """
         pin = self.published
         if name == WEIGHTS and pin and pin.sha256:
@@ -103,7 +112,7 @@ class Source:
         return hub_fetch.hub_record(path) if self.address else None
 
     def origin(self, sha256: str) -> Origin | None:
-        """Return what is recorded in everything that is made from these weights."""
+        """Return the origin that is recorded in everything made from these weights."""
         if not self.has_weights:
             return None
         return Origin(
@@ -116,59 +125,69 @@ class Source:
 
     @property
     def licence(self) -> str:
-        """The licence of the weights: the catalogue's word, else the config's."""
+        """The licence of the weights as the catalogue states it, else the config."""
         return self.published.licence if self.published else self.config.licence
 
 
-def resolve(reference: str | Source, *, pretrained: bool = False) -> Source:
-    """Find out what a model reference means, without building the network.
+Reference: TypeAlias = str | Path | WithFolder | Source
+
+
+def resolve(reference: Reference, *, pretrained: bool = False) -> Source:
+    """Return what a model reference means, without building the network.
 
     Args:
         reference: See the table above; a `Source` is returned as it is.
         pretrained: Take the default weights of a bare architecture.
 
     Raises:
-        UnknownNameError: No such name; the hint has near names.
-        NotFoundError: A path or repository that is not there; no default weights.
+        UnknownNameError: No such name; the hint has similar names.
+        NotFoundError: A path or repository that does not exist; no default weights.
         NetworkError: The Hub is needed and not reached.
-        IntegrityError: The repository's `config.json` is not what the catalogue says.
-        IncompatibleError: A `config.json` that cannot be honoured.
+        IntegrityError: The repository's `config.json` differs from the catalogue.
+        IncompatibleError: A `config.json` has a value that rezoo does not support.
     """
     if isinstance(reference, Source):
         return reference
-    path = Path(reference).expanduser()
+    if not isinstance(reference, str):
+        return _of_folder(local_folder(reference))
     if is_address(reference):
         return _of_hub(reference, Address.parse(reference))
     if "." in reference and reference in catalogue.list_weights():
         return _of_catalogue(reference, catalogue.get(reference))  # no folder may shadow a pin
+    path = local_folder(reference)
     if path.is_dir():
-        return Source(reference, read_config(path), path)
+        return _of_folder(path, reference)
     if reference.startswith(_TIMM) and reference.count("/") == 1:
         return _of_hub(reference, Address.parse(reference))
-    if any(mark in reference for mark in ("/", "\\")) or reference.startswith((".", "~")):
-        _no_such_path(reference, path)
-    if path.is_file() and path.suffix.lower() in _UNSAFE:
-        _no_such_path(reference, path)
+    looks_like_path = "/" in reference or "\\" in reference or reference.startswith((".", "~"))
+    if looks_like_path or _is_unsafe_file(path):
+        _refuse_path(reference, path)
     if "." in reference and reference not in registry.architectures.names():
         return _of_catalogue(reference, catalogue.get(reference))
     if pretrained:
-        registry.architectures.find(reference)  # a wrong name is the better message
+        registry.architectures.find(reference)  # its error for an unknown name is more precise
         return _of_catalogue(reference, catalogue.default(reference))
     return _of_architecture(reference)
 
 
-def resolve_weights(reference: str | Source, *, pretrained: bool = False) -> Source:
+def local_folder(reference: str | Path | WithFolder) -> Path:
+    """Return the path that a reference to a local folder means; it need not exist."""
+    path = reference if isinstance(reference, (str, Path)) else reference.folder
+    return Path(path).expanduser()
+
+
+def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source:
     """Resolve a reference that must have weights; raises as `resolve` does.
 
     Raises:
-        SpecError: It names an architecture, whose weights would be random.
+        SpecError: The reference is a bare architecture, whose weights are random.
     """
     source = resolve(reference, pretrained=pretrained)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
         published = f", or published weights, such as {known[0]}" if known else ""
         raise SpecError(
-            f"{source.reference} has no weights: a bare architecture would guess at random",
+            f"{source.reference} has no weights: a bare architecture predicts at random",
             hint=f"name a folder with weights, such as a run of rezoo train{published}.",
         )
     return source
@@ -189,11 +208,17 @@ def _of_architecture(name: str) -> Source:
     return Source(name, config)
 
 
+def _of_folder(path: Path, reference: str = "") -> Source:
+    if not path.is_dir():
+        _refuse_path(str(path), path)
+    return Source(reference or str(path), read_config(path), path)
+
+
 def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:
     if not spec.sha256:
         raise NotFoundError(
-            f"{spec.name} has no pinned SHA-256 yet, so its bytes cannot be proven",
-            hint=f"to take what is there now: hf://{spec.repo}@main",
+            f"{spec.name} has no pinned SHA-256 yet, so its bytes cannot be checked",
+            hint=f"to use its present files: hf://{spec.repo}@main",
         )
     if spec.non_commercial:
         text = f"the licence of {spec.name}, {spec.licence}, forbids commercial use."
@@ -230,7 +255,7 @@ def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Sourc
 def _with_near_names(
     error: NotFoundError | AccessError, address: Address
 ) -> NotFoundError | AccessError:
-    """Add the catalogued repositories whose names resemble one that is not there."""
+    """Add the repositories of the catalogues that have similar names."""
     known = [spec.repo for spec in catalogue.describe()]
     close = [] if address.repo in known else near(address.repo, known)
     if not close:
@@ -240,7 +265,7 @@ def _with_near_names(
 
 
 def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> None:
-    """A `config.json` has no pinned hash; what it says of the network must be the catalogue's."""
+    """Compare a `config.json`, which has no pinned hash, with the catalogue."""
     found_pre, wanted_pre = asdict(config.preprocessing), asdict(spec.preprocessing)
     for what, found, wanted in (
         ("architecture", config.architecture, spec.architecture),
@@ -250,18 +275,24 @@ def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> 
         if found != wanted:
             raise IntegrityError(
                 f"{address} {CONFIG}: {what} is {found}; the catalogue says {wanted}",
-                hint="the repository was changed, or a mirror serves another file.",
+                hint="the repository was changed, or a mirror has sent another file.",
             )
 
 
-def _no_such_path(reference: str, path: Path) -> NoReturn:
-    if path.is_file() and path.suffix.lower() in _UNSAFE:
+def _is_unsafe_file(path: Path) -> bool:
+    return path.suffix.lower() in _UNSAFE and path.is_file()
+
+
+def _refuse_path(reference: str, path: Path) -> NoReturn:
+    if _is_unsafe_file(path):
         raise UnsafeFileError(
             f"{reference}: rezoo opens no {path.suffix} files; they can run code or exhaust memory",
             hint=f"name a folder with {CONFIG} and {WEIGHTS}.",
         )
     if path.exists():
-        raise NotFoundError(f"{reference} is a file", hint=f"name the folder that holds {CONFIG}.")
+        raise NotFoundError(
+            f"{reference} is a file", hint=f"name the folder that contains {CONFIG}."
+        )
     hint = "check the path."
     if reference.count("/") == 1 and not reference.startswith((".", "~", "/")):
         hint += f" A repository of the Hub is written {SCHEMES[0]}{reference}"

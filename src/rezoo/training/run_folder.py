@@ -19,7 +19,7 @@ from rezoo import recipes
 from rezoo.artifacts import run_files, weights
 from rezoo.artifacts.card import model_card
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
-from rezoo.artifacts.manifest import seal_folder, unseal_folder
+from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.errors import writing
 from rezoo.evaluation.forward import Forward
@@ -52,7 +52,7 @@ def occupy(folder: Path, *, overwrite: bool) -> None:
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write the recipe in full, the environment, and the names of model and dataset."""
     if (folder / CONFIG).exists():  # resumed: its files are about to change
-        unseal_folder(folder)
+        remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
     if not (folder / run_files.ENVIRONMENT).exists():
         write_json(folder / run_files.ENVIRONMENT, _environment())
@@ -114,7 +114,7 @@ def write_history(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any
 def finish(
     folder: Path, setup: Setup, plan: Plan, progress: Progress, forward: Forward
 ) -> dict[str, Any]:
-    """Write the last weights, measure the best ones from their file, and seal the folder.
+    """Write the last weights, measure the best ones from their file, and write the manifest.
 
     Args:
         folder: The run folder.
@@ -129,7 +129,7 @@ def finish(
     network, config = setup.network, setup.config
     last = folder / run_files.LAST_WEIGHTS
     weights.save_model(network, config, last)
-    seal_folder(last)
+    write_manifest(last)
     with TensorFile(folder / WEIGHTS) as best:
         weights.load_weights(network, best)
     scores = measure(setup.task, forward, setup.validation_batches())
@@ -143,7 +143,7 @@ def finish(
     page = report(config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
     write_bytes(folder / run_files.CARD, model_card(folder).encode())
-    run_files.seal(folder)
+    write_manifest(folder)
     return metrics
 
 

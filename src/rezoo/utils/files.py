@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all, and what their bytes should be (SHA-256).
-
-Loads without NumPy: names and bytes are checked before anything heavy is imported.
-"""
+"""Atomic writes, and the size and SHA-256 of files. Loads without NumPy."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ from rezoo.errors import IntegrityError, ResourceError, SpecError, writing
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What the bytes of a file should be.
+    """Size and SHA-256 of a file.
 
     Attributes:
         sha256: 64 lower-case hexadecimal digits.
-        size: In bytes, where it is known.
-        source: Who says so, for messages.
+        size: In bytes; None if it is not known.
+        source: Where the values come from, for messages.
     """
 
     sha256: str
@@ -33,12 +30,12 @@ class FileRecord:
 
     def __post_init__(self) -> None:
         if not is_sha256(self.sha256):
-            raise SpecError(f"sha256: {self.sha256!r}; wanted are 64 hexadecimal digits")
+            raise SpecError(f"sha256: {self.sha256!r}; it must be 64 hexadecimal digits")
         if self.size is not None and not 0 <= self.size < 2**63:
             raise SpecError(f"size: {self.size}; it must be 0 or more")
 
     def check(self, name: str | Path, *, size: int, sha256: str = "") -> None:
-        """Compare what was found; `IntegrityError` names both where they differ."""
+        """Compare with a file that was measured; raises `IntegrityError` if they differ."""
         if self.size is not None and size != self.size:
             raise IntegrityError(
                 f"{name} has {size:,} bytes; {self._says()} {self.size:,}", hint=_AGAIN
@@ -52,7 +49,7 @@ class FileRecord:
         return f"{self.source or 'the record'} says"
 
 
-_AGAIN = "it was damaged, cut off or exchanged: get the file again from where it came from."
+_AGAIN = "the file is damaged, truncated or was replaced: get it again from its source."
 
 
 def is_sha256(text: object) -> bool:
@@ -61,35 +58,54 @@ def is_sha256(text: object) -> bool:
 
 
 def digest(file: BinaryIO) -> str:
-    """Return the SHA-256 of an open file, from its beginning; nothing is kept in memory."""
+    """Return the SHA-256 of an open file, from its beginning."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def record(path: Path, *, source: str = "") -> FileRecord:
-    """Measure a file."""
+    """Return the size and SHA-256 of a file."""
     with open(path, "rb") as file:
         return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
 
 
 def refuse_file(folder: Path) -> None:
-    """Raise `SpecError` where something that is no folder stands in the place of `--output`."""
+    """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raise `ResourceError` where the folder of `--output` cannot be written or made."""
+    """Raise `ResourceError` if the folder of `--output` cannot be written or created."""
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not os.access(existing, os.W_OK):
         raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
 
 
+def require_room(what: str, size: int, folder: Path, *, variable: str) -> None:
+    """Raise `ResourceError` if the disk of `folder` has less than `size` bytes free.
+
+    Args:
+        what: The thing to be written, for the message.
+        size: In bytes.
+        folder: Where it will be written; need not exist.
+        variable: Environment variable that sets another folder, for the hint.
+    """
+    from rezoo.utils.device import free_disk_bytes
+
+    free = free_disk_bytes(folder)
+    if free < size:
+        raise ResourceError(
+            f"{what} needs {size:,} bytes; the disk of {folder} has {free:,} free",
+            hint=f"free some space, or set {variable} to a folder on another disk.",
+        )
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a crash leaves the old one.
+    """Write a file atomically: a crash leaves the old one.
 
     Raises:
-        ResourceError: No space, or the folder cannot be written.
+        ResourceError: The disk is full, or the folder cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
@@ -107,22 +123,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, no NaN) whole or not at all; numbers that are not finite become null."""
+    """Write JSON (UTF-8) atomically; numbers that are not finite become null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 
 def canonical_digest(content: Any) -> str:
-    """Return the SHA-256 of JSON values that does not depend on white space or order of keys."""
+    """Return the SHA-256 of JSON values, whatever the white space and the order of keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object and refuse a key that stands twice."""
+    """Build a JSON object and refuse duplicate keys."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Names that people type: natural order and near names."""
+"""Names that users type: natural order and similar names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def natural_key(name: str) -> tuple[object, ...]:
 
 
 def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """Return up to `most` of the `known` names that resemble `name`, best first."""
+    """Return up to `most` of the `known` names that are similar to `name`, best first."""
     folded = {_fold(k): k for k in known}
     wanted = _fold(name)
     hits = difflib.get_close_matches(wanted, folded, n=most, cutoff=0.6)
@@ -22,7 +22,7 @@ def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return a hint: near names, or else the list of all behind the words `otherwise`."""
+    """Return a hint: similar names, else the words `otherwise` and all names."""
     known = sorted(known, key=natural_key)
     close = near(name, known)
     if close:
@@ -31,7 +31,7 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters: names from files and plugins must not steer the terminal."""
+    """Escape control characters, which would be commands to the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

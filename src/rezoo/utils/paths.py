@@ -1,4 +1,4 @@
-"""What the environment decides: switches, and where rezoo and TFDS keep what they compute."""
+"""Settings from environment variables: switches, and the folders of rezoo and TFDS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA_VARIABLE = "TFDS_DATA_DIR"
 def cache_dir() -> Path:
     """Return rezoo's cache: `$REZOO_CACHE`, `$XDG_CACHE_HOME/rezoo` or `~/.cache/rezoo`.
 
-    Everything in it can be made again; it need not exist yet.
+    It need not exist. Everything in it can be computed again.
     """
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own).expanduser()
@@ -28,7 +28,7 @@ def data_dir() -> Path:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Put a file into the cache, whole or not at all; a cache that cannot be written is none."""
+    """Write a file of the cache atomically; does nothing if the cache cannot be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
@@ -42,5 +42,5 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def switched_on(variable: str) -> bool:
-    """Whether an environment variable is set to anything but nothing and 0."""
+    """Whether an environment variable is set, and neither empty nor 0."""
     return os.environ.get(variable, "") not in ("", "0")

@@ -1,4 +1,4 @@
-"""Values of parsed JSON from strangers: of the right type, or an error that names the key."""
+"""Read typed values from parsed JSON; every error names the key."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rezoo.errors import IncompatibleError
 
 
 def no_constant(text: str) -> Any:
-    """Refuse NaN and Infinity, which are no JSON; for `json.loads(parse_constant=…)`."""
-    raise ValueError(f"{text} is no JSON number")
+    """Refuse NaN and Infinity, which JSON does not have; for `json.loads(parse_constant=…)`."""
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -> Any:
-    """Return a value of a type, or the default where the key is absent."""
+    """Return a value of a type, or the default if the key is absent."""
     value = mapping.get(key, default)
     if value is default and default is not ...:
         return default
@@ -26,7 +26,7 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
 
 
 def triple(cfg: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
-    """Return `[channels, height, width]`, or None where the key is absent."""
+    """Return `[channels, height, width]`, or None if the key is absent."""
     value = cfg.get(key)
     if value is None:
         return None
@@ -40,7 +40,7 @@ def triple(cfg: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
 
 
 def numbers(cfg: Mapping[str, Any], key: str) -> tuple[float, ...]:
-    """Return a list of numbers; empty where the key is absent."""
+    """Return a list of numbers; empty if the key is absent."""
     value = cfg.get(key, [])
     if not isinstance(value, list):
         raise IncompatibleError(f"key {key!r} must be a list of numbers: {value!r}")
@@ -53,5 +53,5 @@ def number(key: str, value: Any) -> float:
         try:
             return float(value)
         except OverflowError:
-            value = "a number beyond all bounds"
+            value = "a number out of range"
     raise IncompatibleError(f"key {key!r} must be a number: {value!r}")
