@@ -9,7 +9,7 @@ import pytest
 
 import rezoo
 from rezoo.errors import DivergedError, IncompatibleError
-from rezoo.models.layers import freeze_statistics
+from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import SINGLE_LABEL
 from rezoo.training import checkpoints

@@ -29,10 +29,10 @@ class ModelSpec:
 
     Attributes:
         name: What users type; also timm's name where timm has the network.
-        build: Called as `build(name=…, input_shape=…, num_classes=…,
-            classifier_activation=…, **config)`; returns a functional `keras.Model`
-            that gives logits `(N, num_classes)` float32 from `(N, H, W, C)`. It must
-            import Keras inside its body: specs are loaded where Keras must not be.
+        build: Called as `build(name=…, input_shape=…, num_classes=…, classifier_activation=…,
+            **config)`, with `stochastic_depth` and `seed` if training uses stochastic depth.
+            Returns a functional `keras.Model` from `(N, H, W, C)` to logits `(N, num_classes)`,
+            float32. It must import Keras inside its body, so that specs load without Keras.
         config: The arguments that tell this member of the family from the others.
         family: The name of the family, for lists.
         summary: One line for lists.

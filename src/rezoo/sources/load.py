@@ -20,8 +20,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.models.factory import create_model
-from rezoo.models.layers import weights_follow
+from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.sources import hub_fetch
 from rezoo.sources.references import Source, resolve
 from rezoo.utils.files import record
@@ -98,13 +97,13 @@ def build(
     else:
         with opened_weights(source) as file:
             _check_head(file, config.num_classes)
-            with weights_follow():
-                model = create()
+            new_head = HEAD if classes != config.num_classes else ""
+            model = start_from_zeros(create, drawn=new_head)
             load_weights(
                 model,
                 file,
                 structure=config.fingerprint,
-                new_head=HEAD if classes != config.num_classes else "",
+                new_head=new_head,
                 allow_nonfinite=allow_nonfinite,
             )
             sha256 = file.sha256
