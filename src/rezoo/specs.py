@@ -39,8 +39,8 @@ class ModelSpec:
         source: The paper and section.
         image_size: Height and width in pixels that published figures assume.
         num_classes: Number of classes that they assume.
-        params: Trainable parameters with so many classes, for lists that build nothing.
-        macs: Multiply-adds for one image of `image_size` with so many classes, likewise.
+        params: Trainable parameters with `num_classes` classes, for lists; None if not stated.
+        macs: Multiply-adds for one image of `image_size` pixels, for lists; None if not stated.
         in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
@@ -213,6 +213,7 @@ class WeightsSpec:
         licence: As its authors state it.
         num_classes: Width of the head.
         preprocessing: What the figures below were measured with; `config.json` must agree.
+        macs: Multiply-adds for one image at the size that the weights are evaluated at.
         top1: Published top-1, 0 to 1, at the size that the weights are evaluated at.
         top5: Likewise top-5.
         top1_train_size: Published top-1 at the size that the weights were trained at.
@@ -231,6 +232,7 @@ class WeightsSpec:
     licence: str = "unknown"
     num_classes: int = 1000
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    macs: int | None = None
     top1: float | None = None
     top5: float | None = None
     top1_train_size: float | None = None
