@@ -1,4 +1,4 @@
-"""`rezoo benchmark`: what it measures, of which targets, and how it fails."""
+"""`rezoo benchmark`: figures, targets, options and errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from conftest import fails
 from rezoo.benchmarking import benchmark, worker
-from rezoo.benchmarking.results import Spread, inference, measured
-from rezoo.benchmarking.targets import Options, find_target, find_targets, job
+from rezoo.benchmarking.results import Benchmark, Measured, Spread, inference
+from rezoo.benchmarking.targets import Options, find_target, find_targets
 from rezoo.errors import (
     IncompatibleError,
     MissingExtraError,
@@ -27,15 +27,14 @@ from rezoo.utils import device
 from rezoo.utils.device import usable_threads
 
 PEAK = Spread(p50=1e12, p5=9e11, p95=1.1e12, count=3)
-KNOWN = {
+FACTS = {
     "target": "net",
     "kind": "architecture",
     "precision": "float32",
     "input_shape": [32, 32, 3],
     "macs": 10**9,
-    "batches": {"inference 1": 1, "inference 4": 4, "train": 4},
 }
-TURNS = {
+ROUNDS = {
     "inference 1": [[0.010, 0.020], [0.030, 0.020]],
     "inference 4": [[0.02], [0.02]],
     "train": [[0.1], [0.2]],
@@ -44,9 +43,9 @@ TURNS = {
 
 @pytest.fixture(scope="module")
 def found():
-    """One target, in turns with the peak: processes take seconds to start."""
+    """Return the result for one target; processes take seconds to start."""
     return benchmark.benchmark(
-        "resnet20", batch_sizes=(1, 4), rounds=2, turn_s=0.05, train=True
+        "resnet20", batch_sizes=(1, 4), rounds=2, round_s=0.05, train=True
     ).to_dict()
 
 
@@ -70,7 +69,7 @@ def test_what_is_measured(found):
     json.dumps(found, allow_nan=False)
 
 
-def test_parts_of_the_peak(found):
+def test_rates_relative_to_the_peak(found):
     peak = found["peak_flops_per_s"]["p50"]
     (row,) = found["targets"]
     for speed, passes in [*((s, 1) for s in row["speeds"]), (row["training"], 3)]:
@@ -81,13 +80,12 @@ def test_parts_of_the_peak(found):
 
 
 def test_table(capsys):
-    from rezoo.benchmarking.results import Benchmark
-    from rezoo.cli import render_benchmark
+    from rezoo.cli.benchmark import show
 
     targets = tuple(
-        measured({**KNOWN, "peak_bytes": n}, TURNS, PEAK, (1, 4)) for n in (None, 10**9)
+        Measured.of({**FACTS, "peak_bytes": n}, ROUNDS, PEAK, (1, 4)) for n in (None, 10**9)
     )
-    render_benchmark.measured(
+    show(
         Benchmark(
             targets=targets,
             device="a processor",
@@ -111,7 +109,7 @@ def test_table(capsys):
 
 
 def test_figures():
-    row = measured(KNOWN, TURNS, PEAK, (4,))
+    row = Measured.of(FACTS, ROUNDS, PEAK, (4,))
     assert row.latency_ms.p50 == pytest.approx(20)
     assert row.latency_ms.count == 4
     (speed,) = row.speeds
@@ -119,7 +117,7 @@ def test_figures():
     assert speed.of_peak == pytest.approx(0.4)
     assert row.training.images_per_s.p50 == pytest.approx(30)
     assert row.training.of_peak == pytest.approx(3 * 2 * 30 / 1000)
-    unknown = measured({**KNOWN, "macs": None}, {"inference 4": [[0.02]]}, PEAK, (1, 4))
+    unknown = Measured.of({**FACTS, "macs": None}, {"inference 4": [[0.02]]}, PEAK, (1, 4))
     assert unknown.latency_ms is None
     assert unknown.speeds[0].of_peak is None
     assert unknown.flops is None
@@ -141,7 +139,7 @@ def test_spread():
         ({"threads": 100_000}, "threads: 100000"),
         ({"precision": "int8"}, "precision: 'int8'; allowed are float32"),
         ({"device": "tpu"}, "device: 'tpu'"),
-        ({"turn_s": 0}, "turn_s: 0"),
+        ({"round_s": 0}, "round_s: 0"),
     ],
 )
 def test_options_out_of_bounds(options, message):
@@ -186,9 +184,9 @@ def test_wrong_use(call, args, rc, message):
     fails(call("benchmark", *args), rc, message)
 
 
-def serve(asked, *orders):
-    """Let a worker in this process answer."""
-    lines = [json.dumps(order) + "\n" for order in (asked, {"warm": True}, *orders)]
+def serve(job, *requests):
+    """Return the answers of a worker in this process."""
+    lines = [json.dumps(request) + "\n" for request in (job, {"warm_up": True}, *requests)]
     answers = io.StringIO()
     worker.serve(io.StringIO("".join(lines)), answers)
     built, *rest = (json.loads(line) for line in answers.getvalue().splitlines())
@@ -198,7 +196,10 @@ def serve(asked, *orders):
 
 @pytest.fixture
 def exported(monkeypatch, tmp_path):
-    """An exported file whose runtime is a stand-in; returns its path and what it was given."""
+    """Return a function that makes an exported file with a stand-in runtime.
+
+    It returns the path of the file and the list of the runtime's inputs.
+    """
     seen = []
 
     def make(**facts):
@@ -227,26 +228,25 @@ def exported(monkeypatch, tmp_path):
     return make
 
 
-def asked(path, **options):
-    target = find_target(str(path))
-    return {**job(target, Options(**options)), "pretrained": False}
+def job(path, **options):
+    return find_target(str(path)).job(Options(**options), pretrained=False)
 
 
 def test_a_run(trained):
-    first, turn = serve(asked(trained, batch_sizes=(2,)), {"action": inference(2), "calls": 2})
-    assert first["known"]["kind"] == "weights"
-    assert first["known"]["input_shape"] == [8, 8, 1]
-    assert first["known"]["batches"] == {"inference 1": 1, "inference 2": 2}
-    assert len(turn["taken"]) == 2
+    first, timed = serve(job(trained, batch_sizes=(2,)), {"action": inference(2), "calls": 2})
+    assert first["facts"]["kind"] == "weights"
+    assert first["facts"]["input_shape"] == [8, 8, 1]
+    assert set(first["seconds"]) == {"inference 1", "inference 2"}
+    assert len(timed["seconds"]) == 2
 
 
 def test_exported_file(exported):
     path, seen = exported()
-    first, turn = serve(asked(path, batch_sizes=(4,)), {"action": inference(4), "calls": 3})
-    known = first["known"]
-    assert (known["kind"], known["macs"], known["params"]) == ("onnx", 40_551_040, 269_722)
+    first, timed = serve(job(path, batch_sizes=(4,)), {"action": inference(4), "calls": 3})
+    facts = first["facts"]
+    assert (facts["kind"], facts["macs"], facts["params"]) == ("onnx", 40_551_040, 269_722)
     assert set(first["seconds"]) == {"inference 1", "inference 4"}
-    assert len(turn["taken"]) == 3
+    assert len(timed["seconds"]) == 3
     assert {(x.shape, x.dtype.name) for x in seen} == {
         ((1, 32, 32, 3), "float32"),
         ((4, 32, 32, 3), "float32"),
@@ -255,33 +255,33 @@ def test_exported_file(exported):
 
 def test_exported_file_with_a_fixed_batch_of_raw_images(exported):
     path, seen = exported(input="raw", batch=4, metadata={})
-    (first,) = serve(asked(path, batch_sizes=(1, 4)))
+    (first,) = serve(job(path, batch_sizes=(1, 4)))
     assert list(first["seconds"]) == ["inference 4"]
-    assert "macs" not in first["known"]
+    assert "macs" not in first["facts"]
     assert {(x.shape, x.dtype.name) for x in seen} == {((4, 32, 32, 3), "uint8")}
-    with pytest.raises(IncompatibleError, match="takes 4 images at a time"):
-        serve(asked(path, batch_sizes=(1,)))
+    with pytest.raises(IncompatibleError, match="takes batches of 4 images"):
+        serve(job(path, batch_sizes=(1,)))
 
 
 def test_exported_files_are_not_trained(exported):
     path, _ = exported()
     with pytest.raises(SpecError, match="it cannot be trained"):
-        serve(asked(path, train=True))
+        serve(job(path, train=True))
 
 
 def test_no_gpu(monkeypatch):
     monkeypatch.setattr(device, "on_gpu", lambda: False)
-    with pytest.raises(IncompatibleError, match="sees no GPU"):
-        serve(asked("resnet20", device="gpu"))
+    with pytest.raises(IncompatibleError, match="finds no GPU"):
+        serve(job("resnet20", device="gpu"))
 
 
-def test_errors_travel():
+def test_errors_of_a_process_are_raised():
     for error, kind in (
         (MissingExtraError("no onnxruntime", hint="pip install"), MissingExtraError),
         (MemoryError(), ResourceError),
         (KeyError("x"), RezooError),
     ):
-        raised = benchmark._raised(worker._record(error))
+        raised = benchmark._to_error(worker.error_record(error))
         assert type(raised) is kind
     assert raised.message == "unexpected KeyError: 'x'"
 
@@ -289,8 +289,8 @@ def test_errors_travel():
 @pytest.mark.parametrize(
     ("script", "kind", "message"),
     [
-        ("kill -9 $$", ResourceError, "was killed: memory, most likely"),
-        ("exit 7", RezooError, "ended with 7"),
+        ("kill -9 $$", ResourceError, "was killed, most likely for memory"),
+        ("exit 7", RezooError, "ended with exit code 7"),
     ],
 )
 def test_a_process_that_dies(monkeypatch, tmp_path, script, kind, message):

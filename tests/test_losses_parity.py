@@ -135,12 +135,10 @@ def test_weights_of_images_in_binary_cross_entropy(logits, labels, weights):
 
 def test_depths_drop_as_in_timm():
     import rezoo
-    from rezoo.models.drop_path import stochastic_depth
 
     peer = timm.create_model("resnet26d", drop_path_rate=0.2, num_classes=2)
     blocks = [b for stage in (1, 2, 3, 4) for b in getattr(peer, f"layer{stage}")]
     wanted = [b.drop_path.drop_prob if b.drop_path else 0.0 for b in blocks]
-    with stochastic_depth(0.2, seed=0):
-        model = rezoo.create_model("resnet26d", num_classes=2)
+    model = rezoo.create_model("resnet26d", num_classes=2, stochastic_depth=0.2)
     found = [layer.rate for layer in model.layers if layer.name.endswith(".add")]
     assert found == pytest.approx(wanted)

@@ -11,7 +11,7 @@ import pytest
 import rezoo
 from rezoo import registry
 from rezoo.errors import SpecError, UnknownNameError
-from rezoo.models.layers import BatchNormalization
+from rezoo.models.primitives import BatchNormalization
 
 
 def test_create_model_touches_neither_disk_nor_network(monkeypatch):

@@ -10,7 +10,7 @@ from rezoo.data.options import DataOptions
 
 import rezoo
 from rezoo.errors import DivergedError, IncompatibleError
-from rezoo.models.layers import freeze_statistics
+from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress

@@ -1,4 +1,4 @@
-"""Stochastic depth: what is left out in training, and that nothing else changes."""
+"""Stochastic depth: which branches training drops, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hub_fixtures import TOKEN
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import Interrupted, SpecError
-from rezoo.models import layers, tensors
-from rezoo.models.drop_path import Add, stochastic_depth
+from rezoo.models import tensors
+from rezoo.models.drop_path import Add
 from rezoo.models.fingerprint import fingerprint
 from rezoo.publishing.push import push
 from rezoo.training.reporters import Reporter
@@ -29,12 +29,11 @@ SMALL = {"image_size": 16, "batch_size": 128, "epochs": 2, "stochastic_depth": 0
 
 def built(rate, *, name=NETWORK, seed=0, **options):
     keras.utils.set_random_seed(seed)
-    with stochastic_depth(rate, seed=seed):
-        return rezoo.create_model(name, num_classes=3, **options)
+    return rezoo.create_model(name, num_classes=3, stochastic_depth=rate, seed=seed, **options)
 
 
 def summed(rate, seed=0, images=4000):
-    """Return what a layer makes of branches of 1 and shortcuts of 0, `(images,)`."""
+    """Return the outputs `(images,)` for branches of 1 and shortcuts of 0, and the layer."""
     layer = Add(rate=rate, seed=seed)
     branch = np.ones((images, 2, 3, 4), np.float32)
     outputs = keras.ops.convert_to_numpy(layer([branch, 0 * branch], training=True))
@@ -43,7 +42,7 @@ def summed(rate, seed=0, images=4000):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_branches_are_left_out_and_the_mean_is_kept(rate):
+def test_branches_are_dropped_and_the_mean_is_kept(rate):
     outputs, layer = summed(rate)
     values = np.unique(outputs)
     np.testing.assert_allclose(values, [0.0, 1 / (1 - rate)], rtol=1e-6)
@@ -51,14 +50,14 @@ def test_branches_are_left_out_and_the_mean_is_kept(rate):
     assert (outputs == 0).mean() == pytest.approx(rate, abs=4 * error)
     assert outputs.mean() == pytest.approx(1.0, abs=4 * error / (1 - rate))
     again = summed(rate)[0]
-    np.testing.assert_array_equal(again, outputs)  # of the seed alone
+    np.testing.assert_array_equal(again, outputs)  # depends on the seed alone
     assert (summed(rate, seed=1)[0] != outputs).any()
     branch = np.ones((len(outputs), 1, 1, 1), np.float32)
     later = keras.ops.convert_to_numpy(layer([branch, 0 * branch], training=True))
-    assert (later[:, 0, 0, 0] != outputs).any()  # the next step chooses anew
+    assert (later[:, 0, 0, 0] != outputs).any()  # the next step draws anew
 
 
-def test_shortcuts_stay():
+def test_shortcuts_are_kept():
     layer = Add(rate=0.5, seed=0)
     shortcut = np.random.default_rng(0).normal(size=(64, 2, 2, 1)).astype(np.float32)
     outputs = keras.ops.convert_to_numpy(layer([0 * shortcut, shortcut], training=True))
@@ -74,22 +73,30 @@ def test_rates_are_linear_in_the_depth():
 
 
 @pytest.mark.parametrize("name", [NETWORK, "resnet18", "resnet26d"])
-def test_all_else_is_as_without(name):
+def test_all_else_is_unchanged(name):
     plain, deep = built(0.0, name=name), built(0.4, name=name)
     assert fingerprint(deep, head=HEAD) == fingerprint(plain, head=HEAD)
     assert [layer.name for layer in deep.layers] == [layer.name for layer in plain.layers]
     ours, theirs = tensors.to_tensors(deep), tensors.to_tensors(plain)
     assert list(ours) == list(theirs)
-    assert all(np.array_equal(ours[n], theirs[n]) for n in theirs)  # the random start, too
+    assert all(np.array_equal(ours[n], theirs[n]) for n in theirs)  # the initial weights, too
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
     answers = [keras.ops.convert_to_numpy(m(images, training=False)) for m in (deep, plain)]
     np.testing.assert_array_equal(*answers)
 
 
-def test_a_network_without_blocks_is_refused():
-    with pytest.raises(SpecError, match="no two blocks"), stochastic_depth(0.1, seed=0):
-        layers.conv(keras.Input((8, 8, 3)), 4, 3, name="conv1")
-    assert not isinstance(layers.addition("add"), Add)  # outside all is as before
+@pytest.mark.parametrize(
+    ("name", "rate", "message"),
+    [
+        ("plain18", 0.1, "no two residual blocks"),
+        ("vgg16", 0.1, "'vgg16' does not support it"),
+        ("resnet18", 1.0, "allowed is 0 to below 1"),
+        ("resnet18", -0.1, "allowed is 0 to below 1"),
+    ],
+)
+def test_rates_that_are_refused(name, rate, message):
+    with pytest.raises(SpecError, match=message):
+        built(rate, name=name)
 
 
 def test_the_layer_can_be_saved_by_keras():

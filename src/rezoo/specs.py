@@ -29,12 +29,12 @@ class ModelSpec:
 
     Attributes:
         name: The name that users type; also timm's name if timm has the network.
-        build: Called as `build(name=…, input_shape=…, num_classes=…,
-            classifier_activation=…, **config)`; returns a functional `keras.Model` from
-            `(N, H, W, C)` to logits `(N, num_classes)` float32. It must import Keras inside
-            its body, since specs are loaded without Keras.
+        build: Called as `build(name=…, input_shape=…, num_classes=…, classifier_activation=…,
+            **config)`, with `stochastic_depth` and `seed` if training uses stochastic depth.
+            Returns a functional `keras.Model` from `(N, H, W, C)` to logits `(N, num_classes)`,
+            float32. It must import Keras inside its body, so that specs load without Keras.
         config: Arguments of `build` that distinguish the members of a family.
-        family: Name of the family, for lists.
+        family: The name of the family, for lists.
         summary: One line for lists.
         source: Paper and section.
         image_size: Height and width in pixels that published figures assume.
@@ -212,6 +212,7 @@ class WeightsSpec:
         licence: Licence of the weights, as their authors state it.
         num_classes: Width of the head.
         preprocessing: Preprocessing of the published figures; `config.json` must agree.
+        macs: Multiply-adds for one image at the size for evaluation; None if not stated.
         top1: Published top-1 as a fraction, at the size for evaluation.
         top5: Published top-5, likewise.
         top1_train_size: Published top-1 as a fraction, at the size for training.
@@ -230,6 +231,7 @@ class WeightsSpec:
     licence: str = "unknown"
     num_classes: int = 1000
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    macs: int | None = None
     top1: float | None = None
     top5: float | None = None
     top1_train_size: float | None = None

@@ -1,4 +1,4 @@
-"""`benchmark`: targets take turns, each in a process of its own."""
+"""`benchmark`: measure targets in rounds, each target in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 from rezoo import errors
 from rezoo.artifacts.config import WEIGHTS
-from rezoo.benchmarking.results import PEAK, Benchmark, Spread, measured
-from rezoo.benchmarking.targets import Options, Target, find_targets, job
+from rezoo.benchmarking.results import PEAK, Benchmark, Measured, Spread
+from rezoo.benchmarking.targets import Options, Target, find_targets
 from rezoo.errors import ResourceError, RezooError
 from rezoo.utils.device import usable_threads
 from rezoo.utils.paths import switched_on
 
 Progress = Callable[[int, int], None]
-_END_S = 20  # for a process whose work is done
+_EXIT_TIMEOUT_S = 20
 _ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take time from the one whose turn it is
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow down the process that is measured
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -38,40 +38,40 @@ def benchmark(
     precision: str = "float32",
     threads: int | None = None,
     rounds: int = 5,
-    turn_s: float = 0.5,
+    round_s: float = 0.5,
     train: bool = False,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> Benchmark:
-    """Measure what networks cost on this machine.
+    """Measure latency, throughput and memory of networks and exported files on this machine.
 
-    Each target is a process of its own, warmed up before anything is timed. In each round every
-    target has its turn in everything that is measured, and so has a product of large matrices in
-    the same precision, the peak: a machine that others use disturbs all alike.
+    Each target has a process of its own and is warmed up first. In each round, every action of
+    every target runs once, and so does a product of large matrices in the same precision, the
+    peak. Other load on the machine therefore affects all of them alike.
 
     Args:
         targets: Architectures, weights, folders with weights, exported files or folders.
-        pretrained: Take the default published weights of bare architectures.
-        batch_sizes: Images at a time, for throughput. Latency is always that of single images.
-        image_size: Height and width in pixels, instead of the architecture's or the weights'.
-        precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`, the device's own for
-            training. Exported files have their own.
-        threads: Processor threads; as many as this process may use where not given.
-        rounds: Turns of each target.
-        turn_s: Seconds of a turn at least; one call is never cut.
-        train: Measure training steps, too, with the largest batch.
-        device: `auto` (a GPU where there is one), `cpu` or `gpu`.
-        progress: Called with the turns done and all turns.
+        pretrained: Use the default published weights of bare architectures.
+        batch_sizes: Batch sizes for throughput. Latency is always that of one image.
+        image_size: Height and width in pixels; None for that of the architecture or the weights.
+        precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto` for the precision that
+            training uses on the device. Exported files have their own.
+        threads: Processor threads; None for all that this process may use.
+        rounds: Number of rounds.
+        round_s: Seconds that an action runs per round, rounded up to whole calls.
+        train: Measure training steps with the largest batch size, too.
+        device: `auto` (a GPU if there is one), `cpu` or `gpu`.
+        progress: Called with the number of finished and of all measurements.
 
     Returns:
-        Figures with their spread; `to_dict()` gives JSON values.
+        Figures with their spread; `to_dict()` returns JSON values.
 
     Raises:
-        SpecError: An option out of bounds, no target, or one twice.
+        SpecError: An option is out of bounds, there is no target, or one is given twice.
         UnknownNameError, NotFoundError, NetworkError, IntegrityError, IncompatibleError: As
-            `rezoo.load` does.
-        MissingExtraError: An exported file needs a runtime that is not installed.
-        ResourceError: The memory does not suffice.
+            `rezoo.load`.
+        MissingExtraError: The runtime of an exported file is not installed.
+        ResourceError: There is not enough memory.
     """
     options = Options(
         batch_sizes=tuple(batch_sizes),
@@ -79,7 +79,7 @@ def benchmark(
         precision=precision,
         threads=threads,
         rounds=rounds,
-        turn_s=turn_s,
+        round_s=round_s,
         train=train,
         device=device,
     )
@@ -97,114 +97,113 @@ def measure(
     """Measure resolved targets; see `benchmark`."""
     for target in targets:
         if target.source is not None and target.source.has_weights:
-            target.source.file(WEIGHTS)  # here, where a download is shown, not in the process
-    peak_job = {**job(targets[0], options), "kind": PEAK, "reference": PEAK, "pretrained": False}
+            target.source.file(WEIGHTS)  # downloads happen here, with progress
+    jobs = [target.job(options, pretrained=pretrained) for target in targets]
+    jobs.append({**jobs[0], "kind": PEAK, "reference": PEAK})
     with ExitStack() as stack:
-        workers = []
-        for target in targets:
-            asked = {**job(target, options), "pretrained": pretrained}
-            workers.append(stack.enter_context(_started(asked, options)))
-        top = stack.enter_context(_started(peak_job, options))
-        _take_turns([*workers, top], options, progress)
-    rates = [top.known["flops"] * len(turn) / sum(turn) for turn in top.turns[PEAK]]
-    peak = Spread.of(rates)
+        workers = [stack.enter_context(_started(job, options)) for job in jobs]
+        _run_rounds(workers, options, progress)
+    *workers, top = workers
+    flops, precision = top.facts["flops"], top.facts["precision"]
+    peak = Spread.of([flops * len(seconds) / sum(seconds) for seconds in top.rounds[PEAK]])
     return Benchmark(
         targets=tuple(
-            measured(
-                w.known,
-                w.turns,
-                peak if w.known["precision"] == top.known["precision"] else None,
+            Measured.of(
+                worker.facts,
+                worker.rounds,
+                peak if worker.facts["precision"] == precision else None,
                 options.batch_sizes,
             )
-            for w in workers
+            for worker in workers
         ),
-        device=top.known["device"],
-        backend=top.known["runtime"],
+        device=top.facts["device"],
+        backend=top.facts["runtime"],
         threads=options.threads or usable_threads(),
         rounds=options.rounds,
-        precision=top.known["precision"],
+        precision=precision,
         peak_flops_per_s=peak,
     )
 
 
-def _take_turns(workers: Sequence[_Worker], options: Options, progress: Progress) -> None:
+def _run_rounds(workers: Sequence[_Worker], options: Options, progress: Progress) -> None:
     for worker in workers:
-        worker.send(worker.asked)
+        worker.send(worker.job)
     for worker in workers:
-        worker.answer()  # all have loaded their libraries: nothing but warm-ups from here
+        worker.receive()  # all have imported their libraries, so only one computes from here on
     for worker in workers:
         worker.warm_up()
-    names = list(dict.fromkeys(name for worker in workers for name in worker.seconds))
-    order = [(name, w) for name in names for w in workers if name in w.seconds]
+    names = dict.fromkeys(name for worker in workers for name in worker.rounds)
+    order = [(name, w) for name in names for w in workers if name in w.rounds]
     total = options.rounds * len(order)
     for number in range(options.rounds):
         for place, (name, worker) in enumerate(order):
-            worker.turn(name, options.turn_s)
+            worker.run(name, options.round_s)
             progress(number * len(order) + place + 1, total)
 
 
 class _Worker:
-    """A target's process.
+    """The process of a target.
 
     Attributes:
-        asked: Its job.
-        known: What it said of its target.
-        seconds: Name of an action → what a call took at the end of the warm-up.
-        turns: Name of an action → its turns, each the seconds of its calls.
+        job: What it builds, see `Target.job`.
+        facts: Its report on the target, see `Measured`.
+        rounds: Name of an action → seconds of each call, one list per round.
     """
 
-    def __init__(self, process: subprocess.Popen[str], asked: dict[str, Any]) -> None:
-        self.known: dict[str, Any] = {}
-        self.seconds: dict[str, float] = {}
-        self.turns: dict[str, list[list[float]]] = {}
-        self.asked = asked
+    def __init__(self, process: subprocess.Popen[str], job: dict[str, Any]) -> None:
+        self.job = job
+        self.facts: dict[str, Any] = {}
+        self.rounds: dict[str, list[list[float]]] = {}
+        self._call_s: dict[str, float] = {}
         self._process = process
 
     def warm_up(self) -> None:
-        """Let it do each action a few times, while the others wait."""
-        self.send({"warm": True})
-        answer = self.answer()
-        self.known, self.seconds = answer["known"], answer["seconds"]
-        self.turns = {name: [] for name in self.seconds}
+        """Run each action a few times."""
+        self.send({"warm_up": True})
+        answer = self.receive()
+        self.facts, self._call_s = answer["facts"], answer["seconds"]
+        self.rounds = {name: [] for name in self._call_s}
 
-    def turn(self, action: str, least_s: float) -> None:
-        """Let it do as many calls as fill a time, one at least, while the others wait."""
-        calls = max(1, math.ceil(least_s / max(self.seconds[action], 1e-6)))
+    def run(self, action: str, least_s: float) -> None:
+        """Run an action for at least `least_s` seconds, at least once."""
+        calls = max(1, math.ceil(least_s / max(self._call_s[action], 1e-6)))
         self.send({"action": action, "calls": calls})
-        self.turns[action].append(self.answer()["taken"])
+        self.rounds[action].append(self.receive()["seconds"])
 
-    def send(self, order: dict[str, Any]) -> None:
-        """Give it something to do."""
+    def send(self, request: dict[str, Any]) -> None:
+        """Send one JSON line."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # its answer says why
-            self._process.stdin.write(json.dumps(order) + "\n")
+        with suppress(BrokenPipeError):  # `receive` raises the reason
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
 
-    def answer(self) -> dict[str, Any]:
-        """Wait for its answer; an error that it met is raised here."""
+    def receive(self) -> dict[str, Any]:
+        """Return the answer; raise the error if it is one."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise self._lost()
+            raise self._exit_error()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise _raised(answer["error"])
+            raise _to_error(answer["error"])
         return answer
 
-    def _lost(self) -> RezooError:
-        code = self._process.wait()
-        name = self.asked["reference"]
+    def _exit_error(self) -> RezooError:
+        code, name = self._process.wait(), self.job["reference"]
         if code == -9:
-            hint = "use smaller --batch-sizes or --image-size, or fewer targets at a time."
-            return ResourceError(f"{name}: its process was killed: memory, most likely", hint=hint)
+            return ResourceError(
+                f"{name}: its process was killed, most likely for memory",
+                hint="use smaller --batch-sizes or --image-size, or fewer targets at a time.",
+            )
         return RezooError(
-            f"{name}: its process ended with {code}", hint="REZOO_DEBUG=1 shows what it said."
+            f"{name}: its process ended with exit code {code}",
+            hint="REZOO_DEBUG=1 shows its output.",
         )
 
 
 @contextmanager
-def _started(asked: dict[str, Any], options: Options) -> Iterator[_Worker]:
-    """Start a process, and end it with the block whatever happens in it."""
+def _started(job: dict[str, Any], options: Options) -> Iterator[_Worker]:
+    """Start a process; it ends with the block."""
     environment = {**_ENVIRONMENT, **os.environ}
     if options.device == "cpu":
         environment.update(_WITHOUT_GPU)
@@ -218,7 +217,7 @@ def _started(asked: dict[str, Any], options: Options) -> Iterator[_Worker]:
         env=environment,
     )
     try:
-        yield _Worker(process, asked)
+        yield _Worker(process, job)
     except BaseException:
         process.kill()
         raise
@@ -228,15 +227,15 @@ def _started(asked: dict[str, Any], options: Options) -> Iterator[_Worker]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Close its orders, which ends it; kill it where that does not help."""
+    """Close stdin, which ends the process; kill it if it does not end."""
     try:
-        process.communicate(timeout=_END_S)
+        process.communicate(timeout=_EXIT_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
 
 
-def _raised(record: dict[str, str]) -> RezooError:
-    """Return the error that a process met, as one of this process."""
+def _to_error(record: dict[str, str]) -> RezooError:
+    """Return the error of a process as an exception."""
     kind = getattr(errors, record["type"], RezooError) if record["type"] else RezooError
     return kind(record["message"], hint=record["hint"])

@@ -1,19 +1,19 @@
-"""What a benchmark found: figures with their spread, and what they are a part of."""
+"""The figures of a benchmark: medians with their spread, and rates relative to the peak."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
-PEAK, TRAIN = "peak", "train"  # actions, beside inference
-TRAINING_FACTOR = 3  # a training step does a network's FLOPs forward and twice backward
+PEAK, TRAIN = "peak", "train"  # names of actions, next to those of `inference`
+TRAINING_FACTOR = 3  # FLOPs of a training step per FLOP of the forward pass
 
 
 def inference(batch_size: int) -> str:
-    """Return the name of the action that runs so many images through a network."""
+    """Return the name of the action that runs a batch of images through a network."""
     return f"inference {batch_size}"
 
 
@@ -23,8 +23,8 @@ class Spread:
 
     Attributes:
         p50: The median.
-        p5: What one in twenty is below.
-        p95: What one in twenty is above.
+        p5: The 5th percentile.
+        p95: The 95th percentile.
         count: Number of measurements.
     """
 
@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Summarize values; between two of them the quantiles are interpolated."""
+        """Summarize values; percentiles are interpolated linearly."""
         ordered = sorted(values)
         if len(ordered) == 1:
             return cls(p50=ordered[0], p5=ordered[0], p95=ordered[0], count=1)
@@ -46,14 +46,14 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast images go through.
+    """Throughput with one batch size.
 
     Attributes:
-        batch_size: Images at a time.
-        images_per_s: Over the turns.
-        flops_per_s: At the median; None where the network's MACs are not known.
-        of_peak: That, as a part of what the machine reached; None likewise, and of an exported file
-            in another precision.
+        batch_size: Images per call.
+        images_per_s: Images per second, one value per round.
+        flops_per_s: FLOPs per second at the median; None if the network's MACs are not known.
+        of_peak: `flops_per_s` as a fraction of the peak. None if `flops_per_s` is, or if the
+            precision is not that of the peak.
     """
 
     batch_size: int
@@ -64,24 +64,27 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one target costs.
+    """The cost of one target.
 
     Attributes:
-        target: As it was given.
+        target: The reference as given.
         kind: `architecture`, `weights`, or the format of an exported file.
-        precision: What it computed in; of an exported file, its quantization.
+        precision: Precision of the computation; for an exported file, its quantization.
         input_shape: `(height, width, channels)` of an image.
-        params: Trainable parameters; None of an exported file that does not say its network.
-        statistics: Running means and variances; None likewise.
-        macs: Multiply-adds for one image; None likewise.
-        activations: Output elements of convolutions and fully connected layers; None likewise.
-        latency_ms: Of single images, over all calls; None where the file takes more at a time.
-        speeds: Inference, one for each batch size.
-        training: Steps of training with the largest batch, where asked for.
-        peak_bytes: The most memory that its process took in inference; None where nobody tells.
-        train_peak_bytes: Likewise with training.
-        before_bytes: What its process had before the network was built: libraries.
-        runtime: What ran it.
+        latency_ms: Milliseconds per call with one image, over all calls; None if an exported file
+            only takes larger batches.
+        speeds: Inference with each batch size.
+        training: Training steps with the largest batch size; None if not requested.
+        params: Trainable parameters; None for an exported file that does not name its network.
+        statistics: Running means and variances; None as for `params`.
+        macs: Multiply-adds for one image; None as for `params`.
+        activations: Output elements of convolutions and fully connected layers; None as for
+            `params`.
+        peak_bytes: Peak memory of the process in inference; None if the platform does not report
+            it.
+        train_peak_bytes: Peak memory in training; None if not requested or not reported.
+        before_bytes: Memory of the process before the network was built, for libraries.
+        runtime: Name and version of the library that computed.
     """
 
     target: str
@@ -100,9 +103,45 @@ class Measured:
     before_bytes: int = 0
     runtime: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        facts: Mapping[str, Any],
+        rounds: Mapping[str, list[list[float]]],
+        peak: Spread | None,
+        batch_sizes: Sequence[int],
+    ) -> Self:
+        """Summarize what the process of a target measured.
+
+        Args:
+            facts: Attributes of the target, JSON values.
+            rounds: Name of an action → seconds of each call, one list per round.
+            peak: FLOPs per second of the peak; None if it has another precision.
+            batch_sizes: The requested batch sizes; an exported file may not accept all.
+        """
+        macs = facts.get("macs")
+        latencies = [1e3 * s for seconds in rounds.get(inference(1), ()) for s in seconds]
+        speeds = [
+            _speed(size, rounds[inference(size)], macs, peak)
+            for size in batch_sizes
+            if inference(size) in rounds
+        ]
+        training = None
+        if TRAIN in rounds:
+            step = None if macs is None else TRAINING_FACTOR * macs
+            training = _speed(max(batch_sizes), rounds[TRAIN], step, peak)
+        own = {field.name for field in dataclasses.fields(cls)} & facts.keys()
+        return cls(
+            **{key: facts[key] for key in own - {"input_shape"}},
+            input_shape=tuple(facts["input_shape"]),
+            latency_ms=Spread.of(latencies) if latencies else None,
+            speeds=tuple(speeds),
+            training=training,
+        )
+
     @property
     def flops(self) -> int | None:
-        """Floating-point operations for one image: two for each multiply-add."""
+        """Floating-point operations for one image: two per multiply-add."""
         return None if self.macs is None else 2 * self.macs
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,17 +151,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What a benchmark found.
+    """The result of a benchmark.
 
     Attributes:
-        targets: In the order that they were named.
-        device: What computed.
-        backend: Keras's.
-        threads: Of the processor.
-        rounds: Turns of each.
-        precision: Of the networks, and of the peak.
-        peak_flops_per_s: Products of large matrices in the same precision, over the turns.
-        notes: What a reader should know.
+        targets: The targets in the given order.
+        device: Name of the processor or GPU.
+        backend: Name and version of Keras's backend.
+        threads: Processor threads.
+        rounds: Number of rounds.
+        precision: Precision of the networks and of the peak.
+        peak_flops_per_s: FLOPs per second of a product of large matrices in the same precision.
     """
 
     targets: tuple[Measured, ...]
@@ -132,57 +170,24 @@ class Benchmark:
     rounds: int
     precision: str
     peak_flops_per_s: Spread
-    notes: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
-            **content,
+            **dataclasses.asdict(self),
             "targets": [target.to_dict() for target in self.targets],
-            "peak_flops_per_s": dataclasses.asdict(self.peak_flops_per_s),
-            "notes": list(self.notes),
             "convention": "1 MAC is one multiply-add and 2 FLOPs",
         }
 
 
-def measured(
-    known: dict[str, Any],
-    turns: dict[str, list[list[float]]],
-    peak: Spread | None,
-    batch_sizes: Sequence[int],
-) -> Measured:
-    """Put together what a target's process said.
-
-    Args:
-        known: Of the target, from its first answer.
-        turns: Name of an action → its turns, each the seconds of its calls.
-        peak: FLOPs per second of the machine; None where it was measured in another precision.
-        batch_sizes: Those that were asked for; the target may not take all.
-    """
-    macs = known.get("macs")
-    single = [1e3 * second for turn in turns.get(inference(1), ()) for second in turn]
-    speeds = [
-        _speed(size, turns[inference(size)], macs, peak)
-        for size in batch_sizes
-        if inference(size) in turns
-    ]
-    training = None
-    if TRAIN in turns:
-        operations = None if macs is None else TRAINING_FACTOR * macs
-        training = _speed(known["batches"][TRAIN], turns[TRAIN], operations, peak)
-    own = {field.name for field in dataclasses.fields(Measured)} & set(known)
-    facts = {key: known[key] for key in own}
-    return Measured(
-        **{**facts, "input_shape": tuple(facts["input_shape"])},
-        latency_ms=Spread.of(single) if single else None,
-        speeds=tuple(speeds),
-        training=training,
-    )
-
-
-def _speed(batch: int, turns: list[list[float]], macs: int | None, peak: Spread | None) -> Speed:
-    rates = Spread.of([batch * len(turn) / sum(turn) for turn in turns])
+def _speed(
+    batch_size: int, rounds: list[list[float]], macs: int | None, peak: Spread | None
+) -> Speed:
+    rates = Spread.of([batch_size * len(seconds) / sum(seconds) for seconds in rounds])
     flops = None if macs is None else 2.0 * macs * rates.p50
-    part = None if flops is None or peak is None else flops / peak.p50
-    return Speed(batch_size=batch, images_per_s=rates, flops_per_s=flops, of_peak=part)
+    return Speed(
+        batch_size=batch_size,
+        images_per_s=rates,
+        flops_per_s=flops,
+        of_peak=None if flops is None or peak is None else flops / peak.p50,
+    )

@@ -1,8 +1,8 @@
-"""The process of one target: it warms up, then does its calls when it is told to.
+"""The process of one target, started as `python -m rezoo.benchmarking.worker`.
 
-`python -m rezoo.benchmarking.worker` reads JSON lines and answers each with one: the job, the word
-to warm up, then the names of actions, each with a number of calls. So its memory is that of its
-target alone, several load their libraries at a time, and targets can take turns.
+It reads JSON lines and answers each with one: first the job, then the request to warm up, then
+actions with a number of calls. The memory of the process is that of its target alone. All processes
+import their libraries at the same time and compute one after the other.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rezoo.benchmarking.results import TRAIN
 from rezoo.errors import ResourceError, RezooError
 from rezoo.utils import device
 
-_WARM_CALLS = 3  # the first also compiles
+_WARM_UP_CALLS = 3  # the first compiles
 
 
 def main() -> None:
-    """Serve on standard streams; what libraries print goes to stderr."""
+    """Serve on stdin and stdout; output of libraries goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
@@ -30,56 +30,57 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        _answer(answers, {"error": _record(error)})
+        _answer(answers, {"error": error_record(error)})
         if os.environ.get("REZOO_DEBUG"):
             raise
         sys.exit(1)
 
 
-def serve(orders: TextIO, answers: TextIO) -> None:
-    """Build what the first order names, warm up at the second, and time what the others ask for."""
-    job = json.loads(orders.readline())
-    if hasattr(os, "sched_setaffinity"):  # libraries count their threads by this
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Build the workload of the job, warm it up, and time the requested actions."""
+    job = json.loads(requests.readline())
+    if hasattr(os, "sched_setaffinity"):  # libraries derive their number of threads from it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job["threads"]])
-    from rezoo.benchmarking.workloads import contender
+    from rezoo.benchmarking.workloads import build_workload
 
-    made = contender(job)
+    workload = build_workload(job)
     _answer(answers, {"built": True})
-    orders.readline()
+    requests.readline()
     calls: dict[str, Callable[[], object]] = {}
     seconds: dict[str, float] = {}
-    for name, build in made.actions.items():
-        if name == TRAIN:
-            made.known["peak_bytes"] = device.peak_bytes()
-        calls[name] = call = build()
-        for _ in range(_WARM_CALLS):
-            begun = time.perf_counter()
-            call()
-            seconds[name] = time.perf_counter() - begun
-    made.known.setdefault("peak_bytes", device.peak_bytes())
-    if TRAIN in calls:
-        made.known["train_peak_bytes"] = device.peak_bytes()
-    _answer(answers, {"known": made.known, "seconds": seconds})
-    for line in orders:
-        order = json.loads(line)
-        call, taken = calls[order["action"]], []
-        for _ in range(order["calls"]):
-            begun = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - begun)
-        _answer(answers, {"taken": taken})
+    memory: dict[str, int | None] = {}
+    for name, build in workload.actions.items():
+        calls[name] = build()
+        for _ in range(_WARM_UP_CALLS):
+            (seconds[name],) = _timed(calls[name], 1)
+        memory["train_peak_bytes" if name == TRAIN else "peak_bytes"] = device.peak_bytes()
+    facts = {**workload.facts, **memory, **workload.counts()}
+    _answer(answers, {"facts": facts, "seconds": seconds})
+    for line in requests:
+        request = json.loads(line)
+        _answer(answers, {"seconds": _timed(calls[request["action"]], request["calls"])})
 
 
-def _record(error: Exception) -> dict[str, Any]:
-    """Return an error as JSON values, for the process that asked to raise it."""
+def error_record(error: Exception) -> dict[str, Any]:
+    """Return an error as JSON values, for the benchmark to raise."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         error = ResourceError(
-            "the memory does not suffice", hint="use smaller --batch-sizes or --image-size."
+            "not enough memory", hint="use smaller --batch-sizes or a smaller --image-size."
         )
     if isinstance(error, RezooError):
         return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     first = (str(error).strip().splitlines() or [""])[0]
     return {"type": "", "message": f"unexpected {type(error).__name__}: {first}", "hint": ""}
+
+
+def _timed(call: Callable[[], object], count: int) -> list[float]:
+    """Return the seconds of each of `count` calls."""
+    seconds = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begun)
+    return seconds
 
 
 def _answer(stream: TextIO, content: dict[str, Any]) -> None:

@@ -1,20 +1,22 @@
-"""`rezoo benchmark`: what networks cost, counted and measured."""
+"""`rezoo benchmark`: latency, throughput and memory on this machine."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json
 
 if TYPE_CHECKING:
-    from rezoo.benchmarking.targets import Target
+    from rich.console import Console
+
+    from rezoo.benchmarking.results import Benchmark, Measured, Speed, Spread
 
 
 class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """Numbers with commas between them."""
+    """Whole numbers separated by commas."""
 
     name = "N,N…"
 
@@ -29,19 +31,13 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--counts", is_flag=True, help="Count as other tools do, and measure nothing.")
-@click.option(
-    "--chart",
-    type=click.Path(path_type=Path),
-    help="Draw the zoo's accuracy against its cost into a .png or .svg file.",
-)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option(
     "--batch-sizes",
     type=_Sizes(),
     default="1,16",
     show_default=True,
-    help="Images at a time, for throughput; latency is that of one image.",
+    help="Batch sizes for throughput; latency is that of one image.",
 )
 @click.option("--image-size", type=int, help="Height and width in pixels.")
 @click.option(
@@ -49,93 +45,143 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
     type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16", "auto"]),
     default="float32",
     show_default=True,
-    help="Of networks; auto: what training on this device takes.",
+    help="Precision of networks; auto: that of training on this device.",
 )
 @click.option("--train", is_flag=True, help="Measure training steps with the largest batch, too.")
-@click.option("--rounds", type=int, default=5, show_default=True, help="Turns of each target.")
-@click.option("--threads", type=int, help="Of the processor; all that may be used if not given.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Number of rounds.")
+@click.option("--threads", type=int, help="Processor threads.  [default: all available]")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
     default="auto",
     show_default=True,
-    help="auto: a GPU where there is one.",
+    help="auto: a GPU if there is one.",
 )
 @pretrained_option
 @json_option
-def benchmark(
-    targets: tuple[str, ...],
-    counts: bool,
-    chart: Path | None,
-    pretrained: bool,
-    as_json: bool,
-    **measuring: Any,
-) -> None:
-    """Measure what each TARGET costs: an architecture, weights, a run, an exported file.
+def benchmark(targets: tuple[str, ...], pretrained: bool, as_json: bool, **measuring: Any) -> None:
+    """Measure the cost of each TARGET: an architecture, weights, a run, an exported file.
 
-    Parameters, MACs, FLOPs and activations; the latency of one image; throughput, alone and as a
-    part of what the machine reaches; memory; with --train, training steps. Targets take turns, each
-    in a process of its own, after a warm-up; the figures are medians with what 5 and 95 % of the
-    turns are below.
+    Parameters, MACs, FLOPs and activations; the latency of one image; throughput, absolute and
+    relative to the peak of the machine; memory; with --train, training steps. Each target has a
+    process of its own and runs once per round, after a warm-up. Figures are medians with the 5th
+    and 95th percentiles of the rounds.
 
-    One MAC is one multiply-add; one MAC is two FLOPs. The paper calls a MAC a FLOP. With --counts:
-    what torchvision, timm, fvcore, ptflops, THOP, torch and TensorFlow print for the same network,
-    and why they differ.
+    One MAC is one multiply-add or two FLOPs. The paper calls a MAC a FLOP.
     """
-    from rezoo.benchmarking.targets import Options, find_targets
-
-    if not targets and chart is None:
-        raise click.UsageError("Missing argument 'TARGET...'; or say --chart FILE.")
-    if chart is not None:
-        from rezoo.benchmarking.zoo_chart import check_ending
-
-        check_ending(chart)
-    # wrong names and options are answered before TensorFlow is loaded
-    options = Options(**measuring)
-    found = find_targets(targets, pretrained=pretrained) if targets else []
-    document: dict[str, Any] = {}
-    if chart is not None:
-        document["chart"] = _draw(chart, as_json)
-    if found and counts:
-        document |= _count(found, measuring["image_size"], as_json)
-    elif found:
-        document |= _measure(found, options, pretrained, as_json)
-    if as_json:
-        print_json(document)
-
-
-def _draw(path: Path, as_json: bool) -> str:
-    from rezoo.benchmarking.zoo_chart import write_chart
-
-    write_chart(path)
-    if not as_json:
-        click.echo(f"chart        {path}")
-    return str(path)
-
-
-def _count(targets: list[Target], image_size: int | None, as_json: bool) -> dict[str, Any]:
-    from rezoo.cli import render
-
-    with render.status("building the networks"):
-        counting = import_quietly("rezoo.benchmarking.counting")
-        rows = [counting.counted(target, image_size=image_size) for target in targets]
-    if not as_json:
-        from rezoo.cli import render_benchmark
-
-        render_benchmark.counts(rows)
-    return {"counts": [row.to_dict() for row in rows]}
-
-
-def _measure(
-    targets: list[Target], options: Any, pretrained: bool, as_json: bool
-) -> dict[str, Any]:
     from rezoo.benchmarking.benchmark import measure
+    from rezoo.benchmarking.targets import Options, find_targets
     from rezoo.cli import render
 
+    options = Options(**measuring)
+    found = find_targets(targets, pretrained=pretrained)
     with render.counter("measuring") as progress:
-        result = measure(targets, options, pretrained=pretrained, progress=progress)
-    if not as_json:
-        from rezoo.cli import render_benchmark
+        result = measure(found, options, pretrained=pretrained, progress=progress)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        show(result)
 
-        render_benchmark.measured(result)
-    return result.to_dict()
+
+def show(result: Benchmark) -> None:
+    """Print counts, measurements and their conditions."""
+    from rezoo.cli.console import escaped, open_console
+
+    console = open_console()
+    _show_counts(console, result)
+    _show_speeds(console, result)
+    for text in _conditions(result):
+        console.print(escaped(text))
+
+
+def _show_counts(console: Console, result: Benchmark) -> None:
+    from rezoo.cli.console import escaped, new_grid
+
+    grid = new_grid(console, "for one image")
+    grid.add_column("target", style="bold", overflow="fold")
+    grid.add_column("kind")
+    for column in ("px", "parameters", "MACs", "FLOPs", "activations"):
+        grid.add_column(column, justify="right")
+    for row in result.targets:
+        kind = row.kind if row.precision == result.precision else f"{row.kind}, {row.precision}"
+        counts = map(_short, (row.params, row.macs, row.flops, row.activations))
+        grid.add_row(escaped(row.target), escaped(kind), _pixels(row.input_shape), *counts)
+    console.print(grid)
+
+
+def _show_speeds(console: Console, result: Benchmark) -> None:
+    from rezoo.cli.console import escaped, new_grid
+
+    grid = new_grid(console, "measured: median, 5th and 95th percentile")
+    grid.add_column("target", style="bold", overflow="fold")
+    for column in ("what", "images"):
+        grid.add_column(column)
+    for column in ("median", "5 %", "95 %", "TFLOP/s", "of the peak", "memory"):
+        grid.add_column(column, justify="right")
+    for row in result.targets:
+        for line in _lines(row):
+            grid.add_row(*map(escaped, line))
+    console.print(grid)
+
+
+def _lines(row: Measured) -> Iterator[tuple[str, ...]]:
+    if row.latency_ms:
+        yield (row.target, "latency", "1", *_spread(row.latency_ms, " ms"), "", "", "")
+    for speed in row.speeds:
+        memory = row.peak_bytes if speed is row.speeds[-1] else None
+        yield (row.target, "inference", *_speed(speed, memory))
+    if row.training:
+        yield (row.target, "training", *_speed(row.training, row.train_peak_bytes))
+
+
+def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
+    from rezoo.cli.render_plan import size
+
+    return (
+        str(speed.batch_size),
+        *_spread(speed.images_per_s, "/s"),
+        "" if speed.flops_per_s is None else f"{speed.flops_per_s / 1e12:.3g}",
+        "" if speed.of_peak is None else f"{speed.of_peak:.0%}",
+        "" if memory is None else size(memory),
+    )
+
+
+def _conditions(result: Benchmark) -> Iterator[str]:
+    from rezoo.cli.render_plan import size
+
+    peak, threads = result.peak_flops_per_s, result.threads
+    yield (
+        f"{result.device}; {result.backend}, {result.precision}, "
+        f"{threads} thread{'s' if threads > 1 else ''}; {result.rounds} rounds after a warm-up"
+    )
+    yield (
+        f"peak {peak.p50 / 1e12:.3g} TFLOP/s ({peak.p5 / 1e12:.3g} to {peak.p95 / 1e12:.3g}): a "
+        "product of large matrices in the same precision, measured in the same rounds"
+    )
+    before = max((row.before_bytes for row in result.targets), default=0)
+    libraries = f", including up to {size(before)} for libraries" if before else ""
+    yield f"memory: peak of the target's process{libraries}"
+    yield (
+        'one MAC is one multiply-add or two FLOPs; the paper\'s "FLOPs" are MACs; '
+        "a training step counts as three forward passes"
+    )
+
+
+def _spread(value: Spread, unit: str) -> tuple[str, str, str]:
+    return (f"{_figure(value.p50)}{unit}", _figure(value.p5), _figure(value.p95))
+
+
+def _figure(value: float) -> str:
+    """Return a number with at least three digits and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _pixels(shape: tuple[int, int, int]) -> str:
+    height, width, _ = shape
+    return str(height) if height == width else f"{height}×{width}"
+
+
+def _short(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.2f} G" if count >= 1e9 else f"{count / 1e6:.2f} M"

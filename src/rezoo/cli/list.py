@@ -69,7 +69,6 @@ def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    from rezoo.models import counts
     from rezoo.registry import architectures
 
     return [
@@ -77,7 +76,7 @@ def _models() -> list[dict[str, Any]]:
             "name": entry.name,
             "family": spec.family if spec else "",
             "params": spec.params if spec else None,
-            "macs": counts.macs(spec) if spec else None,
+            "macs": spec.macs if spec else None,
             "image_size": spec.image_size if spec else None,
             "num_classes": spec.num_classes if spec else None,
             "summary": spec.summary if spec else "does not load",
@@ -172,13 +171,15 @@ def _show_weights(sort: str | None, as_json: bool) -> None:
 
 
 def _macs(spec: WeightsSpec) -> int | None:
-    from rezoo.models import counts
+    """Return the MACs that the entry states, or those of its architecture at the same size."""
     from rezoo.registry import architectures
 
-    height, width = spec.preprocessing.for_test().size
-    if spec.architecture not in architectures.names() or height != width:
-        return None
-    return counts.macs(spec.architecture, image_size=height, num_classes=spec.num_classes)
+    if spec.macs is not None or spec.architecture not in architectures.names():
+        return spec.macs
+    network = architectures.get(spec.architecture)
+    size = (network.image_size, network.image_size)
+    same = spec.preprocessing.for_test().size == size and spec.num_classes == network.num_classes
+    return network.macs if same else None
 
 
 def _millions(count: int | None) -> str:

@@ -1,5 +1,5 @@
-"""Architectures: `layers` holds the blocks, each other file one family.
+"""Architectures: `layers` holds the blocks, and each family has a file.
 
-A family file has a `build` function and, at its foot, one line for each member; both
-load without Keras. The names are registered in `pyproject.toml`.
+The file of a family has a `build` function and one `ModelSpec` for each member. It loads without
+Keras. The names are registered in `pyproject.toml`.
 """

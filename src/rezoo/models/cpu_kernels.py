@@ -1,7 +1,7 @@
-"""What TensorFlow trains faster another way on a CPU: gradients of convolutions, sums, ReLUs.
+"""Faster gradients of convolutions, sums and ReLUs for training with TensorFlow on a CPU.
 
-Values and gradients are those of TensorFlow's own operations but for rounding.
-`examples/benchmarks/train_step.py` measures what it gains, docs/concepts/speed.md tells it.
+Values and gradients equal those of TensorFlow's operations, except for rounding. For the gain, see
+`examples/benchmarks/train_step.py` and docs/concepts/speed.md.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _FEW_PLAIN = 7 * 7  # the same in float32 without a stride
 
 @cache
 def on_cpu() -> bool:
-    """Whether TensorFlow computes on a CPU here."""
+    """Return whether TensorFlow computes on a CPU."""
     return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 
 def convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
-    """Convolve `(N, H, W, C)`, and compute gradients as products of matrices where that is faster.
+    """Convolve `(N, H, W, C)`, with gradients as matrix products if those are faster.
 
-    In bfloat16 oneDNN takes three to four times as long for the gradient of a 1x1 filter, or of a
-    3x3 filter on few positions, as for the convolution itself; for a product of matrices not. In
-    float32 the same holds, much less, for a stride of two and for very few positions.
+    In bfloat16, oneDNN's gradient of a 1x1 filter, or of a 3x3 filter on few positions, takes
+    three to four times as long as the convolution, and a matrix product does not. In float32, the
+    difference is smaller and limited to a stride of two and very few positions.
     """
     if not _as_products(x, kernel.shape, stride, padding):
         return tf.nn.conv2d(x, kernel, stride, padding)
@@ -45,7 +45,7 @@ def convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
 
 
 def relu(x: Any) -> Any:
-    """Rectify; where `x` is a sum, in one pass with it."""
+    """Apply a ReLU, in one pass with the sum if `x` is a sum."""
     terms = _terms(x)
     return _rectified_sum(*terms) if terms else _rectified(x)
 
@@ -63,7 +63,7 @@ def _as_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
 
 
 def _kernel_gradient(x: Any, kernel: Any, above: Any, stride: int, padding: str) -> Any:
-    """Return for each place of the kernel the pixels that it saw times the gradient above."""
+    """Return the gradient of the kernel: at each position, its input pixels times `above`."""
     side, _, channels, filters = kernel.shape
     if side > 1 and padding == "SAME":
         x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
@@ -76,8 +76,8 @@ def _kernel_gradient(x: Any, kernel: Any, above: Any, stride: int, padding: str)
 
 
 def _seen(x: Any, place: tuple[int, int], size: tuple[int, int], stride: int) -> Any:
-    """Return every `stride`-th pixel from a place on: `(N, *size, C)`."""
-    if stride > 1:  # plain slices of an axis for the step are faster than slices with a step
+    """Return every `stride`-th pixel, starting at `place`: `(N, *size, C)`."""
+    if stride > 1:  # slicing an axis of length `stride` is faster than a strided slice
         _, height, width, channels = x.shape
         x = tf.reshape(x, (-1, height // stride, stride, width // stride, stride, channels))
         x = x[:, :, place[0] % stride, :, place[1] % stride]
@@ -99,15 +99,15 @@ def _input_gradient(x: Any, kernel: Any, above: Any, stride: int, padding: str) 
         return gradient
     height, width, channels = x.shape[1:]
     gradient = tf.reshape(gradient, (-1, height // stride, 1, width // stride, 1, channels))
-    between = [0, stride - 1]  # the pixels that were not seen
+    between = [0, stride - 1]  # pixels that the strided convolution skips
     gradient = tf.pad(gradient, [[0, 0], [0, 0], between, [0, 0], between, [0, 0]])
     return tf.reshape(gradient, (-1, height, width, channels))
 
 
 def _terms(x: Any) -> list[Any]:
-    """Return what `x` is the sum of, two tensors of one shape; nothing where it is no sum.
+    """Return the two terms of `x`, or an empty list if `x` is not a sum of equal shapes.
 
-    The sum itself is then needed by nobody, and the graph leaves it out.
+    The sum is then unused, and TensorFlow removes it from the graph.
     """
     operation = None if tf.executing_eagerly() else x.op
     if operation is None or operation.type not in ("AddV2", "AddN") or len(operation.inputs) != 2:
@@ -118,7 +118,7 @@ def _terms(x: Any) -> list[Any]:
 
 @tf.custom_gradient
 def _rectified(x: Any) -> Any:
-    y = tf.nn.relu(x)  # TensorFlow joins it with the batch normalization before it
+    y = tf.nn.relu(x)  # TensorFlow fuses it with the batch normalization before it
     return y, lambda above: _where_positive(y, above)
 
 
@@ -138,8 +138,8 @@ def _where_positive(y: Any, above: Any) -> Any:
     return _sum_where_positive(y, *terms) if terms else _one_where_positive(y, above)
 
 
-# XLA makes one loop of each, for this processor's vectors, where TensorFlow's are for old ones.
-# Used for nothing else, because its convolutions and sums over an axis are slower.
+# XLA compiles each function to one loop with this processor's vector instructions; TensorFlow's
+# kernels use older ones. XLA's convolutions and reductions are slower, so it computes nothing else.
 
 
 @tf.function(jit_compile=True, autograph=False)

@@ -1,20 +1,21 @@
-"""`create_model`: a registered name becomes a Keras model with random weights."""
+"""`create_model`: build a registered architecture as a Keras model with random weights."""
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rezoo import registry
 from rezoo.errors import PluginError, SpecError
-from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE
+from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE, ModelSpec
 
 if TYPE_CHECKING:
     import keras
 
-_DEEPEST = 20_000  # calls; resnet1202 needs 4,000
+_RECURSION_LIMIT = 20_000  # resnet1202 needs 4,000
 
 
 def list_models() -> list[str]:
@@ -28,45 +29,48 @@ def create_model(
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     classifier_activation: str | None = None,
+    stochastic_depth: float = 0.0,
+    seed: int = 0,
 ) -> keras.Model:
-    """Build an architecture with random weights; touches neither disk nor network.
+    """Build an architecture with random weights, without access to disk or network.
 
     Args:
         name: A registered architecture, such as `"resnet50"`.
-        num_classes: Width of the head; 0 gives the pooled features instead of logits. By default
-            as many as the paper's network has: 1000, or 10 of one for CIFAR-10.
-        input_shape: `(height, width, channels)`; heights and widths may be None (any size).
-        classifier_activation: None for logits, `"softmax"` for probabilities, or any
-            other activation name of Keras.
+        num_classes: Width of the head; 0 for pooled features instead of logits. If None, that of
+            the paper: 1000, or 10 for networks for CIFAR-10.
+        input_shape: `(height, width, channels)`; height and width may be None for any size.
+        classifier_activation: None for logits, `"softmax"` for probabilities, or another
+            activation of Keras.
+        stochastic_depth: Probability that training drops the residual branch of the last block, 0
+            to below 1. It grows linearly with the depth of the block (arXiv:1603.09382).
+        seed: Seed of stochastic depth; the weights do not depend on it.
 
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32.
 
     Raises:
-        UnknownNameError: No such architecture; the hint has near names.
-        SpecError: An argument is out of bounds.
+        UnknownNameError: There is no such architecture; the hint has similar names.
+        SpecError: An argument is out of bounds, or the architecture has no stochastic depth.
         PluginError: The architecture's plugin does not load or breaks the contract.
     """
     spec = registry.architectures.get(name)
     num_classes = spec.num_classes if num_classes is None else num_classes
     _check(num_classes, input_shape)
+    options = dict(spec.config)
+    if stochastic_depth:
+        _check_stochastic_depth(spec, stochastic_depth)
+        options |= {"stochastic_depth": stochastic_depth, "seed": seed}
+    activation = _activation(classifier_activation)
 
     import keras
 
-    try:
-        activation = keras.activations.get(classifier_activation) and classifier_activation
-    except ValueError as error:
-        raise SpecError(
-            f"classifier_activation: {classifier_activation!r} is no activation of Keras",
-            hint="use None for logits or 'softmax' for probabilities.",
-        ) from error
     with deep_graphs():
         model = spec.build(
             name=spec.name,
             input_shape=tuple(input_shape),
             num_classes=num_classes,
             classifier_activation=activation,
-            **spec.config,
+            **options,
         )
     if not isinstance(model, keras.Model):
         raise PluginError(
@@ -75,14 +79,33 @@ def create_model(
     return model
 
 
+def start_from_zeros(create: Callable[[], keras.Model], *, drawn: str = "") -> keras.Model:
+    """Return the model that `create` builds, with zeros in place of initial weights.
+
+    For weights that are replaced by those of a file: drawing random numbers takes longer than
+    reading them.
+
+    Args:
+        create: Builds a model.
+        drawn: Name of a layer whose weights are drawn nevertheless, for a new head.
+    """
+    import keras
+
+    zeros = keras.initializers.Zeros()
+    with keras.StatelessScope():  # Keras initializes variables at the end of the scope
+        model = create()
+        for variable in model.weights:
+            name = variable.path.replace("/", ".")
+            if not drawn or not name.startswith(f"{drawn}."):
+                variable._initializer = zeros
+    return model
+
+
 @contextmanager
 def deep_graphs() -> Iterator[None]:
-    """Let Keras walk a graph of thousands of layers, which it does by recursion.
-
-    Python 3.11 and later take no machine stack for it.
-    """
+    """Raise Python's recursion limit: Keras walks graphs of thousands of layers by recursion."""
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, _DEEPEST))
+    sys.setrecursionlimit(max(before, _RECURSION_LIMIT))
     try:
         yield
     finally:
@@ -97,3 +120,26 @@ def _check(num_classes: int, input_shape: tuple[int | None, int | None, int]) ->
     for side in input_shape[:2]:
         if side is not None and not 1 <= side <= MAX_IMAGE_SIZE:
             raise SpecError(f"input_shape: {input_shape}; sides are 1 to {MAX_IMAGE_SIZE} or None")
+
+
+def _check_stochastic_depth(spec: ModelSpec, rate: float) -> None:
+    if not 0 < rate < 1:
+        raise SpecError(f"stochastic_depth: {rate}; allowed is 0 to below 1")
+    if "stochastic_depth" not in inspect.signature(spec.build).parameters:
+        raise SpecError(
+            f"stochastic_depth: {rate:g}; architecture {spec.name!r} does not support it",
+            hint="set stochastic_depth to 0 for this architecture.",
+        )
+
+
+def _activation(name: str | None) -> str | None:
+    """Return the name of an activation, or None for the identity."""
+    import keras
+
+    try:
+        return keras.activations.get(name) and name
+    except ValueError as error:
+        raise SpecError(
+            f"classifier_activation: {name!r} is not an activation of Keras",
+            hint="use None for logits or 'softmax' for probabilities.",
+        ) from error

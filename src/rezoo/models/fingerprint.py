@@ -1,12 +1,12 @@
-"""The fingerprint of a network: equal for equal computations, whatever the layers are called.
+"""The fingerprint of a network: equal for equal computations, independent of layer names.
 
-Two networks can have tensors of the same names and shapes and compute different things: a
-ResNet-50 whose stride is in the 1x1 or in the 3x3, another activation, another epsilon. A
-weights file cannot show it, so the fingerprint travels beside it.
+Networks with tensors of the same names and shapes can compute different functions: the stride of
+a ResNet-50 in the 1x1 or in the 3x3, another activation, another epsilon. The weights file does not
+show the difference, so `config.json` holds the fingerprint.
 
-It is the SHA-256 of the layers in graph order: kind, the settings that decide what is
-computed at inference, shapes of the weights, and which layers each one reads. The head is
-left out (it is replaced when classes change), and so is what acts in training only.
+It is the SHA-256 of the layers in graph order: their kind, the settings that matter at inference,
+the shapes of their weights, and the layers that they read. It does not include the head, which is
+replaced for other classes, and settings that only matter in training.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ def fingerprint(model: keras.Model, *, head: str) -> str:
     """Return the fingerprint of a functional model as `"version:hexadecimal digits"`.
 
     Args:
-        model: Any functional model; the size of its input does not matter.
-        head: Name of the layer where the head begins: it and what follows are left out.
+        model: A functional model with an input of any size.
+        head: Name of the first layer of the head. It and all layers after it are not included.
     """
     places: dict[str, int] = {}
     described: list[list[Any]] = []
     for layer in model.layers:
         read = [places.get(source, -1) for source in _sources(layer)]
         if layer.name == head or (read and min(read) < 0):
-            continue  # the head, or behind it
+            continue  # the head, or after it
         places[layer.name] = len(places)
         config = layer.get_config()
         settings = {k: _plain(config[k]) for k in _SETTINGS if k in config}
@@ -62,7 +62,7 @@ def fingerprint(model: keras.Model, *, head: str) -> str:
 
 
 def comparable(one: str, other: str) -> bool:
-    """Whether two fingerprints were made by the same rule."""
+    """Return whether two fingerprints have the same version."""
     return one.partition(":")[0] == other.partition(":")[0]
 
 

@@ -1,8 +1,8 @@
-"""Networks without shortcuts, which residual networks are compared with: arXiv:1512.03385.
+"""Plain networks, the baselines without shortcuts of arXiv:1512.03385.
 
-Layer for layer the ResNets of the same depth, with nothing added at the end of a block: section
-3.3, "Plain Network", and for images of 32 pixels section 4.2. They show what shortcuts are for:
-with more layers they become harder to train.
+They have the layers of the ResNets of the same depth and no sum at the end of a block: section 3.3,
+"Plain Network", and section 4.2 for images of 32 pixels. Without shortcuts, deeper networks are
+harder to train.
 
 | name    | classes | pixels | parameters |          MACs |
 |---------|---------|--------|------------|---------------|
@@ -16,21 +16,17 @@ with more layers they become harder to train.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from rezoo.models import resnet, resnet_cifar
 from rezoo.specs import ModelSpec
-
-_WITHOUT: Mapping[str, Any] = {"shortcut": "none"}
 
 
 def _without_shortcuts(spec: ModelSpec, *, section: str, params: int, macs: int) -> ModelSpec:
     return replace(
         spec,
         name=spec.name.replace("resnet", "plain"),
-        config={**spec.config, **_WITHOUT},
+        config={**spec.config, "shortcut": "none"},
         family="plain",
         summary=f"{spec.summary}, no shortcuts",
         source=f"He et al. 2015, arXiv:1512.03385, section {section}",

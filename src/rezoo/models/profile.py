@@ -1,8 +1,8 @@
-"""Parameters, multiply-adds and activations, counted from a built Keras graph.
+"""Parameters, multiply-adds and activations of a Keras model.
 
-One MAC is one multiply-add; one MAC is two FLOPs. He et al. call a MAC a FLOP. Counted
-are convolutions and fully connected layers, without biases, normalization and pooling, as
-torchvision and the paper do.
+One MAC is one multiply-add or two FLOPs; He et al. call a MAC a FLOP. As in torchvision and the
+paper, MACs are those of convolutions and fully connected layers, without biases, normalization and
+pooling.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 import keras
 
-from rezoo.models.factory import deep_graphs
+from rezoo.models.factory import deep_graphs, start_from_zeros
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """What one layer costs for one image.
+    """The cost of one layer for one image.
 
     Attributes:
         name: Name of the layer.
-        kind: Its class.
-        output_shape: Without the batch axis.
+        kind: Name of its class.
+        output_shape: Shape of its output without the batch axis.
         params: Trainable parameters.
         statistics: Parameters that are not trained (running means and variances).
         macs: Multiply-adds.
-        text: As the paper writes it: `3×3, 64` for a convolution; empty for minor layers.
+        text: Notation of the paper, such as `3×3, 64`; empty for minor layers.
     """
 
     name: str
@@ -43,11 +43,11 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a network costs for one image.
+    """The cost of a network for one image.
 
     Attributes:
         input_shape: `(height, width, channels)`.
-        layers: Every layer in graph order.
+        layers: The layers in graph order, without inputs.
     """
 
     input_shape: tuple[int, int, int]
@@ -70,7 +70,7 @@ class Profile:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: two for each multiply-add."""
+        """Floating-point operations: two per multiply-add."""
         return 2 * self.macs
 
     @property
@@ -80,11 +80,11 @@ class Profile:
 
     @property
     def weighted_layers(self) -> int:
-        """Layers that give a network its number: without those on projection shortcuts."""
+        """The number in the name of a network: layers with weights outside shortcuts."""
         return sum(stage.weighted_layers for stage in self.stages())
 
     def stages(self) -> list[Stage]:
-        """Return the layer table of the paper: one row for each part of the network."""
+        """Return the rows of the layer table of the paper."""
         rows = []
         for name, group in groupby(self.layers, key=lambda layer: _stage_of(layer.name)):
             stage = Stage.of(name, list(group))
@@ -95,12 +95,12 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A row of the layer table: layers whose names begin alike.
+    """A row of the layer table: consecutive layers with a common prefix.
 
     Attributes:
-        name: What the names begin with (`layer1`).
-        contents: Its blocks as the paper writes them: `[3×3, 64 · 3×3, 64] ×2`.
-        output_shape: Of its last layer, without the batch axis.
+        name: The prefix, such as `layer1`.
+        contents: The blocks in the notation of the paper: `[3×3, 64 · 3×3, 64] ×2`.
+        output_shape: Output shape of the last layer without the batch axis.
         weighted_layers: Convolutions and fully connected layers outside projection shortcuts.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
@@ -115,7 +115,7 @@ class Stage:
 
     @classmethod
     def of(cls, name: str, layers: list[LayerCost]) -> Stage:
-        """Summarize layers that follow each other."""
+        """Summarize consecutive layers."""
         counted = [x for x in layers if x.macs and not _on_shortcut(x.name)]
         blocks = [
             " · ".join(layer.text for layer in block)
@@ -136,13 +136,21 @@ class Stage:
 
 
 def profile(model: keras.Model, *, input_shape: tuple[int, int, int]) -> Profile:
-    """Count a functional model's costs for one image of `input_shape` (height, width, channels).
+    """Return the cost of a functional model for one image.
 
-    The model is rebuilt at that size without its weights; it is not changed or run.
+    A model with another input shape is cloned at this one, without its weights. It is neither
+    changed nor run.
+
+    Args:
+        model: A functional model.
+        input_shape: `(height, width, channels)`.
     """
     if model.input_shape[1:] != tuple(input_shape):
+        source = model
         with deep_graphs():
-            model = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
+            model = start_from_zeros(
+                lambda: keras.models.clone_model(source, input_tensors=keras.Input(input_shape))
+            )
     return Profile(input_shape=input_shape, layers=tuple(_costs(model)))
 
 
@@ -162,13 +170,11 @@ def _costs(model: keras.Model) -> Iterator[LayerCost]:
 
 
 def _macs(layer: Any) -> int:
-    """Return kernel elements x output positions: each kernel element is one MAC a position."""
-    kernel: Any = getattr(layer, "kernel", None)
-    if isinstance(layer, keras.layers.Dense):
-        return math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
-    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
-        return math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
-    return 0
+    """Return kernel elements × output positions: one MAC per kernel element and position."""
+    kinds = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    if not isinstance(layer, kinds):
+        return 0
+    return math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
 
 
 def _text(layer: Any) -> str:
@@ -184,10 +190,9 @@ def _text(layer: Any) -> str:
 
 
 def _stage_of(name: str) -> str:
-    """`layer1.0.conv1` and `maxpool.pad` belong to `layer1` and `maxpool`; `bn1` to `conv1`."""
-    stem = {"bn1": "conv1", "act1": "conv1"}
+    """Return the stage of a layer: `layer1` for `layer1.0.conv1`, `conv1` for `bn1`."""
     first = name.split(".", 1)[0]
-    return stem.get(first, first)
+    return "conv1" if first in ("bn1", "act1") else first
 
 
 def _on_shortcut(name: str) -> bool:

@@ -1,8 +1,8 @@
 """ResNet: "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1.
 
-A stem and four stages. Feature maps halve between stages while widths double, so a
-block costs the same in every stage (section 3.3). Shortcuts are identities where shapes agree and
-projections elsewhere (option B).
+A stem and four stages. Between stages, the side of the feature maps halves and the width doubles,
+so a block costs the same in every stage (section 3.3). Shortcuts are identities if the shapes agree
+and projections otherwise (option B).
 
 | name             | blocks per stage | block      |  parameters | MACs at 224 px |
 |------------------|------------------|------------|-------------|----------------|
@@ -34,13 +34,13 @@ projections elsewhere (option B).
 | resnet152s       | 3, 8, 36, 3      | bottleneck |  60,316,584 | 12,868,780,032 |
 | test_resnet      | 1, 1, 1, 1       | both       |     469,688 |    200,900,352 |
 
-Bottlenecks take their step in the 3x3 convolution (v1.5, as torchvision and timm do);
-`resnet50_v1` takes it in the first 1x1, as the paper does: 3,857,973,248 MACs.
+Bottlenecks have their stride in the 3x3 convolution (v1.5, as in torchvision and timm).
+`resnet50_v1` has it in the first 1x1, as in the paper: 3,857,973,248 MACs.
 
-A letter behind the depth stands for other parts (c and d: "Bag of Tricks for Image Classification
-with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm):
+A letter after the depth stands for another stem or shortcut (c and d: "Bag of Tricks for Image
+Classification with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm):
 
-| letter | stem                              | shortcut where the shape changes  |
+| letter | stem                              | shortcut if the shape changes     |
 |--------|-----------------------------------|-----------------------------------|
 |        | a 7x7 convolution, 64             | projection                        |
 | c      | three 3x3 convolutions, 32-32-64  | projection                        |
@@ -48,8 +48,8 @@ with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm):
 | d      | three 3x3 convolutions, 32-32-64  | average over 2x2, then projection |
 | t      | three 3x3 convolutions, 24-32-64  | average over 2x2, then projection |
 
-The wide nets double the inner width of the bottleneck ("Wide Residual Networks",
-arXiv:1605.07146). The depths 10, 14, 26 and 200 are timm's, as is `test_resnet`, a tiny net for
+The wide networks double the inner width of the bottleneck ("Wide Residual Networks",
+arXiv:1605.07146). The depths 10, 14, 26 and 200 are timm's, as is `test_resnet`, a tiny network for
 tests. A deep stem adds two layers to the number in the name.
 """
 
@@ -75,24 +75,31 @@ def build(
     stem: tuple[str, Sequence[int]] = ("plain", (64,)),
     pool: bool = True,
     shortcut: str = "projection",
+    stochastic_depth: float = 0.0,
+    seed: int = 0,
 ) -> keras.Model:
-    """Build a ResNet; the first four arguments are those of `rezoo.create_model`.
+    """Build a ResNet.
 
     Args:
         name: Name of the model.
         input_shape: `(height, width, channels)`.
         num_classes: Width of the head.
-        classifier_activation: What follows the logits.
-        depths: Number of blocks, for each stage.
-        blocks: Which of `layers.BLOCKS`, and its width, for each stage.
-        stem: Which of `layers.STEMS`, and the widths of its convolutions.
+        classifier_activation: Activation after the logits, or None.
+        depths: Number of blocks of each stage.
+        blocks: Key of `layers.BLOCKS` and width, for each stage.
+        stem: Key of `layers.STEMS` and the widths of its convolutions.
         pool: Whether a max pooling follows the stem.
-        shortcut: Which of `layers.SHORTCUTS`.
+        shortcut: Key of `layers.SHORTCUTS`.
+        stochastic_depth: Probability to drop the residual branch of the last block.
+        seed: Seed of stochastic depth.
     """
     import keras
 
     from rezoo.models import layers
+    from rezoo.models.drop_path import drop_paths
 
+    residual_blocks = 0 if shortcut == "none" else sum(depths)
+    drops = iter(drop_paths(stochastic_depth, blocks=residual_blocks, seed=seed))
     kind, widths = stem
     inputs = keras.Input(input_shape, name="image")
     x = layers.STEMS[kind](inputs, *widths)
@@ -105,6 +112,7 @@ def build(
                 width,
                 stride=2 if stage > 1 and index == 0 else 1,
                 shortcut=layers.SHORTCUTS[shortcut],
+                drop_path=next(drops, None),
                 name=f"layer{stage}.{index}",
             )
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)
@@ -112,11 +120,11 @@ def build(
 
 
 class _Style(NamedTuple):
-    """What members of several depths share: words for lists, the source, parts."""
+    """What members of different depths share: words of the summary, source, part of the config."""
 
     words: str
     source: str
-    parts: Mapping[str, Any]
+    config: Mapping[str, Any]
     in_timm: bool = True
 
 
@@ -133,7 +141,7 @@ def _spec(
     return ModelSpec(
         name=name,
         build=build,
-        config={**body, **style.parts},
+        config={**body, **style.config},
         family="resnet",
         summary=", ".join(filter(None, (f"{layers} layers", style.words))),
         source=style.source,
@@ -186,12 +194,12 @@ _S = _Style(
     {"stem": ("deep", (64, 64, 128))},
 )
 _D = _Style(
-    "deep stem, pooled steps",
+    "deep stem, pooled shortcuts",
     f"{_TRICKS} (ResNet-D)",
     {"stem": ("deep", (32, 32, 64)), "shortcut": "pooled"},
 )
 _T = _Style(
-    "tiered stem, pooled steps",
+    "tiered stem, pooled shortcuts",
     f"{_TRICKS} (ResNet-D); stem widths of timm",
     {"stem": ("deep", (24, 32, 64)), "shortcut": "pooled"},
 )

@@ -1,8 +1,8 @@
 """ResNets for images of 32 pixels: arXiv:1512.03385, section 4.2.
 
 A 3x3 convolution, then three stages of n basic blocks with 16, 32 and 64 channels at 32, 16 and 8
-pixels: 6n + 2 layers. Shortcuts have no parameters (option A): where the shape changes, they take
-every second pixel and fill up with zeros. With 10 classes:
+pixels: 6n + 2 layers. Shortcuts have no parameters (option A): if the shape changes, they keep
+every second pixel and pad the channels with zeros. With 10 classes:
 
 | name       |  n | parameters | MACs at 32 px | error in the paper (CIFAR-10, table 6) |
 |------------|----|------------|---------------|----------------------------------------|

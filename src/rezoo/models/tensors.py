@@ -1,4 +1,4 @@
-"""Keras variables under PyTorch's names and in PyTorch's layout, and back.
+"""Conversion between Keras variables and tensors with PyTorch's names and layout.
 
 | PyTorch                  | Keras                  | layout                          |
 |--------------------------|------------------------|---------------------------------|
@@ -37,7 +37,7 @@ COUNTER = "num_batches_tracked"
 def named_variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Yield `(tensor name, Keras variable)` for every weight of the model.
 
-    Kinds of variables that PyTorch's layers here do not have keep Keras's name.
+    Variables without a counterpart in the table above keep Keras's name.
     """
     for variable in model.weights:
         *prefix, kind = variable.path.split("/")
@@ -52,12 +52,12 @@ def _permuted(value: Any, variable: Any, axes: Mapping[int, tuple[int, ...]]) ->
 
 
 def to_tensors(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return every weight as a C-ordered NumPy array under its PyTorch name and layout."""
+    """Return PyTorch name → weight as a C-ordered NumPy array in PyTorch's layout."""
     tensors: dict[str, np.ndarray] = {}
     for name, variable in named_variables(model):
         value = _permuted(keras.ops.convert_to_numpy(variable), variable, _TO_TORCH)
-        # Not np.ascontiguousarray: that makes 0-d arrays 1-d. safetensors writes
-        # permuted values for arrays that are not in C order.
+        # safetensors writes arrays that are not C-ordered in the wrong order.
+        # np.ascontiguousarray would turn 0-d arrays into 1-d ones.
         tensors[name] = np.asarray(value, order="C")
         if name.endswith(".running_var"):
             counter = name.removesuffix("running_var") + COUNTER
@@ -76,16 +76,17 @@ def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 def check(
     model: keras.Model, found: Mapping[str, tuple[int, ...]], *, origin: str, skip: str = ""
 ) -> None:
-    """Compare names and shapes with the model's; all differences are named at once.
+    """Check that tensors have the names and shapes of the model's.
 
     Args:
-        model: The network that is to be filled.
-        found: Tensor name → shape, as the file has them.
-        origin: The file, for messages.
-        skip: Prefix of tensors that need not fit (`"fc."`: a new head).
+        model: The network to load the tensors into.
+        found: Tensor name → shape in the file.
+        origin: Name of the file, for messages.
+        skip: Prefix of tensors that are not checked: `"fc."` for a new head.
 
     Raises:
-        IncompatibleError: Tensors are missing, unexpected or of another shape.
+        IncompatibleError: Tensors are missing, unexpected or of another shape. The message has all
+            differences.
     """
     wanted = {n: s for n, s in shapes(model).items() if not skip or not n.startswith(skip)}
     present = {
@@ -117,15 +118,15 @@ def check(
 
 
 def assign(model: keras.Model, read: Callable[[str], np.ndarray], *, skip: str = "") -> None:
-    """Copy tensors in PyTorch's layout into the model; names and shapes were checked before.
+    """Copy tensors in PyTorch's layout into the model; `check` has accepted them.
 
     Args:
-        model: The network that is to be filled.
+        model: The network to load the tensors into.
         read: Returns a tensor by its name; floats of another width are cast.
-        skip: Prefix of tensors that are left as they are.
+        skip: Prefix of tensors that are not copied.
     """
-    # The largest first: what is freed then has room for all that follow. In the order of the
-    # layers, each finds the gaps too small, and the memory needed is a half more.
+    # The largest first: each freed buffer has room for all that follow. In the order of the
+    # layers, most buffers are too small to reuse, and peak memory is 1.5 times as high.
     ordered = sorted(named_variables(model), key=lambda pair: -math.prod(pair[1].shape))
     for name, variable in ordered:
         if skip and name.startswith(skip):
@@ -135,7 +136,7 @@ def assign(model: keras.Model, read: Callable[[str], np.ndarray], *, skip: str =
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is one of floats, bfloat16 included, which NumPy does not count."""
+    """Return whether a dtype is floating-point, including bfloat16, which NumPy excludes."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 

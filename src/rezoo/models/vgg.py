@@ -1,9 +1,9 @@
 """VGG: "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556.
 
-What residual networks were measured against: table 1, columns D (16 layers) and E (19), with or
-without batch normalization. Stages of 3x3 convolutions with a max pooling after each, then three
-fully connected layers, of which the first reads 7x7 positions. Larger images give several
-positions, whose features are averaged before the head (as timm does).
+The networks that the ResNet paper compares with: table 1, columns D (16 layers) and E (19), with or
+without batch normalization. Stages of 3x3 convolutions, each followed by max pooling, then three
+fully connected layers. They are convolutions here, the first of 7x7: with images above 224 pixels,
+their features are averaged over all positions before the head, as in timm.
 
 | name     | parameters  | MACs at 224 px |
 |----------|-------------|----------------|
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 WIDTHS = (64, 128, 256, 512, 512)  # of the five stages
-FEATURES, POSITIONS = 4096, 7  # of the fully connected layers; side of what the first one reads
+FEATURES = 4096  # width of the first two fully connected layers
 
 
 def build(
@@ -36,14 +36,14 @@ def build(
     depths: Sequence[int],
     batch_norm: bool,
 ) -> keras.Model:
-    """Build a VGG; the first four arguments are those of `rezoo.create_model`.
+    """Build a VGG.
 
     Args:
         name: Name of the model.
-        input_shape: `(height, width, channels)`; at least 224 pixels in both directions.
+        input_shape: `(height, width, channels)`; height and width at least 224 pixels.
         num_classes: Width of the head.
-        classifier_activation: What follows the logits.
-        depths: Number of convolutions, for each of the five stages.
+        classifier_activation: Activation after the logits, or None.
+        depths: Number of convolutions of each of the five stages.
         batch_norm: Whether batch normalization follows each convolution.
     """
     import keras
@@ -51,7 +51,7 @@ def build(
     from rezoo.models import layers
 
     inputs = x = keras.Input(input_shape, name="image")
-    place = 0  # in PyTorch's sequence of features
+    place = 0  # position in PyTorch's `Sequential` of features
     for depth, width in zip(depths, WIDTHS, strict=True):
         for _ in range(depth):
             x = layers.conv(x, width, 3, bias=True, name=f"features.{place}")
@@ -62,7 +62,7 @@ def build(
             place += 2
         x = keras.layers.MaxPooling2D(2, name=f"features.{place}")(x)
         place += 1
-    for fc, kernel in (("fc1", POSITIONS), ("fc2", 1)):
+    for fc, kernel in (("fc1", 7), ("fc2", 1)):
         x = layers.conv(x, FEATURES, kernel, padding=0, bias=True, name=f"pre_logits.{fc}")
         x = layers.relu(x, name=f"pre_logits.{fc}.act")
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)

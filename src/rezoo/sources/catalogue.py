@@ -43,11 +43,14 @@ VARIABLE = "REZOO_CATALOGUE"
 BUILTIN = "rezoo"
 _REQUIRED = ("arch", "tag", "repo", "licence")
 # keys that `WeightsSpec` has under the same name
-_PLAIN = ("tag", "repo", "commit", "sha256", "licence", "num_classes", "default", "note")
+_PLAIN = (
+    *("tag", "repo", "commit", "sha256", "licence"),
+    *("num_classes", "macs", "default", "note"),
+)
 _FIGURES = ("top1_test_size", "top5_test_size", "top1_train_size", "top5_train_size")
 _KEYS: dict[str, type] = {
     **dict.fromkeys((*_REQUIRED, "commit", "sha256", "interpolation", "note"), str),
-    **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size"), int),
+    **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size", "macs"), int),
     **dict.fromkeys(("crop_pct", "test_crop_pct", *_FIGURES), float),
     **dict.fromkeys(("mean", "std"), list),
     "default": bool,

@@ -20,8 +20,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
-from rezoo.models.factory import create_model
-from rezoo.models.layers import weights_follow
+from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.sources import hub_fetch
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.utils.files import record
@@ -102,17 +101,16 @@ def build(
         input_shape=shape,
         classifier_activation=classifier_activation,
     )
-    sha256, new_head = "", classes != config.num_classes
+    sha256, new_head = "", HEAD if classes != config.num_classes else ""
     if source.has_weights:
         with opened_weights(source) as file:
             _check_head(file, config.num_classes)
-            with weights_follow():
-                model = create()
+            model = start_from_zeros(create, drawn=new_head)
             load_weights(
                 model,
                 file,
                 structure=config.fingerprint,
-                new_head=HEAD if new_head else "",
+                new_head=new_head,
                 allow_nonfinite=allow_nonfinite,
             )
             sha256 = file.sha256

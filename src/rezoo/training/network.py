@@ -15,7 +15,6 @@ import numpy as np
 
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import ResourceError
-from rezoo.models.drop_path import stochastic_depth
 from rezoo.models.factory import create_model
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -40,15 +39,13 @@ def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
     """Build the network with random weights, for one size of images or for any."""
     preprocessing = config.preprocessing
     size = preprocessing.size if has_one_size(recipe) else (None, None)
-    with (
-        _seeded(recipe.seed),
-        dtype_policy(recipe.precision),
-        stochastic_depth(recipe.stochastic_depth, seed=recipe.seed),
-    ):
+    with _seeded(recipe.seed), dtype_policy(recipe.precision):
         return create_model(
             config.architecture,
             num_classes=config.num_classes,
             input_shape=(*size, preprocessing.channels),
+            stochastic_depth=recipe.stochastic_depth,
+            seed=recipe.seed,
         )
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError
-from rezoo.models.layers import freeze_statistics
+from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import losses
