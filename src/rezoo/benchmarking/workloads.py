@@ -148,7 +148,7 @@ def _training(model: keras.Model, precision: str, images: np.ndarray) -> Call:
 
 
 def _exported(job: dict[str, Any]) -> Contender:
-    from rezoo.exporters.runners import open_exported  # its own imports are the runtime's
+    from rezoo.exporters.runner import open_exported  # its own imports are the runtime's
 
     if job["train"]:
         raise SpecError(f"{job['reference']} is an exported file: it cannot be trained")
