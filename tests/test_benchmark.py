@@ -218,9 +218,9 @@ def exported(monkeypatch, tmp_path):
         }
         for key, value in facts.items():
             setattr(run, key, value)
-        module = types.ModuleType("rezoo.exporters.runners")
+        module = types.ModuleType("rezoo.exporters.runner")
         module.open_exported = lambda path, threads=None: run
-        monkeypatch.setitem(sys.modules, "rezoo.exporters.runners", module)
+        monkeypatch.setitem(sys.modules, "rezoo.exporters.runner", module)
         path = tmp_path / "model.onnx"
         path.touch()
         return path, seen

@@ -10,7 +10,7 @@ import pytest
 from conftest import encoded, picture
 from peers import import_timm
 from rezoo.exporters.export import export
-from rezoo.exporters.runners import open_exported
+from rezoo.exporters.runner import open_exported
 from test_export_scripts import answers, expected, folder, scripts  # noqa: F401 - fixtures
 
 STUB = f"""
@@ -35,7 +35,7 @@ def with_timm(tmp_path, monkeypatch):
 
 
 def test_timm_opens_the_folder(folder, tmp_path, with_timm):  # noqa: F811
-    passport = export(str(folder), "torch", output=tmp_path / "out")
+    passport = export(str(folder), "torch", output=tmp_path / "out", measure=False)
     assert passport.comparison.holds
     assert passport.comparison.relative <= 1e-5
     assert "timm" in passport.runtime
@@ -44,7 +44,7 @@ def test_timm_opens_the_folder(folder, tmp_path, with_timm):  # noqa: F811
 
 
 def test_script_of_the_guide(folder, scripts, tmp_path, with_timm):  # noqa: F811
-    export(str(folder), "torch", output=tmp_path / "out")
+    export(str(folder), "torch", output=tmp_path / "out", measure=False)
     photograph = tmp_path / "photograph.png"
     photograph.write_bytes(encoded(picture(3, (150, 130)), "PNG"))
     env = {"PYTHONPATH": str(with_timm), "HOME": os.environ["HOME"]}

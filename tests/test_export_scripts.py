@@ -76,7 +76,8 @@ def expected(folder, photograph):
 
 def exported(folder, tmp_path, name):
     takes = "raw" if name in RAW else "tensor"
-    export(str(folder), name, output=tmp_path / name, takes=takes, gives="probabilities")
+    options = {"takes": takes, "gives": "probabilities", "measure": False}
+    export(str(folder), name, output=tmp_path / name, **options)
     return tmp_path / name
 
 

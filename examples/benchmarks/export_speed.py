@@ -34,7 +34,7 @@ SIZE = 224
 
 def open_ours(arguments: argparse.Namespace) -> Callable[[np.ndarray], Any]:
     """Open one of rezoo's exports."""
-    from rezoo.exporters.runners import open_exported
+    from rezoo.exporters.runner import open_exported
 
     return open_exported(arguments.path, threads=arguments.threads)
 

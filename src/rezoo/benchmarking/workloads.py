@@ -129,7 +129,7 @@ def _training(model: keras.Model, precision: str, images: np.ndarray) -> Call:
 
 
 def _exported(job: dict[str, Any]) -> Workload:
-    from rezoo.exporters.runners import open_exported
+    from rezoo.exporters.runner import open_exported
 
     name = job["reference"]
     if job["train"]:

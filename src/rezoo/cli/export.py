@@ -1,9 +1,10 @@
-"""`rezoo export`: a network as a file of another runtime, with its passport."""
+"""`rezoo export`: write a network as a file of another runtime, with its passport."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,19 +12,22 @@ from rezoo.cli.options import import_quietly, json_option, pretrained_option, pr
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 
-_AUTO = "auto"
+if TYPE_CHECKING:
+    from rezoo.exporters.comparing import Comparison
+    from rezoo.exporters.passport import Passport
+    from rezoo.sources.references import Source
 
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--to", help=f"{', '.join(FORMATS)}, or auto: the fastest here.")
+@click.option("--to", help=f"Format: {', '.join(FORMATS)}.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the export.")
 @click.option(
     "--quantize",
     type=click.Choice(QUANTIZATIONS),
     default="none",
     show_default=True,
-    help="float16: weights; dynamic: weights in int8; int8: all.",
+    help="float16: weights; dynamic: int8 weights; int8: weights and activations.",
 )
 @click.option(
     "--input",
@@ -31,7 +35,7 @@ _AUTO = "auto"
     type=click.Choice(INPUTS),
     default="tensor",
     show_default=True,
-    help="Prepared float32 images, or raw uint8 ones of any size.",
+    help="Input: prepared float32 images, or raw uint8 images of any size.",
 )
 @click.option(
     "--values",
@@ -39,79 +43,68 @@ _AUTO = "auto"
     type=click.Choice(OUTPUTS),
     default="logits",
     show_default=True,
-    help="What the network gives.",
+    help="Output of the network.",
 )
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
-@click.option("--dataset", help="Images to compare on; a run folder's own data if not given.")
-@click.option("--images", type=int, default=256, show_default=True, help="So many at most.")
-@click.option("--calibrate", help="Data whose training images calibrate int8; as --dataset.")
+@click.option("--image-size", type=int, help="Height and width in pixels.  [default: the weights']")
+@click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
 @click.option(
-    "--calibration-images", type=int, default=500, show_default=True, help="So many at most."
+    "--images", type=int, default=256, show_default=True, help="Maximum number of those images."
 )
-@click.option("--tolerance", type=float, help="Largest relative difference, instead of ours.")
+@click.option("--calibrate", help="Training images that calibrate int8.  [default: --dataset]")
 @click.option(
-    "--aim",
-    type=click.Choice(["latency", "throughput"]),
-    default="latency",
+    "--calibration-images",
+    type=int,
+    default=500,
     show_default=True,
-    help="Of --to auto: one image, or 16.",
+    help="Maximum number of those images.",
 )
-@click.option("--threads", type=int, help="Of the runtime, for the figures.")
-@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
-@click.option("--list", "as_list", is_flag=True, help="Show the formats, and what is installed.")
+@click.option(
+    "--tolerance", type=float, help="Largest relative difference.  [default: by --quantize]"
+)
+@click.option("--threads", type=int, help="Threads of the runtime when it is measured.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
+@click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
 @pretrained_option
 @json_option
 def export(
     model: str | None,
     to: str | None,
-    output: Path | None,
     pretrained: bool,
     as_list: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write MODEL, which has weights, in another format, and prove that it is the same.
+    """Write MODEL, which has weights, in another format, and compare the two.
 
-    The file is opened in its own runtime and compared with its source on real images: the
-    reference batch of a run, and images of --dataset. What was found stands in passport.json
-    beside it. An export that differs by more than its tolerance is not kept: exit code 6, and
-    the first layer that differs.
+    The file is opened in its own runtime and compared with MODEL on real images: the reference
+    batch of a run, and images of --dataset. The result is written to passport.json in the
+    folder. An export that differs by more than its tolerance is not kept: exit code 6, with the
+    first layer that differs.
 
-    Batch normalization is folded into the convolutions; class names, preprocessing, licence and
+    Batch normalization is folded into the convolutions. Class names, preprocessing, licence and
     origin are in the file. Tensors are (N, height, width, channels).
     """
-    from rezoo.cli import render, render_export
+    from rezoo.cli import render
     from rezoo.sources.references import resolve_weights
 
     if as_list:
         rows = [_row(name) for name in FORMATS]
-        print_json(rows) if as_json else render_export.formats(rows)
+        print_json(rows) if as_json else print_formats(rows)
         return
     if model is None or to is None:
         raise SpecError("MODEL and --to are needed", hint="rezoo export runs/a --to onnx")
     _check(options)
-    aim = options.pop("aim")
-    if to != _AUTO:
-        kind = get_format(to)
-        kind.check(quantize=options["quantize"], takes=options["takes"])
-        kind.require()
-    # wrong names are answered before TensorFlow is loaded
+    # wrong names fail before TensorFlow is imported
+    kind = get_format(to)
+    kind.check(quantize=options["quantize"], takes=options["takes"])
+    kind.require()
     source = resolve_weights(model, pretrained=pretrained)
     options["dataset"] = options["dataset"] or _own_dataset(source)
     with render.status("starting TensorFlow"):
-        module = import_quietly("rezoo.exporters.export")
-        choosing = import_quietly("rezoo.exporters.choosing")
-    with render.status("exporting") as say:
-        if to == _AUTO:
-            passport, rows = choosing.export_fastest(
-                source, output=output, aim=aim, say=say, **options
-            )
-        else:
-            passport, rows = module.export(source, to, output=output, say=say, **options), []
-    if as_json:
-        print_json({**passport.to_dict(), **({"tried": rows} if rows else {})})
-    else:
-        render_export.passport(passport, rows)
+        exporting = import_quietly("rezoo.exporters.export")
+    with render.status("exporting") as progress:
+        passport = exporting.export(source, to, progress=progress, **options)
+    print_json(passport.to_dict()) if as_json else print_passport(passport)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -123,7 +116,7 @@ def _check(options: dict[str, Any]) -> None:
         raise SpecError(f"--tolerance {options['tolerance']}; allowed is 0 or more")
 
 
-def _own_dataset(source: Any) -> str | None:
+def _own_dataset(source: Source) -> str | None:
     from rezoo.artifacts.config import local_facts
 
     return local_facts(source.folder).get("dataset") if source.folder else None
@@ -140,3 +133,79 @@ def _row(name: str) -> dict[str, Any]:
         "installed": not kind.missing,
         "install": kind.install if kind.missing else "",
     }
+
+
+def print_formats(rows: list[dict[str, Any]]) -> None:
+    """Print the formats as a table."""
+    from rezoo.cli import render
+
+    shown = ("name", "summary", "quantize", "input")
+    table = [
+        {
+            **{key: row[key] for key in shown},
+            "installed": "yes" if row["installed"] else f"no: {row['install']}",
+        }
+        for row in rows
+    ]
+    render.table("", table)
+
+
+def print_passport(result: Passport) -> None:
+    """Print the passport of an export as text."""
+    from rezoo.cli import render
+
+    render.lines(str(result.folder))
+    render.fields(dict(_rows(result)))
+    if len(result.trade) > 1:
+        render.table("int8: layers kept in float32, and the accuracy", _trade_rows(result))
+    render.lines(f"It holds: {result.comparison.tolerance}.")
+
+
+def _rows(result: Passport) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a passport: a heading and a text."""
+    facts = result.metadata
+    yield "format", f"{result.format}, {facts['quantization']} quantization"
+    height, width, channels = facts["input_shape"]
+    shape = "any height and width" if facts["input"] == "raw" else f"{height}×{width}"
+    yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
+    yield "output", f"{facts['output']} of {facts['num_classes']} classes"
+    yield from _comparison_rows(result.comparison)
+    if kept := facts["kept_in_float32"]:
+        yield "kept in float32", ", ".join(kept)
+    yield "size", f"{result.size / 1e6:.1f} MB"
+    if cost := result.cost:
+        median, slow = cost["latency_ms_p50"], cost["latency_ms_p95"]
+        yield "one image", f"{median:.1f} ms median, {slow:.1f} ms 95th percentile"
+        yield "throughput", f"{cost['images_per_s']:.1f} images/s, {cost['batch_size']} at a time"
+        yield "memory", f"{cost['memory_bytes'] / 1e6:.0f} MB more than the program, at its peak"
+    yield "runtime", result.runtime
+    yield "licence", facts["licence"] or "unknown"
+    name, largest = max(result.files.items(), key=lambda item: item[1]["bytes"])
+    yield "SHA-256", f"{largest['sha256']}  {name}"
+
+
+def _comparison_rows(found: Comparison) -> Iterator[tuple[str, str]]:
+    yield "compared on", found.what
+    most = f"at most {found.max_abs:.2g}, {found.relative:.1e} of the largest output"
+    yield "difference", f"{most}; root mean square {found.rms_relative:.1e} of the outputs'"
+    low, high = found.agreement_interval
+    yield "equal predictions", f"{found.agreement:.2%} of {found.count} ({low:.1%} to {high:.1%})"
+    if top1 := found.accuracy:
+        low, high = top1.before_interval
+        before = f"{top1.before:.2%} ({low:.1%} to {high:.1%}) before"
+        low, high = top1.after_interval
+        after = f"{top1.after:.2%} ({low:.1%} to {high:.1%}) after"
+        yield "top-1", f"{before}, {after}, of {top1.count}"
+
+
+def _trade_rows(result: Passport) -> list[dict[str, Any]]:
+    return [
+        {
+            "layers": len(row["kept_in_float32"]),
+            "equal predictions": f"{row['agreement']:.1%}",
+            "top-1": "" if row["top1"] is None else f"{row['top1']:.2%}",
+            "drop": "" if row["drop"] is None else f"{100 * row['drop']:.2f}",
+            "MB": f"{row['bytes'] / 1e6:.1f}",
+        }
+        for row in result.trade
+    ]

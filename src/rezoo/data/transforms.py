@@ -24,7 +24,7 @@ from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
-_LONGEST = 16  # times the shorter side
+LONGEST = 16  # the longest side that is resized, in units of the shorter side
 
 Transform = Callable[[Any], Any]
 RandomTransform = Callable[[Any, Any], Any]
@@ -61,7 +61,7 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
         tf.TensorSpec((), tf.string) if encoded else tf.TensorSpec((None, None, channels), tf.uint8)
     )
     compiled = tf.function(transform, input_signature=[kind], autograph=False)
-    return compiled if encoded else lambda image: compiled(_with_channels(image, channels))
+    return compiled if encoded else lambda image: compiled(with_channels(image, channels))
 
 
 def train_transform(
@@ -81,11 +81,11 @@ def train_transform(
 
     def transform(image: Any, seed: Any) -> Any:
         if recipe.crop_padding:
-            part = decode(image, channels) if encoded else _with_channels(image, channels)
+            part = decode(image, channels) if encoded else with_channels(image, channels)
         elif encoded:
             part = read_crop(image, channels, recipe, size, seed)
         else:
-            part = cut(_with_channels(image, channels), recipe, seed)
+            part = cut(with_channels(image, channels), recipe, seed)
         image = _resize_part(part, size, preprocessing.interpolation)
         if recipe.crop_padding:
             image = padded_crop(image, recipe.crop_padding, fill, seed)
@@ -128,7 +128,7 @@ def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
     return image if interpolation == "bilinear" else tf.clip_by_value(image, 0.0, 255.0)
 
 
-def _with_channels(image: Any, channels: int) -> Any:
+def with_channels(image: Any, channels: int) -> Any:
     """Return pixels as grey or RGB, as the network requires."""
     if image.shape[-1] == channels:
         return image
@@ -168,7 +168,7 @@ def _not_too_thin(sides: Any) -> tuple[Any, Any]:
     The crop that follows takes at most a square of it. To resize all of a 1x3000 image would take
     gigabytes.
     """
-    kept = tf.minimum(sides, _LONGEST * tf.reduce_min(sides))
+    kept = tf.minimum(sides, LONGEST * tf.reduce_min(sides))
     return (sides - kept) // 2, kept
 
 

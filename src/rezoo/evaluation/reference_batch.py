@@ -110,7 +110,7 @@ def compare(
         )
     inputs, logits = values["inputs"], values["logits"]
     pictures = [values[f"image.{i}"] for i in range(len(inputs))]
-    with _full_precision():
+    with full_precision():
         found = compiled_forward(network)(inputs)
     return Comparison(
         images=metadata.get("images", f"{len(inputs)} images"),
@@ -197,10 +197,16 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
-    """Keep a GPU from rounding float32 to TensorFloat-32, which differs in the third digit."""
-    before = tf.config.experimental.tensor_float_32_execution_enabled()
+def full_precision() -> Iterator[None]:
+    """Build and compute in float32, whatever precision the process is set to.
+
+    TensorFloat-32, which GPUs would compute in, differs in the third digit.
+    """
+    tensor_float = tf.config.experimental.tensor_float_32_execution_enabled()
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
     try:
         if keras.config.backend() == "jax":
             import jax
@@ -210,4 +216,6 @@ def _full_precision() -> Iterator[None]:
         else:
             yield
     finally:
-        tf.config.experimental.enable_tensor_float_32_execution(before)
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+        tf.config.experimental.enable_tensor_float_32_execution(tensor_float)

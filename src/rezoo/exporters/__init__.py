@@ -1,5 +1,5 @@
-"""Exports: a network becomes a file of another runtime, with a passport that says how it holds.
+"""Exports: a network as a file of another runtime, with a passport that compares the two.
 
-`formats` says what there is, `graph` is the network with batch normalization folded, one file a
-format writes it and runs it, `passport` compares the two, `export` does all in order.
+`export` runs all steps in order. `formats` lists the formats; `graph` is the network with folded
+batch normalization, which the writer of each format reads; `runner` opens the file again.
 """

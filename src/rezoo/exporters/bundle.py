@@ -1,43 +1,53 @@
-"""`Bundle`: what a writer of a format gets, and what is written beside the network."""
+"""`Bundle`: a network and everything that a writer of a format needs."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from rezoo.errors import SpecError
+from rezoo.exporters.formats import LABELS, METADATA
 from rezoo.exporters.graph import Graph, Node
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import task_of
 
+RANKED_ON = 32  # images on which a quantizer measures the error of each layer
 
-def no_training_images() -> SpecError:
-    """Return what to raise where int8 has nothing to calibrate with."""
-    return SpecError(
-        "int8 needs training images to calibrate with",
-        hint="name them by --calibrate, for example --calibrate folder:photos.",
-    )
+
+class Quantizer(Protocol):
+    """A network whose activations have been calibrated, to be quantized once or several times."""
+
+    def content(self, bundle: Bundle) -> bytes:
+        """Return the int8 model, serialized; the nodes in `bundle.keep` stay in float32."""
+
+    def rank(self) -> list[str]:
+        """Return the nodes that may stay in float32, in descending order of the error they add."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
-    """A network that is to be written in a format.
+    """A network and how to write it.
 
     Attributes:
-        source: Where it comes from.
-        origin: Its weights, to the commit and the SHA-256.
+        source: Where the network comes from.
+        origin: The origin of its weights, with commit and SHA-256.
         graph: From prepared images to logits.
-        preprocessing: What prepares images.
+        preprocessing: From images to prepared images.
         takes: tensor (float32 `(N, H, W, C)`, prepared) or raw (uint8, any height and width).
         gives: logits or probabilities.
         quantize: none, float16, dynamic or int8.
-        calibration: float32 `(N, H, W, C)`, prepared training images, for int8.
-        quantizer: For int8: what has looked at the calibration images, so that it is done once.
-        keep: Nodes that stay in float32, for int8.
+        calibration: For int8: prepared training images, float32 `(N, H, W, C)`.
+        quantizer: For int8: made by the format's `calibrate(bundle)`.
+        keep: For int8: names of the nodes that stay in float32.
     """
 
     source: Source
@@ -48,19 +58,19 @@ class Bundle:
     gives: str = "logits"
     quantize: str = "none"
     calibration: np.ndarray | None = None
-    quantizer: Any = None
+    quantizer: Quantizer | None = None
     keep: tuple[str, ...] = ()
 
     @property
     def function(self) -> str:
-        """What follows the logits: softmax, sigmoid, or nothing."""
+        """The function after the logits: softmax, sigmoid, or empty for none."""
         if self.gives == "logits":
             return ""
         return "sigmoid" if self.source.config.multi_label else "softmax"
 
     @property
     def whole(self) -> Graph:
-        """The graph with what follows the logits."""
+        """The graph with the function after the logits."""
         if not self.function:
             return self.graph
         node = Node(
@@ -73,7 +83,7 @@ class Bundle:
 
     @property
     def training_images(self) -> np.ndarray:
-        """The calibration images, which int8 cannot do without.
+        """The calibration images.
 
         Raises:
             SpecError: There are none.
@@ -83,14 +93,12 @@ class Bundle:
         return self.calibration
 
     def labels(self) -> list[str]:
-        """Return what to call each class, in the order of the output."""
+        """Return the label of each class, in the order of the output."""
         config = self.source.config
         return [config.label(i) for i in range(config.num_classes)]
 
     def metadata(self) -> dict[str, Any]:
-        """Return what a user of the file must know, as JSON values."""
-        from importlib.metadata import version
-
+        """Return the description of the file, as JSON values."""
         config = self.source.config
         return {
             "rezoo": version("rezoo"),
@@ -112,3 +120,33 @@ class Bundle:
             "licence": self.source.licence,
             "origin": dataclasses.asdict(self.origin) if self.origin else None,
         }
+
+    def describe(self, folder: Path) -> None:
+        """Write `rezoo.json` and `labels.txt` into a folder."""
+        for name, text in self._texts().items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def describe_archive(self, path: Path) -> None:
+        """Add `rezoo.json` and `labels.txt` to a zip archive.
+
+        A file of another kind gets an archive at its end. TensorFlow Lite's metadata carry
+        labels in the same way; interpreters ignore what follows the model.
+        """
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, text in self._texts().items():
+                archive.writestr(name, text)
+
+    def _texts(self) -> Mapping[str, str]:
+        lines = (" ".join(label.split()) for label in self.labels())
+        return {
+            METADATA: json.dumps(self.metadata(), indent=1, ensure_ascii=False),
+            LABELS: "".join(f"{line}\n" for line in lines),
+        }
+
+
+def no_training_images() -> SpecError:
+    """Return the error for int8 without calibration images."""
+    return SpecError(
+        "int8 needs training images for calibration",
+        hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
+    )

@@ -1,4 +1,4 @@
-"""How far an export is from its source: logits, answers, accuracy."""
+"""The difference between an export and its source: outputs, predictions and accuracy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rezoo.evaluation.metrics import Z_95, softmax, wilson_interval
 from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples
 
-# What an export may differ from its source by. Of the largest value:
+# The largest difference from the source that an export may have, relative to the largest output.
 RELATIVE = {"none": 1e-4, "float16": 1e-2}
-RAW_RELATIVE = 5e-3  # at least: other resizes round a grey level here and there otherwise
-# int8 and dynamic: the part of the answers that must agree, and of the accuracy that may go,
-# both where more than chance says so
+RAW_RELATIVE = 5e-3  # at least: another resize rounds some grey levels differently
+# For int8 and dynamic: the fraction of equal predictions, and the drop of top-1. An export fails
+# if the difference from these is more than chance explains.
 AGREEMENT, DROP = 0.95, 0.005
 _BATCH = 16
 
@@ -27,11 +27,11 @@ class Accuracy:
     """Top-1 on the same labelled images.
 
     Attributes:
-        count: Images.
-        before: Of the source, 0 to 1.
-        before_interval: 95 % Wilson interval.
-        after: Of the export.
-        after_interval: Likewise.
+        count: Number of images.
+        before: Top-1 of the source, 0 to 1.
+        before_interval: Its 95 % Wilson interval.
+        after: Top-1 of the export.
+        after_interval: Its 95 % Wilson interval.
         drop: `before - after`.
         drop_interval: 95 % interval of the paired difference (McNemar's, normal).
     """
@@ -47,19 +47,19 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """An export beside its source.
+    """The difference between the outputs of an export and those of its source.
 
     Attributes:
         what: The images in words.
-        count: How many.
-        max_abs: Largest difference of an output.
-        relative: The same, as a part of the source's largest output.
-        rms_relative: Root mean square of the differences, as a part of that of the outputs.
-        agreement: Part of the images with the same first answer.
-        agreement_interval: 95 % Wilson interval.
-        accuracy: Where there are labels.
-        tolerance: What was allowed, in words.
-        holds: Whether it is within that.
+        count: Number of images.
+        max_abs: Largest absolute difference of an output.
+        relative: `max_abs`, relative to the largest output of the source.
+        rms_relative: Root mean square of the differences, relative to that of the outputs.
+        agreement: Fraction of the images with the same predicted class.
+        agreement_interval: Its 95 % Wilson interval.
+        accuracy: Top-1 of both, or None without labels.
+        tolerance: The allowed difference in words.
+        holds: Whether the difference is within the tolerance.
     """
 
     what: str
@@ -77,76 +77,63 @@ class Comparison:
         """Return everything as JSON values."""
         return asdict(self)
 
+    @property
+    def loss(self) -> float:
+        """The drop of top-1 or, without labels, the fraction of changed predictions."""
+        return self.accuracy.drop if self.accuracy else 1 - self.agreement
 
-def outputs_of(runner: Runner, samples: Samples) -> np.ndarray:
-    """Return what an export gives for all samples, `(N, K)` float32."""
-    if runner.input == "raw":
-        return np.concatenate([runner(picture[None]) for picture in samples.pictures])
-    return in_batches(runner, samples.inputs, runner.batch or _BATCH)
-
-
-def in_batches(
-    run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, size: int = _BATCH
-) -> np.ndarray:
-    """Run a network over all inputs."""
-    return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
-
-
-def as_output(logits: np.ndarray, function: str) -> np.ndarray:
-    """Return logits, or what follows them in an export that gives probabilities."""
-    if function == "softmax":
-        return softmax(logits)
-    return 1 / (1 + np.exp(-logits.astype(np.float64))) if function else logits
+    @property
+    def keeps_accuracy(self) -> bool:
+        """Whether the loss is within `DROP` or `1 - AGREEMENT`, whatever chance explains."""
+        return self.accuracy.drop <= DROP if self.accuracy else self.agreement >= AGREEMENT
 
 
 def compare(
-    wanted: np.ndarray,
-    found: np.ndarray,
-    samples: Samples,
-    *,
-    quantize: str,
-    raw: bool = False,
-    tolerance: float | None = None,
+    run: Runner, samples: Samples, wanted: np.ndarray, *, tolerance: float | None = None
 ) -> Comparison:
-    """Compare outputs `(N, K)`.
+    """Compare the outputs of an export with those of its source.
 
     Args:
-        wanted: Of the source.
-        found: Of the export.
-        samples: What they are of.
-        quantize: Decides which tolerance holds.
-        raw: Whether the export prepares images itself.
-        tolerance: The largest relative difference, in place of that.
+        run: The export.
+        samples: The images, N of them.
+        wanted: The source's outputs for them, `(N, K)`.
+        tolerance: The largest relative difference; None for that of the export's quantization.
     """
+    found = outputs_of(run, samples)
     difference = np.abs(found.astype(np.float64) - wanted)
-    most = float(np.abs(wanted).max()) or 1.0
     same = int((found.argmax(-1) == wanted.argmax(-1)).sum())
     largest = float(difference.max()) if np.isfinite(difference).all() else math.inf
-    relative = largest / most
+    relative = largest / (float(np.abs(wanted).max()) or 1.0)
+    scale = float(np.sqrt((wanted.astype(np.float64) ** 2).mean()))
     interval = wilson_interval(same, len(wanted))
     accuracy = _accuracy(wanted, found, samples.labels) if len(samples.labels) else None
-    limit = RELATIVE.get(quantize)
-    if limit is not None and raw:
-        limit = max(limit, RAW_RELATIVE)
-    limit = limit if tolerance is None else tolerance
+    limit = _limit(run) if tolerance is None else tolerance
     if limit is not None:
         holds, text = relative <= limit, f"{limit:g} of the largest output"
+    elif accuracy is not None:
+        holds = accuracy.drop_interval[0] <= DROP
+        text = f"{100 * DROP:g} points of top-1, beyond chance"
     else:
-        holds, text = _quantized_holds(interval, accuracy)
+        holds = interval[1] >= AGREEMENT
+        text = f"{100 * AGREEMENT:g} % equal predictions, beyond chance"
     return Comparison(
         what=samples.what,
         count=len(wanted),
         max_abs=largest,
         relative=relative,
-        rms_relative=float(
-            np.sqrt((difference**2).mean() / (wanted.astype(np.float64) ** 2).mean())
-        ),
+        rms_relative=float(np.sqrt((difference**2).mean())) / scale,
         agreement=same / len(wanted),
         agreement_interval=interval,
         accuracy=accuracy,
         tolerance=text,
         holds=holds and math.isfinite(largest),
     )
+
+
+def _limit(run: Runner) -> float | None:
+    """Return the largest relative difference that is allowed; None for int8 and dynamic."""
+    limit = RELATIVE.get(run.metadata["quantization"])
+    return max(limit, RAW_RELATIVE) if limit is not None and run.input == "raw" else limit
 
 
 def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accuracy:
@@ -167,8 +154,22 @@ def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accu
     )
 
 
-def _quantized_holds(agreement: tuple[float, float], accuracy: Accuracy | None) -> tuple[bool, str]:
-    if accuracy is not None:
-        text = f"{100 * DROP:g} points of top-1, beyond chance"
-        return accuracy.drop <= DROP or accuracy.drop_interval[0] <= DROP, text
-    return agreement[1] >= AGREEMENT, f"{100 * AGREEMENT:g} % same answers, beyond chance"
+def outputs_of(run: Runner, samples: Samples) -> np.ndarray:
+    """Return the outputs of an export for all samples, `(N, K)` float32."""
+    if run.input == "raw":
+        return np.concatenate([run(picture[None]) for picture in samples.pictures])
+    return in_batches(run, samples.inputs, run.batch or _BATCH)
+
+
+def in_batches(
+    run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, size: int = _BATCH
+) -> np.ndarray:
+    """Return the outputs of a network for all inputs."""
+    return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
+
+
+def as_output(logits: np.ndarray, function: str) -> np.ndarray:
+    """Apply the function after the logits: softmax, sigmoid, or none if empty."""
+    if function == "softmax":
+        return softmax(logits)
+    return 1 / (1 + np.exp(-logits.astype(np.float64))) if function else logits

@@ -1,4 +1,4 @@
-"""Folders of exports: there whole or not at all, and nothing of anybody else's is replaced."""
+"""Folders of exports: complete or absent, and never in place of other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rezoo.utils.files import refuse_file, refuse_unwritable
 
 
 def default_folder(source: Source, kind: Format, quantize: str) -> Path:
-    """Return a run's `exports/<format>`, or `<name>-<format>` here for other weights."""
+    """Return `exports/<format>` in a run folder, or `./<name>-<format>` for other weights."""
     suffix = kind.name if quantize == "none" else f"{kind.name}-{quantize}"
     if source.folder is not None and source.address is None and source.published is None:
         return source.folder / EXPORTS / suffix
@@ -24,7 +24,7 @@ def default_folder(source: Source, kind: Format, quantize: str) -> Path:
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise `SpecError` where a folder may not become an export."""
+    """Raise `SpecError` if a folder has other files, or an export that may not be replaced."""
     refuse_file(folder)
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / PASSPORT).is_file():
@@ -39,7 +39,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write to, which takes the place of `folder` if all goes well."""
+    """Yield an empty folder, which replaces `folder` unless an exception is raised."""
     partial, old = (folder.with_name(f"{folder.name}.{end}") for end in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     with writing(folder):

@@ -1,4 +1,4 @@
-"""Which formats there are, what each can do, and what it needs; loads nothing heavy."""
+"""The export formats: what each of them supports and needs. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ INPUTS = ("tensor", "raw")
 OUTPUTS = ("logits", "probabilities")
 PASSPORT = "passport.json"
 METADATA = "rezoo.json"
-INPUT = "image"  # name of an export's input
 LABELS = "labels.txt"
+INPUT = "image"  # name of the input of an exported graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +22,24 @@ class Format:
     """A kind of exported file.
 
     Attributes:
-        name: What `--to` takes.
-        file: What runs, inside the folder of the export.
-        module: Has `write(bundle, folder)`, `open_runner(folder, threads=…)` and, where there is
-            int8, `quantizer(bundle)`.
+        name: Value of `--to`.
+        file: The file that the runtime opens, inside the folder of the export.
+        writer: Module with `write(bundle, folder)`.
+        runtime: Module with `open_runner(folder, threads=None)`; empty if it is the writer. It
+            imports the runtime only, since the memory of an export includes the imports.
+        quantizer: Module with `calibrate(bundle)`; empty if the format has no int8.
         summary: One line for lists.
-        quantizations: Which of `QUANTIZATIONS`.
-        inputs: Which of `INPUTS`; raw are uint8 images of any size.
-        packages: Modules that must be there.
-        install: How to get them.
+        quantizations: Those of `QUANTIZATIONS` that the format supports.
+        inputs: Those of `INPUTS` that the format supports; raw are uint8 images of any size.
+        packages: Modules that must be installed.
+        install: The command that installs them.
     """
 
     name: str
     file: str
-    module: str
+    writer: str
+    runtime: str = ""
+    quantizer: str = ""
     summary: str
     quantizations: tuple[str, ...] = ("none",)
     inputs: tuple[str, ...] = ("tensor",)
@@ -48,7 +52,7 @@ class Format:
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def require(self) -> None:
-        """Raise `MissingExtraError` where a package is not installed."""
+        """Raise `MissingExtraError` if a package is not installed."""
         if self.missing:
             raise MissingExtraError(
                 f"format {self.name} needs {' and '.join(self.missing)}, not installed",
@@ -56,18 +60,19 @@ class Format:
             )
 
     def check(self, *, quantize: str, takes: str) -> None:
-        """Raise `IncompatibleError` where the format cannot do what is asked."""
+        """Raise `IncompatibleError` if the format does not support a quantization or an input."""
         if quantize not in self.quantizations:
+            others = ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations)
             raise IncompatibleError(
                 f"format {self.name} has no quantization {quantize!r}",
-                hint=f"it has {', '.join(self.quantizations)}; {quantize} have "
-                + ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations),
+                hint=f"it supports {', '.join(self.quantizations)}; "
+                f"formats with {quantize}: {others}",
             )
         if takes not in self.inputs:
+            others = ", ".join(f.name for f in FORMATS.values() if takes in f.inputs)
             raise IncompatibleError(
-                f"format {self.name} cannot take raw images: its graph has no such resize",
-                hint="say --input tensor, or take "
-                + ", ".join(f.name for f in FORMATS.values() if takes in f.inputs),
+                f"format {self.name} does not support raw images: its graph has no such resize",
+                hint=f"use --input tensor, or one of {others}.",
             )
 
 
@@ -75,20 +80,22 @@ _ALL = (
     Format(
         name="keras",
         file="model.keras",
-        module="rezoo.exporters.keras_file",
+        writer="rezoo.exporters.keras_file",
         summary="Keras's own file, of Keras's own layers: opens without rezoo",
     ),
     Format(
         name="saved_model",
         file="saved_model.pb",
-        module="rezoo.exporters.saved_model",
+        writer="rezoo.exporters.saved_model",
         summary="TensorFlow's SavedModel: TensorFlow Serving, TFX",
         inputs=INPUTS,
     ),
     Format(
         name="onnx",
         file="model.onnx",
-        module="rezoo.exporters.onnx_file",
+        writer="rezoo.exporters.onnx_file",
+        runtime="rezoo.exporters.onnx_runtime",
+        quantizer="rezoo.exporters.onnx_quantization",
         summary="ONNX: onnxruntime and most others",
         quantizations=("none", "float16", "int8"),
         inputs=INPUTS,
@@ -98,7 +105,9 @@ _ALL = (
     Format(
         name="openvino",
         file="model.xml",
-        module="rezoo.exporters.openvino_file",
+        writer="rezoo.exporters.openvino_file",
+        runtime="rezoo.exporters.openvino_runtime",
+        quantizer="rezoo.exporters.onnx_quantization",
         summary="OpenVINO: Intel's and ARM's processors",
         quantizations=("none", "float16", "int8"),
         inputs=INPUTS,
@@ -108,7 +117,9 @@ _ALL = (
     Format(
         name="litert",
         file="model.tflite",
-        module="rezoo.exporters.litert",
+        writer="rezoo.exporters.litert_file",
+        runtime="rezoo.exporters.litert_runtime",
+        quantizer="rezoo.exporters.litert_file",
         summary="LiteRT (TensorFlow Lite): phones and small boards",
         quantizations=QUANTIZATIONS,
         packages=("ai_edge_litert",),
@@ -117,7 +128,7 @@ _ALL = (
     Format(
         name="stablehlo",
         file="model.stablehlo",
-        module="rezoo.exporters.stablehlo",
+        writer="rezoo.exporters.stablehlo",
         summary="StableHLO of jax.export: JAX, IREE and other XLA compilers",
         packages=("jax",),
         install="pip install 'rezoo[jax]'",
@@ -125,7 +136,7 @@ _ALL = (
     Format(
         name="torch",
         file="model.safetensors",
-        module="rezoo.exporters.torch_folder",
+        writer="rezoo.exporters.torch_folder",
         summary="a folder that timm.create_model('local-dir:…') loads",
         packages=("torch", "timm"),
         install="pip install torch torchvision timm",
@@ -138,7 +149,7 @@ def get_format(name: str) -> Format:
     """Return a format by its name.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: No format has that name.
     """
     if name not in FORMATS:
         raise UnknownNameError(

@@ -1,19 +1,19 @@
-"""Where an export leaves its source: the first layer whose values are not the source's.
+"""Find the first layer of an export whose values differ from the source's.
 
-A part of the network that ends at some layer is exported like the whole and compared with the
-source's values there. At layers that everything passes through, such as the ends of blocks, values
-that are wrong once stay wrong: halving finds the first of these. Those before it, back to the last
-right one, are then looked at in their order.
+A part of the network that ends at some layer is exported like the whole, and compared with the
+source's values there. All values pass through some layers, such as the ends of blocks: once an
+output of those is wrong, all later ones are. So a binary search finds the first of them, and then
+each layer after the last right one is compared in order.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from bisect import bisect_left
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -23,21 +23,22 @@ from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import RELATIVE, outputs_of
 from rezoo.exporters.formats import INPUT, Format
 from rezoo.exporters.graph import Graph, Node
+from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples
 
 PREPROCESSING = "preprocessing"
 _IMAGES = 4
-_TWO_LEVELS = 0.015  # grey levels of 255, as a part of the largest input
+_TWO_LEVELS = 0.015  # two grey levels of 255, relative to the largest input
 
 
 def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: Samples) -> str:
-    """Return the name of the first layer that differs, or `preprocessing`; empty for none.
+    """Return the name of the first layer that differs, or `preprocessing`; empty if none does.
 
     Args:
         kind: The format.
-        bundle: What was exported; not quantized.
-        model: The source's network.
-        samples: Some images.
+        bundle: The exported network; not quantized.
+        model: The network of the source.
+        samples: Images to compare on.
     """
     few = dataclasses.replace(
         samples, pictures=samples.pictures[:_IMAGES], inputs=samples.inputs[:_IMAGES]
@@ -53,20 +54,17 @@ def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: 
         return _differs(kind, tensor, nodes[place].name, few, wanted, RELATIVE["none"])
 
     passed = _passed_by_all(nodes)
-    low, high = 0, len(passed) - 1  # all before `low` are right
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if wrong(passed[middle]) else (middle + 1, high)
-    first = passed[low - 1] + 1 if low else 0
-    return next((nodes[i].name for i in range(first, passed[low] + 1) if wrong(i)), "")
+    end = bisect_left(passed, True, hi=len(passed) - 1, key=wrong)
+    first = passed[end - 1] + 1 if end else 0
+    return next((nodes[i].name for i in range(first, passed[end] + 1) if wrong(i)), "")
 
 
 def _passed_by_all(nodes: Sequence[Node]) -> list[int]:
-    """Return the places of the nodes on which all that follow depend."""
+    """Return the places of the nodes through which all values pass."""
     last_use = {name: place for place, node in enumerate(nodes) for name in node.inputs}
     reach, found = last_use.get(INPUT, 0), []
     for place, node in enumerate(nodes):
-        if reach <= place:  # nothing before it is used behind it
+        if reach <= place:  # no node before it has a user after it
             found.append(place)
         reach = max(reach, last_use.get(node.name, place))
     return found
@@ -80,17 +78,19 @@ def _differs(
     wanted: np.ndarray,
     tolerance: float,
 ) -> bool:
-    graph = _nothing(bundle.graph) if name is None else bundle.graph.until(name)
-    module: Any = import_module(kind.module)
+    """Whether the export of the part that ends at node `name`, or of no node, is wrong."""
+    graph = _identity(bundle.graph) if name is None else bundle.graph.until(name)
+    part = dataclasses.replace(bundle, graph=graph, gives="logits")
     with tempfile.TemporaryDirectory() as folder:
-        module.write(dataclasses.replace(bundle, graph=graph, gives="logits"), Path(folder))
-        found = outputs_of(module.open_runner(Path(folder)), samples)
+        import_module(kind.writer).write(part, Path(folder))
+        runner: Runner = import_module(kind.runtime or kind.writer).open_runner(Path(folder))
+        found = outputs_of(runner, samples)
     most = float(np.abs(wanted).max()) or 1.0
     return not float(np.abs(found - wanted).max()) <= tolerance * most
 
 
-def _nothing(graph: Graph) -> Graph:
-    """Return a graph that gives back its input."""
+def _identity(graph: Graph) -> Graph:
+    """Return a graph whose output is its input."""
     ones = np.ones(graph.shape[-1], np.float32)
     weights = {"scale": ones, "offset": 0 * ones}
     same = Node(name=PREPROCESSING, kind="affine", inputs=(INPUT,), weights=weights)

@@ -1,8 +1,8 @@
-"""What an export costs: run as a process of its own, so that memory and time are the file's alone.
+"""Measure latency, throughput and memory of an export, in a process of its own.
 
     python -m rezoo.exporters.measuring FOLDER [--threads N]
 
-Prints one JSON document. Nothing of TensorFlow is loaded unless the format needs it.
+prints one JSON document. It imports the runtime of the format only, so memory is the export's.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import IncompatibleError
-from rezoo.exporters.runners import open_exported
+from rezoo.exporters.runner import Runner, open_exported
+from rezoo.utils.device import peak_host_bytes, resident_bytes
 
-WARM_UP, CALLS, BATCH, TURN_S = 5, 50, 16, 2.0
+WARM_UP, CALLS, BATCH, ROUND_S = 5, 50, 16, 2.0
 
 
 def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
@@ -29,10 +30,11 @@ def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
 
     Returns:
         `latency_ms_p50` and `latency_ms_p95` of one image, `images_per_s` of batches of
-        `batch_size`, `load_s`, and `memory_bytes`: what the process grew by at its most.
+        `batch_size`, `load_s`, and `memory_bytes`: the growth of the process at its peak, 0 if
+        the platform does not report it.
 
     Raises:
-        IncompatibleError: The process fails; what it says is passed on.
+        IncompatibleError: The process fails; the message has its last line.
     """
     command = [sys.executable, "-m", "rezoo.exporters.measuring", str(folder)]
     command += ["--threads", str(threads)] if threads else []
@@ -45,7 +47,7 @@ def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
 
 
 def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
-    begun, before = time.perf_counter(), _memory("VmRSS")
+    begun, before = time.perf_counter(), resident_bytes()
     run = open_exported(folder, threads=threads)
     load_s = time.perf_counter() - begun
     one, many = _images(run, 1), _images(run, run.batch or BATCH)
@@ -55,7 +57,7 @@ def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
     _timed(run, many)
     rates: list[float] = []
     begun = time.perf_counter()
-    while not rates or time.perf_counter() - begun < TURN_S:
+    while not rates or time.perf_counter() - begun < ROUND_S:
         rates.append(len(many) / _timed(run, many))
     return {
         "latency_ms_p50": 1e3 * float(np.percentile(times, 50)),
@@ -63,34 +65,25 @@ def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
         "images_per_s": float(np.median(rates)),
         "batch_size": len(many),
         "load_s": load_s,
-        "memory_bytes": max(_memory("VmHWM") - before, 0),
+        "memory_bytes": max((peak_host_bytes() or 0) - before, 0),
         "threads": threads,
         "runtime": run.runtime,
     }
 
 
-def _images(run: Any, count: int) -> np.ndarray:
+def _images(run: Runner, count: int) -> np.ndarray:
     height, width, channels = run.shape
     random = np.random.default_rng(0)
-    if run.input == "raw":  # a photograph of a usual size
+    if run.input == "raw":  # a photograph is about twice as large
         size = (count, height * 2, width * 2 + width // 4, channels)
         return random.integers(0, 256, size, np.uint8)
     return random.normal(size=(count, height, width, channels)).astype(np.float32)
 
 
-def _timed(run: Any, images: np.ndarray) -> float:
+def _timed(run: Runner, images: np.ndarray) -> float:
     begun = time.perf_counter()
     run(images)
     return time.perf_counter() - begun
-
-
-def _memory(key: str) -> int:
-    """Return VmRSS or VmHWM in bytes; 0 where the system does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(x.split()[1]) for x in lines if x.startswith(f"{key}:")), 0)
 
 
 if __name__ == "__main__":

@@ -1,88 +1,67 @@
-"""int8 that keeps its accuracy: which layers must stay in float32.
+"""int8 that keeps its accuracy: the layers with the largest errors stay in float32.
 
-Where int8 loses more than half a point of top-1 (or, without labels, changes one answer in
-twenty), the layers are ranked by how much error each adds, and the worst 1, 2, 4, 8, … stay in
-float32 until the accuracy is back or half of the layers are kept.
+If int8 loses more than half a point of top-1 (or, without labels, changes more than one
+prediction in twenty), the layers are ranked by the error that each one adds. The first 1, 2, 4,
+8, … stay in float32 until the accuracy is kept or half of the layers are in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.passport import Passport
 
-from rezoo.exporters.comparing import AGREEMENT, DROP, Comparison, compare, in_batches
-from rezoo.exporters.samples import Samples
-
-RANKED_ON = 32  # images
-Trade = tuple[dict[str, Any], ...]
-Run = Callable[[bytes], Callable[[np.ndarray], np.ndarray]]  # a file's content to what runs it
-
-
-class Quantizer(Protocol):
-    """A network whose activations have been looked at, to be quantized once or several times."""
-
-    def content(self, keep: Sequence[str] = ()) -> bytes:
-        """Return the quantized file; the layers in `keep` stay in float32."""
-
-    def run(self, content: bytes) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what runs such a file: prepared images `(N, H, W, C)` to outputs `(N, K)`."""
-
-    def rank(self) -> list[str]:
-        """Return the layers that may be kept, those that add most error first."""
+Attempt = Callable[[Bundle, Path], Passport]
 
 
-def keep_accuracy(
-    quantizer: Quantizer, samples: Samples, wanted: np.ndarray
-) -> tuple[tuple[str, ...], Trade]:
-    """Choose the layers that stay in float32.
+def keep_accuracy(bundle: Bundle, folder: Path, attempt: Attempt) -> Passport:
+    """Export in int8 with as few layers in float32 as the accuracy needs.
 
     Args:
-        quantizer: Of the format that is written.
-        samples: What accuracy is measured on.
-        wanted: The source's outputs for them.
+        bundle: A network with a quantizer.
+        folder: Where the files of the best export end up.
+        attempt: Exports a bundle to a new folder and compares it with its source.
 
     Returns:
-        The layers, and what each attempt gave.
+        The passport of the export with the smallest loss, with all attempts in `trade`.
     """
-    trade: list[dict[str, Any]] = []
-    ranking: list[str] = []
-    keep: tuple[str, ...] = ()
-    best: tuple[float, tuple[str, ...]] | None = None
-    while True:
-        content = quantizer.content(keep)
-        outputs = in_batches(quantizer.run(content), samples.inputs)
-        found = compare(wanted, outputs, samples, quantize="int8")
-        trade.append(_row(keep, found, len(content)))
-        if best is None or _score(found) < best[0]:
-            best = (_score(found), keep)
-        if _is_kept(found):
+    tried: list[Passport] = []
+    for keep in _layers_to_keep(bundle):
+        place = folder / f"attempt-{len(tried)}"
+        place.mkdir()
+        tried.append(attempt(replace(bundle, keep=keep), place))
+        if tried[-1].comparison.keeps_accuracy:
             break
-        ranking = ranking or quantizer.rank()
-        count = 2 * len(keep) or 1
-        if count > len(ranking) // 2:
-            break
-        keep = tuple(ranking[:count])
-    return best[1], tuple(trade)
+    best = min(tried, key=lambda passport: passport.comparison.loss)
+    for path in best.folder.iterdir():
+        path.rename(folder / path.name)
+    for passport in tried:
+        shutil.rmtree(passport.folder)
+    return replace(best, folder=folder, trade=tuple(_row(passport) for passport in tried))
 
 
-def _is_kept(found: Comparison) -> bool:
-    if found.accuracy is not None:
-        return found.accuracy.drop <= DROP
-    return found.agreement >= AGREEMENT
+def _layers_to_keep(bundle: Bundle) -> Iterator[tuple[str, ...]]:
+    """Yield none, then the first 1, 2, 4, … of the ranking, up to half of it."""
+    yield ()
+    ranking = bundle.quantizer.rank() if bundle.quantizer else []
+    count = 1
+    while count <= len(ranking) // 2:
+        yield tuple(ranking[:count])
+        count *= 2
 
 
-def _score(found: Comparison) -> float:
-    return found.accuracy.drop if found.accuracy else 1 - found.agreement
-
-
-def _row(keep: tuple[str, ...], found: Comparison, size: int) -> dict[str, Any]:
+def _row(passport: Passport) -> dict[str, Any]:
+    found = passport.comparison
     return {
-        "kept_in_float32": list(keep),
+        "kept_in_float32": passport.metadata["kept_in_float32"],
         "top1": found.accuracy.after if found.accuracy else None,
         "drop": found.accuracy.drop if found.accuracy else None,
         "agreement": found.agreement,
         "rms_relative": found.rms_relative,
-        "bytes": size,
+        "bytes": passport.size,
     }

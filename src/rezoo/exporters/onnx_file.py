@@ -1,72 +1,44 @@
-"""Format onnx: written node by node, named as the layers are, and run by onnxruntime."""
+"""Format onnx: a model with one node per layer, named like the layer."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import onnxruntime
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from rezoo.errors import IntegrityError
-from rezoo.exporters.formats import FORMATS, INPUT
-from rezoo.exporters.runner import Runner
-
-if TYPE_CHECKING:
-    from rezoo.exporters.bundle import Bundle
-    from rezoo.exporters.mixed_precision import Quantizer
-
-FORMAT = FORMATS["onnx"]
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.formats import FORMATS
+from rezoo.exporters.onnx_graph import to_onnx
 
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.onnx`."""
-    import onnx
-
-    from rezoo.exporters.onnx_graph import to_onnx
-    from rezoo.exporters.onnx_quantization import float16_weights, int8
-
-    model = int8(bundle) if bundle.quantize == "int8" else to_onnx(bundle)
-    if bundle.quantize == "float16":
-        model = float16_weights(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, folder / FORMAT.file)
-
-
-def quantizer(bundle: Bundle) -> Quantizer:
-    """Look at the calibration images."""
-    from rezoo.exporters.onnx_quantization import Int8
-
-    return Int8(bundle, run_onnx)
+    if bundle.quantizer:
+        content = bundle.quantizer.content(bundle)
+    else:
+        model = to_onnx(bundle)
+        if bundle.quantize == "float16":
+            store_in_float16(model)
+        content = model.SerializeToString()
+    onnx.checker.check_model(content, full_check=True)
+    (folder / FORMATS["onnx"].file).write_bytes(content)
 
 
-def session(model: bytes | Path, threads: int | None = None) -> Any:
-    """Open a model in onnxruntime on the processor."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads:
-        options.intra_op_num_threads = threads
-    source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def run_onnx(content: bytes) -> Any:
-    """Return what runs an ONNX model's only output."""
-    opened = session(content)
-    return lambda images: opened.run(None, {INPUT: images})[0]
-
-
-def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it in onnxruntime."""
-    opened = session(folder / FORMAT.file, threads)
-    properties = opened.get_modelmeta().custom_metadata_map
-    if "rezoo" not in properties:
-        raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
-    metadata = json.loads(properties["rezoo"])
-    output = metadata["output"]
-    return Runner.of(
-        FORMAT,
-        metadata,
-        runtime=f"onnxruntime {onnxruntime.__version__}",
-        call=lambda images: opened.run([output], {INPUT: images})[0],
-    )
+def store_in_float16(model: onnx.ModelProto) -> None:
+    """Store the weights of a model in float16; it computes in float32 as before."""
+    casts = []
+    for constant in list(model.graph.initializer):
+        values = numpy_helper.to_array(constant)
+        is_weight = constant.data_type == TensorProto.FLOAT and values.ndim >= 2
+        if not is_weight or constant.name.startswith("pre."):
+            continue
+        stored = numpy_helper.from_array(values.astype(np.float16), f"{constant.name}.float16")
+        names = [stored.name], [constant.name], stored.name
+        casts.append(helper.make_node("Cast", *names, to=TensorProto.FLOAT))
+        model.graph.initializer.remove(constant)
+        model.graph.initializer.append(stored)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

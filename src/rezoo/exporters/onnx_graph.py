@@ -1,4 +1,4 @@
-"""A graph as an ONNX model: channels first inside, channels last outside."""
+"""A graph as an ONNX model: channels first inside, channels last at its input."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from rezoo.data.transforms import LONGEST
 from rezoo.errors import IncompatibleError
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import INPUT
@@ -18,13 +19,11 @@ from rezoo.specs import Preprocessing
 
 OPSET = 18  # the first whose Resize can antialias
 IR_VERSION = 10
-BATCH, HEIGHT, WIDTH = "N", "H", "W"
 PREPARED = "prepared"
-_LONGEST = 16  # times the shorter side, as the test transform has it
 
 
 class OnnxGraph:
-    """Nodes and constants of an ONNX model in the making."""
+    """Nodes and constants of an ONNX model under construction."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -36,7 +35,7 @@ class OnnxGraph:
         return name
 
     def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """Add a node with one output of its own name; return that."""
+        """Add a node whose output has the node's name; return the name."""
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
@@ -51,13 +50,13 @@ def to_onnx(bundle: Bundle) -> onnx.ModelProto:
     height, width, channels = graph.shape
     sides: list[int | str]
     if bundle.takes == "raw":
-        kind, sides = TensorProto.UINT8, [HEIGHT, WIDTH]
+        kind, sides = TensorProto.UINT8, ["H", "W"]
         prepared = add_preprocessing(made, bundle.preprocessing)
     else:
         kind, sides = TensorProto.FLOAT, [height, width]
         prepared = made.add("Transpose", [INPUT], PREPARED, perm=[0, 3, 1, 2])
     shape = add_network(made, graph, prepared, output=bundle.gives)
-    inputs = [helper.make_tensor_value_info(INPUT, kind, [BATCH, *sides, channels])]
+    inputs = [helper.make_tensor_value_info(INPUT, kind, ["N", *sides, channels])]
     results = [helper.make_tensor_value_info(bundle.gives, TensorProto.FLOAT, shape)]
     built = helper.make_graph(made.nodes, graph.name, inputs, results, made.constants)
     model = helper.make_model(
@@ -66,12 +65,6 @@ def to_onnx(bundle: Bundle) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    describe(model, bundle)
-    return model
-
-
-def describe(model: onnx.ModelProto, bundle: Bundle) -> None:
-    """Write what a user must know into the model's metadata."""
     metadata = bundle.metadata()
     texts = {
         "rezoo": json.dumps(metadata, ensure_ascii=False),
@@ -79,10 +72,11 @@ def describe(model: onnx.ModelProto, bundle: Bundle) -> None:
         "licence": metadata["licence"],
     }
     helper.set_model_props(model, {k: v for k, v in texts.items() if v})
+    return model
 
 
 def add_network(made: OnnxGraph, graph: Graph, prepared: str, *, output: str) -> list[str]:
-    """Add a graph's nodes; the last one's value is named `output`. Return its axes."""
+    """Add the nodes of a graph, and name the last value `output`. Return its axes."""
     names, flat = {INPUT: prepared}, False
     for node in graph.nodes:
         write = _WRITERS.get(node.kind)
@@ -97,10 +91,10 @@ def add_network(made: OnnxGraph, graph: Graph, prepared: str, *, output: str) ->
         inputs = [names[i] for i in node.inputs]
         names[node.name] = write(made, node, inputs, name)
     if flat:
-        return [BATCH, "classes"]
-    # a part of a network, whose channels must be last again
+        return ["N", "classes"]
+    # part of a network: move the channels back to the last axis
     made.add("Transpose", [names[graph.output]], output, perm=[0, 2, 3, 1])
-    return [BATCH, "height", "width", "channels"]
+    return ["N", "height", "width", "channels"]
 
 
 def _conv(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
@@ -199,12 +193,12 @@ _WRITERS: dict[str, Any] = {
 def add_preprocessing(made: OnnxGraph, preprocessing: Preprocessing) -> str:
     """Add the test transform: uint8 `(N, h, w, C)` to float32 `(N, C, H, W)`.
 
-    ONNX's Resize antialiases as Pillow does, on whole grey levels.
+    ONNX's Resize on uint8 antialiases as Pillow does, up to one grey level.
     """
     height, width = preprocessing.size
     number = made.constant
     target = [int(side / preprocessing.crop_pct) for side in (height, width)]
-    for name, value in (("th", target[0]), ("tw", target[1]), ("longest", _LONGEST)):
+    for name, value in (("th", target[0]), ("tw", target[1]), ("longest", LONGEST)):
         number(f"pre.{name}", [value], np.int64)
     levels = made.add("Transpose", [INPUT], "pre.levels", perm=[0, 3, 1, 2])
     levels, h, w = _not_too_thin(made, levels)
@@ -243,7 +237,7 @@ def add_preprocessing(made: OnnxGraph, preprocessing: Preprocessing) -> str:
 
 
 def _not_too_thin(made: OnnxGraph, levels: str) -> tuple[str, str, str]:
-    """Cut the centre out of what is over sixteen times as long as wide."""
+    """Cut an image to at most `LONGEST` times its shorter side; return it, its height and width."""
     shape = made.add("Shape", [levels], "pre.sides", start=2, end=4)
     shorter = made.add("ReduceMin", [shape], "pre.shorter", keepdims=1)
     most = made.add("Mul", [shorter, "pre.longest"], "pre.most")

@@ -1,80 +1,107 @@
-"""Format openvino: read from the ONNX model, run by OpenVINO in the precision of the file."""
+"""Format openvino: converted from the ONNX model.
+
+With raw input the test transform is part of the graph, in OpenVINO's operations. Their modes
+`bilinear_pillow` and `bicubic_pillow` resize as Pillow does.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import openvino
+from openvino import opset13 as ops
 
-from rezoo.errors import IntegrityError
-from rezoo.exporters.formats import FORMATS
-from rezoo.exporters.runner import Runner
-
-if TYPE_CHECKING:
-    from rezoo.exporters.bundle import Bundle
-    from rezoo.exporters.mixed_precision import Quantizer
-
-FORMAT = FORMATS["openvino"]
+from rezoo.data.transforms import LONGEST
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.formats import FORMATS, INPUT
+from rezoo.exporters.onnx_graph import to_onnx
+from rezoo.specs import Preprocessing
 
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.xml` and `model.bin`."""
-    from rezoo.exporters.onnx_graph import to_onnx
-    from rezoo.exporters.onnx_quantization import int8
-    from rezoo.exporters.openvino_preprocessing import prepend
-
     tensor = dataclasses.replace(bundle, takes="tensor")
-    # float16 is OpenVINO's own, at the end
-    content = int8(tensor) if bundle.quantize == "int8" else to_onnx(tensor)
-    model = openvino.Core().read_model(content.SerializeToString())
+    if bundle.quantizer:
+        content = bundle.quantizer.content(tensor)
+    else:
+        content = to_onnx(tensor).SerializeToString()
+    model = openvino.Core().read_model(content)
     if bundle.takes == "raw":
         model = prepend(model, bundle.preprocessing)
-    metadata = bundle.metadata()
-    model.set_rt_info(json.dumps(metadata, ensure_ascii=False), "rezoo")
+    model.set_rt_info(json.dumps(bundle.metadata(), ensure_ascii=False), "rezoo")
     model.set_rt_info("\n".join(bundle.labels()), ["model_info", "labels"])
     half = bundle.quantize == "float16"
-    openvino.save_model(model, folder / FORMAT.file, compress_to_fp16=half)
+    openvino.save_model(model, folder / FORMATS["openvino"].file, compress_to_fp16=half)
 
 
-def quantizer(bundle: Bundle) -> Quantizer:
-    """Look at the calibration images."""
-    from rezoo.exporters.onnx_quantization import Int8
+def prepend(model: openvino.Model, preprocessing: Preprocessing) -> openvino.Model:
+    """Return a model that prepares its images itself.
 
-    return Int8(bundle, run_onnx)
+    Args:
+        model: Its input is float32 `(N, H, W, C)`; that of the result is uint8 `(N, h, w, C)`.
+        preprocessing: The test transform.
+    """
+    [prepared] = model.get_parameters()
+    image = ops.parameter([-1, -1, -1, preprocessing.channels], np.uint8, name=INPUT)
+    image.output(0).set_names({INPUT})
+    prepared.output(0).replace(_transform(image, preprocessing).output(0))
+    return openvino.Model(model.get_results(), [image], model.get_name())
 
 
-def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it; without its hint, OpenVINO computes in bfloat16 on some processors."""
-    core = openvino.Core()
-    model = core.read_model(folder / FORMAT.file)
-    if not model.has_rt_info("rezoo"):
-        raise IntegrityError(f"{folder / FORMAT.file} is no export of rezoo's")
-    metadata = json.loads(model.get_rt_info("rezoo").astype(str))
-    return Runner.of(
-        FORMAT,
-        metadata,
-        runtime=f"OpenVINO {openvino.__version__.partition('-')[0]}",
-        call=_compiled(core, model, threads),
+def _transform(image: Any, preprocessing: Preprocessing) -> Any:
+    levels, sides = _not_too_thin(image)
+    h, w = (ops.gather(sides, _whole([i]), _whole(0)) for i in (0, 1))
+    th, tw = (int(side / preprocessing.crop_pct) for side in preprocessing.size)
+    rows_decide = ops.less_equal(ops.multiply(h, _whole([tw])), ops.multiply(w, _whole([th])))
+    rows = ops.divide(ops.multiply(h, _whole([tw])), w)
+    columns = ops.divide(ops.multiply(w, _whole([th])), h)
+    size = ops.concat(
+        [
+            ops.select(rows_decide, _whole([th]), rows),
+            ops.select(rows_decide, columns, _whole([tw])),
+        ],
+        0,
     )
+    resized = ops.interpolate(
+        levels,
+        size,
+        mode=f"{preprocessing.interpolation}_pillow",
+        shape_calculation_mode="sizes",
+        pads_begin=[0, 0, 0, 0],
+        pads_end=[0, 0, 0, 0],
+        cube_coeff=-0.5,
+        axes=_whole([1, 2]),
+    )
+    cropped = _centre(resized, size, preprocessing.size)
+    values = ops.convert(cropped, "f32")
+    mean, std = (np.asarray(v, np.float64) for v in (preprocessing.mean, preprocessing.std))
+    scaled = ops.multiply(values, ops.constant((1 / (255 * std)).astype(np.float32)))
+    return ops.add(scaled, ops.constant((-mean / std).astype(np.float32)))
 
 
-def run_onnx(content: bytes) -> Any:
-    """Return what runs an ONNX model's only output."""
-    core = openvino.Core()
-    return _compiled(core, core.read_model(content))
+def _not_too_thin(image: Any) -> tuple[Any, Any]:
+    """Cut an image to at most `LONGEST` times its shorter side; return it and its sides."""
+    shape = ops.gather(ops.shape_of(image), _whole([1, 2]), _whole(0))
+    shorter = ops.reduce_min(shape, _whole([0]), keep_dims=True)
+    kept = ops.minimum(shape, ops.multiply(shorter, _whole([LONGEST])))
+    start = ops.divide(ops.subtract(shape, kept), _whole([2]))
+    return _part(image, start, ops.add(start, kept)), kept
 
 
-def _compiled(core: Any, model: Any, threads: int | None = None) -> Any:
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+def _centre(image: Any, size: Any, crop: tuple[int, int]) -> Any:
+    over = ops.convert(ops.subtract(size, _whole(list(crop))), "f32")
+    half = ops.multiply(over, ops.constant(np.float32(0.5)))
+    start = ops.convert(ops.round(half, "half_to_even"), "i64")
+    return _part(image, start, ops.add(start, _whole(list(crop))))
 
-    def call(images: np.ndarray) -> np.ndarray:
-        return request.infer([np.ascontiguousarray(images)])[0].copy()
 
-    return call
+def _part(image: Any, start: Any, end: Any) -> Any:
+    return ops.slice(image, start, end, _whole([1, 1]), _whole([1, 2]))
+
+
+def _whole(values: Any) -> Any:
+    return ops.constant(np.asarray(values, np.int64))

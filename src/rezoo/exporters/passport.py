@@ -1,4 +1,4 @@
-"""The passport of an export: what it is, how far it is from its source, what it costs."""
+"""The passport of an export: description, difference from the source, latency and memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rezoo.utils.files import record, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Passport:
-    """What is known of an export.
+    """The record of an export.
 
     Attributes:
-        folder: Where it is.
-        format: Its format.
-        metadata: What the file says of itself.
-        files: Name → SHA-256 and bytes of each file.
-        comparison: Beside its source.
-        cost: Latency, throughput and memory; see `measuring.measure`.
-        runtime: What it was opened in.
-        trade: Of int8: what was tried to keep the accuracy, and what it gave.
+        folder: The export's folder.
+        format: Name of the format.
+        metadata: The description in the file; see `Bundle.metadata`.
+        files: File name → SHA-256 and bytes.
+        comparison: The difference from the source.
+        runtime: Name and version of the runtime that opened it.
+        cost: Latency, throughput and memory, see `measuring.measure`; None if not measured.
+        trade: For int8: the layers kept in float32 in each attempt, and its accuracy.
     """
 
     folder: Path
@@ -32,13 +32,13 @@ class Passport:
     metadata: dict[str, Any]
     files: dict[str, dict[str, Any]]
     comparison: Comparison
-    cost: dict[str, Any]
     runtime: str
+    cost: dict[str, Any] | None = None
     trade: tuple[dict[str, Any], ...] = field(default_factory=tuple)
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total bytes of the files."""
         return sum(file["bytes"] for file in self.files.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Passport:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return SHA-256 and size of each file of an export."""
+    """Return SHA-256 and bytes of each file of an export."""
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PASSPORT):
         known = record(path)

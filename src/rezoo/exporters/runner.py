@@ -1,61 +1,118 @@
-"""`Runner`: an exported file, open in its own runtime."""
+"""`open_exported` opens an exported file of any format in its own runtime, as a `Runner`."""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rezoo.exporters.formats import Format
+from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, RezooError
+from rezoo.exporters.formats import FORMATS, METADATA, Format
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runner:
-    """An exported network.
+    """An exported network, open in its runtime.
 
     Attributes:
         format: Name of its format.
-        input: tensor: float32 `(N, H, W, C)`, prepared; raw: uint8 `(N, h, w, C)`.
-        output: logits or probabilities.
-        shape: `(height, width, channels)` of prepared images.
-        batch: How many images it takes; None: any number.
-        runtime: What runs it, with the version.
-        metadata: What the file says of itself.
-        call: Runs it.
+        runtime: Name and version of the runtime.
+        metadata: The description in the file; see `Bundle.metadata`.
+        call: The runtime's function.
+        batch: The number of images per call, or None for any number.
     """
 
     format: str
-    input: str
-    output: str
-    shape: tuple[int, int, int]
-    batch: int | None
     runtime: str
     metadata: dict[str, Any]
     call: Callable[[np.ndarray], np.ndarray]
+    batch: int | None = None
 
-    @classmethod
-    def of(
-        cls,
-        kind: Format,
-        metadata: dict[str, Any],
-        *,
-        runtime: str,
-        call: Callable[[np.ndarray], np.ndarray],
-    ) -> Runner:
-        """Return the runner of an export that takes any number of images and describes itself."""
-        return cls(
-            format=kind.name,
-            input=metadata["input"],
-            output=metadata["output"],
-            shape=tuple(metadata["input_shape"]),
-            batch=None,
-            runtime=runtime,
-            metadata=metadata,
-            call=call,
-        )
+    @property
+    def input(self) -> str:
+        """`"tensor"`: float32 `(N, H, W, C)`, prepared; `"raw"`: uint8 `(N, h, w, C)`, any size."""
+        return str(self.metadata["input"])
+
+    @property
+    def output(self) -> str:
+        """`"logits"` or `"probabilities"`."""
+        return str(self.metadata["output"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)` of prepared images."""
+        height, width, channels = self.metadata["input_shape"]
+        return height, width, channels
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return `(N, K)` float32."""
+        """Return outputs, float32 `(N, K)`."""
         return np.asarray(self.call(images), np.float32)
+
+
+def open_exported(path: Path, *, threads: int | None = None) -> Runner:
+    """Open an export in its own runtime.
+
+    Args:
+        path: The folder of the export, or the file in it.
+        threads: Number of threads; None for the runtime's default. Keras, TensorFlow and JAX
+            ignore it.
+
+    Raises:
+        NotFoundError: There is no export.
+        MissingExtraError: The runtime is not installed.
+        IntegrityError: The file has no description by rezoo.
+        IncompatibleError: The runtime rejects the file.
+    """
+    kind, folder = find_export(path)
+    kind.require()
+    try:
+        runner: Runner = import_module(kind.runtime or kind.writer).open_runner(
+            folder, threads=threads
+        )
+    except RezooError:
+        raise
+    except Exception as error:  # each runtime has exceptions of its own
+        raise IncompatibleError(
+            f"{kind.name} does not open {folder}: {str(error).strip().partition(chr(10))[0]}",
+            hint="the file is damaged, or was written for another version; export again.",
+        ) from error
+    return runner
+
+
+def find_export(path: Path) -> tuple[Format, Path]:
+    """Return the format and the folder of an export.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    folder = path if path.is_dir() else path.parent
+    wanted = path.name if path.is_file() else ""
+    for kind in FORMATS.values():
+        there = (folder / kind.file).is_file()
+        # a run folder has a model.safetensors, too, but no rezoo.json
+        run = kind.name == "torch" and not (folder / METADATA).is_file()
+        if there and wanted in ("", kind.file) and not run:
+            return kind, folder
+    raise NotFoundError(
+        f"{path} is not an export",
+        hint="an export is a folder with " + ", ".join(kind.file for kind in FORMATS.values()),
+    )
+
+
+def archived_metadata(path: Path) -> dict[str, Any]:
+    """Return the description in the zip archive that a file is or ends in.
+
+    Raises:
+        IntegrityError: The file is damaged, or was not written by rezoo.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(METADATA)))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise IntegrityError(f"{path} was not exported by rezoo: {error}") from error

@@ -1,4 +1,4 @@
-"""The real images that an export is calibrated with and compared on."""
+"""The images that an export is compared on, and those that int8 is calibrated with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rezoo.artifacts.safetensors import read_tensors
 from rezoo.data.datasets import load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.images import decode
-from rezoo.data.transforms import test_transform
+from rezoo.data.transforms import test_transform, with_channels
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.evaluate import match_classes
 from rezoo.evaluation.reference_batch import drawn_pictures
@@ -25,13 +25,13 @@ _SPLITS = ("test", "val", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Images as they are, as the network takes them, and what is on them.
+    """Images before and after the test transform.
 
     Attributes:
         pictures: uint8 `(h, w, C)` each.
         inputs: float32 `(N, H, W, C)`.
-        labels: int64 `(M,)`: class of the head of the last M images; none of multi-label data.
-        what: In words.
+        labels: int64 `(M,)`: classes of the last M images; M is 0 for multi-label data.
+        what: The images in words.
     """
 
     pictures: list[np.ndarray]
@@ -40,16 +40,16 @@ class Samples:
     what: str = ""
 
 
-def comparison(
+def comparison_samples(
     source: Source, dataset: str | None, preprocessing: Preprocessing, *, count: int
 ) -> Samples:
-    """Return the reference batch, or drawn pictures, and images of a dataset behind them.
+    """Return the reference batch, or drawn pictures, followed by images of a dataset.
 
     Args:
-        source: Whose reference batch.
-        dataset: A dataset reference; its test split, or else val or train.
-        preprocessing: What makes inputs of images.
-        count: Images of the dataset at most, spread evenly over the split.
+        source: The network.
+        dataset: A dataset reference; its test split, or else val or train. None for no dataset.
+        preprocessing: The test transform.
+        count: Maximum number of images of the dataset, evenly spaced in the split.
 
     Raises:
         IncompatibleError: The dataset's classes are not the network's.
@@ -60,30 +60,29 @@ def comparison(
         data = load_dataset(dataset)
         split = next(name for name in _SPLITS if name in data.splits.parts)
         examples = data.examples(split)
-        places = np.unique(np.linspace(0, len(examples) - 1, min(count, len(examples)))).astype(int)
-        found = list(_fetched(examples.select(places), preprocessing.channels))
+        chosen = examples.select(_evenly_spaced(len(examples), count))
+        found = list(_fetched(chosen, preprocessing.channels))
         pictures += [picture for picture, _ in found]
         if not data.splits.multi_label:
             classes, _ = match_classes(data.class_names, source.config)
             labels = classes[[int(label) for _, label in found]]
         what += f", {len(found)} images of {dataset} ({split})"
-    return Samples(
-        pictures=pictures, inputs=prepared(pictures, preprocessing), labels=labels, what=what
-    )
+    inputs = prepared(pictures, preprocessing)
+    return Samples(pictures=pictures, inputs=inputs, labels=labels, what=what)
 
 
-def calibration(dataset: str, preprocessing: Preprocessing, *, count: int) -> np.ndarray:
-    """Return training images, as many of each class as can be, float32 `(N, H, W, C)`.
+def calibration_samples(dataset: str, preprocessing: Preprocessing, *, count: int) -> np.ndarray:
+    """Return prepared training images, balanced over the classes, float32 `(N, H, W, C)`.
 
     Raises:
-        NotFoundError: The dataset has no training images, or none that can be read.
+        NotFoundError: The dataset has no training images, or none of them can be read.
     """
     data = load_dataset(dataset)
     split = next((name for name in ("train", "val") if name in data.splits.parts), None)
     if split is None:
         raise NotFoundError(
-            f"{dataset} has no training images to calibrate with",
-            hint="name a dataset with a train split by --calibrate.",
+            f"{dataset} has no training images for calibration",
+            hint="name a dataset with a train split with --calibrate.",
         )
     examples = data.examples(split)
     chosen = examples.select(_balanced(examples, count))
@@ -96,42 +95,46 @@ def calibration(dataset: str, preprocessing: Preprocessing, *, count: int) -> np
     if not found:
         raise NotFoundError(
             f"none of the {len(chosen)} training images of {dataset} can be read",
-            hint="rezoo data check tells what is wrong with them.",
+            hint="rezoo data check lists the causes.",
         )
     return np.stack(found)
 
 
 def prepared(pictures: list[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
-    """Return what the test transform makes of pixels, float32 `(N, H, W, C)`."""
+    """Apply the test transform to uint8 images; return float32 `(N, H, W, C)`."""
     transform = test_transform(preprocessing, encoded=False)
     return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 
 
+def _evenly_spaced(total: int, count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+
+
 def _balanced(examples: Examples, count: int) -> np.ndarray:
-    """Return places of examples: the first of each class, then the second, and so on."""
+    """Return the places of the first example of each class, then of the second, and so on."""
     labels = examples.labels()
-    every = np.arange(len(examples))
     if labels is None:
-        labels = np.array([int(label) for _, label in _fetched(examples, 0)])
-    if labels.ndim == 2:
-        return every[np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).astype(int))]
-    # rank of each example within its class
+        labels = np.array([int(label) for _, label in _fetched(examples)])
+    if labels.ndim == 2:  # multi-label data
+        return _evenly_spaced(len(examples), count)
     order = np.argsort(labels, kind="stable")
-    firsts = np.searchsorted(labels[order], labels[order])
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = every - firsts
+    sorted_labels = labels[order]
+    rank = np.empty(len(labels), np.int64)  # of each example within its class
+    rank[order] = np.arange(len(labels)) - np.searchsorted(sorted_labels, sorted_labels)
     return np.argsort(rank, kind="stable")[:count]
 
 
-def _fetched(examples: Examples, channels: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pixels and labels; with no channels, labels alone."""
+def _fetched(examples: Examples, channels: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield uint8 images `(h, w, channels)` and labels; empty images if `channels` is 0."""
 
     @tf.autograph.experimental.do_not_convert
     def fetch(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = examples.fetch(index)
         if not channels:
             return tf.zeros((0,), tf.uint8), label
-        return (decode(image, channels) if examples.encoded else image), label
+        if examples.encoded:
+            return decode(image, channels), label
+        return with_channels(image, channels), label
 
     stream = tf.data.Dataset.range(len(examples)).map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
     yield from stream.ignore_errors().as_numpy_iterator()

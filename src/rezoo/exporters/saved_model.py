@@ -1,9 +1,8 @@
 """Format saved_model: TensorFlow's own, each weight once.
 
 Keras's exporter writes every weight twice; here a `tf.Module` holds them. Signatures:
-`serving_default` takes `image`; with raw input there is `encoded` as well, which takes the bytes
-of image files: JPEG, PNG, BMP or GIF, as they lie in the file (a camera's orientation is not
-looked at).
+`serving_default` takes `image`. With raw input there is `encoded` as well, which takes the bytes
+of image files: JPEG, PNG, BMP or GIF. It ignores EXIF orientation.
 """
 
 from __future__ import annotations
@@ -14,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from rezoo.exporters.archives import texts
 from rezoo.exporters.formats import FORMATS, METADATA
 from rezoo.exporters.runner import Runner
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports Keras, which is no part of the runtime
     from rezoo.exporters.bundle import Bundle
 
 FORMAT = FORMATS["saved_model"]
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write the files of a SavedModel into a folder; labels and facts are in `assets.extra`."""
-    from rezoo.exporters.rebuilding import to_keras
+    """Write the files of a SavedModel; the description goes to `assets.extra`."""
+    from rezoo.exporters.keras_file import to_keras
 
     module = tf.Module()
     model = to_keras(bundle.whole)
@@ -38,8 +36,7 @@ def write(bundle: Bundle, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=signatures)
     extra = folder / "assets.extra"
     extra.mkdir()
-    for name, text in texts(bundle.metadata(), bundle.labels()).items():
-        (extra / name).write_text(text, encoding="utf-8")
+    bundle.describe(extra)
 
 
 def _signature(bundle: Bundle, model: Any) -> Any:
@@ -88,7 +85,7 @@ def _prepared(bundle: Bundle, model: Any, transform: Any) -> Any:
 
 
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it; TensorFlow's number of threads is that of the whole process."""
+    """Open a SavedModel; `threads` is ignored, since TensorFlow sets it for the whole process."""
     metadata = json.loads((folder / "assets.extra" / METADATA).read_text(encoding="utf-8"))
     loaded = tf.saved_model.load(str(folder))
     run, output = loaded.signatures["serving_default"], metadata["output"]
@@ -97,9 +94,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         return run(image=tf.constant(images))[output].numpy()
 
     call.loaded = loaded  # type: ignore[attr-defined]  # the signature does not keep its variables
-    return Runner.of(
-        FORMAT,
-        metadata,
+    return Runner(
+        format=FORMAT.name,
         runtime=f"TensorFlow {tf.__version__}",
+        metadata=metadata,
         call=call,
     )

@@ -1,48 +1,137 @@
-"""Format stablehlo: what `jax.export` serializes, for the processor and CUDA, any batch."""
+"""Format stablehlo: what `jax.export` serializes, for CPU and CUDA, with any batch size."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.exporters.archives import texts
-from rezoo.exporters.formats import FORMATS, METADATA
+from rezoo.errors import IncompatibleError
+from rezoo.exporters.formats import FORMATS, INPUT, METADATA
 from rezoo.exporters.runner import Runner
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they import Keras, which is no part of the runtime
     from rezoo.exporters.bundle import Bundle
+    from rezoo.exporters.graph import Graph, Node
 
 FORMAT = FORMATS["stablehlo"]
 _PLATFORMS = ("cpu", "cuda")
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write `model.stablehlo`, and labels and facts beside it."""
-    from rezoo.exporters.jax_graph import to_jax
-
+    """Write `model.stablehlo`, and the description in files of its own."""
     [batch] = jax.export.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((batch, *bundle.graph.shape), jnp.float32)
     run = jax.jit(to_jax(bundle.whole))
     exported = jax.export.export(run, platforms=_PLATFORMS)(images)
     (folder / FORMAT.file).write_bytes(exported.serialize())
-    for name, text in texts(bundle.metadata(), bundle.labels()).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    bundle.describe(folder)
 
 
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it in JAX, which chooses its number of threads itself."""
+    """Open `model.stablehlo`; `threads` is ignored, since JAX has no such setting."""
     metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     exported = jax.export.deserialize(bytearray((folder / FORMAT.file).read_bytes()))
     run = jax.jit(exported.call)
-    return Runner.of(
-        FORMAT,
-        metadata,
+    return Runner(
+        format=FORMAT.name,
         runtime=f"JAX {jax.__version__}",
+        metadata=metadata,
         call=lambda images: np.asarray(run(images)),
     )
+
+
+def to_jax(graph: Graph) -> Callable[[Any], Any]:
+    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`.
+
+    Raises:
+        IncompatibleError: A layer has no counterpart.
+    """
+    for node in graph.nodes:
+        if node.kind not in _OPERATIONS:
+            raise IncompatibleError(
+                f"layer {node.name} ({type(node.layer).__name__}) has no counterpart in JAX here",
+                hint="export to keras, saved_model or litert.",
+            )
+
+    def run(images: Any) -> Any:
+        values = {INPUT: images}
+        for node in graph.nodes:
+            inputs = [values[name] for name in node.inputs]
+            values[node.name] = _OPERATIONS[node.kind](node, *inputs)
+        return values[graph.output]
+
+    return run
+
+
+def _conv(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    y = jax.lax.conv_general_dilated(
+        x,
+        jnp.asarray(node.weights["kernel"]),
+        node.options["stride"],
+        [(top, bottom), (left, right)],
+        dimension_numbers=_LAYOUT,
+        feature_group_count=node.options["groups"],
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return y + node.weights["bias"]
+
+
+def _dense(node: Node, x: Any) -> Any:
+    kernel = jnp.asarray(node.weights["kernel"])
+    return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + node.weights["bias"]
+
+
+def _window(x: Any, node: Node, start: float, join: Any, padding: Any) -> Any:
+    pool = node.options["pool"]
+    stride = node.options.get("stride", pool)
+    sides = (1, *pool, 1), (1, *stride, 1)
+    return jax.lax.reduce_window(x, start, join, *sides, padding)
+
+
+def _max_pool(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    padding = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    return _window(x, node, -jnp.inf, jax.lax.max, padding)
+
+
+def _average_pool(node: Node, x: Any) -> Any:
+    padding = "SAME" if node.options["ceil"] else "VALID"
+    total = _window(x, node, 0.0, jax.lax.add, padding)
+    ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+    return total / _window(ones, node, 0.0, jax.lax.add, padding)
+
+
+def _pad(node: Node, x: Any) -> Any:
+    top, bottom, left, right = node.options["padding"]
+    return jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def _pad_channels(node: Node, x: Any) -> Any:
+    stride, more = node.options["stride"], node.options["filters"] - x.shape[-1]
+    sides = ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2))
+    return jnp.pad(x[:, ::stride, ::stride], sides)
+
+
+_FUNCTIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "dense": _dense,
+    "affine": lambda node, x: x * node.weights["scale"] + node.weights["offset"],
+    "relu": lambda node, x: jnp.maximum(x, 0),
+    "add": lambda node, *x: sum(x[1:], x[0]),
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
+    "global_average_pool": lambda node, x: x.mean((1, 2)),
+    "pad": _pad,
+    "pad_channels": _pad_channels,
+    "activation": lambda node, x: _FUNCTIONS[node.options["function"]](x),
+}

@@ -1,4 +1,4 @@
-"""Format torch: the folder that timm loads, with weights under PyTorch's names, not folded."""
+"""Format torch: a folder that timm loads; weights have PyTorch's names and are not folded."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rezoo.errors import IncompatibleError
-from rezoo.exporters.archives import texts
 from rezoo.exporters.formats import FORMATS, METADATA
 from rezoo.exporters.runner import Runner
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports Keras, which is no part of the runtime
     from rezoo.exporters.bundle import Bundle
 
 FORMAT = FORMATS["torch"]
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`, and labels and facts beside them.
+    """Write `config.json`, `model.safetensors` and the description.
 
     Raises:
-        IncompatibleError: timm has no such network, or probabilities are wanted.
+        IncompatibleError: timm has no such network, or the output is not logits.
     """
     from rezoo.artifacts.weights import save_model
     from rezoo.registry import architectures
@@ -33,19 +32,18 @@ def write(bundle: Bundle, folder: Path) -> None:
     config = bundle.source.config
     if not architectures.get(config.architecture).in_timm:
         raise IncompatibleError(
-            f"timm has no {config.architecture}", hint="export to onnx, which PyTorch's users run."
+            f"timm has no {config.architecture}", hint="export to onnx instead."
         )
     if bundle.function:
         raise IncompatibleError(
-            "a network of timm gives logits", hint="leave out --output-values probabilities."
+            "a network of timm returns logits", hint="leave out --values probabilities."
         )
     save_model(build(bundle.source), dataclasses.replace(config, files={}), folder)
-    for name, text in texts(bundle.metadata(), bundle.labels()).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    bundle.describe(folder)
 
 
 def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open it with timm."""
+    """Open the folder with timm."""
     import timm
     import torch
 
@@ -59,9 +57,9 @@ def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
         with torch.inference_mode():
             return model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
-    return Runner.of(
-        FORMAT,
-        metadata,
+    return Runner(
+        format=FORMAT.name,
         runtime=f"PyTorch {torch.__version__}, timm {timm.__version__}",
+        metadata=metadata,
         call=call,
     )

@@ -155,7 +155,7 @@ def peak_bytes() -> int | None:
     None if it cannot be determined on this platform.
     """
     if not on_gpu():
-        return _peak_host_bytes()
+        return peak_host_bytes()
     if backend() == "jax":
         import jax
 
@@ -165,18 +165,11 @@ def peak_bytes() -> int | None:
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
 
-def free_disk_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk that holds `folder`, or will hold it."""
-    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.is_dir())).free
+def peak_host_bytes() -> int | None:
+    """Return the most main memory that this process has used; imports no backend.
 
-
-def _cpu_description() -> str:
-    with suppress(OSError):
-        return Path("/proc/cpuinfo").read_text("utf-8", "replace")
-    return ""
-
-
-def _peak_host_bytes() -> int | None:
+    None if it cannot be determined on this platform.
+    """
     # getrusage would count the parent process that started this one, so Linux is asked first
     if (high_water := _number(Path("/proc/self/status"), "VmHWM:")) is not None:
         return high_water * 1024
@@ -189,6 +182,17 @@ def _peak_host_bytes() -> int | None:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return None
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk that holds `folder`, or will hold it."""
+    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.is_dir())).free
+
+
+def _cpu_description() -> str:
+    with suppress(OSError):
+        return Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    return ""
 
 
 def _number(path: Path, key: str) -> int | None:
