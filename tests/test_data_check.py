@@ -190,7 +190,7 @@ def bomb() -> bytes:
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     return (b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
-            + struct.pack(">I", zlib.crc32(chunk)))  # fmt: skip
+            + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 99) + b"IDAT")  # fmt: skip
 
 
 def turned() -> bytes:
@@ -205,7 +205,7 @@ DIRT = {  # name → content, and a part of the reason; empty where it is usable
     "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
     "cut.jpg": (encoded(drawing(901))[:1500], "damaged or cut off (1500 bytes)"),
     "cut.png": (encoded(drawing(902), "PNG")[:1500], "damaged or cut off (1500 bytes)"),
-    "bomb.png": (bomb(), "20000x20000 are 400 megapixels; at most 67"),
+    "bomb.png": (bomb(), "400 megapixels; at most 67"),
     "a_gif.jpg": (encoded(drawing(903).quantize(), "GIF"), ""),
     "a_png.jpg": (encoded(drawing(904), "PNG"), ""),
     "cmyk.jpg": (encoded(drawing(905).convert("CMYK")), ""),

@@ -48,7 +48,10 @@ def read_facts(content: bytes) -> Facts:
             kind = "jpeg" if image.format == "MPO" else str(image.format).lower()
             colour = _COLOURS.get(image.mode, UNKNOWN)
             bits = 16 if image.mode.startswith("I;16") else 8
-            turned = int(image.getexif().get(0x0112, 1))
+            try:
+                turned = int(image.getexif().get(0x0112, 1))
+            except (OSError, SyntaxError, ValueError):  # Pillow decodes a PNG to find them
+                turned = 1
             return Facts(kind, *image.size, turned, colour, bits)
     except UnreadableImageError:
         return Facts()
