@@ -312,3 +312,18 @@ def test_cache_that_cannot_be_written(photographs, tmp_path, monkeypatch):
     monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "file"))
     data = load_dataset(f"folder:{photographs({'a': 3, 'b': 3})}")
     assert len(data.examples("all")) == 6
+
+
+def test_every_format_in_a_folder(tmp_path):
+    """Files of all formats are found by their endings, and decoded."""
+    kinds = {".jpg": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".webp": "WEBP"}
+    kinds |= {".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for ending, kind in kinds.items():
+            content = encoded(picture(1), kind)
+            (tmp_path / "data" / name / f"one{ending}").write_bytes(content)
+    data = load_dataset(f"folder:{tmp_path / 'data'}")
+    assert len(data.examples("all")) == 2 * len(kinds)
+    batches = data.batches("all", batch_size=16, image_size=16)
+    assert [images.shape for images, _ in batches] == [(16, 16, 16, 3)]

@@ -101,7 +101,7 @@ def _skipping(
 
     Args:
         open_at: Returns the batches from a position on, without some examples.
-        indices_at: Returns the indices of the examples in the batch at a position, likewise.
+        indices_at: Returns the indices of the examples in the batch at a position, without some.
         faults: The known unreadable examples; those that are found are added.
         position: Number of the first batch.
     """

@@ -74,20 +74,16 @@ def open_image(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError(
-            f"more than {MAX_PIXELS / 1e6:.0f} megapixels are not decoded"
-        ) from error
+        counted = re.search(r"\d+", str(error))
+        raise UnreadableImageError(_too_large("", int(counted[0]) if counted else 0)) from error
     except MemoryError:
         raise
     except Exception as error:  # damaged files raise errors of many kinds
         known = any(content.startswith(starts, place) for place, starts in _STARTS)
         reason = _damage(content) if known else other_format(content) or NO_IMAGE
         raise UnreadableImageError(reason) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(
-            f"{image.width}x{image.height} are {image.width * image.height / 1e6:.0f} megapixels; "
-            f"at most {MAX_PIXELS / 1e6:.0f} are decoded"
-        )
+    if (pixels := image.width * image.height) > MAX_PIXELS:
+        raise UnreadableImageError(_too_large(f"{image.width}x{image.height} are ", pixels))
     return image
 
 
@@ -157,6 +153,10 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
         raise UnreadableImageError("32 bits per channel: convert it to 8 or 16 bits")
     levels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return levels.reshape(image.height, image.width, channels)
+
+
+def _too_large(sides: str, pixels: int) -> str:
+    return f"{sides}{pixels / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are decoded"
 
 
 def _damage(content: bytes) -> str:

@@ -91,7 +91,7 @@ def _binned(
 def timm_rand_augment(*, increasing: bool, fill: Any) -> tuple[Operation, ...]:
     """Return the set of timm's RandAugment; full strength is level 10.
 
-    Where timm draws bilinear or bicubic weights for each operation, these are always bilinear.
+    timm draws bilinear or bicubic weights for each operation; here they are always bilinear.
 
     Args:
         increasing: timm's `inc1`: a higher level never means a weaker operation.
