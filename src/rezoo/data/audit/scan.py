@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_reason
@@ -26,6 +25,7 @@ from rezoo.data.images import decode
 from rezoo.errors import writing
 
 SIDE = 32  # of the grey thumbnails
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 RECORD = np.dtype(
     [
         ("width", np.int32),  # pixels as stored, before EXIF orientation; 0 if unknown
@@ -186,34 +186,36 @@ def _look(image: Any, label: Any) -> tuple[np.ndarray, np.ndarray | None, Any, s
         return np.zeros((), RECORD), None, -1, label
     label = label.numpy()
     if image.dtype != tf.string:
-        pixels = image.numpy()
-        record = np.zeros((), RECORD)
-        record["height"], record["width"], channels = pixels.shape
+        record, thumbnail = np.zeros((), RECORD), _thumbnail(image)
+        record["height"], record["width"], channels = image.shape
         record["format"], record["bits"] = "pixels", 8
         record["colour"] = "grey" if channels == 1 else "colour"
     else:
         content = image.numpy()
         record = describe(content)
         try:
-            pixels = _decode(image).numpy()
+            image, thumbnail = _decode(image)
         except tf.errors.OpError:
             return record, None, label, unreadable_reason(content)
     record["decoded"] = True
+    pixels = image.numpy()
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(pixels.data)
     record["pixel_digest"] = digest.digest()[:16]
-    return record, _thumbnail(pixels), label, ""
+    return record, thumbnail.numpy(), label, ""
 
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _decode(content: Any) -> Any:
-    return decode(content, 3)
+    image = decode(content, 3)
+    return image, _thumbnail(image)
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return the grey levels of a whole image, its sides squeezed to squares."""
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+def _thumbnail(image: Any) -> Any:
+    """Return uint8 `(32, 32)`: grey levels of the whole image, its sides squeezed to squares."""
+    small = tf.image.resize(image, (SIDE, SIDE), antialias=True)
+    grey = tf.tensordot(small, tf.constant(_LUMA), 1) if image.shape[-1] == 3 else small[..., 0]
+    return tf.cast(tf.clip_by_value(tf.round(grey), 0, 255), tf.uint8)
 
 
 def describe(content: bytes) -> np.ndarray:
