@@ -19,7 +19,8 @@ from PIL import Image
 from rezoo.data import pipeline
 from rezoo.data.audit.layout import line_height, paste, write
 from rezoo.data.audit.views import visible
-from rezoo.data.examples import ArrayExamples
+from rezoo.data.examples import Examples
+from rezoo.data.image_sources import ArraySource
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -39,14 +40,14 @@ ROWS: dict[str, dict[str, object]] = {
 }
 
 
-def photographs() -> ArrayExamples:
+def photographs() -> Examples:
     """Return the two photographs, as large as a network's input needs."""
     images = [
         tf.image.resize(sklearn.datasets.load_sample_image(name), (214, 320), antialias=True)
         for name in ("china.jpg", "flower.jpg")
     ]
     pixels = np.clip(np.rint(np.stack(images)), 0, 255).astype(np.uint8)
-    return ArrayExamples(pixels, np.arange(2), ["china", "flower"])
+    return Examples(ArraySource(pixels, np.arange(2), ["china", "flower"]))
 
 
 def main(folder: str = "images") -> None:

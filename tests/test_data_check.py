@@ -24,9 +24,9 @@ from rezoo.data.audit import duplicates
 from rezoo.data.audit.check import check, check_splits
 from rezoo.data.audit.page import ignore_lines
 from rezoo.data.audit.scan import describe
-from rezoo.data.datasets import load_dataset
-from rezoo.data.examples import ArrayExamples, Splits
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions, load_dataset
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.image_sources import ArraySource
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
@@ -445,8 +445,8 @@ def test_pixels_in_memory():
     targets = np.arange(40) % 3
     targets[7] = 3
     parts = {
-        "train": ArrayExamples(images[:20], targets[:20], keys[:20]),
-        "test": ArrayExamples(images[20:], targets[20:], keys[20:]),
+        "train": Examples(ArraySource(images[:20], targets[:20], keys[:20])),
+        "test": Examples(ArraySource(images[20:], targets[20:], keys[20:])),
     }
     findings = check_splits(Splits(parts=parts, class_names=("a", "b", "c")), "pixels")
     pairs = {tuple(sorted(row(m) for m in g.members)) for g in findings.duplicates}

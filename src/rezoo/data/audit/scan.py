@@ -75,8 +75,7 @@ class Scan:
         # a file without a name disappears however the process ends
         with tempfile.TemporaryFile(prefix="rezoo-") as file, writing(tempfile.gettempdir()):
             file.truncate(max(count, 1) * SIDE**2)
-            shape = (max(count, 1), SIDE, SIDE)
-            self.thumbnails = np.memmap(file, np.uint8, "r+", shape=shape)
+            self.thumbnails = np.memmap(file, np.uint8, "r+", shape=(max(count, 1), SIDE, SIDE))
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the split of a row and its index in that split."""
@@ -229,7 +228,7 @@ def describe(content: bytes) -> np.ndarray:
         alpha = " + alpha" if image.has_transparency_data else ""
         record["colour"] = _COLOURS.get(image.mode, "colour") + alpha
         # Pillow may reduce 16 bits to 8 when it decodes: the tile has what is stored
-        stored = 16 if ";16" in f"{image.mode}{image.tile[:1]}" else 8
+        stored = 16 if ";16" in f"{image.mode}{getattr(image, 'tile', ())[:1]}" else 8
         record["bits"] = {"1": 1, "I": 32, "F": 32}.get(image.mode, stored)
         with contextlib.suppress(Exception):  # damaged EXIF data raise errors of many kinds
             record["turned"] = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
