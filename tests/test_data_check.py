@@ -351,7 +351,7 @@ def test_labels_are_text(call, tmp_path):
     labels = ("[/x]", "</style><script>alert(1)</script>", "=1+1")
     rows = ["path,label,split"]
     for i in range(30):
-        put(tmp_path / f"{i}.jpg", encoded(drawing(i % 20)))  # ten stand twice, with other labels
+        put(tmp_path / f"{i}.jpg", encoded(drawing(i % 20)))  # ten are duplicates with other labels
         rows.append(f"{i}.jpg,{labels[i % 3]},{'test' if i % 5 == 0 else 'train'}")
     put(tmp_path / "table.csv", "\n".join(rows).encode())
     answer = call("data", "check", f"csv:{tmp_path}/table.csv", "--output", tmp_path / "out")

@@ -207,7 +207,7 @@ def _spread(known: np.ndarray) -> dict[str, dict[str, float]]:
         "megapixels": known["width"].astype(np.int64) * known["height"] / 1e6,
         "kilobytes": known["size"] / 1e3,
     }
-    functions = {"min": np.min, "median": np.median, "max": np.max}
+    functions: dict[str, Any] = {"min": np.min, "median": np.median, "max": np.max}
     return {
         measure: {name: round(float(f(values)), 4) for name, f in functions.items()}
         for measure, values in measures.items()

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_reason
@@ -26,6 +25,7 @@ from rezoo.data.images import decode
 from rezoo.errors import writing
 
 SIDE = 32  # of the grey thumbnails
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 RECORD = np.dtype(
     [
         ("width", np.int32),  # pixels as stored, before EXIF orientation; 0 if unknown
@@ -75,8 +75,7 @@ class Scan:
         # a file without a name disappears however the process ends
         with tempfile.TemporaryFile(prefix="rezoo-") as file, writing(tempfile.gettempdir()):
             file.truncate(max(count, 1) * SIDE**2)
-            shape = (max(count, 1), SIDE, SIDE)
-            self.thumbnails = np.memmap(file, np.uint8, "r+", shape=shape)
+            self.thumbnails = np.memmap(file, np.uint8, "r+", shape=(max(count, 1), SIDE, SIDE))
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the split of a row and its index in that split."""
@@ -186,34 +185,36 @@ def _look(image: Any, label: Any) -> tuple[np.ndarray, np.ndarray | None, Any, s
         return np.zeros((), RECORD), None, -1, label
     label = label.numpy()
     if image.dtype != tf.string:
-        pixels = image.numpy()
-        record = np.zeros((), RECORD)
-        record["height"], record["width"], channels = pixels.shape
+        record, thumbnail = np.zeros((), RECORD), _thumbnail(image)
+        record["height"], record["width"], channels = image.shape
         record["format"], record["bits"] = "pixels", 8
         record["colour"] = "grey" if channels == 1 else "colour"
     else:
         content = image.numpy()
         record = describe(content)
         try:
-            pixels = _decode(image).numpy()
+            image, thumbnail = _decode(image)
         except tf.errors.OpError:
             return record, None, label, unreadable_reason(content)
     record["decoded"] = True
+    pixels = image.numpy()
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(pixels.data)
     record["pixel_digest"] = digest.digest()[:16]
-    return record, _thumbnail(pixels), label, ""
+    return record, thumbnail.numpy(), label, ""
 
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _decode(content: Any) -> Any:
-    return decode(content, 3)
+    image = decode(content, 3)
+    return image, _thumbnail(image)
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return the grey levels of a whole image, its sides squeezed to squares."""
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+def _thumbnail(image: Any) -> Any:
+    """Return uint8 `(32, 32)`: grey levels of the whole image, its sides squeezed to squares."""
+    small = tf.image.resize(image, (SIDE, SIDE), antialias=True)
+    grey = tf.tensordot(small, tf.constant(_LUMA), 1) if image.shape[-1] == 3 else small[..., 0]
+    return tf.cast(tf.clip_by_value(tf.round(grey), 0, 255), tf.uint8)
 
 
 def describe(content: bytes) -> np.ndarray:
@@ -227,7 +228,7 @@ def describe(content: bytes) -> np.ndarray:
         alpha = " + alpha" if image.has_transparency_data else ""
         record["colour"] = _COLOURS.get(image.mode, "colour") + alpha
         # Pillow may reduce 16 bits to 8 when it decodes: the tile has what is stored
-        stored = 16 if ";16" in f"{image.mode}{image.tile[:1]}" else 8
+        stored = 16 if ";16" in f"{image.mode}{getattr(image, 'tile', ())[:1]}" else 8
         record["bits"] = {"1": 1, "I": 32, "F": 32}.get(image.mode, stored)
         with contextlib.suppress(Exception):  # damaged EXIF data raise errors of many kinds
             record["turned"] = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
