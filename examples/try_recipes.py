@@ -2,8 +2,8 @@
 
     python examples/try_recipes.py MODEL DATASET [--batch-size 32] [--image-size N] [RECIPE …]
 
-MODEL is an architecture or a folder with weights; recipes that start from weights are tried
-where it has some. The batch and the rate of a recipe follow `--batch-size` by its own rule.
+MODEL is an architecture or a folder with weights; recipes that start from weights need the latter.
+`--batch-size` scales the batch and the learning rate of a recipe.
 """
 
 from __future__ import annotations

@@ -366,7 +366,7 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
     assert code == rc, err
     assert out == ""
     assert "state saved" in err
-    assert "Hint: go on with the same command and --resume." in err
+    assert "Hint: continue with the same command and --resume." in err
     assert "Traceback" not in err
     assert rezoo.load(str(folder)).output_shape == (None, 10)
     state, metadata = read_tensors(folder / "checkpoints/last.safetensors")

@@ -351,7 +351,7 @@ def read_events(folder):
             for value in event.summary.value:
                 steps = found.setdefault(value.tag, {})
                 assert event.step not in steps
-                steps[event.step] = float(tf.make_ndarray(value.tensor))
+                steps[event.step] = value.simple_value
     return found, purged
 
 
@@ -365,7 +365,7 @@ def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     # as if the machine had failed after a few more steps than are in the checkpoint
     (first,) = (tmp_path / "events").iterdir()
     with tf.io.TFRecordWriter(str(first) + ".lost") as writer:
-        value = tf.compat.v1.Summary.Value(tag="train/loss", tensor=tf.make_tensor_proto(9.0))
+        value = tf.compat.v1.Summary.Value(tag="train/loss", simple_value=9.0)
         summary = tf.compat.v1.Summary(value=[value])
         writer.write(tf.compat.v1.Event(step=15, summary=summary).SerializeToString())
     heard = Heard()

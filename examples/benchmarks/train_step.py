@@ -3,13 +3,12 @@
     python examples/benchmarks/train_step.py [--models resnet50 resnet18] [--image-size 224]
         [--batch 16] [--precisions float32 mixed_bfloat16] [--rounds 9] [--json FILE]
 
-A step is forward, loss, backward, and SGD with momentum and weight decay, on one batch that stays
-in memory: no input pipeline. All have the channels last. Each contender is a process of its own
-that waits for its turn, and they take turns in one run, so a noisy machine disturbs all; the table
-gives medians of the turns. Processor seconds are those of all threads of the process. A step counts
-as three times the network's FLOPs; the peak is that of a product of large matrices, which takes
-turns like the others. Needs keras with TensorFlow or JAX (KERAS_BACKEND), and torch; where there is
-an NVIDIA GPU they use it.
+A step is forward, loss, backward, and SGD with momentum and weight decay, on one batch in memory:
+no input pipeline. All use channels last. Each workload has its own process, and they run in
+interleaved rounds, so a busy machine affects all; the table gives medians over rounds. Processor
+seconds are those of all threads of the process. A step counts as three times the network's FLOPs;
+the peak is that of a product of large matrices, one of the workloads. Needs keras with TensorFlow
+or JAX (KERAS_BACKEND), and torch; an NVIDIA GPU is used if there is one.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ def batch(size: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, classes, count).astype(np.int32)
 
 
-# `steps(n)`, which does n steps and waits for them, and what is known of the network.
-Contender = tuple[Callable[[int], None], dict[str, float]]
+# `steps(n)`, which does n steps and waits for them, and counts of the network.
+Workload = tuple[Callable[[int], None], dict[str, float]]
 
 
-def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
+def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Workload:
     """Build rezoo's own training step, as `rezoo train` uses it."""
     import keras
 
@@ -85,8 +84,8 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Contender:
     return steps, {"params": costs.params, "macs": costs.macs}
 
 
-def keras_applications(arguments: argparse.Namespace) -> Contender:
-    """Build what a Keras user has: `compile` and `train_on_batch`."""
+def keras_applications(arguments: argparse.Namespace) -> Workload:
+    """Build a step of Keras: `compile` and `train_on_batch`."""
     import keras
 
     from rezoo.models.profile import profile
@@ -110,8 +109,8 @@ def keras_applications(arguments: argparse.Namespace) -> Contender:
     return steps, {"params": costs.params, "macs": costs.macs}
 
 
-def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Contender:
-    """Build the same network and step in PyTorch, as its performance guide has it."""
+def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Workload:
+    """Build the same network and step in PyTorch, by its performance guide."""
     import torch
     from torch_resnet import ResNet  # beside this file
 
@@ -143,7 +142,7 @@ def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Contend
     return steps, {"params": sum(p.numel() for p in model.parameters())}
 
 
-def peak(arguments: argparse.Namespace) -> Contender:
+def peak(arguments: argparse.Namespace) -> Workload:
     """Multiply large matrices; a step is one product."""
     import torch
 
@@ -162,7 +161,7 @@ def peak(arguments: argparse.Namespace) -> Contender:
     return steps, {"macs": side**3}
 
 
-BUILDERS: dict[str, Callable[[argparse.Namespace], Contender]] = {
+BUILDERS: dict[str, Callable[[argparse.Namespace], Workload]] = {
     "torch": pytorch,
     "torch-compile": lambda a: pytorch(a, compiled=True),
     "keras": keras_applications,
@@ -173,12 +172,12 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], Contender]] = {
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Be a contender."""
+    """Run a workload in this process."""
     take_turns(lambda: BUILDERS[arguments.worker](arguments), arguments.threads)
 
 
 def start(name: str, arguments: argparse.Namespace, model: str, kind: str) -> Worker:
-    """Start a contender's process."""
+    """Start the process of a workload."""
     command = [__file__, "--worker", name, "--model", model]
     command += ["--precision", kind, "--batch", str(arguments.batch)]
     command += ["--image-size", str(arguments.image_size)]
@@ -187,7 +186,7 @@ def start(name: str, arguments: argparse.Namespace, model: str, kind: str) -> Wo
 
 
 def compare(arguments: argparse.Namespace, model: str, kind: str) -> list[dict[str, Any]]:
-    """Let all contenders take turns with one network in one precision, and print the table."""
+    """Measure all workloads with one network in one precision, and print the table."""
     names = [n for n in arguments.contenders if n != "keras" or model == "resnet50"]
     workers = {name: start(name, arguments, model, kind) for name in [*names, "peak"]}
     same = {workers[n].known["params"] for n in names if n != "keras"}
@@ -204,7 +203,7 @@ def compare(arguments: argparse.Namespace, model: str, kind: str) -> list[dict[s
     macs = next((w.known["macs"] for n, w in workers.items() if "rezoo" in n), 0)
     print(f"\n{model}, {arguments.image_size} px, batch {arguments.batch}, {kind}; ", end="")
     print(f"peak {top / 1e9:.0f} GFLOP/s; torch's best is 1.00")
-    print("| contender | images/s | ratio | per processor second | ratio | of the peak |")
+    print("| workload | images/s | ratio | per processor second | ratio | of the peak |")
     print("|---|---:|---:|---:|---:|---:|")
     rows = []
     for name, worker in workers.items():
@@ -234,7 +233,7 @@ def compare(arguments: argparse.Namespace, model: str, kind: str) -> list[dict[s
 
 
 def processor() -> str:
-    """Name the processor, and what it has for short numbers."""
+    """Return the processor's name and its instructions for 16-bit numbers."""
     with_flags = Path("/proc/cpuinfo")
     text = with_flags.read_text() if with_flags.exists() else ""
     names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
@@ -254,7 +253,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="and cores")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--verbose", action="store_true", help="show what the contenders say")
+    parser.add_argument("--verbose", action="store_true", help="show stderr of the workloads")
     parser.add_argument("--worker", choices=BUILDERS, help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)

@@ -118,9 +118,9 @@ def main() -> None:
     config = json.loads((args.weights / "config.json").read_text())["pretrained_cfg"]
     parts = {s: Photos(data.examples(s), config, train=s == "train") for s in ("train", "test")}
     model = network(args.weights, len(data.class_names), v1=args.v1)
-    begun = time.perf_counter()
+    began = time.perf_counter()
     train(model, parts["train"], args)
-    minutes = (time.perf_counter() - begun) / 60
+    minutes = (time.perf_counter() - began) / 60
     right, count = evaluate(model, parts["test"])
     low, high = wilson_interval(right, count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,7 +1,6 @@
-"""Contenders that take turns: each a process of its own, so that a busy machine disturbs all alike.
+"""Interleaved rounds of workloads, each in its own process, so that a busy machine affects all.
 
-The one that measures starts a `Worker` for each contender; the contender's process calls
-`take_turns`.
+The benchmark starts a `Worker` for each workload; the workload's process calls `take_turns`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-TURN_S = 1.0  # a turn is as many steps as fit
+TURN_S = 1.0  # a round has as many steps as fit
 ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # PyTorch's threads spin otherwise: much slower on a busy machine
+    "OMP_WAIT_POLICY": "PASSIVE",  # PyTorch's threads would spin: much slower on a busy machine
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
@@ -27,19 +26,19 @@ ENVIRONMENT = {
 def take_turns(
     build: Callable[[], tuple[Callable[[int], None], dict[str, Any]]], cores: int
 ) -> None:
-    """Be a contender: warm up, then do as many steps as each line of the input says.
+    """Run a workload: warm up, then do the number of steps in each line of the input.
 
     Args:
-        build: Returns `steps(n)`, which does n steps and waits for them, and what is known.
-        cores: Of the processor; libraries count their threads by what they may use.
+        build: Returns `steps(n)`, which does n steps and waits for them, and JSON values.
+        cores: That the process may use; libraries take their number of threads from it.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     steps, known = build()
     steps(3)
-    begun = time.perf_counter()
+    began = time.perf_counter()
     steps(1)
-    known["warm_s"] = time.perf_counter() - begun
+    known["warm_s"] = time.perf_counter() - began
     print("ready", json.dumps(known), flush=True)
     for line in sys.stdin:
         wall, busy = time.perf_counter(), time.process_time()
@@ -49,11 +48,11 @@ def take_turns(
 
 
 class Worker:
-    """A contender's process.
+    """The process of a workload.
 
     Args:
         arguments: Of the Python file that calls `take_turns`, itself first.
-        verbose: Show what it says on stderr.
+        verbose: Show its stderr.
     """
 
     def __init__(self, arguments: Sequence[str], *, verbose: bool) -> None:
@@ -70,13 +69,13 @@ class Worker:
         self.steps = math.ceil(TURN_S / self.known["warm_s"])
 
     def turn(self) -> None:
-        """Let it do its steps while the others wait."""
+        """Do the steps of a round while the other workloads wait."""
         self._process.stdin.write(f"{self.steps}\n")
         self._process.stdin.flush()
         self.turns.append(self._answer("done"))
 
     def median(self, place: int) -> float:
-        """Return the median of the turns: seconds (0) or processor seconds (1) of a step."""
+        """Return the median over rounds of the seconds (0) or processor seconds (1) per step."""
         return statistics.median(turn[place] for turn in self.turns)
 
     def end(self) -> None:

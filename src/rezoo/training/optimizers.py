@@ -66,10 +66,7 @@ def _depths(model: keras.Model, head: str) -> list[int]:
     names = [v.path.split("/", 1)[0] for v in model.trainable_variables]
     stages = [int(found[1]) if (found := _STAGE.match(name)) else 0 for name in names]
     last = max(stages, default=0)
-    return [
-        0 if name == head else max(last + 1 - stage, 1)
-        for name, stage in zip(names, stages, strict=True)
-    ]
+    return [0 if n == head else max(last + 1 - s, 1) for n, s in zip(names, stages, strict=True)]
 
 
 class Rule(keras.optimizers.Optimizer):
@@ -78,8 +75,7 @@ class Rule(keras.optimizers.Optimizer):
     Attributes:
         weight_decay: d, of variables that decay.
         decay_vectors: Whether scales, shifts and biases (rank 1 and below) decay as well.
-        trained: The variables that it was built for.
-        multipliers: Of the learning rate, one for each of them.
+        multipliers: Of the learning rate, one for each variable.
         slots: Names of what is kept for each variable.
         arguments: Names of the constructor's own arguments.
     """
@@ -103,9 +99,13 @@ class Rule(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.trained = list(variables)
         self.multipliers = list(multipliers or [1.0] * len(variables))
         self._kept = [self.add_optimizer_variables(variables, name) for name in self.slots]
+
+    @property
+    def trained(self) -> list[Any]:
+        """The variables that it was built for."""
+        return list(self._trainable_variables)  # an own list would be added to the state by Keras
 
     def rate_of(self, variable: Any, learning_rate: Any) -> Any:
         """Return a variable's own learning rate."""
@@ -138,9 +138,8 @@ class SGD(Rule):
     b ← m b + g + d w; w ← w - r b, or with Nesterov's momentum w - r (g + d w + m b).
 
     With `peak_learning_rate` p the decay is decoupled: b has no d w, and w also loses (r / p) d w.
-    So it follows the course of the schedule and not its height. This is SGDW (arXiv:1711.05101,
-    algorithm 1, whose schedule multiplier is r / p), as Composer's `DecoupledSGDW` has it. To
-    shrink weights as fast as the coupled form, d must be p / (1 - m) times as large.
+    This is SGDW (arXiv:1711.05101, algorithm 1), as Composer's `DecoupledSGDW` has it. To shrink
+    weights as fast as the coupled form, d must be p / (1 - m) times as large.
     """
 
     slots = ("momentum",)

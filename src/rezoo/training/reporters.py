@@ -200,12 +200,15 @@ class TensorBoard(Reporter):
     def _write(self, step: int, values: dict[str, float]) -> None:
         import tensorflow as tf
 
-        if self._writer is None:
+        if self._writer is None or not values:
             return
+        found = [
+            tf.compat.v1.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()
+        ]
+        summary = tf.compat.v1.Summary(value=found)  # tf.summary.scalar would need TensorBoard
         try:
-            with self._writer.as_default(step):
-                for tag, value in values.items():
-                    tf.summary.scalar(tag, value)
+            with self._writer.as_default():
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
             self._writer.flush()
         except tf.errors.OpError as error:
             raise ResourceError(f"cannot write the event file: {error.message}") from error
