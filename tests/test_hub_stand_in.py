@@ -27,7 +27,10 @@ from huggingface_hub.errors import (
 from hub_stand_in import WEB_PAGE, Fault, StandIn, point_client_at
 
 # the client passes files to its HTTP library by an argument that has another name by now
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning"),
+]
 
 REPO = "ns/net"
 WEIGHTS = bytes(range(250)) * 40

@@ -270,7 +270,7 @@ def test_reader_agrees_with_safetensors(tmp_path):
     (length,) = struct.unpack("<Q", good[:8])
     path = tmp_path / "x.safetensors"
     both = 0
-    for _ in range(3000):
+    for _ in range(600):
         damaged = bytearray(good)
         for _ in range(random.integers(1, 3)):
             damaged[random.integers(0, 8 + length)] = random.integers(32, 127)
@@ -288,4 +288,4 @@ def test_reader_agrees_with_safetensors(tmp_path):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             assert value.tobytes() == theirs[name].tobytes()
-    assert both > 50
+    assert both > 10

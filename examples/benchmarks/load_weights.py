@@ -1,7 +1,7 @@
-"""How long `rezoo.load` takes, and the memory it needs: `python load_weights.py REFERENCE [RUNS]`.
+"""Measure time and peak memory of `rezoo.load`: `python load_weights.py REFERENCE [RUNS]`.
 
-Each run is a process of its own, after the imports; what is there afterwards (the network's
-graph, the weights) is counted. Linux only: the peak is read from /proc.
+Each run is a new process, measured after the imports. The peak includes the network's graph and
+its weights. Linux only: it is read from /proc.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def memory(key):
 
 before = memory("VmRSS")
 with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # the peak begins anew
+    file.write("5")  # reset the peak
 begun = time.perf_counter()
 model = rezoo.load(sys.argv[1])
 seconds = time.perf_counter() - begun
@@ -33,7 +33,7 @@ print(seconds, memory("VmHWM") - before, count * 4 / 1e6)
 
 
 def main(reference: str, runs: int) -> None:
-    """Print the medians of some runs."""
+    """Print the medians of several runs."""
     results = []
     for _ in range(runs):
         done = subprocess.run(
