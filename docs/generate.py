@@ -202,6 +202,7 @@ _CATALOGUE_KEYS = {
     "interpolation": "`bilinear` (where not given) or `bicubic`",
     "mean": "per channel, on 0 to 1; ImageNet's where not given",
     "std": "likewise",
+    "macs": "multiply-adds for one image at the test size, for lists",
     "top1_train_size": "published top-1 in percent at `train_size`",
     "top5_train_size": "likewise top-5",
     "top1_test_size": "published top-1 in percent at `test_size`",

@@ -1,15 +1,13 @@
 """Draw the pictures of the documentation: `python examples/draw_pictures.py [FOLDER]`.
 
-Figures in the pictures are counted by `rezoo.models.profile` from rezoo's own networks; only
-VGG-19, which is there for comparison, is counted here from its layer table. The same
-matplotlib writes the same bytes each time.
+The figures in the pictures come from `rezoo.models.profile`. The same version of matplotlib writes
+the same bytes each time. `draw_zoo.py` draws the chart of published weights.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib
@@ -18,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.path import Path as Curve
 
-from rezoo.models.factory import create_model
+from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.models.profile import LayerCost, Profile, profile
 from rezoo.registry import architectures
 
@@ -33,9 +31,6 @@ CARD, INK, MUTED, LINE = "#f7f8fb", "#1c2536", "#556074", "#d5dae4"
 BLUE, PALE, ORANGE, SAND = "#2f5fc4", "#dfe8fb", "#d2601a", "#fbe6d6"
 LAYER, OTHER, PROJECTING = (PALE, BLUE), ("white", MUTED), (SAND, ORANGE)
 SHAPE = (224, 224, 3)
-# arXiv:1409.1556, table 1, column E: channels of 3x3 convolutions with biases; 0 is a pool.
-VGG19 = (64, 64, 0, 128, 128, 0, *(256,) * 4, 0, *(512,) * 4, 0, *(512,) * 4, 0)
-VGG19_HEAD = (4096, 4096, 1000)
 
 Place = tuple[float, float, float, float]  # x and y of the upper left corner, width, height
 Look = tuple[str, str]  # colours of the inside and of the edge
@@ -43,8 +38,9 @@ Look = tuple[str, str]  # colours of the inside and of the edge
 
 @cache
 def cost(name: str) -> Profile:
-    """Count a registered network at 224 px."""
-    return profile(create_model(name, input_shape=SHAPE), input_shape=SHAPE)
+    """Return the cost of a registered network at 224 px."""
+    model = start_from_zeros(partial(create_model, name, input_shape=SHAPE))
+    return profile(model, input_shape=SHAPE)
 
 
 def convolutions(name: str, block: str) -> list[LayerCost]:
@@ -53,22 +49,10 @@ def convolutions(name: str, block: str) -> list[LayerCost]:
 
 
 def block_macs(name: str, stage: int) -> list[int]:
-    """Return what each block of a stage costs, the projection shortcut included."""
+    """Return the MACs of each block of a stage, including the projection shortcut."""
     depth = architectures.get(name).config["depths"][stage - 1]
     blocks = [convolutions(name, f"layer{stage}.{index}") for index in range(depth)]
     return [sum(layer.macs for layer in block) for block in blocks]
-
-
-def vgg19_cost() -> tuple[int, int]:
-    """Return parameters and multiply-adds of VGG-19 at 224 px."""
-    params, macs, size, channels = 0, 0, *SHAPE[1:]
-    for width in VGG19:
-        kernel = 3 * 3 * channels * width
-        params, macs = params + kernel + width, macs + kernel * size * size
-        size, channels = (size, width) if width else (size // 2, channels)
-    for fan_in, fan_out in pairwise((size * size * channels, *VGG19_HEAD)):
-        params, macs = params + fan_in * fan_out + fan_out, macs + fan_in * fan_out
-    return params, macs
 
 
 def canvas(width: int, height: int) -> Axes:
@@ -148,7 +132,7 @@ def two_layers(axes: Axes, x: float, *, residual: bool) -> None:
 
 
 def residual_block() -> Axes:
-    """Draw two layers alone, and the same two layers with an identity shortcut."""
+    """Draw two layers without and with an identity shortcut."""
     axes = canvas(760, 470)
     for x, residual in ((180, False), (590, True)):
         two_layers(axes, x, residual=residual)
@@ -182,7 +166,7 @@ def one_block(axes: Axes, x: float, title: str, name: str, nets: str) -> None:
 
 
 def blocks() -> Axes:
-    """Draw the basic block beside the bottleneck, with what each convolution costs."""
+    """Draw the basic block and the bottleneck, with the cost of each convolution."""
     axes = canvas(760, 420)
     one_block(axes, 190, "basic block", "resnet18", "resnet18, resnet34")
     one_block(axes, 560, "bottleneck", "resnet50", "resnet50, resnet101, resnet152")
@@ -226,7 +210,7 @@ def stage_column(axes: Axes, x: float, stage: int) -> None:
 
 
 def stages() -> Axes:
-    """Draw what halves, what doubles, and what stays the same from stage to stage."""
+    """Draw the side, the width and the cost of the stages."""
     axes = canvas(760, 590)
     title = "resnet50: half the side, double the width, the same cost for each block"
     text(axes, 380, 34, title, 16, weight="bold")
@@ -242,18 +226,21 @@ def stages() -> Axes:
 
 
 def macs() -> Axes:
-    """Draw what networks cost as bars, VGG-19 among them."""
-    names = ("resnet18", "resnet34", "resnet50_v1", "resnet50", "resnet101", "resnet152")
-    rows = [(name, cost(name).params, cost(name).macs) for name in names]
-    rows.append(("VGG-19", *vgg19_cost()))
-    labels = {"resnet50_v1": "resnet50_v1 (paper)", "resnet50": "resnet50 (v1.5)"}
+    """Draw the cost of networks, including VGG-19, as bars."""
+    names = ("resnet18", "resnet34", "resnet50_v1", "resnet50", "resnet101", "resnet152", "vgg19")
+    labels = {
+        "resnet50_v1": "resnet50_v1 (paper)",
+        "resnet50": "resnet50 (v1.5)",
+        "vgg19": "VGG-19",
+    }
     axes = canvas(760, 400)
     text(axes, 380, 34, f"multiply-adds for one image of 224{TIMES}224", 17, weight="bold")
     text(axes, 188, 72, "MACs", color=MUTED, ha="left")
     text(axes, 730, 72, "parameters", color=MUTED, ha="right")
-    for index, (name, params, count) in enumerate(rows):
-        y, bar = 106 + 38 * index, count / rows[-1][2] * 330
-        fill = MUTED if name == "VGG-19" else BLUE
+    for index, name in enumerate(names):
+        params, count = cost(name).params, cost(name).macs
+        y, bar = 106 + 38 * index, count / cost("vgg19").macs * 330
+        fill = MUTED if name == "vgg19" else BLUE
         text(axes, 176, y, labels.get(name, name), ha="right")
         axes.add_patch(Rectangle((188, y - 12), bar, 24, fc=fill))
         text(axes, 196 + bar, y, f"{count / 1e9:.2f} G", ha="left")
@@ -264,7 +251,7 @@ def macs() -> Axes:
 
 
 def hero() -> Axes:
-    """Draw the banner: the name, and the chain of commands as a residual network."""
+    """Draw the banner: the name, and the commands as a residual network."""
     axes = canvas(1000, 300)
     text(axes, 500, 66, "rezoo", 60, weight="bold")
     line = "residual networks for Keras 3, each claim checkable by a command"

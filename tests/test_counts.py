@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds by arithmetic, from the graph, and by TensorFlow's profiler.
+"""Parameters and multiply-adds: specs and catalogue against the graph, graph against the papers.
 
 The tables are exact arithmetic from the papers' architectures. They reproduce torchvision's and
 timm's published figures to every printed digit.
@@ -6,19 +6,18 @@ timm's published figures to every printed digit.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections import Counter
+from functools import cache
 
+import keras
 import pytest
 
 from conftest import fails
 from rezoo import registry
-from rezoo.models import counts, resnet
+from rezoo.models import tensors
 from rezoo.models.factory import deep_graphs
-from rezoo.models.layers import weights_follow
 from rezoo.models.profile import profile
-from test_info import COUNTS
+from rezoo.sources import catalogue
 
 V1 = {"blocks": tuple(("bottleneck_v1", width) for width in (64, 128, 256, 512))}
 PADDED, PROJECTED = {"shortcut": "padded"}, {"shortcut": "projection"}
@@ -92,40 +91,54 @@ CIFAR = {
 }
 # ImageNet's widths with a 3x3 stem and no pooling, 32 pixels, 10 classes
 ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_297_829_888)}
-FAMILIES = ("resnet", "plain")
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
 TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
 
-QUICK = ("resnet18", "plain18", "plain34", "resnet20", "resnet32")  # others build for seconds
+LARGE = (
+    "resnet101",
+    "resnet110",
+    "resnet1202",
+    "resnet152",
+    "resnet200",
+    "wide_resnet101_2",
+    "vgg19",
+)
 
 
-def spec_of(name, changes):
+@cache
+def network(name, size, classes, changes=()):
+    """Return a network without values of its weights."""
     spec = registry.architectures.get(name)
-    return dataclasses.replace(spec, config={**spec.config, **changes})
+    try:
+        with keras.StatelessScope(initialize_variables=False), deep_graphs():
+            return spec.build(
+                name=name,
+                input_shape=(size, size, 3),
+                num_classes=classes,
+                classifier_activation=None,
+                **{**spec.config, **dict(changes)},
+            )
+    finally:
+        keras.utils.clear_session(free_memory=False)  # nothing initializes the variables later
 
 
-def graph(spec, *, image_size=None, num_classes=None):
-    """Return what is counted from the built network."""
-    size = image_size or spec.image_size
-    with weights_follow(), deep_graphs():
-        model = spec.build(
-            name=spec.name,
-            input_shape=(size, size, 3),
-            num_classes=spec.num_classes if num_classes is None else num_classes,
-            classifier_activation=None,
-            **spec.config,
-        )
+def graph(name, *, size=None, classes=None, changes=()):
+    """Return the cost of the graph of a network, by default at the size of its spec."""
+    spec = registry.architectures.get(name)
+    size = spec.image_size if size is None else size
+    classes = spec.num_classes if classes is None else classes
+    model = network(name, size, classes, tuple(dict(changes).items()))
     return profile(model, input_shape=(size, size, 3))
 
 
-def figures(counted):
-    return counted.params, counted.statistics, counted.macs, counted.activations
-
-
 def rows(table):
-    """Return the rows of a table as parameters of a test; those of large networks are slow."""
+    """Return the rows of a table as parameters of a test; large networks are slow."""
     return [
-        pytest.param(*row, marks=() if row[0] in QUICK else pytest.mark.slow, id=f"{row[0]}-{n}")
+        pytest.param(
+            *row,
+            marks=pytest.mark.slow if row[0].startswith(LARGE) else (),
+            id="-".join(map(str, (row[0], n))),
+        )
         for n, row in enumerate(table)
     ]
 
@@ -135,148 +148,80 @@ def ours():
     return [entry.name for entries in claims for entry in entries if entry.builtin]
 
 
-def test_every_architecture_is_in_a_table():
-    others = {name for name, *_ in IMAGENET} | {f"{kind}{d}" for kind in FAMILIES for d in CIFAR}
-    assert set(ours()) <= {*COUNTS, *others}
-
-
-@pytest.mark.parametrize("name", ours())
-def test_specs_say_what_arithmetic_gives(name):
-    spec, counted = registry.architectures.get(name), counts.count(name)
+@pytest.mark.parametrize("name", rows([(name,) for name in ours()]))
+def test_specs_and_catalogue_state_the_counts_of_the_graph(name):
+    spec, counted = registry.architectures.get(name), graph(name)
     assert (spec.params, spec.macs) == (counted.params, counted.macs)
     assert counted.flops == 2 * counted.macs
-    if name in COUNTS:  # which test_info counts from the graphs, and test_parity by torch
-        _, *wanted = COUNTS[name]
-        size = 32 if spec.image_size == 32 else 224
-        assert list(figures(counts.count(name, image_size=size))) == wanted
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ours())
-def test_arithmetic_is_the_graph_at_every_size(name):
-    spec = registry.architectures.get(name)
-    sizes = (spec.image_size, 224, 257) if spec.family == "vgg" else (spec.image_size, 75, 64)
-    for size in sizes:
-        assert figures(counts.count(spec, image_size=size)) == figures(graph(spec, image_size=size))
+    entries = [entry for entry in catalogue.describe() if entry.architecture == name]
+    for size in {entry.preprocessing.for_test().size[0] for entry in entries}:
+        at = [e for e in entries if e.preprocessing.for_test().size == (size, size)]
+        assert {(e.num_classes, e.macs) for e in at} == {(1000, graph(name, size=size).macs)}
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet20", "resnet18", "resnet10t", "test_resnet", "resnet50_v1"]
-)
-def test_arithmetic_is_the_graph(name):
-    for size, classes in ((75, 7), (64, 0)):
-        spec = registry.architectures.get(name)
-        wanted = graph(spec, image_size=size, num_classes=classes)
-        counted = counts.count(spec, image_size=size, num_classes=classes)
-        assert figures(counted) == figures(wanted)
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "params", "statistics", "macs", "activations"), IMAGENET
+    ("name", "changes", "params", "statistics", "macs", "activations"), rows(IMAGENET)
 )
 def test_imagenet_table(name, changes, params, statistics, macs, activations):
-    counted = counts.count(spec_of(name, changes))
+    counted = graph(name, changes=changes)
     assert (counted.params, counted.statistics, counted.macs) == (params, statistics, macs)
     assert activations in (None, counted.activations)
     if not changes and name in KERAS_TOTALS:
         assert counted.params + counted.statistics == KERAS_TOTALS[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "params", "statistics", "macs", "activations"), rows(IMAGENET)
-)
-def test_imagenet_table_from_the_graph(name, changes, params, statistics, macs, activations):
-    counted = graph(spec_of(name, changes))
-    assert (counted.params, counted.statistics, counted.macs) == (params, statistics, macs)
-    assert activations in (None, counted.activations)
+@pytest.mark.parametrize("name", rows([(f"resnet{depth}",) for depth in (50, 101, 152)]))
+def test_v1_saves_the_same_macs_at_each_depth(name):
+    ours, papers = graph(name), graph(name, changes=V1)
+    assert ours.macs - papers.macs == 231_211_008
+    assert ours.params == papers.params
 
 
-def test_strides_of_v1_cost_the_same_less_at_each_depth():
-    for name in ("resnet50", "resnet101", "resnet152"):
-        ours, papers = counts.count(name), counts.count(spec_of(name, V1))
-        assert ours.macs - papers.macs == 231_211_008
-        assert ours.params == papers.params
-
-
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", rows([(name,) for name in HEADS]))
 def test_heads(name):
-    none, pets = (counts.count(name, num_classes=n) for n in (0, 37))
+    none, pets = (graph(name, size=32, classes=classes) for classes in (0, 37))
     assert (none.params, none.params + none.statistics, pets.params) == HEADS[name]
 
 
-@pytest.mark.parametrize("name", TENSORS)
+@pytest.mark.parametrize("name", rows([(name,) for name in TENSORS]))
 def test_tensors(name):
-    """Kernel, gamma and beta of each convolution; kernel and bias of the head."""
-    config = registry.architectures.get(name).config
-    blocks = Counter(
-        kind
-        for (kind, _), n in zip(config["blocks"], config["depths"], strict=True)
-        for _ in range(n)
-    )
-    convolutions = 1 + sum({"basic": 2, "bottleneck": 3}[k] * n for k, n in blocks.items())
-    convolutions += 3 + ("bottleneck" in blocks)  # projections
-    trainable = 3 * convolutions + 2
-    wanted = (trainable, trainable + 2 * convolutions, trainable + 3 * convolutions)
-    assert wanted == TENSORS[name]
+    model = network(name, 224, 1000)
+    counters = sum(n.endswith(".running_var") for n, _ in tensors.named_variables(model))
+    trainable, all_weights = len(model.trainable_weights), len(model.weights)
+    assert (trainable, all_weights, all_weights + counters) == TENSORS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", MACS_AT)
 def test_macs_by_resolution(size):
     for name, macs in zip(HEADS, MACS_AT[size], strict=True):
-        assert counts.macs(name, image_size=size, num_classes=1000) == macs
-
-
-@pytest.mark.parametrize("depth", CIFAR)
-def test_cifar_table(depth):
-    params, macs, statistics, params_b, macs_b = CIFAR[depth]
-    padded = counts.count(f"resnet{depth}")
-    assert figures(padded)[:3] == (params, statistics, macs)
-    projected = counts.count(spec_of(f"resnet{depth}", PROJECTED))
-    assert (projected.params, projected.macs) == (params_b, macs_b)
-    assert counts.count(f"resnet{depth}", num_classes=100).params == params + 5_850
-    if f"plain{depth}" in registry.architectures.names():
-        assert counts.count(f"plain{depth}") == padded
+        assert graph(name, size=size).macs == macs
 
 
 @pytest.mark.parametrize(("name", "depth"), rows([(f"resnet{d}", d) for d in CIFAR]))
-def test_cifar_table_from_the_graph(name, depth):
+def test_cifar_table(name, depth):
     params, macs, statistics, params_b, macs_b = CIFAR[depth]
-    assert figures(graph(spec_of(name, {})))[:3] == (params, statistics, macs)
-    projected = graph(spec_of(name, PROJECTED))
+    padded = graph(name)
+    assert (padded.params, padded.statistics, padded.macs) == (params, statistics, macs)
+    projected = graph(name, changes=PROJECTED)
     assert (projected.params, projected.macs) == (params_b, macs_b)
+    assert graph(name, classes=100).params == params + 5_850
+    if f"plain{depth}" in registry.architectures.names():
+        plain = graph(f"plain{depth}")
+        assert (plain.params, plain.statistics, plain.macs) == (params, statistics, macs)
 
 
 @pytest.mark.parametrize("name", ON_CIFAR)
 def test_small_stems(name):
-    spec = spec_of(name, SMALL)
-    counted = counts.count(spec, image_size=32, num_classes=10)
+    counted = graph(name, size=32, classes=10, changes=SMALL)
     assert (counted.params, counted.macs) == ON_CIFAR[name]
-    assert figures(graph(spec, image_size=32, num_classes=10)) == figures(counted)
 
 
-@pytest.mark.parametrize("name", TABLE_1)
-def test_table_1_of_the_paper(name):
+@pytest.mark.parametrize(("name", "printed"), rows(TABLE_1.items()))
+def test_table_1_of_the_paper(name, printed):
     """The paper prints 3.858 as 3.8 and rounds the others."""
-    macs = counts.as_in_paper(name).macs
-    printed = int(macs / 1e8) / 10 if name == "resnet50" else round(macs / 1e9, 1)
-    assert printed == TABLE_1[name]
-
-
-def test_the_paper_has_no_others():
-    assert counts.as_in_paper("resnet50_v1").macs == 3_857_973_248
-    for name in ("resnet26", "resnet50d", "resnet20", "wide_resnet50_2", "vgg16", "test_resnet"):
-        assert counts.as_in_paper(name) is None
-
-
-def test_parts_of_plugins_are_not_guessed():
-    spec = spec_of("resnet18", {"blocks": (("mystery", 64),) * 4})
-    assert counts.count(spec) is None
-    assert counts.macs(spec) == spec.macs  # as it says
-    assert counts.macs(spec, image_size=96) is None
-    other = dataclasses.replace(spec, build=lambda **_: None)
-    assert counts.count(other) is None
-    assert counts.as_in_paper(other) is None
-    assert resnet.build is spec.build
+    macs = graph(name, changes=PADDED if name in ("resnet18", "resnet34") else V1).macs
+    assert printed == (int(macs / 1e8) / 10 if name == "resnet50" else round(macs / 1e9, 1))
 
 
 def test_list_shows_and_sorts(call):

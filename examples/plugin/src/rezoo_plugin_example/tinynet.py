@@ -18,7 +18,7 @@ def build(
     classifier_activation: str | None,
     widths: tuple[int, ...],
 ) -> keras.Model:
-    """Build the network; the first four arguments are rezoo's, `widths` is this family's own."""
+    """Build the network; rezoo passes the first four arguments, `widths` comes from `config`."""
     import keras  # inside the function: `rezoo list` reads this file and must stay fast
 
     from rezoo.models import layers
@@ -39,6 +39,6 @@ tinynet = ModelSpec(
     config={"widths": (16, 32, 64)},
     family="tinynet",
     summary="8 layers, for small images",
-    source="an example, from no paper",
+    source="an example without a paper",
     image_size=32,
 )
