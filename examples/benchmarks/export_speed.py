@@ -7,8 +7,8 @@ WEIGHTS is a folder of a ResNet-50 (v1 with `--v1`). PyTorch's side is `torch.on
 onnxruntime and by OpenVINO, and `torch.compile` with the weights frozen; in int8 the ONNX file is
 quantized by onnxruntime with the same images. All workloads alternate in one run. The table gives
 the medians of the times, and of the ratios within a round, since the speed of a shared machine
-changes between rounds. OpenVINO computes in float32 on both sides. Needs torch, onnx, onnxruntime, openvino and
-ai-edge-litert.
+changes between rounds. OpenVINO computes in float32 on both sides. Needs torch, onnx, onnxruntime,
+openvino and ai-edge-litert.
 """
 
 from __future__ import annotations
