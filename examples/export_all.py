@@ -1,9 +1,9 @@
-"""Export a network in every way that is installed, and print what the passports say as a table.
+"""Export a network in all installed formats, and print the passports as a table.
 
     python examples/export_all.py MODEL [--dataset DATASET] [--calibrate DATASET] [--images N]
 
-MODEL is a reference with weights, DATASET images with its classes. int8 is left out without
-images to calibrate with. PyTorch and timm are needed for the format torch.
+MODEL is a reference with weights, DATASET images with its classes. int8 needs images for
+calibration. The format torch needs PyTorch and timm.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.passport import Passport
 
 HEAD = (
-    "| format | numbers | input | largest difference | same answers | top-1 before | after "
+    "| format | numbers | input | largest difference | equal predictions | top-1 before | after "
     "| MB | one image, ms | images/s |"
 )
 
 
 def main() -> None:
-    """Print a row for each format, kind of numbers and kind of input."""
+    """Print a row for each format, quantization and input."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--dataset")

@@ -1,15 +1,14 @@
-"""Images per second of exports: rezoo's formats against PyTorch's own exports of the same weights.
+"""Images per second of exports: rezoo's formats and PyTorch's own exports of the same weights.
 
     python export_speed.py WEIGHTS [--v1] [--batches 1 16] [--quantize none int8]
         [--calibrate DATASET] [--count 128] [--rounds 9] [--json FILE]
 
 WEIGHTS is a folder of a ResNet-50 (v1 with `--v1`). PyTorch's side is `torch.onnx.export` run by
 onnxruntime and by OpenVINO, and `torch.compile` with the weights frozen; in int8 the ONNX file is
-quantized by onnxruntime with the same images. All take turns in one run. The table gives medians:
-of the times, and of the ratios within a round, since a shared machine's speed changes between
-rounds.
-OpenVINO computes in float32 on both sides. Needs torch, onnx, onnxruntime, openvino and
-ai-edge-litert.
+quantized by onnxruntime with the same images. All workloads alternate in one run. The table gives
+the medians of the times, and of the ratios within a round, since the speed of a shared machine
+changes between rounds. OpenVINO computes in float32 on both sides. Needs torch, onnx, onnxruntime,
+openvino and ai-edge-litert.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ OPENERS: dict[str, tuple[str, Callable[..., Callable[[np.ndarray], Any]]]] = {
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Be a contender; PyTorch's take channels first."""
+    """Run one workload; the input of PyTorch's is channels first."""
 
     def build() -> tuple[Callable[[int], None], dict[str, Any]]:
         run = OPENERS[arguments.worker][1](arguments)
@@ -119,33 +118,36 @@ def work(arguments: argparse.Namespace) -> None:
 
 
 def write_all(arguments: argparse.Namespace, quantize: str, folder: Path) -> dict[str, Path]:
-    """Export in all ways; return where each contender finds its file."""
-    from rezoo.exporters.export import read_bundle
+    """Export in all formats; return the file of each workload."""
+    from rezoo.exporters.export import calibrated, read_bundle
     from rezoo.exporters.formats import FORMATS
-    from rezoo.exporters.samples import calibration
+    from rezoo.exporters.samples import calibration_samples
     from rezoo.sources.references import resolve_weights
 
     bundle, _ = read_bundle(resolve_weights(str(arguments.weights)))
-    if quantize == "int8":
-        images = calibration(arguments.calibrate, bundle.preprocessing, count=arguments.count)
-        bundle = dataclasses.replace(bundle, calibration=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
-    paths = {}
-    for name in OURS:
-        if quantize in FORMATS[name].quantizations:
-            paths[name] = folder / name
-            paths[name].mkdir()
-            import_module(FORMATS[name].module).write(bundle, paths[name])
-    onnx = write_onnx(arguments, folder / "torch.onnx")
+    images = None
     if quantize == "int8":
-        onnx = quantize_onnx(onnx, bundle.calibration)
+        images = calibration_samples(
+            arguments.calibrate, bundle.preprocessing, count=arguments.count
+        )
+    paths = {}
+    for kind in (FORMATS[name] for name in OURS):
+        if quantize in kind.quantizations:
+            paths[kind.name] = folder / kind.name
+            paths[kind.name].mkdir()
+            ready = bundle if images is None else calibrated(kind, bundle, images)
+            import_module(kind.writer).write(ready, paths[kind.name])
+    onnx = write_onnx(arguments, folder / "torch.onnx")
+    if images is not None:
+        onnx = quantize_onnx(onnx, images)
         return {"torch-onnx": onnx, "torch-openvino": onnx, **paths}
     own = {"torch-compile": arguments.weights, "torch": arguments.weights}
     return {"torch-onnx": onnx, "torch-openvino": onnx, **own, **paths}
 
 
 def write_onnx(arguments: argparse.Namespace, path: Path) -> Path:
-    """Let PyTorch write ONNX."""
+    """Export PyTorch's network to ONNX with PyTorch."""
     import torch
 
     model = network(arguments.weights, v1=arguments.v1)
@@ -157,7 +159,7 @@ def write_onnx(arguments: argparse.Namespace, path: Path) -> Path:
 
 
 def quantize_onnx(path: Path, images: np.ndarray) -> Path:
-    """Quantize as onnxruntime's guide has it for processors with VNNI: prepared, U8S8, QDQ."""
+    """Quantize as onnxruntime's guide recommends for VNNI: preprocessed, U8S8, QDQ."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -204,12 +206,12 @@ def report(workers: dict[str, Worker], quantize: str, batch: int) -> list[dict[s
     rows = []
     best = min((w for n, w in workers.items() if n not in OURS), key=lambda w: w.median(0))
     print(f"\n{quantize}, batch {batch}; the best of PyTorch's is 1.00")
-    print("| contender | ms | images/s | ratio | in the rounds |\n|---|---:|---:|---:|---:|")
+    print("| workload | ms | images/s | ratio | in the rounds |\n|---|---:|---:|---:|---:|")
     for name, worker in workers.items():
         wall = worker.median(0)
         ratios = [a[0] / b[0] for a, b in zip(best.turns, worker.turns, strict=True)]
         ratio = statistics.median(ratios)
-        row = {"contender": name, "quantize": quantize, "batch": batch, "s": wall}
+        row = {"workload": name, "quantize": quantize, "batch": batch, "s": wall}
         rows.append({**row, "ratio": ratio, "turns": worker.turns})
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         figures = f"{1e3 * wall:.1f} | {batch / wall:.1f} | {ratio:.2f} | {spread}"
@@ -229,7 +231,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="and cores")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--verbose", action="store_true", help="show what the contenders say")
+    parser.add_argument("--verbose", action="store_true", help="show the output of the workloads")
     parser.add_argument("--worker", choices=OPENERS, help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)

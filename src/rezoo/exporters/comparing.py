@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,10 +71,6 @@ class Comparison:
     accuracy: Accuracy | None
     tolerance: str
     holds: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return asdict(self)
 
     @property
     def loss(self) -> float:

@@ -90,7 +90,7 @@ def export(
     kind = get_format(to)
     kind.check(quantize=quantize, takes=takes)
     kind.require()
-    training = calibrate or dataset
+    training = (calibrate or dataset) if quantize == "int8" else None
     if quantize == "int8" and training is None:
         raise no_training_images()
     source = resolve_weights(model, pretrained=pretrained)
@@ -100,7 +100,7 @@ def export(
     bundle, network = read_bundle(source, takes=takes, gives=gives, image_size=image_size)
     samples = comparison_samples(source, dataset, bundle.preprocessing, count=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
-    if quantize == "int8" and training is not None:
+    if training is not None:
         prepared = calibration_samples(training, bundle.preprocessing, count=calibration_images)
         progress("calibrating int8")
         bundle = calibrated(kind, bundle, prepared)
@@ -108,9 +108,10 @@ def export(
         passport = write_verified(
             kind, bundle, network, samples, place, tolerance=tolerance, progress=progress
         )
-        progress("measuring latency and memory")
-        cost = measure_cost(place, threads=threads) if measure else None
-        passport = dataclasses.replace(passport, folder=folder, cost=cost)
+        passport = dataclasses.replace(passport, folder=folder)
+        if measure:
+            progress("measuring latency and memory")
+            passport = dataclasses.replace(passport, cost=measure_cost(place, threads=threads))
         passport.write(place)
     return passport
 

@@ -1,9 +1,9 @@
 """A network as a list of nodes with their weights, batch normalization folded.
 
-What the writers of formats read: plain NumPy arrays, zero padding as a property of convolutions
-and poolings, no layer that only training needs. Folding multiplies the weights of a convolution
-by what the normalization behind it would multiply its output by: f = gamma / sqrt(variance + eps);
-the bias becomes (bias - mean) f + beta.
+The writers of formats read it. Weights are NumPy arrays, zero padding is a property of convolutions
+and poolings, and layers for training only are absent. Folding multiplies the weights of a
+convolution by the factor of the normalization after it, f = gamma / sqrt(variance + eps); the bias
+becomes (bias - mean) f + beta.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Node:
     """One operation on tensors `(N, H, W, C)`.
 
     Attributes:
-        name: Of its output; that of the layer.
+        name: Name of the layer, and of its output.
         kind: conv, dense, affine, relu, add, max_pool, average_pool, global_average_pool, pad,
-            pad_channels, activation, or keras: a layer that only Keras can run.
+            pad_channels, activation, or keras: any other layer.
         inputs: Names of nodes, or `INPUT`.
         weights: conv: `kernel` (H, W, C / groups, filters) and `bias`; dense: `kernel` (C,
             units) and `bias`; affine: `scale` and `offset`. float32.
         options: stride, pool (both (H, W)), padding (top, bottom, left, right), groups, filters,
             function.
-        layer: The layer of Keras whose output it computes.
+        layer: The Keras layer with the same output.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Graph:
     """A network with one input and one output.
 
     Attributes:
-        name: Of the network.
+        name: Name of the network.
         shape: `(height, width, channels)` of the input.
-        nodes: In an order in which they can be run; the last is the output.
+        nodes: In topological order; the last is the output.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Graph:
 
     @property
     def output(self) -> str:
-        """Name of the node whose output is the network's."""
+        """Name of the last node."""
         return self.nodes[-1].name
 
     def until(self, name: str) -> Graph:
-        """Return the part that computes node `name`."""
+        """Return the subgraph that computes node `name`."""
         wanted, kept = {name}, []
         for node in reversed(self.nodes):
             if node.name in wanted:
@@ -75,7 +75,7 @@ class Graph:
 
 
 def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
-    """Return a functional model's graph, folded.
+    """Return the folded graph of a functional model.
 
     Args:
         model: One input, one output, each layer used once.
@@ -120,7 +120,7 @@ def _read_conv(layer: Any) -> _Known:
     if layer.padding == "same" and (
         layer.strides != (1, 1) or not all(k % 2 for k in layer.kernel_size)
     ):
-        return None  # padding that depends on the size of the image
+        return None  # the padding depends on the size of the image
     if layer.activation is not keras.activations.linear:
         return None
     kernel = _value(layer.kernel)
@@ -175,7 +175,7 @@ def _read_max_pool(layer: Any) -> _Known:
 
 def _read_average_pool(layer: Any) -> _Known:
     if tuple(layer.pool_size) != tuple(layer.strides):
-        return None  # so that "same" never adds before the first pixel but at odd sides behind
+        return None  # "same" then pads at the end of odd sides only
     options = {"pool": tuple(layer.pool_size), "ceil": layer.padding == "same"}
     return "average_pool", {}, options
 
@@ -185,7 +185,7 @@ def _read_padding(layer: Any) -> _Known:
     return "pad", {}, {"padding": (top, bottom, left, right)}
 
 
-# The first that fits. A reader returns None where only Keras can run the layer.
+# The first match is used. A reader returns None if only Keras can run the layer.
 _READERS: tuple[tuple[type, Any], ...] = (
     (keras.layers.DepthwiseConv2D, lambda layer: None),
     (keras.layers.Conv2D, _read_conv),
@@ -221,7 +221,7 @@ def _users(nodes: list[Node]) -> dict[str, list[Node]]:
 
 
 def _fold(nodes: list[Node]) -> list[Node]:
-    """Move each normalization into the convolution before it, where nobody else reads that."""
+    """Fold each normalization into the convolution before it, if that has no other user."""
     users = _users(nodes)
     by_name = {node.name: node for node in nodes}
     renamed: dict[str, str] = {}
@@ -246,10 +246,9 @@ def _fold(nodes: list[Node]) -> list[Node]:
 
 
 def _merge_padding(nodes: list[Node]) -> list[Node]:
-    """Let convolutions and max poolings pad by themselves.
+    """Merge padding layers into the convolutions and max poolings after them.
 
-    A pooling then pads with minus infinity, which is the same behind a ReLU; behind anything
-    else the zeros stay.
+    A max pooling pads with minus infinity, which is the same as zeros after a ReLU only.
     """
     by_name = {node.name: node for node in nodes}
     merged = []
