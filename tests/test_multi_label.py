@@ -460,7 +460,7 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
     assert call("info", run.folder, "--json").out.count('"multi_label": true') == 1
     card = (run.folder / "README.md").read_text()
     for text in (
-        "says which of 3 classes an image shows",
+        "predicts which of 3 classes an image shows",
         "| test | mAP |",
         "bootstrap",
         "Sigmoid",
@@ -476,7 +476,7 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
 def test_push_without_sending(run, call, hub):
     answer = call("push", run.folder, "me/shapes", "--dry-run")
     assert answer.rc == 0, answer
-    assert "says which of 3 classes" in answer.out
+    assert "predicts which of 3 classes" in answer.out
 
 
 def test_one_kind_is_not_measured_on_the_other(run, drawn, several, one_label, call):

@@ -18,7 +18,7 @@ from rezoo.data.reading import in_order
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.sources.load import build
 from rezoo.sources.references import Source, resolve_weights
 from rezoo.specs import ModelConfig, Origin

@@ -11,6 +11,8 @@ import numpy as np
 
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.multi_label import MultiLabelScores, score_multi_label
+from rezoo.tasks import Task
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
@@ -87,6 +89,22 @@ class Scores:
             "top5": self.top5,
             "top5_interval": list(self.top5_interval),
         }
+
+
+AnyScores = Scores | MultiLabelScores
+
+
+def measure(
+    task: Task,
+    forward: Forward,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    classes: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> AnyScores:
+    """Return the scores of a network by its task; for the arguments see `score`."""
+    run = score_multi_label if task.multi_label else score
+    return run(forward, batches, classes=classes, progress=progress)
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
-from rezoo.evaluation.scoring import AnyScores
+from rezoo.evaluation.metrics import AnyScores
 from rezoo.tasks import Task
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporters import Reporter

@@ -11,11 +11,12 @@ from rezoo.artifacts.config import WEIGHTS
 from rezoo.artifacts.manifest import seal_folder
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
-from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.evaluation.report import report
 from rezoo.sources.references import resolve
+from rezoo.training import run_folder
 from rezoo.training.checkpoints import Progress
-from rezoo.training.report import report
 from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
 from rezoo.utils.files import write_bytes, write_json
@@ -41,11 +42,17 @@ def write_results(
         setup.data.spec, setup.data.examples("val"), setup.config.preprocessing
     )
     write_reference(folder, resolve(str(folder)), pictures, what)
+    run_folder.write_curves(folder, progress.history, run_title(setup), setup.task)
     page = report(setup.config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
     write_bytes(folder / run_files.CARD, model_card(folder).encode())
     run_files.seal(folder)
     return metrics
+
+
+def run_title(setup: Setup) -> str:
+    """Return the title of the curves of a run."""
+    return f"{setup.config.architecture}, {setup.recipe.epochs} epochs"
 
 
 def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:

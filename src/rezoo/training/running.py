@@ -17,12 +17,12 @@ from rezoo.artifacts.config import CONFIG, LOCAL
 from rezoo.artifacts.manifest import unseal_folder
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import Forward, compiled_forward
-from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, run_folder
 from rezoo.training.checkpoints import Progress
 from rezoo.training.loop import Loop
 from rezoo.training.reporters import Plan, Reporter
-from rezoo.training.results import write_results
+from rezoo.training.results import run_title, write_results
 from rezoo.training.schedules import schedule
 from rezoo.training.setup import Setup
 from rezoo.training.starting import fit_head
@@ -83,7 +83,7 @@ def _loop(
     network, recipe = setup.network, setup.recipe
     rate = schedule(recipe, setup.steps_per_epoch)
     earlier_s = progress.wall_time_s
-    title = f"{setup.config.architecture}, {recipe.epochs} epochs"
+    title = run_title(setup)
 
     def validate() -> AnyScores:
         return measure(setup.task, forward, setup.validation_batches())

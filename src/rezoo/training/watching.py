@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from rezoo.evaluation.metrics import Scores, wilson_interval
-from rezoo.evaluation.scoring import AnyScores
+from rezoo.evaluation.metrics import AnyScores, Scores, wilson_interval
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.first_batch import look_at
 from rezoo.training.schedules import warmup_steps
