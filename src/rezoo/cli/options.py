@@ -53,7 +53,7 @@ def data_options(command: Any) -> Any:
                 "--ignore",
                 default="",
                 metavar="FILE",
-                help="File that lists examples to leave out, such as the one of `rezoo data check`.",
+                help="File with examples to leave out, as `rezoo data check` writes it.",
             ),
         )
     ):
