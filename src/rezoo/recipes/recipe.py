@@ -87,7 +87,7 @@ class Recipe:
     seed: int = 0  # seed of weights, data order and augmentation
 
     def __post_init__(self) -> None:
-        for key, (allowed, text) in _RECIPE_RULES.items():
+        for key, (allowed, text) in RECIPE_RULES.items():
             value = getattr(self, key)
             if value is not None and not allowed(value):
                 raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
@@ -177,7 +177,8 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
     return lambda v: v in names, f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-_RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+# allowed values of each key: a test, and its description in messages and on the site
+RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
     "train_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
     "start_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
