@@ -71,19 +71,21 @@ def recipe_keys() -> str:
             rows.append((f"**{group[1]}**", "", "", ""))
         elif key in fields and line.startswith(f"    {key}:"):
             allowed = RECIPE_RULES[key][1] if key in RECIPE_RULES else _KINDS[fields[key].type]
-            rows.append((code(key), allowed, _default(fields[key].default), meanings()[key]))
+            rows.append((code(key), allowed, _default(fields[key]), meanings()[key]))
     return table(["key", "allowed", "default", "meaning"], rows)
 
 
 _KINDS = {"str": "text", "bool": "true or false"}
 
 
-def _default(value: object) -> str:
+def _default(field: dataclasses.Field[Any]) -> str:
     """Return a default as TOML has it."""
+    value = field.default
     if value is dataclasses.MISSING:
         return "name of the file"
     if value is None:
-        return "from weights or dataset"
+        inherited = field.name in ("image_size", "crop_pct", "interpolation")
+        return "from weights or dataset" if inherited else "not set"
     if isinstance(value, tuple):
         return code(f"[{', '.join(f'{number:.4g}' for number in value)}]")
     return code(str(value).lower() if isinstance(value, bool) else value)
