@@ -78,8 +78,8 @@ def test_scores_with_large_logits():
     assert scores.loss == pytest.approx((0 + 1e4 + np.log(2)) / 3)
 
 
-def test_scores_of_a_part_of_the_classes():
-    """Labels of a dataset with two classes, in a head of six."""
+def test_scores_of_some_of_the_classes():
+    """A dataset with two classes, a head with six."""
     logits = np.eye(6, dtype=np.float32)[[4, 1, 4]]
     scores = score(lambda x: x, [(logits, np.array([0, 1, 1]))], classes=np.array([4, 1]))
     assert scores.top1 == pytest.approx(2 / 3)

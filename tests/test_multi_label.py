@@ -409,7 +409,7 @@ def test_bootstrap_interval():
     assert perfect.map_interval == (1, 1)
 
 
-def test_only_the_classes_of_the_data_are_looked_at():
+def test_only_the_classes_of_the_data_are_scored():
     logits = np.array([[9, 1, -1], [9, -1, 1]], np.float32)
     labels = np.array([[0, 1], [1, 0]], np.float32)  # the head's third and second
     scores = score_multi_label(lambda x: x, [(logits, labels)], classes=np.array([2, 1]))
@@ -479,7 +479,7 @@ def test_push_without_sending(run, call, hub):
     assert "predicts which of 3 classes" in answer.out
 
 
-def test_one_kind_is_not_measured_on_the_other(run, drawn, several, one_label, call):
+def test_single_label_is_not_measured_on_multi_label(run, drawn, several, one_label, call):
     one = f"csv:{drawn / 'one.csv'}"
     fails(call("eval", run.folder, "--dataset", one), 6, "is multi-label", "is single-label")
     fails(call("eval", one_label[0], "--dataset", several), 6, "is single-label", "is multi-label")

@@ -29,9 +29,7 @@ class Policy:
     kind: str  # ta_wide, ra, rand, augmix
     num_layers: int = 1  # ra, rand: consecutive operations on an image
     magnitude: int = 0  # ra: 0 to 30; rand: 0 to magnitude_max; augmix: 1 to 10
-    magnitude_std: float = (
-        0.0  # rand, augmix: of a normal distribution; inf: uniform up to magnitude
-    )
+    magnitude_std: float = 0.0  # rand, augmix: inf draws uniformly up to magnitude
     magnitude_max: int = FULL_LEVEL  # rand: largest magnitude
     probability: float = 1.0  # rand: probability of each operation
     increasing: bool = False  # rand: a larger magnitude never means a weaker operation
