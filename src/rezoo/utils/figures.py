@@ -30,6 +30,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],  # that text is laid out for, else the reader's
     "font.size": 11,
     "text.parse_math": False,
+    "axes.titley": 1.0,  # fixed: finding it takes a fifth of the time
     "axes.unicode_minus": False,
     **dict.fromkeys(
         ("text.color", "axes.edgecolor", "axes.titlecolor", "axes.labelcolor", "grid.color"), _INK
