@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from rezoo.artifacts.card import model_card
 from rezoo.errors import IntegrityError
+from rezoo.evaluation.report import curves, write_curves
+from rezoo.tasks import SINGLE_LABEL
 from rezoo.utils import figures
 from rezoo.utils.files import write_json
 from rezoo.utils.pages import code, plain, render
@@ -101,3 +105,18 @@ def test_charts_leave_the_settings_of_matplotlib_alone():
     assert dict(matplotlib.rcParams) == before
     assert drawn.count("currentColor") > 10  # readable on light and on dark pages
     assert "<script" not in drawn
+
+
+def test_curves_are_drawn_again_only_if_the_drawing_is_old(tmp_path):
+    path, first = tmp_path / "curves.svg", [{"epoch": 1, "val_loss": 2.0}]
+    second = [*first, {"epoch": 2, "val_loss": 1.0}]
+    write_curves(path, "run", SINGLE_LABEL, first, every_s=60)
+    drawn = path.read_bytes()
+    assert drawn == curves("run", SINGLE_LABEL, first)
+    write_curves(path, "run", SINGLE_LABEL, second, every_s=60)
+    assert path.read_bytes() == drawn
+    os.utime(path, (time.time() - 61,) * 2)
+    write_curves(path, "run", SINGLE_LABEL, second, every_s=60)
+    assert path.read_bytes() == curves("run", SINGLE_LABEL, second) != drawn
+    write_curves(path, "run", SINGLE_LABEL, first)
+    assert path.read_bytes() == drawn

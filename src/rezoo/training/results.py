@@ -13,9 +13,8 @@ from rezoo.artifacts.safetensors import TensorFile
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
-from rezoo.evaluation.report import report
+from rezoo.evaluation.report import report, write_curves
 from rezoo.sources.references import resolve
-from rezoo.training import run_folder
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
@@ -42,7 +41,7 @@ def write_results(
         setup.data.spec, setup.data.examples("val"), setup.config.preprocessing
     )
     write_reference(folder, resolve(str(folder)), pictures, what)
-    run_folder.write_curves(folder, progress.history, run_title(setup), setup.task)
+    write_curves(folder / run_files.CURVES, run_title(setup), setup.task, progress.history)
     page = report(setup.config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
     write_bytes(folder / run_files.CARD, model_card(folder).encode())

@@ -7,7 +7,6 @@ import io
 import os
 import platform
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,7 +17,7 @@ import keras
 
 from rezoo.artifacts.run_files import CURVES, ENVIRONMENT, HISTORY, OWN, RECIPE
 from rezoo.errors import SpecError, writing
-from rezoo.evaluation.report import curves
+from rezoo.evaluation.report import write_curves
 from rezoo.tasks import Task
 from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
@@ -72,10 +71,7 @@ def _remove_run(folder: Path) -> None:
 def write_history(
     folder: Path, history: Sequence[Mapping[str, Any]], title: str, task: Task
 ) -> None:
-    """Write one row per completed epoch; draw the curves if they were not drawn lately.
-
-    Drawing takes 0.2 s, so `curves.svg` is updated only if it is older than `DRAW_EVERY_S`.
-    """
+    """Write one row per completed epoch, and draw the curves if they were not drawn lately."""
     if not history:
         return
     text = io.StringIO()
@@ -84,16 +80,7 @@ def write_history(
     table.writeheader()
     table.writerows(history)
     write_bytes(folder / HISTORY, text.getvalue().encode())
-    drawing = folder / CURVES
-    if not drawing.exists() or time.time() - drawing.stat().st_mtime > DRAW_EVERY_S:
-        write_curves(folder, history, title, task)
-
-
-def write_curves(
-    folder: Path, history: Sequence[Mapping[str, Any]], title: str, task: Task
-) -> None:
-    """Draw the curves of a run."""
-    write_bytes(folder / CURVES, curves(title, task, history))
+    write_curves(folder / CURVES, title, task, history, every_s=DRAW_EVERY_S)
 
 
 def write_environment(folder: Path) -> None:
