@@ -1,10 +1,11 @@
-"""Tables of the site that are written from the code at build time, so that they cannot drift.
+"""Tables of the site, generated from the code when the site is built.
 
-A page runs one of these functions with markdown-exec; each returns Markdown.
+A page calls one of these functions with markdown-exec. Each returns Markdown.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Sequence
@@ -18,13 +19,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def code(text: object) -> str:
-    """Return code for a table's cell, in which a bar must not end the cell."""
-    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
-    return f"<code>{escaped}</code>" if escaped else ""
+    """Return code for the cell of a table."""
+    return f"<code>{escaped(text)}</code>" if str(text) else ""
+
+
+def escaped(text: object) -> str:
+    """Return text in which neither `<` nor a vertical bar has a meaning."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
 
 
 def commands() -> str:
-    """Return usage, help and options of every command, from click."""
+    """Return usage, help and options of each command, from click."""
     import click
 
     from rezoo.cli.main import cli
@@ -34,7 +39,7 @@ def commands() -> str:
 
 
 def _contexts(context: Any) -> list[Any]:
-    """Return a command and, where it is a group, those inside it."""
+    """Return the context of a command and, for a group, those of its commands."""
     import click
 
     inside = sorted(getattr(context.command, "commands", {}).items())
@@ -48,46 +53,46 @@ def _command(context: Any) -> str:
     paragraphs = inspect.cleandoc(command.help).split("\n\n")
     text = "\n\n".join(p.removeprefix("\b").strip() for p in paragraphs)
     records = [p.get_help_record(context) for p in command.get_params(context)]
-    rows = [(code(name), what) for name, what in filter(None, records) if what]
+    rows = [(code(name), escaped(what)) for name, what in filter(None, records) if what]
     options = table(["option", "meaning"], rows)
     return f"## `{context.command_path}`\n\n```text\n{usage}\n```\n\n{text}\n\n{options}"
 
 
 def recipe_keys() -> str:
-    """Return every key of a recipe with what is allowed, its default and its meaning.
+    """Return the allowed values, the default and the meaning of each recipe key."""
+    from rezoo.recipes.describe import meanings
+    from rezoo.recipes.recipe import RECIPE_RULES, Recipe
 
-    The meaning is the comment behind the field in `rezoo.recipes.recipe.Recipe`.
-    """
-    from rezoo.recipes import recipe
-
-    rules = {key: text for key, (_, text) in recipe._RECIPE_RULES.items()}
-    source = inspect.getsource(recipe.Recipe).partition("def __post_init__")[0]
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
     rows = []
-    for line in source.splitlines():
-        if line.startswith("    # "):  # the head of a group of fields
-            rows.append((f"**{line.removeprefix('    # ')}**", "", "", ""))
-        elif field := _FIELD.fullmatch(line):
-            allowed = rules.get(field["name"]) or _KINDS[field["type"]]
-            rows.append((code(field["name"]), allowed, _default(field), field["what"] or ""))
+    for line in inspect.getsource(Recipe).splitlines():
+        key = line.strip().partition(":")[0]
+        if group := re.fullmatch(r" {4}# (.+)", line):  # above a group of fields
+            rows.append((f"**{group[1]}**", "", "", ""))
+        elif key in fields and line.startswith(f"    {key}:"):
+            allowed = RECIPE_RULES[key][1] if key in RECIPE_RULES else _KINDS[fields[key].type]
+            rows.append((code(key), allowed, _default(fields[key]), meanings()[key]))
     return table(["key", "allowed", "default", "meaning"], rows)
 
 
-_FIELD = re.compile(
-    r"    (?P<name>\w+): (?P<type>[^=#]+?)(?: = (?P<default>.+?))?(?:  # (?P<what>.*))?"
-)
 _KINDS = {"str": "text", "bool": "true or false"}
 
 
-def _default(field: re.Match[str]) -> str:
-    """Return a default as TOML writes it."""
-    special = {None: "the file's name", "None": "from weights or dataset", '""': ""}
-    if field["default"] in special:
-        return special[field["default"]]
-    return code(field["default"].replace("(", "[").replace(")", "]").replace("False", "false"))
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Return a default as TOML has it."""
+    value = field.default
+    if value is dataclasses.MISSING:
+        return "name of the file"
+    if value is None:
+        inherited = field.name in ("image_size", "crop_pct", "interpolation")
+        return "from weights or dataset" if inherited else "not set"
+    if isinstance(value, tuple):
+        return code(f"[{', '.join(f'{number:.4g}' for number in value)}]")
+    return code(str(value).lower() if isinstance(value, bool) else value)
 
 
 def published_recipes() -> str:
-    """Return every recipe with a claim: what it takes, what its source reached with it."""
+    """Return length, cost and accuracy of each recipe with a claim."""
     from rezoo import recipes
     from rezoo.recipes.recipe import Recipe
 
@@ -101,19 +106,20 @@ def published_recipes() -> str:
             reproduced = claim.reproduced or "not yet"
             rows.append((code(name), length, size, _expected(claim), claim.cost, reproduced))
     return table(
-        ["name", "epochs", "images a step / rate", "top-1 %", "cost", "reproduced by rezoo"], rows
+        ["name", "epochs", "batch size / learning rate", "top-1 %", "cost", "reproduced by rezoo"],
+        rows,
     )
 
 
 def _expected(claim: Any) -> str:
     if not claim.top1:
-        return "none for these networks"
+        return "none for architectures of rezoo"
     figures = ", ".join(f"{name} {100 * part:.4g}" for name, part in claim.top1.items())
     return f"{figures} ± {100 * claim.tolerance:g}"
 
 
 def claim_keys() -> str:
-    """Return every key of `[claim]` and its meaning, from the docstring of the class."""
+    """Return the meaning of each key of `[claim]`, from the docstring of the class."""
     from rezoo.recipes.claims import Claim
 
     text = inspect.getdoc(Claim).partition("Attributes:\n")[2]
@@ -139,7 +145,7 @@ def exit_codes() -> str:
 
 
 def intervals() -> str:
-    """Return what the 95 % interval of a measured 90 % is, for some numbers of images."""
+    """Return the 95 % interval of an accuracy of 90 % for some numbers of images."""
     from rezoo.evaluation.metrics import wilson_interval
 
     rows = []
@@ -150,7 +156,7 @@ def intervals() -> str:
 
 
 def weights(*, defaults: bool = False) -> str:
-    """Return rezoo's own catalogue: all entries, or only those that `--pretrained` means."""
+    """Return the entries of rezoo's catalogue, or only the defaults of `--pretrained`."""
     rows = []
     for spec in _own_weights():
         if spec.default or not defaults:
@@ -164,19 +170,19 @@ def weights(*, defaults: bool = False) -> str:
 
 
 def weights_count() -> str:
-    """Return in one sentence how many weights there are, and how many of them are pinned."""
+    """Return the number of entries, pinned entries and defaults in a sentence."""
     specs = _own_weights()
     return (
         f"The catalogue has {len(specs)} entries of "
         f"{len({spec.architecture for spec in specs})} architectures. "
         f"{sum(bool(spec.sha256) for spec in specs)} have a SHA-256, "
-        f"{sum(bool(spec.commit) for spec in specs)} of them a commit as well; "
+        f"{sum(bool(spec.commit) for spec in specs)} of them also a commit; "
         f"{sum(spec.default for spec in specs)} are the default of their architecture:"
     )
 
 
 def _own_weights() -> list[Any]:
-    """Return the entries of rezoo itself: those of whoever builds the site are no part of it."""
+    """Return the entries of rezoo's own catalogue, without those of the environment."""
     from rezoo.sources import catalogue
 
     return [spec for spec in catalogue.describe() if spec.catalogue == catalogue.BUILTIN]
@@ -186,34 +192,33 @@ _CATALOGUE_KEYS = {
     "arch": "the architecture's registered name",
     "tag": "what follows the dot in `arch.tag`",
     "repo": "`owner/name` on the Hub",
-    "licence": "of the weights, as their authors state it",
-    "default": "whether `--pretrained` means these weights; needs a `sha256` and a licence that "
+    "licence": "licence of the weights, as stated by their authors",
+    "default": "whether `--pretrained` loads these weights; requires a `sha256` and a licence that "
     "allows commercial use",
     "commit": "40 hexadecimal digits; without it, `main` is asked for and the hash decides",
     "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the entry "
     "is listed and not loaded by name",
     "bytes": "size of `model.safetensors`; a larger file is not downloaded",
-    "num_classes": "width of the head; 1000 where not given",
-    "train_size": "height and width in pixels; 224 where not given",
+    "num_classes": "width of the head; 1000 if not given",
+    "train_size": "height and width in pixels; 224 if not given",
     "crop_pct": "part of the resized shorter side that the crop keeps, at `train_size`; 0.875 "
-    "where not given",
-    "test_size": "height and width of the quoted accuracy; `train_size` where not given",
+    "if not given",
+    "test_size": "height and width of the published accuracy; `train_size` if not given",
     "test_crop_pct": "likewise for `crop_pct`",
-    "interpolation": "`bilinear` (where not given) or `bicubic`",
+    "interpolation": "`bilinear` (if not given) or `bicubic`",
     "mean": "per channel, on 0 to 1; ImageNet's where not given",
     "std": "likewise",
-    "macs": "multiply-adds for one image at the test size, for lists",
     "top1_train_size": "published top-1 in percent at `train_size`",
     "top5_train_size": "likewise top-5",
     "top1_test_size": "published top-1 in percent at `test_size`",
     "top5_test_size": "likewise top-5",
-    "note": "what a user should know",
+    "note": "a remark for users",
 }
 _TOML_KINDS = {str: "text", bool: "true or false", int: "integer", float: "number", list: "list"}
 
 
 def catalogue_keys() -> str:
-    """Return every key of a catalogue's entry; fails where one has no meaning here."""
+    """Return kind and meaning of each key of an entry of a catalogue."""
     from rezoo.sources import catalogue
 
     if differing := catalogue._KEYS.keys() ^ _CATALOGUE_KEYS.keys():
@@ -233,25 +238,25 @@ def catalogue_keys() -> str:
 
 
 _RUN_FILES = {
-    "config.json": "the architecture, its classes, the preprocessing and the manifest",
-    "model.safetensors": "the weights of the best epoch, in PyTorch's layout",
-    "reference.safetensors": "up to four images, what the network sees of them, and its logits",
-    "recipe.toml": "the recipe in full",
-    "metrics.json": "the best epoch's figures on val; `rezoo eval` adds those on test",
-    "history.csv": "a line for each epoch",
+    "config.json": "architecture, classes, preprocessing and the manifest",
+    "model.safetensors": "weights of the best epoch, in PyTorch's layout",
+    "reference.safetensors": "up to four images, the inputs made from them, and the logits",
+    "recipe.toml": "recipe with every key",
+    "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
+    "history.csv": "one row per epoch",
     "environment.json": "versions of packages, system, processor and devices",
-    "README.md": "a model card, written from the other files",
-    "report.html": "curves, figures and classes on one page that needs no network",
-    "curves.svg": "the curves alone, drawn anew after each epoch",
-    "checkpoints/": "the last state, for `--resume`; `local.json`, which model and data the run "
-    "was started with; `last/`, a model folder with the last weights",
+    "README.md": "model card, written from the other files",
+    "report.html": "curves, scores, classes and recipe on one page, which needs no network",
+    "curves.svg": "the curves; updated at the end of an epoch, at most every 30 s",
+    "checkpoints/": "last state, for `--resume`; `local.json`, the model and the dataset of the "
+    "run; `last/`, a model folder with the last weights",
     "events/": "for TensorBoard, with `--tensorboard`",
-    "exports/": "what `rezoo export` made of it, a folder for each format",
+    "exports/": "output of `rezoo export`, one folder per format",
 }
 
 
 def run_files() -> str:
-    """Return the files of a run folder, with those in the manifest and those that are pushed."""
+    """Return the files of a run folder, and whether they are in the manifest and pushed."""
     from rezoo.artifacts import run_files as records
 
     folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
@@ -272,7 +277,7 @@ def run_files() -> str:
 
 
 def config_keys() -> str:
-    """Return rezoo's own keys of `config.json`, from the docstring of `rezoo.artifacts.config`."""
+    """Return rezoo's keys of `config.json`, from the docstring of `rezoo.artifacts.config`."""
     from rezoo.artifacts import config
 
     lines = [x for x in inspect.getdoc(config).splitlines() if x.startswith("|")]

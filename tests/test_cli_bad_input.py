@@ -1,4 +1,4 @@
-"""What goes wrong at a user's keyboard: one message, one documented exit code, no traceback."""
+"""Wrong use of the command line: one message, one documented exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
 
 @pytest.fixture
 def run_copy(trained, tmp_path) -> Path:
-    """A run folder that the test may change."""
+    """A copy of a run folder, which the test may change."""
     return Path(shutil.copytree(trained, tmp_path / "run copy"))
 
 
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory) -> Path:
-    """A folder of photographs, forty of each of two classes."""
+    """A folder of photographs, forty per class, of two classes."""
     root = tmp_path_factory.mktemp("animals")
     for place, name in enumerate(("cat", "dog")):
         (root / name).mkdir()
@@ -90,7 +90,7 @@ def test_train_on_a_folder_that_cannot_be_read(call, photographs, tmp_path, not_
     fails(answer, 3, "cannot read the folder")
 
 
-def test_one_bad_image_is_named_and_the_run_goes_on(call, photographs, tmp_path):
+def test_one_bad_image_is_named_and_the_run_continues(call, photographs, tmp_path):
     root = photographs({"cat": 80, "dog": 69})
     (root / "dog" / "notes.jpg").write_text("this is no image")
     answer = train(call, f"folder:{root}", tmp_path / "run")
@@ -134,7 +134,7 @@ def test_eval_out_of_bounds(call, trained):
     fails(call("predict", trained, "x.jpg", "--top-k", "0"), 2, "top_k: 0")
 
 
-def test_eval_of_a_split_that_is_not_there(call, run_copy, photographs):
+def test_eval_of_a_missing_split(call, run_copy, photographs):
     data = photographs({"train/0": 3, "train/1": 3})
     answer = call("eval", run_copy, "--dataset", f"folder:{data}")
     fails(answer, 3, "no split 'test'", "it has train, val, all")
@@ -168,7 +168,7 @@ def test_damaged_config(call, run_copy):
     fails(call("eval", run_copy), 3, "has no config.json")
 
 
-def test_predict_names_what_is_no_image(call, trained, tmp_path):
+def test_predict_names_files_that_are_not_images(call, trained, tmp_path):
     (tmp_path / "good.png").write_bytes(encoded(picture(1), "PNG"))
     (tmp_path / "bad\x1b[31m.png").write_text("no image")
     answer = call("predict", trained, tmp_path / "good.png", tmp_path / "bad\x1b[31m.png", "--json")
@@ -229,7 +229,7 @@ def test_resume_with_another_recipe(call, run_copy):
     fails(answer, 6, "started with another recipe, dataset or network", "--overwrite")
 
 
-def test_failed_resume_leaves_the_run_as_it_was(call, run_copy):
+def test_failed_resume_leaves_the_run_unchanged(call, run_copy):
     before = {p.name: p.read_bytes() for p in run_copy.iterdir() if p.is_file()}
     assert train(call, "digits", run_copy, *TINY, "--lr", "0.5", "--resume").rc == 6
     assert {p.name: p.read_bytes() for p in run_copy.iterdir() if p.is_file()} == before
@@ -251,7 +251,7 @@ def test_overwrite(call, run_copy):
 
 @pytest.mark.parametrize("reason", ["missing data", "batch too large"])
 def test_overwrite_that_fails_keeps_the_old_run(call, run_copy, reason):
-    """A typing error in --dataset must not cost the run that is there."""
+    """A typing error in --dataset must not destroy the existing run."""
     before = sorted(p.name for p in run_copy.iterdir())
     if reason == "missing data":
         answer = train(call, f"folder:{run_copy}/nosuch", run_copy, *TINY, "--overwrite")
@@ -263,7 +263,7 @@ def test_overwrite_that_fails_keeps_the_old_run(call, run_copy, reason):
 
 
 @pytest.mark.parametrize("option", [(), ("--overwrite",), ("--resume",)])
-def test_foreign_folder(call, tmp_path, option):
+def test_folder_with_other_files(call, tmp_path, option):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("ten years")
     answer = train(call, "digits", tmp_path / "thesis", *TINY, *option)
@@ -288,7 +288,7 @@ def test_full_disk(call, full_disk):
     assert not list(full_disk.rglob("*.tmp"))
 
 
-def test_odd_output_names(call, tmp_path):
+def test_unusual_output_names(call, tmp_path):
     folder = tmp_path / "täst [/x] %s 'q'"
     answer = train(call, "digits", folder, *TINY)
     assert answer.rc == 0, answer.err
@@ -326,7 +326,7 @@ def test_image_size_at_eval(call, trained):
     )
 
 
-def test_folder_of_the_wanted_classes(call, trained, photographs):
+def test_folder_of_the_right_classes(call, trained, photographs):
     data = photographs({"7": 3, "3": 4})
     found = json.loads(
         call("eval", trained, "--dataset", f"folder:{data}", "--split", "all", "--json").out
@@ -339,7 +339,7 @@ def test_folder_of_the_wanted_classes(call, trained, photographs):
 
 
 def interrupted(folder: Path, numbers: list[int], cwd: Path) -> tuple[int, str, str]:
-    """Train until the first epoch is done, send signals, and return how the process ended."""
+    """Train until the first epoch is done, send signals, return the result of the process."""
     options = ("--epochs", "500", "--batch-size", "128", "--image-size", "8")
     seen = ""
     with start("train", "resnet18", "--output", folder, *options, cwd=cwd) as process:
@@ -387,8 +387,8 @@ def test_second_signal_stops_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["pass", "raise ImportError('initialization failed')"])
-def test_ctrl_c_while_a_library_loads(tmp_path, monkeypatch, end):
-    """Libraries lose a Ctrl-C that comes while they load (jax in a callback, TensorFlow in C++)."""
+def test_ctrl_c_during_an_import(tmp_path, monkeypatch, end):
+    """Libraries lose a Ctrl-C during their import (jax in a callback, TensorFlow in C++)."""
     name = f"loses_ctrl_c_{len(end)}"
     (tmp_path / f"{name}.py").write_text(
         "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -400,7 +400,7 @@ def test_ctrl_c_while_a_library_loads(tmp_path, monkeypatch, end):
 
 
 def test_start_up_of_training_is_quiet(cli, tmp_path):
-    """TensorFlow's own lines stay away, and the answer is pure, in a process of its own."""
+    """A new process prints no lines of TensorFlow, and pure JSON."""
     answer = cli("train", "resnet18", *TINY, "--json", env={"PYTHONIOENCODING": "ascii"})
     assert answer.rc == 0, answer.err
     assert json.loads(answer.out)["folder"] == "runs/resnet18-digits"

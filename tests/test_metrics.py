@@ -1,14 +1,18 @@
-"""Accuracies and intervals against scikit-learn, SciPy and published values."""
+"""Scores and intervals against scikit-learn, SciPy and published values; `evaluate`, `predict`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
+import rezoo
 from rezoo.artifacts.imagenet1k import imagenet1k_classes
-from rezoo.errors import IncompatibleError, NotFoundError
+from rezoo.errors import IncompatibleError, NotFoundError, SpecError
 from rezoo.evaluation.evaluate import match_classes
 from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval
 from rezoo.specs import ModelConfig
@@ -74,8 +78,8 @@ def test_scores_with_large_logits():
     assert scores.loss == pytest.approx((0 + 1e4 + np.log(2)) / 3)
 
 
-def test_scores_of_a_part_of_the_classes():
-    """Labels of a dataset with two classes, in a head of six."""
+def test_scores_of_some_of_the_classes():
+    """A dataset with two classes, a head with six."""
     logits = np.eye(6, dtype=np.float32)[[4, 1, 4]]
     scores = score(lambda x: x, [(logits, np.array([0, 1, 1]))], classes=np.array([4, 1]))
     assert scores.top1 == pytest.approx(2 / 3)
@@ -99,6 +103,30 @@ def test_softmax_and_top_k():
     assert top_k(logits, 9).shape == (1, 4)
     np.testing.assert_allclose(softmax(logits).sum(), 1)
     np.testing.assert_allclose(softmax(logits + 1e6), softmax(logits))
+
+
+# what can be evaluated
+
+
+def test_a_path_and_a_model_are_evaluated_like_a_reference(trained, tmp_path):
+    from sklearn.datasets import load_digits
+
+    wanted = rezoo.evaluate(str(trained), "digits").scores
+    model = rezoo.load(str(trained))
+    assert rezoo.evaluate(Path(trained), "digits").scores == wanted
+    result = rezoo.evaluate(model, "digits")
+    assert (result.scores, result.origin) == (wanted, model.rezoo_origin)
+    picture = tmp_path / "digit.png"
+    pixels = load_digits().images[:1, ..., None] * 16
+    keras.utils.save_img(picture, pixels[0], scale=False)
+    answers = [rezoo.predict(m, picture)[0] for m in (str(trained), Path(trained), model)]
+    assert len({answer.labels for answer in answers}) == 1
+
+
+def test_a_model_of_unknown_preprocessing_is_refused():
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten()])
+    with pytest.raises(SpecError, match="has no rezoo_config"):
+        rezoo.evaluate(model, "digits")
 
 
 # which class of the head is which of the data

@@ -407,7 +407,7 @@ def test_bootstrap_interval():
     assert perfect.map_interval == (1, 1)
 
 
-def test_only_the_classes_of_the_data_are_looked_at():
+def test_only_the_classes_of_the_data_are_scored():
     logits = np.array([[9, 1, -1], [9, -1, 1]], np.float32)
     labels = np.array([[0, 1], [1, 0]], np.float32)  # the head's third and second
     scores = score_multi_label(lambda x: x, [(logits, labels)], classes=np.array([2, 1]))
@@ -458,7 +458,7 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
     assert call("info", run.folder, "--json").out.count('"multi_label": true') == 1
     card = (run.folder / "README.md").read_text()
     for text in (
-        "says which of 3 classes an image shows",
+        "predicts which of 3 classes an image shows",
         "| test | mAP |",
         "bootstrap",
         "Sigmoid",
@@ -474,10 +474,10 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
 def test_push_without_sending(run, call, hub):
     answer = call("push", run.folder, "me/shapes", "--dry-run")
     assert answer.rc == 0, answer
-    assert "says which of 3 classes" in answer.out
+    assert "predicts which of 3 classes" in answer.out
 
 
-def test_one_kind_is_not_measured_on_the_other(run, drawn, several, one_label, call):
+def test_single_label_is_not_measured_on_multi_label(run, drawn, several, one_label, call):
     one = f"csv:{drawn / 'one.csv'}"
     fails(call("eval", run.folder, "--dataset", one), 6, "is multi-label", "is single-label")
     fails(call("eval", one_label[0], "--dataset", several), 6, "is single-label", "is multi-label")

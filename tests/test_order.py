@@ -118,9 +118,9 @@ def test_shares_that_cannot_be_divided(examples):
     recipe = dataclasses.replace(PLAIN, accumulation=4)
     with pytest.raises(SpecError, match="between 4 hosts in 4 parts each"):
         batches(examples, recipe, hosts=4)
-    with pytest.raises(SpecError, match="batch_size = 8 is no multiple of accumulation = 3"):
+    with pytest.raises(SpecError, match="batch_size = 8 is not a multiple of accumulation = 3"):
         dataclasses.replace(PLAIN, accumulation=3)
-    with pytest.raises(SpecError, match="in 8 parts: an odd number each"):
+    with pytest.raises(SpecError, match="in 8 micro-batches: an odd number each"):
         dataclasses.replace(FULL, accumulation=8)
 
 

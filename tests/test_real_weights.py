@@ -1,4 +1,4 @@
-"""Real weights on real photographs: what torch says, and what Pillow sees."""
+"""Real weights on real photographs, compared with torch and Pillow."""
 
 import shutil
 
@@ -18,7 +18,7 @@ def weights(shared):
 
 @pytest.fixture(scope="module")
 def photographs(shared, tmp_path_factory):
-    """The photographs in one folder a class; the file names begin with the WordNet id."""
+    """The photographs, one folder per class; file names begin with the WordNet id."""
     folder = tmp_path_factory.mktemp("photographs")
     for path in sorted((shared / "data" / "imagenet_photos").glob("*.JPEG")):
         below = folder / path.name.split("_", 1)[0]
@@ -28,7 +28,7 @@ def photographs(shared, tmp_path_factory):
 
 
 def pillow_input(path, size=224, crop_pct=0.875):
-    """Return the pixels that torchvision's and timm's test transforms give, on 0..255."""
+    """Return the pixels of torchvision's and timm's test transforms, from 0 to 255."""
     image_module = pytest.importorskip("PIL.Image")
     image = image_module.open(path).convert("RGB")
     shorter = int(size / crop_pct)
@@ -67,8 +67,8 @@ def test_accuracy_and_torch_on_the_same_pixels(weights, photographs):
     assert right / 100 == result.scores.top1
 
 
-def test_pillow_sees_the_same(weights, photographs):
-    """The same network on Pillow's pixels: nearly all answers agree."""
+def test_predictions_on_pillows_pixels(weights, photographs):
+    """The same network on Pillow's pixels: nearly all predictions agree."""
     model = rezoo.load(str(weights))
     pre = model.rezoo_config.preprocessing
     examples = rezoo.load_dataset(f"folder:{photographs}").examples("all")

@@ -55,7 +55,7 @@ def test_small_images_have_exact_ends():
 def test_without_sizes_the_network_decides():
     plain = Recipe(name="t", epochs=3)
     assert segments(plain) == [Segment(0, 3, None)]
-    with pytest.raises(SpecError, match="no image_size yet"):
+    with pytest.raises(SpecError, match="has no image_size"):
         training_size(plain, 0)
     sized = dataclasses.replace(plain, image_size=64)
     assert training_size(sized, 2) == 64

@@ -173,5 +173,5 @@ def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
 
 def test_times_as_people_write_them(call):
     for text in ("soon", "0", "-3m", "2x", ""):
-        fails(call("train", "test_resnet", "--max-time", text), 2, "is no time")
+        fails(call("train", "test_resnet", "--max-time", text), 2, "is not a duration")
     fails(call("train", "test_resnet", "--batch-size", "many"), 2, "many")

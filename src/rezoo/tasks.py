@@ -1,8 +1,8 @@
-"""What a network is asked about an image: which class it is, or which classes it shows.
+"""The two tasks: single-label and multi-label image classification.
 
-A task is the names and the words of it; what is computed stands under the same names in
-`rezoo.training.losses`, `rezoo.evaluation.scoring` and `rezoo.evaluation.predict`. Loads
-without Keras, TensorFlow and NumPy.
+A `Task` holds names and texts. The loss of each is in `rezoo.training.losses`, its scores in
+`rezoo.evaluation.metrics`, its decision rule in `rezoo.evaluation.predict`. Imports neither
+Keras nor NumPy.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure that a network is measured by, a fraction.
+    """A score of a network, a fraction from 0 to 1.
 
     Attributes:
-        key: In `metrics.json`; columns of `history.csv` are `val_<key>`.
-        name: When shown.
-        hub_type: What the Hub calls it.
-        above: It is shown where there are more classes than that.
+        key: Key in `metrics.json`; `history.csv` has it as `val_<key>`.
+        name: Name in texts.
+        hub_type: Metric type on the Hub.
+        above: The score is shown only if there are more classes than this.
         in_report: Whether `report.html` shows it.
     """
 
@@ -33,12 +33,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure with its value, ready to be shown.
+    """A score with its value as text.
 
     Attributes:
-        figure: Which one.
-        value: In percent.
-        interval: Its 95 % interval in percent, or empty.
+        figure: The score.
+        value: Value in percent.
+        interval: 95 % interval in percent, or empty.
     """
 
     figure: Figure
@@ -48,23 +48,22 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a network is asked about an image, in words.
+    """A task, with the texts that cards, reports and the command line use for it.
 
     Attributes:
-        name: For messages.
+        name: Name in messages.
         multi_label: Whether an image has any number of the classes.
-        figures: What networks are measured by; the first one chooses the best epoch.
-        hits: What is counted in training.
-        charts: Of `report.html`: title, columns of `history.csv`, names of the lines.
-        does: What a network does, for cards; `{}` is the number of classes.
-        limits: What it does with anything else, and what its probabilities are.
-        intervals: How intervals are made, and what the figures mean.
-        class_key: Of a class in `rezoo eval --json`, beside name and count.
-        worst: What `worst_classes` has first: classes that are so.
-        worst_of: The same in a whole sentence.
-        worst_columns: Heads of a table of them.
-        worst_cells: Returns the cells behind the name of one of them.
-        weakest: Returns `(name, images, figure)` of classes in words, the weakest first.
+        figures: Scores; the first one selects the best epoch.
+        hits: Score that is computed on training batches.
+        charts: Charts of the scores: title, columns of `history.csv`, names of the lines.
+        does: What a network of this task does; `{}` is the number of classes.
+        limits: What it does with images of other classes, and what its probabilities are.
+        intervals: How the intervals are computed.
+        class_key: Key of a class's score in `rezoo eval --json`.
+        worst: Title of a list of the worst classes.
+        worst_columns: Column titles of such a list, after the class.
+        worst_cells: Function from an entry of `worst_classes` to the cells after the class.
+        weakest: Function from `(name, images, figure)` of all classes to a line on the worst.
     """
 
     name: str
@@ -77,18 +76,17 @@ class Task:
     intervals: str
     class_key: str
     worst: str
-    worst_of: str
     worst_columns: tuple[str, ...]
-    worst_cells: Callable[[Mapping[str, Any], Callable[[str], str]], list[str]]
+    worst_cells: Callable[[Mapping[str, Any]], list[str]]
     weakest: Callable[[Sequence[tuple[str, int, float]]], str]
 
     @property
     def chosen_by(self) -> Figure:
-        """The figure that chooses the best epoch."""
+        """Score that selects the best epoch."""
         return self.figures[0]
 
     def shown(self, scores: Mapping[str, Any], num_classes: int) -> list[Shown]:
-        """Return the figures of `scores`, as `metrics.json` has them, in percent."""
+        """Return the scores in a mapping like that of `metrics.json`, in percent."""
         return [
             Shown(figure, f"{scores[figure.key]:.2%}", _interval(scores, figure.key))
             for figure in self.figures
@@ -97,7 +95,7 @@ class Task:
 
 
 def task_of(multi_label: bool) -> Task:
-    """Return the task of data or of a network."""
+    """Return the task of a dataset or of a network."""
     return MULTI_LABEL if multi_label else SINGLE_LABEL
 
 
@@ -106,24 +104,24 @@ def _interval(scores: Mapping[str, Any], key: str) -> str:
     return "" if low is None else f"{low:.2%} to {high:.2%}"
 
 
-def _taken_for(entry: Mapping[str, Any], plain: Callable[[str], str]) -> list[str]:
-    taken = ", ".join(f"{plain(o['name'])} ({o['count']})" for o in entry["taken_for"])
+def _accuracy_cells(entry: Mapping[str, Any]) -> list[str]:
+    taken = ", ".join(f"{other['name']} ({other['count']})" for other in entry["taken_for"])
     return [f"{entry['right']} of {entry['count']}", taken]
 
 
-def _precision(entry: Mapping[str, Any], plain: Callable[[str], str]) -> list[str]:
+def _precision_cells(entry: Mapping[str, Any]) -> list[str]:
     return [f"{entry['ap']:.1%}", f"{entry['count']:,}"]
 
 
-def _least_right(classes: Sequence[tuple[str, int, float]], most: int = 5) -> str:
+def _lowest_accuracy(classes: Sequence[tuple[str, int, float]], most: int = 5) -> str:
     wrong = sorted((r / n, -n, name, n, r) for name, n, r in classes if r < n)[:most]
-    named = ", ".join(f"{name} {right}/{count}" for _, _, name, count, right in wrong)
-    return f"least right: {named}" if named else ""
+    named = "; ".join(f"class {name}, {right} of {count}" for _, _, name, count, right in wrong)
+    return f"lowest accuracy: {named}" if named else ""
 
 
-def _lowest(classes: Sequence[tuple[str, int, float]], most: int = 5) -> str:
+def _lowest_precision(classes: Sequence[tuple[str, int, float]], most: int = 5) -> str:
     low = sorted((ap, -n, name) for name, n, ap in classes if ap < 1)[:most]
-    named = ", ".join(f"{name} {ap:.1%}" for ap, _, name in low)
+    named = "; ".join(f"class {name}, {ap:.1%}" for ap, _, name in low)
     return f"lowest average precision: {named}" if named else ""
 
 
@@ -134,18 +132,18 @@ SINGLE_LABEL = Task(
     figures=(_TOP1, Figure("top5", "top-5", "accuracy", above=5, in_report=False)),
     hits=_TOP1,
     charts=(("top-1", ("train_top1", "val_top1"), ("train", "val")),),
-    does="tells {} classes apart",
+    does="classifies images into {} classes",
     limits=(
-        "anything else becomes one of them, too.",
+        "An image of any other class is assigned to one of them, too.",
         "Softmax values are not calibrated probabilities.",
     ),
-    intervals="The intervals are Wilson's: what other images of the same kind would give.",
+    intervals="The intervals are Wilson intervals: they show how far the accuracy on other "
+    "images of the same kind may differ.",
     class_key="right",
-    worst="least right",
-    worst_of="least often right",
-    worst_columns=("right", "most often taken for"),
-    worst_cells=_taken_for,
-    weakest=_least_right,
+    worst="lowest accuracy",
+    worst_columns=("right", "most often confused with"),
+    worst_cells=_accuracy_cells,
+    weakest=_lowest_accuracy,
 )
 _HIT1 = Figure("hit1", "top-1 hit", "accuracy")
 MULTI_LABEL = Task(
@@ -162,17 +160,16 @@ MULTI_LABEL = Task(
         ("mAP", ("val_map",), ("",)),
         ("top-1 hit", ("train_hit1", "val_hit1"), ("train", "val")),
     ),
-    does="says which of {} classes an image shows",
+    does="predicts which of {} classes an image shows",
     limits=(
-        "it has no word for anything else, and may take it for some of them.",
+        "Objects of any other class are ignored or assigned to some of them.",
         "Sigmoid values are not calibrated probabilities.",
     ),
-    intervals="mAP is the mean of the classes' average precision; its interval is that of 1000 "
-    "bootstrap resamples of the images. F1 and exact match are those of the threshold 0.5.",
+    intervals="mAP is the mean of the classes' average precision; its interval is computed from "
+    "1000 bootstrap resamples of the images. F1 and exact match are computed at the threshold 0.5.",
     class_key="ap",
     worst="lowest average precision",
-    worst_of="of lowest average precision",
-    worst_columns=("average precision", "images with it"),
-    worst_cells=_precision,
-    weakest=_lowest,
+    worst_columns=("average precision", "images with this class"),
+    worst_cells=_precision_cells,
+    weakest=_lowest_precision,
 )

@@ -71,11 +71,11 @@ def benchmark(targets: tuple[str, ...], pretrained: bool, as_json: bool, **measu
     """
     from rezoo.benchmarking.benchmark import measure
     from rezoo.benchmarking.targets import Options, find_targets
-    from rezoo.cli import render
+    from rezoo.cli import console
 
     options = Options(**measuring)
     found = find_targets(targets, pretrained=pretrained)
-    with render.counter("measuring") as progress:
+    with console.counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
     if as_json:
         print_json(result.to_dict())
@@ -135,7 +135,7 @@ def _lines(row: Measured) -> Iterator[tuple[str, ...]]:
 
 
 def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
-    from rezoo.cli.render_plan import size
+    from rezoo.cli.console import size
 
     return (
         str(speed.batch_size),
@@ -147,7 +147,7 @@ def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
 
 
 def _conditions(result: Benchmark) -> Iterator[str]:
-    from rezoo.cli.render_plan import size
+    from rezoo.cli.console import size
 
     peak, threads = result.peak_flops_per_s, result.threads
     yield (

@@ -32,11 +32,11 @@ def prepare(dataset: str, as_json: bool) -> None:
 
     Later commands then need no network. Prints the folder and its size.
     """
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
-    with render.status("starting TensorFlow"):
+    with console.status("starting TensorFlow"):
         import_quietly("tensorflow")
     from rezoo.data.prepare import prepare_dataset
 
@@ -70,13 +70,13 @@ def check(
 
     Writes data-report.html, data-report.json and ignore.txt, the list of examples to leave out.
     """
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
-    with render.status("starting TensorFlow"):
+    with console.status("starting TensorFlow"):
         audit = import_quietly("rezoo.data.audit.check")
-    with render.counter("reading") as progress:
+    with console.counter("reading") as progress:
         findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
         )
@@ -124,13 +124,13 @@ def show(
     changes: dict[str, Any] = {"image_size": image_size, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     changes.update(parse_settings(settings, changes))
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
     request = SheetRequest.of(dataset, changes=changes, **wanted)
-    with render.status("starting TensorFlow"):
+    with console.status("starting TensorFlow"):
         import_quietly("tensorflow")
-    with render.counter("drawing") as progress:
+    with console.counter("drawing") as progress:
         sheet = draw_sheet(request, progress=progress)
     if as_json:
         print_json(sheet.to_dict())

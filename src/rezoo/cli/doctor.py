@@ -1,4 +1,4 @@
-"""`rezoo doctor`: what is installed, what it runs on, and what can be reached."""
+"""`rezoo doctor`: installed versions, devices, folders, and access to the Hub."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ _PACKAGES = (
     "safetensors",
     "scikit-learn",
     "numpy",
-    "click",
-    "rich",
+    "matplotlib",
+    "pillow",
 )
 _EXTRAS = {
     "cuda": ("nvidia-cudnn-cu12",),
     "jax": ("jax",),
-    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "onnx": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "litert": ("ai-edge-litert",),
+    "hf": ("datasets",),
 }
 
 
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show versions, devices, backends, extras, folders and whether the Hub is reached."""
-    from rezoo.cli import render
+    """Show versions, devices, backends, extras, folders and access to the Hub."""
+    from rezoo.cli.console import fields, status
 
-    with render.status("looking around"):
+    with status("checking the installation"):
         document = {
             "rezoo": version("rezoo"),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": {name: _version(name) for name in _PACKAGES},
-            "extras": {name: _extra(packages) for name, packages in _EXTRAS.items()},
+            "extras": {name: _extra(name) for name in _EXTRAS},
             **_backend(),
             "folders": _folders(),
             "plugins": _plugins(),
@@ -57,7 +58,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        render.fields(document)
+        fields(document)
 
 
 def _version(package: str) -> str:
@@ -67,22 +68,21 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _extra(packages: tuple[str, ...]) -> str:
-    found = {p: _version(p) for p in packages}
-    if all(v != "not installed" for v in found.values()):
-        return ", ".join(f"{p} {v}" for p, v in found.items())
-    name = next(k for k, v in _EXTRAS.items() if v == packages)
-    return f"not installed: pip install 'rezoo[{name}]'"
+def _extra(name: str) -> str:
+    found = {package: _version(package) for package in _EXTRAS[name]}
+    if "not installed" in found.values():
+        return f"not installed: pip install 'rezoo[{name}]'"
+    return ", ".join(f"{package} {number}" for package, number in found.items())
 
 
 def _backend() -> dict[str, Any]:
     try:
         import_quietly("keras")
         import keras
-    except Exception as error:  # the point of this command is to say what is broken
+    except Exception as error:  # any of them: this command reports what does not work
         return {"backend": f"does not start: {type(error).__name__}: {error}", "devices": []}
     return {
-        "backend": f"{keras.config.backend()} (KERAS_BACKEND chooses)",
+        "backend": f"{keras.config.backend()} (set by KERAS_BACKEND)",
         "backends": [name for name in ("tensorflow", "jax", "torch") if find_spec(name)],
         "devices": device.names(),
         "cpus": os.cpu_count(),
@@ -107,7 +107,7 @@ def _plugins() -> dict[str, str]:
     from rezoo import registry
 
     if registry.plugins_disabled():
-        return {"switched off": f"{registry.DISABLE_VARIABLE} is set"}
+        return {"disabled": f"{registry.DISABLE_VARIABLE} is set"}
     found = {}
     for group in (registry.architectures, registry.datasets):
         for entry, spec in group.describe():
@@ -120,13 +120,13 @@ def _plugins() -> dict[str, str]:
 
 
 def _hub() -> str:
-    """Ask the Hub for its front page; the proxy settings of the environment are honoured."""
+    """Request the Hub's front page, through the proxy of the environment if one is set."""
     import urllib.error
     import urllib.request
 
     endpoint = sys.modules["huggingface_hub.constants"].ENDPOINT
     if sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE:
-        return f"{endpoint}: not asked, HF_HUB_OFFLINE is set"
+        return f"{endpoint}: not requested, HF_HUB_OFFLINE is set"
     request = urllib.request.Request(endpoint, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""`rezoo eval`: measure the accuracy of a network on a dataset."""
+"""`rezoo eval`: the accuracy of a network on a dataset."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
 )
-from rezoo.data.datasets import DataOptions
+from rezoo.data.options import DataOptions
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
+    from rezoo.evaluation.evaluate import Evaluation
     from rezoo.sources.references import Source
 
 
 @click.command("eval")
 @click.argument("model")
-@click.option("--dataset", help="The dataset [that of the run, for a run folder].")
+@click.option("--dataset", help="Dataset; that of the run if not given.")
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),
@@ -47,23 +48,23 @@ def eval_command(
 ) -> None:
     """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
 
-    For multi-label data: mean average precision with its interval, F1 and exact matches.
+    For multi-label data: mean average precision with its interval, F1 and exact match.
 
-    Images are preprocessed as stored with the weights. The result of a run on its own test
-    split is written to its metrics.json and its card.
+    Images are preprocessed as the weights require. The scores of a run on its own test split
+    are added to its metrics.json and to its card.
     """
-    from rezoo.cli import render
+    from rezoo.cli.console import counter, status
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
-    # before TensorFlow is loaded, so that errors for wrong names come at once
+    # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained)
     dataset = dataset or _own_dataset(source)
     dataset_spec(dataset)
     options = DataOptions(**handling)
-    with render.status("starting TensorFlow"):
+    with status("starting TensorFlow"):
         evaluation = import_quietly("rezoo.evaluation.evaluate")
-    with render.counter("evaluating") as progress:
+    with counter("evaluating") as progress:
         result = evaluation.evaluate(
             source,
             dataset,
@@ -78,7 +79,7 @@ def eval_command(
     if as_json:
         print_json(result.to_dict())
     else:
-        render.evaluation(result)
+        _print(result)
 
 
 def _own_dataset(source: Source) -> str:
@@ -86,7 +87,25 @@ def _own_dataset(source: Source) -> str:
 
     dataset = local_facts(source.folder).get("dataset") if source.folder else None
     if dataset is None:
-        raise SpecError(
-            f"{source.reference} has no dataset of its own", hint="name one with --dataset."
-        )
+        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     return dataset
+
+
+def _print(result: Evaluation) -> None:
+    from rezoo.cli.console import lines, table
+
+    lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
+    rows = [
+        {
+            "metric": shown.figure.name,
+            "value": shown.value,
+            "95 % interval": shown.interval,
+            "images": result.scores.count,
+        }
+        for shown in result.task.shown(result.scores.to_dict(), result.num_classes)
+    ]
+    table("", rows)
+    lines(f"loss {result.scores.loss:.4f}; input {result.preprocessing}")
+    if weakest := result.task.weakest(result.classes):
+        lines(weakest)
+    lines(*(f"Note: {note}." for note in result.notes), stderr=True)

@@ -84,7 +84,7 @@ def export(
     Batch normalization is folded into the convolutions. Class names, preprocessing, licence and
     origin are in the file. Tensors are (N, height, width, channels).
     """
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.sources.references import resolve_weights
 
     if as_list:
@@ -100,9 +100,9 @@ def export(
     kind.require()
     source = resolve_weights(model, pretrained=pretrained)
     options["dataset"] = options["dataset"] or _own_dataset(source)
-    with render.status("starting TensorFlow"):
+    with console.status("starting TensorFlow"):
         exporting = import_quietly("rezoo.exporters.export")
-    with render.status("exporting") as progress:
+    with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
     print_json(passport.to_dict()) if as_json else print_passport(passport)
 
@@ -137,7 +137,7 @@ def _row(name: str) -> dict[str, Any]:
 
 def print_formats(rows: list[dict[str, Any]]) -> None:
     """Print the formats as a table."""
-    from rezoo.cli import render
+    from rezoo.cli import console
 
     shown = ("name", "summary", "quantize", "input")
     table = [
@@ -147,18 +147,18 @@ def print_formats(rows: list[dict[str, Any]]) -> None:
         }
         for row in rows
     ]
-    render.table("", table)
+    console.table("", table)
 
 
 def print_passport(result: Passport) -> None:
     """Print the passport of an export as text."""
-    from rezoo.cli import render
+    from rezoo.cli import console
 
-    render.lines(str(result.folder))
-    render.fields(dict(_rows(result)))
+    console.lines(str(result.folder))
+    console.fields(dict(_rows(result)))
     if len(result.trade) > 1:
-        render.table("int8: layers kept in float32, and the accuracy", _trade_rows(result))
-    render.lines(f"It holds: {result.comparison.tolerance}.")
+        console.table("int8: layers kept in float32, and the accuracy", _trade_rows(result))
+    console.lines(f"It holds: {result.comparison.tolerance}.")
 
 
 def _rows(result: Passport) -> Iterator[tuple[str, str]]:

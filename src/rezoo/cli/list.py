@@ -1,4 +1,4 @@
-"""`rezoo list`: what is registered."""
+"""`rezoo list`: registered architectures, datasets and recipes, and published weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 @click.option(
     "--sort",
     type=click.Choice(["name", "params", "macs", "top1"]),
-    help="Order of architectures, or of --weights, which alone have top1: the best first.",
+    help="Order of architectures or --weights; top1 (--weights only) is descending.",
 )
 @json_option
 def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
-    """List architectures, datasets and recipes, with the distribution that brings each.
+    """List architectures, datasets and recipes, with the package that each is from.
 
     With --weights: the published weights of all catalogues. MACs are multiply-adds for one image
-    of px pixels, and one MAC is two FLOPs; nothing is built to tell them.
+    of px pixels; one MAC is two FLOPs.
     """
-    kinds = kinds or ("models" if sort else None)  # nothing else has these columns
+    kinds = kinds or ("models" if sort else None)  # the others lack these columns
     _check_sort(kinds, sort)
     if kinds == "weights":
         _show_weights(sort, as_json)
@@ -41,16 +41,18 @@ def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
     if as_json:
         print_json(tables)
         return
-    from rezoo.cli import render
+    from rezoo.cli.console import lines, table
 
     if "models" in tables:
         tables["models"] = [_model_row(row) for row in tables["models"]]
     if "recipes" in tables:
         tables["recipes"] = [_recipe_row(row) for row in tables["recipes"]]
     for name, rows in tables.items():
-        render.table(name, rows)
+        table(name, rows)
     if kinds == "recipes":
-        render.lines("top-1: as published, not rezoo's unless rezoo info NAME says so")
+        lines(
+            "top-1: as published by the source; rezoo info NAME shows whether rezoo reproduced it"
+        )
 
 
 def _check_sort(kinds: str | None, sort: str | None) -> None:
@@ -61,7 +63,7 @@ def _check_sort(kinds: str | None, sort: str | None) -> None:
 
 
 def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """Return rows in ascending order, the best top-1 first; those that do not tell come last."""
+    """Return rows in ascending order, descending for top1; rows without the value come last."""
     if key == "name":
         return sorted(rows, key=lambda row: natural_key(row["name"]))
     sign = -1 if key == "top1" else 1
@@ -112,8 +114,8 @@ def _datasets() -> list[dict[str, Any]]:
         for entry, spec in datasets.describe()
     ]
     for name, summary in (
-        ("folder:PATH", "photographs of yours, one folder a class"),
-        ("csv:PATH", "photographs of yours, a table of paths and labels"),
+        ("folder:PATH", "your photographs, one folder per class"),
+        ("csv:PATH", "your photographs, listed in a table of paths and labels"),
         ("tfds:NAME", "any image classification dataset of TensorFlow Datasets"),
     ):
         rows.append({"name": name, "classes": None, "summary": summary, "licence": "", "from": ""})
@@ -161,12 +163,12 @@ def _show_weights(sort: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"weights": records})
         return
-    from rezoo.cli import render
+    from rezoo.cli.console import lines, table
 
-    render.table("weights", [_weights_row(record) for record in records])
-    render.lines(
-        "* what --pretrained means; - without a pinned SHA-256 yet: not loaded by name",
-        "top-1: ImageNet-1k validation as published, at px; rezoo info NAME says more",
+    table("weights", [_weights_row(record) for record in records])
+    lines(
+        "* used by --pretrained; - without a pinned SHA-256: not loaded by name",
+        "top-1: ImageNet-1k validation as published, at px; see rezoo info NAME",
     )
 
 

@@ -1,4 +1,4 @@
-"""`rezoo`: the group of commands, and how errors and signals end it."""
+"""`rezoo`: the group of commands; messages and exit codes of errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import select
 import sys
 import warnings
+from functools import cache
 from typing import Any, TextIO
 
 import click
@@ -33,12 +34,12 @@ from rezoo.utils.paths import switched_on
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rezoo", message="rezoo %(version)s")
 def cli() -> None:
-    """Residual networks for Keras 3: train, evaluate, publish, each claim checkable.
+    """Residual networks for Keras 3: train, evaluate, export and publish them.
 
     A MODEL is an architecture (resnet50: random weights), published weights
     (resnet50.a1_in1k), hf://owner/name[@revision], or a folder with weights. A dataset is a
-    name (digits), folder:PATH, csv:PATH, tfds:NAME or hf:OWNER/NAME. `rezoo list` shows what
-    there is.
+    name (digits), folder:PATH, csv:PATH, tfds:NAME or hf:OWNER/NAME. `rezoo list` shows all
+    names.
 
     \b
     Exit codes: 0 done, 1 other error, 2 wrong use, 3 not found, 4 network, 5 integrity,
@@ -53,23 +54,23 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; every failure ends in one message and a documented exit code."""
-    _tame_streams()
+    """Run the command line; a failure ends with one message and a documented exit code."""
+    _replace_unknown_characters()
     warnings.showwarning = _show_warning
-    # TensorFlow's own log lines are not for users; theirs win if they set the variable.
+    # no log lines of TensorFlow, unless the user sets the variable
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Downloads are shown by `shown_downloads`, in the same style as everything else.
+    # `shown_downloads` shows them in the style of the other commands
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    # TensorFlow would take all of a GPU's memory at once.
+    # TensorFlow allocates all memory of a GPU otherwise
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     try:
         code = _run()
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
-        # click and Rich turn a reader that stopped early (`rezoo list | head`) into exit 1
+        # click and Rich exit with 1 if the reader stops early (`rezoo list | head`)
         if not (isinstance(error.__context__, BrokenPipeError) or _reader_is_gone()):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to complain at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else flushing fails at exit
         code = 0
     sys.exit(code)
 
@@ -110,14 +111,14 @@ def _explain(error: Exception) -> int:
     )
     if out_of_memory:
         hint = "use a smaller --batch-size or --image-size."
-        return _fail("the memory does not suffice", hint, ResourceError.exit_code)
+        return _fail("out of memory", hint, ResourceError.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         hint = "free some space, or set TMPDIR, REZOO_CACHE or TFDS_DATA_DIR to another disk."
         return _fail(f"no space left on the device: {error.filename or ''}", hint, 9)
     first = (str(error).strip().splitlines() or [""])[0]
     return _fail(
         f"unexpected {type(error).__name__}: {first}",
-        f"this is a fault of rezoo; {DEBUG_VARIABLE}=1 shows where it happened.",
+        f"this is a bug in rezoo; {DEBUG_VARIABLE}=1 shows the traceback.",
         1,
     )
 
@@ -130,9 +131,6 @@ def _fail(message: str, hint: str = "", code: int = 1) -> int:
     return code
 
 
-_shown: set[str] = set()
-
-
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -142,16 +140,19 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, RezooWarning):
-        if str(message) not in _shown:
-            head = "Note" if issubclass(category, HubNote) else "Warning"
-            click.echo(f"{head}: {printable(str(message))}", err=True)
-        _shown.add(str(message))
+        head = "Note" if issubclass(category, HubNote) else "Warning"
+        _print_once(f"{head}: {printable(str(message))}")
     elif switched_on(DEBUG_VARIABLE):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
-def _tame_streams() -> None:
-    """Never fail on a character that the terminal's encoding lacks."""
+@cache
+def _print_once(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _replace_unknown_characters() -> None:
+    """Replace characters that the encoding of the terminal lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             options: dict[str, Any] = {"errors": "replace"}

@@ -1,4 +1,4 @@
-"""Options and helpers that several commands share."""
+"""Options and functions that several commands share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pretrained_option = click.option(
 
 
 def data_options(command: Any) -> Any:
-    """Add the options of `DataOptions` that every command that reads many images has."""
+    """Add the options of `DataOptions` to a command."""
     for option in reversed(
         (
             click.option(
@@ -47,13 +47,13 @@ def data_options(command: Any) -> Any:
                 type=float,
                 default=0.01,
                 show_default=True,
-                help="The part that may be left out so.",
+                help="Largest part of the images that may be left out.",
             ),
             click.option(
                 "--ignore",
                 default="",
                 metavar="FILE",
-                help="Leave out the examples that the file lists, as `rezoo data check` does.",
+                help="File with examples to leave out, as `rezoo data check` writes it.",
             ),
         )
     ):
@@ -62,7 +62,15 @@ def data_options(command: Any) -> Any:
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
-    """Return the recipe keys of `--set KEY=VALUE`; `frequent` have options of their own."""
+    """Return the recipe keys and values of `--set KEY=VALUE`.
+
+    Args:
+        settings: Texts of the form `KEY=VALUE`.
+        frequent: Keys that were set by options of their own.
+
+    Raises:
+        SpecError: A text has another form, or a key is set twice.
+    """
     changes: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -70,13 +78,13 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
         if not equals or not key:
             raise SpecError(f"--set {setting!r} is not KEY=VALUE", hint="--set momentum=0.8")
         if key in frequent or key in changes:
-            raise SpecError(f"recipe key {key!r} is set twice", hint="say it once.")
+            raise SpecError(f"recipe key {key!r} is set twice", hint="set it once.")
         changes[key] = value.strip()
     return changes
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; numbers are finite by then."""
+    """Print one JSON document on stdout; its numbers must be finite."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -105,7 +113,7 @@ def quietly() -> Iterator[None]:
 
 @contextmanager
 def _late_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back until the imports are done: inside, libraries swallow or disguise it."""
+    """Delay Ctrl-C to the end of the block: during imports, libraries catch and replace it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -138,7 +146,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A time as people write it: `90s`, `45m`, `2h`, `1h30m`, `1d`; a bare number is seconds."""
+    """A duration: `90s`, `45m`, `2h`, `1h30m`, `1d`, or a number of seconds."""
 
     name = "duration"
 
@@ -151,7 +159,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 
             parts = re.findall(r"([0-9.]+)([dhms]?)", text)
             seconds = sum(float(count) * units[unit] for count, unit in parts)
         if not 0 < seconds < 1e9:
-            self.fail(f"{value!r} is no time; write 90s, 45m, 2h or 1h30m", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 45m, 2h or 1h30m", param, ctx)
         return seconds
 
 
@@ -161,5 +169,5 @@ class BatchSize(click.ParamType):  # type: ignore[type-arg]
     name = "number or auto"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        """Return the number, or the word."""
+        """Return the number, or `"auto"`."""
         return value if value == "auto" else click.INT.convert(value, param, ctx)

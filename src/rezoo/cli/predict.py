@@ -1,6 +1,9 @@
-"""`rezoo predict`: predict the classes of images."""
+"""`rezoo predict`: the most likely classes of photographs."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,15 +11,14 @@ from rezoo.cli.options import import_quietly, json_option, pretrained_option, pr
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import printable
 
+if TYPE_CHECKING:
+    from rezoo.evaluation.predict import Prediction
+
 
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@click.option(
-    "--top-k",
-    type=int,
-    help="Classes to show [5; multi-label: those above 0.5].",
-)
+@click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @pretrained_option
@@ -34,18 +36,18 @@ def predict(
 ) -> None:
     """Classify IMAGES (files, folders, patterns) with MODEL, which has weights.
 
-    A multi-label network gives each class a probability of its own.
+    A multi-label network gives an independent probability for each class.
 
-    Ends with exit code 5 if a file cannot be decoded; the other files are classified.
+    The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
-    from rezoo.cli import render
+    from rezoo.cli.console import counter, status
     from rezoo.sources.references import resolve_weights
 
-    # before TensorFlow is loaded, so that the error for a wrong name comes at once
+    # a wrong name is an error before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained)
-    with render.status("starting TensorFlow"):
+    with status("starting TensorFlow"):
         prediction = import_quietly("rezoo.evaluation.predict")
-    with render.counter("classifying") as progress:
+    with counter("classifying") as progress:
         results = prediction.predict(
             source,
             images,
@@ -57,9 +59,27 @@ def predict(
     if as_json:
         print_json([result.to_dict() for result in results])
     else:
-        render.predictions(results)
+        _print(results)
     failed = [f"{r.path}: {r.error}" for r in results if r.error]
     if failed:
         for line in failed:
             click.echo(f"Error: {printable(line)}", err=True)
         context.exit(IntegrityError.exit_code)
+
+
+def _print(results: Sequence[Prediction]) -> None:
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    console = open_console()
+    grid = new_grid(console)
+    grid.add_column("image", overflow="fold")
+    grid.add_column("class", overflow="fold")
+    grid.add_column("probability", justify="right")
+    for result in results:
+        first = escaped(result.path)
+        if result.error:
+            grid.add_row(first, escaped(result.error), "")
+        for label, probability in zip(result.labels, result.probabilities, strict=True):
+            grid.add_row(first, escaped(label), f"{probability:.1%}")
+            first = escaped("")
+    console.print(grid)

@@ -42,7 +42,7 @@ def push(
     Checkpoints and other files in the folder are not sent. The token is read from HF_TOKEN or
     from `hf auth login`.
     """
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.publishing import push
     from rezoo.publishing.plan import plan_push
 
@@ -51,7 +51,7 @@ def push(
             "cannot ask for confirmation without a terminal", hint="add --yes, or --dry-run."
         )
     if dry_run:
-        with render.status("comparing the run with the Hub"):
+        with console.status("comparing the run with the Hub"):
             plan = plan_push(
                 run, repo, private=private, licence=licence, force=force, offline_ok=True
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +85,7 @@ def train(
     The run folder holds the best weights by validation, the recipe in full, history,
     metrics, a checkpoint to resume from and a model card.
     """
-    from rezoo.cli import progress, render
+    from rezoo.cli import progress
     from rezoo.training import train as training
 
     names = [field.name for field in dataclasses.fields(DataOptions)]
@@ -115,13 +117,38 @@ def train(
     if as_json:
         print_json({"folder": str(run.folder), **run.metrics})
     else:
-        render.trained(run.folder, run.metrics)
+        _print_run(run.folder, run.metrics)
+
+
+def _print_run(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Print the folder of a run, its score, its files and the next commands."""
+    from rezoo.artifacts.run_files import kept_weights
+    from rezoo.cli.console import lines
+    from rezoo.tasks import task_of
+
+    val, task = metrics["val"], task_of(metrics.get("multi_label", False))
+    best = task.shown(val, metrics["num_classes"])[0]
+    place = shlex.quote(str(folder))
+    lines(
+        f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
+        f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training"
+    )
+    lines(f"run folder   {folder}", style="bold")
+    lines(
+        "  model.safetensors  best weights; with config.json, in timm's layout",
+        "  report.html        curves, classes and recipe on one page",
+        "  curves.svg         the curves alone",
+        "  checkpoints/       last state, for --resume; checkpoints/last has the last weights",
+        "next",
+        f"  rezoo eval {place}",
+        f"  rezoo predict {place} IMAGE…",
+    )
 
 
 def _print_plan(plan: Plan, found: Estimate) -> None:
     """Print a plan: the run, the recipe in words, and memory, time and disk."""
+    from rezoo.cli.console import fields, lines
     from rezoo.cli.progress import describe
-    from rezoo.cli.render import fields, lines
     from rezoo.recipes.describe import explain
 
     run = {line[:8].strip() or "        ": line[9:] for line in describe(plan)[:5]}

@@ -38,19 +38,19 @@ def verify(
     --record is for weights of another origin: it writes the SHA-256 of the files, the
     fingerprint and a reference batch into the folder.
     """
-    from rezoo.cli import render
+    from rezoo.cli import console
     from rezoo.sources.references import resolve_weights
 
     if not record and (images or overwrite):
         raise SpecError("--image and --overwrite need --record")
     # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
-    with render.status("starting TensorFlow"):
+    with console.status("starting TensorFlow"):
         verification = import_quietly("rezoo.publishing.verify")
     if record:
         verification.record_proof(model, pictures=images, overwrite=overwrite)
         source = resolve_weights(model)
-    with render.status("comparing"):
+    with console.status("comparing"):
         result = verification.verify(source)
     if as_json:
         print_json(result.to_dict())

@@ -1,1 +1,1 @@
-"""Evaluation: a compiled forward pass, metrics with intervals, and predictions of files."""
+"""Forward pass, metrics with intervals, predictions, reference batch, report of a run."""

@@ -1,4 +1,4 @@
-"""`evaluate`: a network with weights, measured on a split of a dataset."""
+"""`evaluate`: the scores of a network on a split of a dataset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,11 +17,10 @@ from rezoo.data.batches import in_order
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
-from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.scoring import AnyScores, measure
-from rezoo.sources.load import build
-from rezoo.sources.references import Source, resolve_weights
-from rezoo.specs import ModelConfig, Origin
+from rezoo.evaluation.forward import compiled_forward, network_of, source_of
+from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.sources.references import Reference, Source
+from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 
 
@@ -29,20 +29,20 @@ class Evaluation:
     """The result of `evaluate`.
 
     Attributes:
-        model: The reference that was measured.
-        dataset: The reference of the data.
-        split: The split.
-        task: What the network was asked.
-        num_classes: Width of the network's head.
-        scores: Accuracies with their intervals.
-        classes: `(name, images, right)` of each class that occurs; of several labels, the last
+        model: Reference of the network.
+        dataset: Reference of the dataset.
+        split: Name of the split.
+        task: Task of the network.
+        num_classes: Width of the head.
+        scores: Scores with their intervals.
+        classes: `(name, images, right)` of each class that occurs. For multi-label data the last
             is the average precision.
-        preprocessing: What the images went through, in words.
-        images_per_s: Decoding included.
-        notes: What the user should know: rules of the splits, how classes were matched.
-        origin: Where the weights come from, to the commit and the SHA-256.
-        worst: The classes least often right, and what they are taken for; of several labels,
-            those of lowest average precision.
+        preprocessing: Preprocessing of the images, as text.
+        images_per_s: Throughput, with decoding.
+        notes: Remarks: rules of the splits, how classes were matched, images left out.
+        origin: Origin of the weights, or None if it is not recorded.
+        worst: Classes with the lowest accuracy (for multi-label data: average precision), as in
+            `metrics.json`.
     """
 
     model: str
@@ -59,7 +59,7 @@ class Evaluation:
     worst: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return all values as JSON types."""
         return {
             "model": self.model,
             "dataset": self.dataset,
@@ -80,7 +80,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Source,
+    model: Reference | keras.Model,
     dataset: str,
     *,
     pretrained: bool = False,
@@ -93,33 +93,33 @@ def evaluate(
     """Measure a network on a split of a dataset, with the preprocessing of its weights.
 
     Args:
-        model: A reference with weights.
-        pretrained: Take the default published weights of a bare architecture.
-        dataset: A dataset reference; its classes must be among the network's.
+        model: A reference with weights, or a model of `rezoo.load`.
+        dataset: A dataset reference; its classes must be among those of the network.
+        pretrained: Whether an architecture stands for its default published weights.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
-        batch_size: Images at a time; does not change the result.
-        image_size: Height and width in pixels; what the weights ask for where not given.
-        options: What happens to images that cannot be read, and which are left out.
-        progress: Called with images done and in all.
+        batch_size: Images per batch; it does not change the result.
+        image_size: Height and width in pixels; that of the weights if None.
+        options: Handling of images that cannot be read, and images to leave out.
+        progress: Called with the number of images done and the total.
 
     Raises:
         SpecError: The reference has no weights, or an argument is out of bounds.
-        NotFoundError: The data or the split is not there.
-        IncompatibleError: The dataset's classes are not the network's, or it has several labels
-            for an image where the network knows one, or the other way round.
+        NotFoundError: The dataset or the split does not exist.
+        IncompatibleError: The network lacks a class of the dataset, or one of them is
+            single-label and the other multi-label.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    source = resolve_weights(model, pretrained=pretrained)
+    source = source_of(model, pretrained=pretrained)
     data = load_dataset(dataset, options)
     task = _common_task(source, data)
-    examples = data.examples(split)
+    config, examples = source.config, data.examples(split)
     faults = Faults(examples, options, f"{dataset} ({split})")
-    classes, note = match_classes(data.class_names, source.config)
-    if task.multi_label and len(classes) < source.config.num_classes:
-        note += "; the others are not looked at"
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
-    network = build(source)
+    classes, note = match_classes(data.class_names, config)
+    if task.multi_label and len(classes) < config.num_classes:
+        note += "; the others are ignored"
+    preprocessing = config.preprocessing.for_test().at(image_size)
+    network = network_of(model, source)
     begun = time.perf_counter()
     with readable_errors(dataset):
         scores = measure(
@@ -129,51 +129,59 @@ def evaluate(
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
-    height, width = preprocessing.size
     return Evaluation(
         model=source.reference,
         dataset=dataset,
         split=split,
         task=task,
-        num_classes=source.config.num_classes,
+        num_classes=config.num_classes,
         scores=scores,
-        classes=tuple((source.config.label(i), n, value) for i, n, value in scores.per_class),
-        preprocessing=f"{height}x{width}, crop {preprocessing.crop_pct:g}, "
-        f"{preprocessing.interpolation}, antialiased",
+        classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
+        preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
         notes=(*data.splits.notes, note, *_left_out(faults)),
-        origin=network.rezoo_origin,
-        worst=tuple(scores.worst(source.config.label)),
+        origin=getattr(network, "rezoo_origin", None),
+        worst=tuple(scores.worst(config.label)),
     )
 
 
+def _in_words(preprocessing: Preprocessing) -> str:
+    height, width = preprocessing.size
+    crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
+    return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+
+
 def _common_task(source: Source, data: Dataset) -> Task:
-    """Return what network and data are both made for."""
+    """Return the task of both the network and the dataset."""
     ours, theirs = task_of(source.config.multi_label), task_of(data.splits.multi_label)
     if ours is not theirs:
         raise IncompatibleError(
             f"{source.reference} is {ours.name}, {data.reference} is {theirs.name}",
-            hint=f"evaluate on {ours.name} data; rezoo train gives it a new head for these.",
+            hint=f"evaluate on {ours.name} data, or train a new head for this dataset.",
         )
     return ours
 
 
 def _left_out(faults: Faults) -> list[str]:
     count = len(faults.reasons)
-    return [f"{count} images left out that cannot be decoded"] if count else []
+    return [f"{count} images left out: they cannot be decoded"] if count else []
 
 
 def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray, str]:
-    """Find the head's index of each of a dataset's classes.
+    """Find the index in the head of each class of a dataset.
 
-    Classes are matched by name, else by readable name (both without regard to case,
-    blanks and underscores), else, where the network knows no names, by position.
+    Classes are matched by name, else by readable name, both without regard to case, blanks and
+    underscores. If the network has no names, they are matched by position.
+
+    Args:
+        names: Classes of the dataset.
+        config: Config of the network.
 
     Returns:
-        int64 `(len(names),)`, and in words how the match was made.
+        The indices, int64 of shape `(len(names),)`, and how they were found, as text.
 
     Raises:
-        IncompatibleError: A class is not among the network's; both lists are shown.
+        IncompatibleError: The network lacks a class; the message shows both lists.
     """
     for known, what in (
         (config.class_names, "names"),
@@ -189,7 +197,7 @@ def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray
         f"the dataset's {len(names)} classes ({_few(names)}) are not among the network's "
         f"{config.num_classes} ({_few(config.class_names) or 'without names'})",
         hint="evaluate on data with the classes that the network was trained on; "
-        "rezoo train gives it a new head for these.",
+        "or train a new head for this dataset.",
     )
 
 
@@ -201,16 +209,16 @@ _UNREADABLE = (
 
 
 class readable_errors:  # noqa: N801 - used as a context manager, like contextlib.suppress
-    """Turn TensorFlow's errors on undecodable images into an `IntegrityError`."""
+    """Replace errors of TensorFlow on images by an `IntegrityError`."""
 
     def __init__(self, dataset: str) -> None:
         self.dataset = dataset
 
     def __enter__(self) -> None:
-        """Do nothing."""
+        """Enter the block."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Raise the clearer error."""
+        """Raise an `IntegrityError` if the block ended with an error of TensorFlow."""
         if isinstance(error, _UNREADABLE):
             first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
             raise IntegrityError(

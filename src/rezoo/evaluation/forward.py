@@ -1,4 +1,4 @@
-"""The compiled forward pass, on the backend that Keras runs on."""
+"""The compiled forward pass of a network, and the network of a reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,40 @@ from typing import Any
 import keras
 import numpy as np
 
+from rezoo.errors import SpecError
+from rezoo.sources.load import build
+from rezoo.sources.references import Reference, Source, resolve_weights
+
 Forward = Callable[[Any], np.ndarray]
 
 
-def compiled_forward(model: keras.Model) -> Forward:
-    """Return `forward(images) -> outputs`: float32 `(B, H, W, C)` to a NumPy array `(B, K)`.
+def source_of(model: Reference | keras.Model, *, pretrained: bool = False) -> Source:
+    """Return the source of a reference with weights, or of a model of `rezoo.load`.
 
-    The model's current variables are used at each call, in inference mode.
+    Raises:
+        SpecError: The reference has no weights, or the model has no `rezoo_config`. Otherwise
+            as `rezoo.sources.references.resolve`.
+    """
+    if not isinstance(model, keras.Model):
+        return resolve_weights(model, pretrained=pretrained)
+    config = getattr(model, "rezoo_config", None)
+    if config is None:
+        raise SpecError(
+            f"the model {model.name!r} has no rezoo_config: its preprocessing is not known",
+            hint="use a model of rezoo.load, or set model.rezoo_config to a ModelConfig.",
+        )
+    return Source(model.name, config)
+
+
+def network_of(model: Reference | keras.Model, source: Source) -> keras.Model:
+    """Return the model itself, or the network of its source with the weights."""
+    return model if isinstance(model, keras.Model) else build(source)
+
+
+def compiled_forward(model: keras.Model) -> Forward:
+    """Return a function from images, float32 `(B, H, W, C)`, to logits, NumPy `(B, K)`.
+
+    The model runs in inference mode, with the values that its variables have at each call.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -23,10 +50,10 @@ def compiled_forward(model: keras.Model) -> Forward:
         shape = model.inputs[0].shape
         images_of_any_number = tf.TensorSpec(shape, tf.float32)  # one trace for all batches
         function = tf.function(lambda x: model(x, training=False))
-        # TensorFlow would take a second network's first trace for a repeated one, and warn
+        # otherwise TensorFlow takes the first trace of a second network for a retracing and warns
         traced = function.get_concrete_function(images_of_any_number)
 
-        def run(images: Any, model: keras.Model = model) -> np.ndarray:  # which keeps it alive
+        def run(images: Any, model: keras.Model = model) -> np.ndarray:  # keeps the model alive
             return np.asarray(traced(tf.convert_to_tensor(images)).numpy())
 
         return run

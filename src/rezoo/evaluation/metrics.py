@@ -1,4 +1,4 @@
-"""Accuracies with their intervals, from the logits of a labelled split."""
+"""Scores of networks on labelled batches: loss, top-1 and top-5 with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import numpy as np
 
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.multi_label import MultiLabelScores, score_multi_label
+from rezoo.tasks import Task
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a network reaches on a split.
+    """Scores of a network on a single-label split.
 
     Attributes:
         count: Number of images.
         loss: Mean cross-entropy, natural logarithm.
-        top1: Part of the images whose class is the most likely one, 0 to 1.
-        top5: Part whose class is among the five most likely.
+        top1: Fraction of images whose class has the largest logit.
+        top5: Fraction of images whose class is among the five largest logits.
         top1_interval: 95 % Wilson interval of `top1`.
         top5_interval: 95 % Wilson interval of `top5`.
-        per_class: For each class of the head that occurs: `(index, images, right)`.
-        confusions: `(index, index taken for it, images)` of wrong answers, most frequent first.
+        per_class: `(index, images, right)` of each class of the head that occurs.
+        confusions: `(index, predicted index, images)` of wrong predictions, most frequent first.
     """
 
     count: int
@@ -42,12 +44,12 @@ class Scores:
     def worst(
         self, label: Callable[[int], str], *, most: int = 10, mistakes: int = 3
     ) -> list[dict[str, Any]]:
-        """Return the classes with wrong answers, least right first, and what they are taken for.
+        """Return the classes with the lowest accuracy, and their most frequent confusions.
 
         Args:
-            label: Returns the name of a class of the head.
-            most: Classes at most.
-            mistakes: For each, the most frequent wrong answers at most.
+            label: Function from a class index to its name.
+            most: Largest number of classes; those without errors are left out.
+            mistakes: Largest number of confusions per class.
         """
         ranked = sorted(
             (c for c in self.per_class if c[2] < c[1]), key=lambda c: (c[2] / c[1], -c[1])
@@ -67,18 +69,18 @@ class Scores:
         ]
 
     def table(self, label: Callable[[int], str], *, most: int = 10) -> list[tuple[str, ...]]:
-        """Return name and right answers of the classes that are least right, as text."""
+        """Return `(name, right/images, accuracy)` of the classes with the lowest accuracy."""
         ranked = sorted(self.per_class, key=lambda c: (c[2] / c[1], -c[1]))[:most]
         return [
             (label(i), f"{right}/{count}", f"{right / count:.1%}") for i, count, right in ranked
         ]
 
     def columns(self) -> dict[str, float]:
-        """Return the figures that `history.csv` has of each epoch."""
+        """Return the scores that are columns of `history.csv`."""
         return {"top1": self.top1, "top5": self.top5}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures that `metrics.json` holds, without the classes."""
+        """Return the scores as in `metrics.json`, without the classes."""
         return {
             "count": self.count,
             "loss": self.loss,
@@ -89,8 +91,24 @@ class Scores:
         }
 
 
+AnyScores = Scores | MultiLabelScores
+
+
+def measure(
+    task: Task,
+    forward: Forward,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    classes: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> AnyScores:
+    """Return the scores of a network by its task; for the arguments see `score`."""
+    run = score_multi_label if task.multi_label else score
+    return run(forward, batches, classes=classes, progress=progress)
+
+
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a proportion (1927); sound at 0, 1 and for few images."""
+    """Return the 95 % Wilson interval of the proportion `right / count` (Wilson 1927)."""
     if count == 0:
         return (0.0, 1.0)
     p, z2 = right / count, Z_95**2
@@ -106,13 +124,12 @@ def score(
     classes: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Scores:
-    """Run a network over labelled batches.
+    """Return the scores of a network on labelled batches.
 
     Args:
-        forward: From `compiled_forward`; must give logits.
-        batches: Pairs of images and labels.
-        classes: int `(dataset classes,)`: the head's index of each of the dataset's labels;
-            the identity where not given.
+        forward: Function from images to logits `(B, K)`, as of `compiled_forward`.
+        batches: Pairs of images `(B, H, W, C)` and labels, int `(B,)`.
+        classes: Index in the head of each class of the dataset, int; the same index if None.
         progress: Called with the number of images done.
 
     Raises:
@@ -159,12 +176,12 @@ def _confusions(truth: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, int,
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the indices of each row's `k` largest scores, best first: int `(N, min(k, K))`."""
+    """Return the indices of the `k` largest scores of each row, descending: `(N, min(k, K))`."""
     return np.argsort(-scores, axis=-1, kind="stable")[:, :k]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities `(N, K)`, float64."""
+    """Return the softmax of logits `(N, K)`, float64."""
     shifted = np.asarray(logits, np.float64)
     shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)

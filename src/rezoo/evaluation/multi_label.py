@@ -1,4 +1,4 @@
-"""Average precision, F1 and exact matches, from the logits of a multi-label split.
+"""Scores of networks on multi-label batches: average precision, F1 and exact match.
 
 Average precision is scikit-learn's: the sum over the thresholds of precision times the gain in
 recall, without interpolation.
@@ -23,20 +23,20 @@ _BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultiLabelScores:
-    """What a network reaches on a multi-label split.
+    """Scores of a network on a multi-label split.
 
     Attributes:
-        logits: float32 `(N, K)`, of the classes of the data.
-        truth: bool `(N, K)`: which classes an image has.
-        classes: int `(K,)`: the head's index of each of these classes.
+        logits: Logits of the classes of the dataset, float32 `(N, K)`.
+        truth: Whether an image has a class, bool `(N, K)`.
+        classes: Index in the head of each of these classes, int `(K,)`.
         loss: Mean binary cross-entropy over images and classes, natural logarithm.
-        per_class: For each class that occurs: `(index, images with it, average precision)`.
+        per_class: `(index, images with it, average precision)` of each class that occurs.
         map: Mean of these average precisions.
-        hit1: Part of the images whose most likely class is one that they have; of one that has
-            none, no class may be above 0.5.
-        micro_f1: F1 at 0.5, of all decisions on images and classes together.
-        macro_f1: F1 at 0.5, the mean over the classes that occur.
-        exact_match: Part of the images of which every class is decided rightly at 0.5.
+        hit1: Fraction of images that have the class with the largest logit. An image without
+            classes counts if all probabilities are at most 0.5.
+        micro_f1: F1 at the threshold 0.5, of all images and classes together.
+        macro_f1: F1 at the threshold 0.5, the mean over the classes that occur.
+        exact_match: Fraction of images with the right decision on every class at 0.5.
     """
 
     logits: np.ndarray
@@ -57,26 +57,26 @@ class MultiLabelScores:
 
     @cached_property
     def map_interval(self) -> tuple[float, float]:
-        """95 % interval of `map`: the percentiles of resamples of the images (bootstrap)."""
+        """95 % bootstrap interval of `map`."""
         return bootstrap_interval(self.logits, self.truth)
 
     def worst(self, label: Callable[[int], str], *, most: int = 10) -> list[dict[str, Any]]:
-        """Return the classes of lowest average precision, but perfect ones.
+        """Return the classes with the lowest average precision.
 
         Args:
-            label: Returns the name of a class of the head.
-            most: Classes at most.
+            label: Function from a class index to its name.
+            most: Largest number of classes; those with a precision of 1 are left out.
         """
         ranked = sorted((c for c in self.per_class if c[2] < 1), key=lambda c: (c[2], -c[1]))
         return [{"name": label(i), "count": n, "ap": ap} for i, n, ap in ranked[:most]]
 
     def table(self, label: Callable[[int], str], *, most: int = 10) -> list[tuple[str, ...]]:
-        """Return name, average precision and images of the classes that are worst, as text."""
+        """Return `(name, average precision, images)` of the classes with the lowest precision."""
         ranked = sorted(self.per_class, key=lambda c: (c[2], -c[1]))[:most]
         return [(label(i), f"{ap:.1%}", f"{n} images") for i, n, ap in ranked]
 
     def columns(self) -> dict[str, float]:
-        """Return the figures that `history.csv` has of each epoch."""
+        """Return the scores that are columns of `history.csv`."""
         return {
             "map": self.map,
             "hit1": self.hit1,
@@ -86,7 +86,7 @@ class MultiLabelScores:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures that `metrics.json` holds, without the classes."""
+        """Return the scores as in `metrics.json`, without the classes."""
         low_high = list(self.map_interval)
         figures = self.columns()
         return {
@@ -105,14 +105,14 @@ def score_multi_label(
     classes: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> MultiLabelScores:
-    """Run a network over batches with several labels; see `rezoo.evaluation.metrics.score`.
+    """Return the scores of a network on multi-label batches.
 
-    Where the head has more classes than the data, the others are not looked at: nobody said
-    whether the images have them.
+    For the arguments see `rezoo.evaluation.metrics.score`; labels are `(B, K)`, 0 or 1. Classes
+    of the head that the dataset lacks are ignored: their truth is not known.
 
     Raises:
         NotFoundError: There are no images, or none of them has a label.
-        DivergedError: The network gives something else than finite numbers.
+        DivergedError: A logit is not finite.
     """
     found, truths = [], []
     done = 0
@@ -130,7 +130,7 @@ def score_multi_label(
 def scores_of(
     logits: np.ndarray, truth: np.ndarray, classes: np.ndarray | None = None
 ) -> MultiLabelScores:
-    """Return the scores of logits `(N, K)` and truth, bool `(N, K)`."""
+    """Return the scores of logits `(N, K)` with the truth, bool `(N, K)`."""
     from sklearn.metrics import average_precision_score, f1_score
 
     occurring = np.flatnonzero(truth.any(0))
@@ -141,7 +141,7 @@ def scores_of(
         )
     if not np.isfinite(logits).all():
         raise DivergedError(
-            "the network's answers are not finite", hint="train it anew with a lower --lr."
+            "the network's logits are not finite", hint="train it again with a lower --lr."
         )
     classes = np.arange(truth.shape[1]) if classes is None else classes
     answers = logits > 0  # where the sigmoid is above 0.5
@@ -186,14 +186,14 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean average precision.
 
-    Images are drawn with replacement, as many as there are. A resample's mean is over the
-    classes that occur in it; one without any label is not counted.
+    A resample has N images, drawn with replacement. Its mean is over the classes that occur in
+    it; resamples without any label are left out.
 
     Args:
         logits: float `(N, K)`.
         truth: bool `(N, K)`, with at least one True.
-        resamples: How many.
-        seed: Of the draws.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
     """
     random, count = np.random.default_rng(seed), len(truth)
     block = max(1, _BLOCK_VALUES // count)
@@ -215,19 +215,19 @@ def bootstrap_interval(
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the average precision of one class for each of some weightings of the images.
+    """Return the average precision of one class in each of B resamples of the images.
 
     Args:
         scores: float `(N,)`.
         truth: bool `(N,)`, with at least one True.
-        weights: float32 `(N, B)`, whole numbers: how often each image stands in a resample.
+        weights: Number of copies of each image in each resample, float32 `(N, B)`.
 
     Returns:
-        float64 `(B,)`; NaN where no image of weight above 0 has the class.
+        float64 `(B,)`; NaN for resamples without an image of the class.
     """
     order = np.argsort(-scores, kind="stable")
     scores, truth = scores[order], truth[order]
-    # recall grows at the scores of images with the class alone; equal ones are one threshold
+    # recall grows only at scores of images with the class; equal scores are one threshold
     levels, groups = np.unique(-scores[truth], return_inverse=True)
     starts = np.searchsorted(-scores, np.r_[-np.inf, levels[:-1]], side="right")
     last = np.searchsorted(-scores, levels[-1:], side="right")[0]

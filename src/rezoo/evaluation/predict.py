@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from rezoo.data.image_files import ENDINGS
 from rezoo.data.transforms import test_transform
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.forward import compiled_forward, network_of, source_of
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.evaluation.multi_label import THRESHOLD
-from rezoo.sources.load import build
-from rezoo.sources.references import Source, resolve_weights
-from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, task_of
+from rezoo.sources.references import Reference
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class Prediction:
 
     Attributes:
         path: The file.
-        labels: Class names, most likely first; empty where the file is no image.
-        probabilities: Softmax of the logits, in the same order; sigmoid of a network that knows
-            several labels.
-        error: Why there is no prediction, or empty.
+        labels: Class names in descending order of probability; empty if there is an error.
+        probabilities: Softmax of the logits in the same order; for a multi-label network the
+            sigmoid.
+        error: Why the file cannot be classified, or empty.
     """
 
     path: str
@@ -41,7 +40,7 @@ class Prediction:
     error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return all values as JSON types."""
         if self.error:
             return {"path": self.path, "error": self.error}
         pairs = zip(self.labels, self.probabilities, strict=True)
@@ -52,7 +51,7 @@ class Prediction:
 
 
 def predict(
-    model: str | Source,
+    model: Reference | keras.Model,
     images: str | Path | Sequence[str | Path],
     *,
     pretrained: bool = False,
@@ -64,31 +63,30 @@ def predict(
     """Classify image files with the preprocessing of the weights.
 
     Args:
-        model: A reference with weights.
+        model: A reference with weights, or a model of `rezoo.load`.
         images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`.
-        pretrained: Take the default published weights of a bare architecture.
-        top_k: How many classes to return for each image. Where not given, five, or of a network
-            that knows several labels those above 0.5, and the most likely one in any case.
-        batch_size: Images at a time; does not change the result.
-        image_size: Height and width in pixels; what the weights ask for where not given.
-        progress: Called with images done and in all.
+        pretrained: Whether an architecture stands for its default published weights.
+        top_k: Number of classes per image. If None: five, or for a multi-label network those
+            with a probability above 0.5, at least one.
+        batch_size: Images per batch; it does not change the result.
+        image_size: Height and width in pixels; that of the weights if None.
+        progress: Called with the number of images done and the total.
 
     Returns:
-        One `Prediction` for each file, in order; one that cannot be decoded has an `error`.
+        One `Prediction` per file, in order. Files that cannot be decoded have an `error`.
 
     Raises:
         SpecError: The reference has no weights, or an argument is out of bounds.
-        NotFoundError: A path is missing, or there is no image at all.
+        NotFoundError: A path does not exist, or no image is found.
     """
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
-    source = resolve_weights(model, pretrained=pretrained)
+    source = source_of(model, pretrained=pretrained)
     paths = find_images([images] if isinstance(images, (str, Path)) else images)
-    network = build(source)
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     transform = tf.function(test_transform(preprocessing, encoded=True), reduce_retracing=True)
-    forward = compiled_forward(network)
-    answer = _ANSWERS[task_of(source.config.multi_label).name]
+    forward = compiled_forward(network_of(model, source))
+    answer = _several_labels if source.config.multi_label else _one_label
     results: list[Prediction] = []
     for start in range(0, len(paths), batch_size):
         results += _predict_batch(
@@ -102,10 +100,10 @@ def predict(
 
 
 def find_images(wanted: Iterable[str | Path]) -> list[str]:
-    """Expand files, folders and patterns into image files, in order and without doubles.
+    """Return the image files of files, folders and patterns, in order and each once.
 
     Raises:
-        NotFoundError: A path does not exist, or nothing is found.
+        NotFoundError: A path does not exist, or no image is found.
     """
     found: dict[str, None] = {}
     for item in map(str, wanted):
@@ -122,7 +120,7 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
             found.update(dict.fromkeys(m for m in matches if os.path.isfile(m)))
     if not found:
         raise NotFoundError(
-            "no images found", hint=f"wanted are files ending in {', '.join(ENDINGS)}."
+            "no images found", hint=f"expected are files that end in {', '.join(ENDINGS)}."
         )
     return list(found)
 
@@ -131,21 +129,18 @@ Answers = Iterable[list[tuple[int, float]]]
 
 
 def _one_label(logits: np.ndarray, count: int | None) -> Answers:
-    """Yield, for each image, its most likely classes and their softmax."""
+    """Yield the most likely classes of each image and their softmax."""
     rows = softmax(logits)
     for row, best in zip(rows, top_k(rows, count or 5), strict=True):
         yield [(int(i), float(row[i])) for i in best]
 
 
 def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
-    """Yield, for each image, the classes above the threshold, or the likeliest `count`."""
+    """Yield the classes of each image above the threshold, or the most likely `count`."""
     rows = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     for row in rows:
         most = count or max(1, int((row > THRESHOLD).sum()))
         yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
-
-
-_ANSWERS = {SINGLE_LABEL.name: _one_label, MULTI_LABEL.name: _several_labels}
 
 
 def _predict_batch(

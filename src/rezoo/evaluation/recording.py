@@ -1,4 +1,4 @@
-"""What a run's own records keep of its evaluation, and who may write there."""
+"""Scores on the test split in the records of a run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rezoo.utils.files import record, write_bytes, write_json
 
 
 def record_evaluation(source: Source, result: Evaluation) -> bool:
-    """Keep the figures of a run's own test split in its `metrics.json` and in its card.
+    """Write the scores of a run on its own test split to its `metrics.json` and its card.
 
-    Nothing is written where the source is no sealed local run, where it was measured on
-    other data or another split, or where the weights are not those that were sealed.
+    Nothing is written if the source is not a local run, if the dataset or the split is another
+    one, or if the records were changed since the manifest was written.
 
     Returns:
-        Whether it was recorded.
+        Whether the scores were recorded.
     """
     folder = source.folder
     if folder is None or source.address is not None or result.split != "test":
@@ -34,9 +34,7 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     if not metrics or result.dataset != own or not os.access(folder, os.W_OK):
         return False
     if changed := _changed(folder):
-        text = (
-            f"{folder} was changed since it was sealed ({changed}): the result is not kept there."
-        )
+        text = f"{folder} was changed since it was sealed ({changed}): the result is not recorded."
         warnings.warn(DataWarning(text), stacklevel=2)
         return False
     metrics["test"] = {
@@ -54,7 +52,7 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
 
 
 def _changed(folder: Path) -> str:
-    """Return what is not as it was sealed, of what would be sealed anew; empty if all of it is."""
+    """Return the first record that differs from the manifest; empty if none does."""
     if not checksum_holds(read_json(folder)):
         return CONFIG
     sealed = read_config(folder).files

@@ -1,12 +1,11 @@
-"""The reference batch: images, what they become, and the logits, so that anyone can compare.
+"""The reference batch: a few images with their inputs and logits, for comparison elsewhere.
 
-`reference.safetensors` holds a few images as uint8 `(H, W, C)` (`image.0`, `image.1` …),
-`inputs`, float32 `(N, H, W, C)`, what the test transform makes of them, and `logits`,
-float32 `(N, K)`, what the weights in the same folder give in float32. The text `images` in
-its header says what they show.
+`reference.safetensors` has the images as uint8 `(H, W, C)` (`image.0`, `image.1` …), the
+network's `inputs` made from them, float32 `(N, H, W, C)`, and its `logits` in float32, `(N, K)`.
+The text `images` in its header describes the images.
 
-Images of the validation split are taken only where the dataset's licence lets single
-images travel; elsewhere pictures are drawn.
+They are images of the validation split if the licence of the dataset allows to publish single
+images. Otherwise they are synthetic.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.files import FileRecord
 
 COUNT = 4
-TOLERANCE = 1e-4  # of the largest; float32 on other machines and backends stays below 1e-5
+TOLERANCE = 1e-4  # relative; float32 differs by less than 1e-5 between machines and backends
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How far this machine is from what was recorded.
+class LogitComparison:
+    """Differences between a recorded reference batch and this machine.
 
     Attributes:
-        images: What the images show, and how many there are.
-        inputs: Largest difference of what the test transform gives, relative to the largest.
-        logits: Largest difference of the logits of the recorded inputs, relative likewise.
-        same_top1: Whether the most likely class is the same for every image.
+        images: Number and description of the images.
+        inputs: Largest absolute difference of the inputs, relative to the largest value.
+        logits: Largest absolute difference of the logits, relative to the largest value.
+        same_top1: Whether the most likely class of every image is the same.
     """
 
     images: str
@@ -54,12 +53,12 @@ class Comparison:
 
     @property
     def inputs_hold(self) -> bool:
-        """Whether images become the same inputs."""
+        """Whether the inputs are the same within the tolerance."""
         return self.inputs <= TOLERANCE
 
     @property
     def logits_hold(self) -> bool:
-        """Whether the same inputs give the same logits."""
+        """Whether the logits are the same within the tolerance."""
         return self.logits <= TOLERANCE
 
 
@@ -90,29 +89,29 @@ def write_reference(
 
 def compare(
     source: Source, network: keras.Model, path: Path, expected: FileRecord | None
-) -> Comparison:
-    """Run a recorded batch again, on this machine and backend.
+) -> LogitComparison:
+    """Compute a recorded reference batch again, on this machine and backend.
 
     Args:
-        source: Whose preprocessing is to be looked at.
-        network: Built from it.
-        path: The reference batch.
-        expected: What its bytes should be.
+        source: Source of the network; its preprocessing is compared.
+        network: Network built from the source.
+        path: Path of the reference batch.
+        expected: Expected SHA-256 of the file, or None.
 
     Raises:
-        IntegrityError: The file is damaged, or has not the tensors of a reference batch.
+        IntegrityError: The file is damaged, or lacks tensors of a reference batch.
     """
     values, metadata = read_tensors(path, expected)
     if not _is_sound(values, source):
         raise IntegrityError(
-            f"{path} is no reference batch of this network",
-            hint="wanted are image.0 … (uint8), inputs and logits, for its size and classes.",
+            f"{path} is not a reference batch of this network",
+            hint="expected are image.0 … (uint8), inputs and logits, for its size and classes.",
         )
     inputs, logits = values["inputs"], values["logits"]
     pictures = [values[f"image.{i}"] for i in range(len(inputs))]
     with full_precision():
         found = compiled_forward(network)(inputs)
-    return Comparison(
+    return LogitComparison(
         images=metadata.get("images", f"{len(inputs)} images"),
         inputs=_difference(_inputs(source, pictures), inputs),
         logits=_difference(found, logits),
@@ -123,7 +122,7 @@ def compare(
 def choose_pictures(
     spec: DatasetSpec, examples: Examples, preprocessing: Preprocessing
 ) -> tuple[list[np.ndarray], str]:
-    """Return the images of a run's reference batch, and what they are in words."""
+    """Return the images of a run's reference batch, uint8 `(H, W, C)` each, and a description."""
     if not spec.shareable:
         return drawn_pictures(preprocessing), "drawn pictures"
     places = np.linspace(0, len(examples) - 1, min(COUNT, len(examples))).astype(np.int64)
@@ -138,7 +137,7 @@ def choose_pictures(
 
 
 def drawn_pictures(preprocessing: Preprocessing) -> list[np.ndarray]:
-    """Draw waves, a disc and noise, uint8: every frequency and colour, nobody's photograph."""
+    """Return synthetic images of waves, a disc and noise, uint8 `(H, W, C)` each."""
     height, width = (side + side // 3 for side in preprocessing.size)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
     pictures = []
@@ -158,7 +157,7 @@ def drawn_pictures(preprocessing: Preprocessing) -> list[np.ndarray]:
 
 
 def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
-    """Whether the tensors are those of a reference batch of this network."""
+    """Return whether the tensors are those of a reference batch of this network."""
     preprocessing = source.config.preprocessing.for_test()
     count = sum(name.startswith("image.") for name in values)
     shapes = {
@@ -180,7 +179,7 @@ def _inputs(source: Source, pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _not_too_large(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Shrink an image that is more than twice as large as the transform needs."""
+    """Shrink an image to at most twice the size that the transform resizes to."""
     target = preprocessing.for_test()
     most = 2 * int(max(target.size) / target.crop_pct)
     shorter = min(image.shape[:2])

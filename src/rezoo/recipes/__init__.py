@@ -1,9 +1,10 @@
-"""Recipes: one TOML file each, and how a run's recipe is put together.
+"""Recipes, one TOML file each, and the recipe of a run.
 
-Later sources win: the recipe's file, what the dataset needs otherwise (`DatasetSpec.overrides`,
-for rezoo's own recipes only), what follows from another batch size (`rezoo.recipes.scaling`), what
-the user sets. What nobody says comes from the weights, else from the dataset. A run's `recipe.toml`
-names every key and therefore repeats that run.
+The recipe of a run has its values from these sources, in ascending order of precedence: the
+recipe's file; the overrides of the dataset (`DatasetSpec.overrides`, for rezoo's own recipes
+only); the scaling to another batch size (`rezoo.recipes.scaling`); the user. Image size, crop and
+interpolation come from the weights or from the dataset if none of these sets them. The
+`recipe.toml` of a run has every key, so it repeats the run.
 """
 
 from __future__ import annotations
@@ -26,26 +27,27 @@ from rezoo.utils.names import suggest
 
 
 def list_recipes() -> list[str]:
-    """Return the names of the recipes that come with rezoo."""
+    """Return the names of rezoo's own recipes."""
     found = (Path(entry.name) for entry in files(__name__).iterdir())
     return sorted(path.stem for path in found if path.suffix == ".toml")
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Return the keys of a recipe: one of rezoo's by its name, or any `.toml` file by its path.
+    """Return the keys and values of a recipe, without its claim.
 
-    Its claim is checked and left out.
+    Args:
+        name: Name of one of rezoo's recipes, or path of a `.toml` file.
 
     Raises:
-        UnknownNameError: No recipe of that name; the hint has near names.
-        NotFoundError: No such file.
-        SpecError: The file is no TOML, or has unknown keys or values that are not allowed.
+        UnknownNameError: There is no recipe of this name; the hint has near names.
+        NotFoundError: There is no such file.
+        SpecError: The file is not valid TOML, or has unknown keys or invalid values.
     """
     return read_with_claim(name)[0]
 
 
 def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
-    """Return the keys of a recipe and its claim, if it makes one; raises as `read_recipe`."""
+    """Return the keys and values of a recipe, and its claim or None; see `read_recipe`."""
     try:
         values = tomllib.loads(_text(name))
     except tomllib.TOMLDecodeError as error:
@@ -71,12 +73,12 @@ def _text(name: str) -> str:
     raise UnknownNameError(
         f"unknown recipe {name!r}",
         hint=suggest(name, list_recipes(), "The recipes are")
-        + " A path that ends in .toml is taken as a file.",
+        + " A name that ends in .toml is the path of a file.",
     )
 
 
 def default_recipe(dataset: DatasetSpec, *, has_weights: bool) -> tuple[str, str]:
-    """Return the recipe's name where the user names none, and the reason in words."""
+    """Return the name of the recipe for users who name none, and the reason."""
     if has_weights:
         return "finetune", "weights are given"
     return dataset.recipe, f"random weights on {dataset.name}"
@@ -129,7 +131,7 @@ def resolve_recipe(
 
 
 def _for_batch_size(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what changes with the batch size that the user sets, where the rate is left open."""
+    """Return the keys that change with the user's batch size; none if the user sets the rate."""
     if "batch_size" not in changes or "learning_rate" in changes:
         return {}
     asked = {"name": recipe.name, "batch_size": changes["batch_size"]}
@@ -139,5 +141,5 @@ def _for_batch_size(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
-    """Return the recipe as a TOML file with every key."""
+    """Return a recipe as TOML, with every key that has a value."""
     return tomli_w.dumps(recipe.to_dict())

@@ -1,6 +1,6 @@
-"""What a recipe's source reached with it: the table `[claim]` of its file, checked when read.
+"""Published results of a recipe: the table `[claim]` of its file.
 
-A claim says nothing that a run needs: the `recipe.toml` of a run has none.
+A run does not use it: the `recipe.toml` of a run has no claim.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _USUAL = "resnet50"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What was reached, at what cost, and what differs here. One field, one TOML key.
+    """The published results of a recipe. One field, one TOML key.
 
     Attributes:
-        dataset: What it was measured on, rezoo's name first.
-        top1: For each architecture the part of test images that are classified right.
-        tolerance: How far from it another run may end, as a fraction: other seeds do.
-        cost: What a run takes, in words, details in parentheses.
-        reproduced: When, where and with which result rezoo repeated it; empty where it has not.
-        differs: How rezoo's run is not the original's.
+        dataset: Dataset of the results, by rezoo's name.
+        top1: Top-1 accuracy of each architecture, a fraction.
+        tolerance: Largest difference of a run with another seed, a fraction.
+        cost: Cost of a run, as text with details in parentheses.
+        reproduced: Date, machine and result of rezoo's reproduction; empty if there is none.
+        differs: Differences between rezoo's run and the original.
     """
 
     dataset: str
@@ -41,13 +41,13 @@ class Claim:
 
     @property
     def expected(self) -> tuple[str, float] | None:
-        """The architecture that stands for the recipe and its top-1: resnet50's, else the first."""
+        """Architecture and top-1 for lists: resnet50's, or else the first."""
         name = _USUAL if _USUAL in self.top1 else next(iter(self.top1), None)
         return None if name is None else (name, self.top1[name])
 
     @property
     def short_cost(self) -> str:
-        """The cost without details, for lists."""
+        """Cost without the details in parentheses."""
         return self.cost.split(" (")[0]
 
     @classmethod
@@ -56,10 +56,10 @@ class Claim:
 
         Args:
             values: The table.
-            origin: Where it comes from, for messages.
+            origin: Its origin, for messages.
 
         Raises:
-            SpecError: An unknown or missing key, a wrong type, a figure that is no fraction.
+            SpecError: A key is unknown or missing, or a value is not of the right type.
         """
         if not isinstance(values, Mapping):
             raise SpecError(f"{origin}: {TABLE} = {values!r}; it must be a table, [{TABLE}]")
@@ -78,12 +78,12 @@ class Claim:
         return cls(**{**values, "differs": tuple(values.get("differs", ()))})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every key, as JSON takes it."""
+        """Return every key with JSON types."""
         return {**dataclasses.asdict(self), "differs": list(self.differs)}
 
 
 def _wanted(key: str, value: Any) -> str:
-    """Return what a value must be, and nothing where it is that."""
+    """Return a description of the valid values if this one is invalid, else an empty text."""
     if key == "top1":
         good = isinstance(value, Mapping) and all(map(_is_fraction, value.values()))
         return "" if good else "a table of architectures and fractions, { resnet50 = 0.761 }"

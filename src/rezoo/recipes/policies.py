@@ -1,11 +1,11 @@
-"""The recipe key `auto_augment`: which random operations change a training image, and how much.
+"""Policies of random augmentation: the values of the recipe key `auto_augment`.
 
 | text | policy |
 |---|---|
 | `ta_wide` | TrivialAugment, wide (Müller & Hutter 2021, arXiv:2103.10158): one operation |
 | `ra` | RandAugment (Cubuk et al. 2019, arXiv:1909.13719) as in torchvision: 2 operations |
-| `rand-m7-mstd0.5-inc1` | RandAugment as in timm, in timm's words |
-| `augmix`, `augmix-m3-w3-d2` | AugMix (Hendrycks et al. 2020, arXiv:1912.02781), in timm's words |
+| `rand-m7-mstd0.5-inc1` | RandAugment as in timm, with timm's keys |
+| `augmix`, `augmix-m3-w3-d2` | AugMix (Hendrycks et al. 2020, arXiv:1912.02781), timm's keys |
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Any, NamedTuple
 from rezoo.errors import SpecError
 from rezoo.utils.names import suggest
 
-FULL_LEVEL = 10  # of timm's and AugMix's scale: the level at which an operation is at full strength
-_UNIFORM_FROM = 100  # timm: a standard deviation above it means "evenly spread"
+FULL_LEVEL = 10  # level of full strength on timm's and AugMix's scale
+_UNIFORM_FROM = 100  # timm: above this standard deviation, magnitudes are uniform
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A checked `auto_augment`. A field that a kind does not name stays at its default."""
+    """A parsed `auto_augment`. Fields that a kind does not use have their defaults."""
 
     kind: str  # ta_wide, ra, rand, augmix
-    num_layers: int = 1  # ra, rand: operations on one image, one after the other
+    num_layers: int = 1  # ra, rand: consecutive operations on an image
     magnitude: int = 0  # ra: 0 to 30; rand: 0 to magnitude_max; augmix: 1 to 10
-    magnitude_std: float = 0.0  # rand, augmix: of a normal draw; inf: even draws up to magnitude
-    magnitude_max: int = FULL_LEVEL  # rand: draws are clipped to it
-    probability: float = 1.0  # rand: of each operation
+    magnitude_std: float = 0.0  # rand, augmix: inf draws uniformly up to magnitude
+    magnitude_max: int = FULL_LEVEL  # rand: largest magnitude
+    probability: float = 1.0  # rand: probability of each operation
     increasing: bool = False  # rand: a larger magnitude never means a weaker operation
     width: int = 0  # augmix: chains
-    depth: int = 0  # augmix: operations in a chain; 0: drawn for each, 1 to 3
+    depth: int = 0  # augmix: operations per chain; 0: random, 1 to 3
     alpha: float = 0.0  # augmix: of the Dirichlet and the Beta distribution
 
 
@@ -74,11 +74,10 @@ _KEYS: dict[str, dict[str, _Key]] = {
 
 
 def parse_policy(text: str) -> Policy:
-    """Read a value of `auto_augment`.
+    """Parse a value of `auto_augment`.
 
     Raises:
-        SpecError: An unknown policy (with near ones), an unknown, doubled or malformed part, a
-            value out of bounds.
+        SpecError: The policy or a key is unknown, a key is repeated, or a value is invalid.
     """
     kind, *parts = text.split("-")
     if kind not in _KEYS:
@@ -87,7 +86,7 @@ def parse_policy(text: str) -> Policy:
     for part in parts:
         key, value = _read_part(text, kind, part)
         if key.field in values:
-            raise _wrong(text, f"{part!r} sets a key for the second time")
+            raise _wrong(text, f"{part!r} sets a key that is set already")
         values[key.field] = value
     if values.get("magnitude_std", 0.0) > _UNIFORM_FROM:
         values["magnitude_std"] = math.inf
@@ -109,7 +108,7 @@ def _read_part(text: str, kind: str, part: str) -> tuple[_Key, float]:
         raise _wrong(text, f"cannot read {part!r}; {kind} takes {_listed(keys)}")
     key = keys[found[1]]
     if key.whole and "." in found[2]:
-        raise _wrong(text, f"{found[1]} must be a whole number")
+        raise _wrong(text, f"{found[1]} must be an integer")
     value = int(found[2]) if key.whole else float(found[2])
     if not key.low <= value <= key.high:
         raise _wrong(text, f"{found[1]} must be {key.low} to {key.high}")

@@ -1,4 +1,4 @@
-"""`Recipe`: everything about a training run but the network and the data, checked when built."""
+"""`Recipe`: all hyperparameters of a training run, checked when it is built."""
 
 from __future__ import annotations
 
@@ -17,73 +17,77 @@ from rezoo.utils.names import suggest
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything about a training run but the network and the data. One field, one TOML key.
+    """All hyperparameters of a training run. One field, one TOML key.
 
-    A recipe file may leave out `image_size`, `crop_pct` and `interpolation`: then the
-    weights or the dataset decide. A run folder's `recipe.toml` has every key.
+    A recipe file may omit `image_size`, `crop_pct` and `interpolation`: then those of the
+    weights or of the dataset apply. The `recipe.toml` of a run folder has every key. The comment
+    after a field is its documentation: `rezoo info RECIPE` and the site show it.
+
+    Raises:
+        SpecError: A value is out of bounds, or values exclude each other.
     """
 
-    name: str  # what --recipe takes
+    name: str  # name for --recipe
     summary: str = ""  # one line for lists
-    source: str = ""  # paper, or where the values come from
+    source: str = ""  # paper or code from which the values come
     # data
-    image_size: int | None = None  # of the network's input, height and width in pixels
-    train_size: int | None = None  # of training images; image_size where not set
-    start_size: int | None = None  # of training images at first; they grow to train_size
-    grow_epochs: tuple[float, float] = (0.0, 0.0)  # between which epochs they grow, by 32 pixels
-    crop_pct: float | None = None  # of the test transform
-    interpolation: str | None = None  # of the test transform: bilinear, bicubic
-    crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # its width / height
-    crop_padding: int = 0  # pixels; above 0 in place of that crop: see data.crops.padded_crop
+    image_size: int | None = None  # input of the network: height and width in pixels
+    train_size: int | None = None  # side of training images in pixels; image_size if not set
+    start_size: int | None = None  # side of training images in the first epochs
+    grow_epochs: tuple[float, float] = (0.0, 0.0)  # first and last epoch of growth, by 32 pixels
+    crop_pct: float | None = None  # part of the shorter side that the test crop keeps
+    interpolation: str | None = None  # interpolation of the test resize
+    crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop; 1 is all
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # width / height of the random-resized crop
+    crop_padding: int = 0  # if above 0, a crop of the padded image replaces that crop
     flip: float = 0.5  # probability of a horizontal flip
-    color_jitter: float = 0.0  # brightness, contrast and saturation: 1 +- so much at most
-    auto_augment: str = ""  # ta_wide, ra, rand-m7-mstd0.5-inc1, augmix-m3 …; empty for none
-    random_erase: float = 0.0  # probability
-    mixup_alpha: float = 0.0  # of the Beta distribution; 0 for none
-    cutmix_alpha: float = 0.0  # likewise; with both, half of the batches have either
-    repeated_augmentation: int = 1  # how often an example stands in a batch
+    color_jitter: float = 0.0  # brightness, contrast, saturation: times 1 ± at most this
+    auto_augment: str = ""  # policy, such as ta_wide or rand-m7-mstd0.5-inc1; empty for none
+    random_erase: float = 0.0  # probability of erasing a rectangle
+    mixup_alpha: float = 0.0  # alpha of the Beta distribution of mixup; 0 for none
+    cutmix_alpha: float = 0.0  # likewise for CutMix; with both, each is used in half of the batches
+    repeated_augmentation: int = 1  # copies of an image in a batch, each with its own augmentation
     # time
-    epochs: int = 90
-    steps: int | None = None  # length in steps, in place of epochs; rounded up to whole epochs
-    batch_size: int = 256  # images in a step, on all devices together
-    accumulation: int = 1  # parts of a batch that go through the network one after the other
-    early_stopping_epochs: int = 0  # stop after so many without a better one; 0 for never
+    epochs: int = 90  # passes over the training images
+    steps: int | None = None  # length in steps instead of epochs; rounded up to whole epochs
+    batch_size: int = 256  # images per step, on all devices together
+    accumulation: int = 1  # micro-batches per step, whose gradients are averaged
+    early_stopping_epochs: int = 0  # stop after so many epochs without a better one; 0: never
     # objective
-    loss: str = "cross_entropy"  # cross_entropy, binary_cross_entropy
-    bce_threshold: float = 0.0  # mixed targets above it count as 1, others as 0; 0: shares stay
-    label_smoothing: float = 0.0
-    class_weights: str = "none"  # none, balanced: each class counts as much as any other
-    stochastic_depth: float = 0.0  # probability to leave out the last block; linear in the depth
+    loss: str = "cross_entropy"  # loss function
+    bce_threshold: float = 0.0  # mixed targets above this become 1, others 0; 0 keeps them
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    class_weights: str = "none"  # weights in the loss; balanced: each class as much as any other
+    stochastic_depth: float = 0.0  # probability of dropping the last block; linear in the depth
     # optimization
-    optimizer: str = "sgd"  # sgd, adamw, lamb, lars
+    optimizer: str = "sgd"  # update rule
     learning_rate: float = 0.1  # peak, after the warm-up, for this batch size
-    min_learning_rate: float = 0.0  # where cosine, linear and poly end
-    backbone_lr_scale: float = 1.0  # learning rate of all but the head, relative to the head's
-    layer_lr_decay: float = 1.0  # of each stage, relative to the one behind it
-    momentum: float = 0.9  # sgd, lars
-    nesterov: bool = False  # sgd
-    trust_coefficient: float = 0.001  # lars
-    weight_decay: float = 1e-4
-    decoupled_weight_decay: bool = False  # sgd: off, an L2 term in the gradient; on, beside it
-    decay_norm_and_bias: bool = False  # whether decay (and lars' trust) reaches gamma, beta, bias
-    clip_norm: float = 0.0  # of all gradients together; 0 for none
-    schedule: str = "cosine"  # cosine, linear, poly, step, constant
-    poly_power: float = 2.0
-    step_at: tuple[float, ...] = (1 / 3, 2 / 3)  # schedule step: x0.1 at these parts of the run
-    warmup_epochs: float = 0.0  # linear, from 0
-    warmup_steps: int = 0  # the same in steps; the longer of the two holds
-    ema_decay: float = 0.0  # of averaged weights and statistics, which are then the result
+    min_learning_rate: float = 0.0  # learning rate at the end of cosine, linear and poly
+    backbone_lr_scale: float = 1.0  # learning-rate multiplier of all but the head; 0: frozen
+    layer_lr_decay: float = 1.0  # learning-rate multiplier of each stage, relative to the next one
+    momentum: float = 0.9  # of sgd and lars
+    nesterov: bool = False  # of sgd
+    trust_coefficient: float = 0.001  # of lars
+    weight_decay: float = 1e-4  # coefficient of the weight decay
+    decoupled_weight_decay: bool = False  # of sgd: not an L2 term in the gradient
+    decay_norm_and_bias: bool = False  # decay (and lars's trust) of gamma, beta, bias
+    clip_norm: float = 0.0  # largest norm of all gradients together; 0 for none
+    schedule: str = "cosine"  # course of the learning rate after the warm-up
+    poly_power: float = 2.0  # exponent of the schedule poly
+    step_at: tuple[float, ...] = (1 / 3, 2 / 3)  # schedule step: times 0.1 at these parts
+    warmup_epochs: float = 0.0  # epochs in which the learning rate rises linearly from 0
+    warmup_steps: int = 0  # likewise in steps; the longer of the two applies
+    ema_decay: float = 0.0  # decay of averaged weights, which are the result; 0 for none
     ema_every: int = 1  # steps between two updates of the average
     # transfer
-    head_start: str = "random"  # random, probe: a new head begins as logistic regression
-    batch_norm: str = "train"  # train, frozen: statistics stay those of the weights
+    head_start: str = "random"  # a new head; probe: fitted by logistic regression
+    batch_norm: str = "train"  # frozen: running statistics stay those of the weights
     # machine
-    precision: str = "float32"  # float32, mixed_bfloat16, mixed_float16, auto: by the device
-    seed: int = 0
+    precision: str = "float32"  # policy of the layers' dtypes; auto: chosen by the device
+    seed: int = 0  # seed of weights, data order and augmentation
 
     def __post_init__(self) -> None:
-        for key, (allowed, text) in _RECIPE_RULES.items():
+        for key, (allowed, text) in RECIPE_RULES.items():
             value = getattr(self, key)
             if value is not None and not allowed(value):
                 raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
@@ -95,13 +99,14 @@ class Recipe:
             )
         if self.batch_size % self.accumulation:
             raise SpecError(
-                f"batch_size = {self.batch_size} is no multiple of "
+                f"batch_size = {self.batch_size} is not a multiple of "
                 f"accumulation = {self.accumulation}"
             )
         if self.mixes and self.accumulation > 1 and self.micro_batch_size % 2:
             raise SpecError(
-                f"batch_size = {self.batch_size} in {self.accumulation} parts: an odd number each",
-                hint="neighbours are mixed, so each part must have an even number of images.",
+                f"batch_size = {self.batch_size} in {self.accumulation} micro-batches: "
+                "an odd number each",
+                hint="neighbours are mixed, so each must have an even number of images.",
             )
         self._check_sizes()
 
@@ -129,12 +134,12 @@ class Recipe:
 
     @property
     def micro_batch_size(self) -> int:
-        """Images that go through the network at once."""
+        """Images per micro-batch."""
         return self.batch_size // self.accumulation
 
     @property
     def mixes(self) -> bool:
-        """Whether examples are mixed with each other, so that targets are shares of classes."""
+        """Whether images are mixed with each other, so that targets are fractional."""
         return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
     @classmethod
@@ -143,10 +148,10 @@ class Recipe:
 
         Args:
             values: Recipe keys and values.
-            origin: Where they come from, for messages.
+            origin: Their origin, for messages.
 
         Raises:
-            SpecError: An unknown key (with near ones), a wrong type or a value out of bounds.
+            SpecError: A key is unknown, a value has the wrong type or is out of bounds.
         """
         types = {f.name: f.type for f in dataclasses.fields(cls)}
         cleaned = {}
@@ -172,7 +177,8 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
     return lambda v: v in names, f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-_RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+# allowed values of each key: a test, and its description in messages and on the site
+RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
     "train_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
     "start_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
@@ -259,12 +265,12 @@ def _as_float(key: str, value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise SpecError(f"recipe key {key}: the number is beyond all bounds") from None
+        raise SpecError(f"recipe key {key}: the number is too large") from None
 
 
 _KINDS = {
     "str": "text",
-    "int": "a whole number",
+    "int": "an integer",
     "float": "a number",
     "bool": "true or false",
     "tuple[float, float]": "two numbers, [low, high]",

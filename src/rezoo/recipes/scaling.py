@@ -1,11 +1,10 @@
-"""Another batch size: what else of a recipe changes with it, so that a run stays comparable.
+"""Scaling of a recipe to another batch size.
 
 With k = new / old batch size, the learning rate of `sgd` and `lars` is multiplied by k (Goyal et
 al. 2017, arXiv:1706.02677, section 2.1), that of `adamw` and `lamb` by the square root of k (You
-et al. 2019, arXiv:1904.00962, section 4). What is counted in steps is divided by k, so that as
-many images are seen; what is counted in epochs stays. So does the weight decay, which the rate
-multiplies, but for the decoupled one of `sgd`: each step takes it off as it is, so it is multiplied
-by k.
+et al. 2019, arXiv:1904.00962, section 4). Numbers of steps are divided by k, so that the number
+of images stays the same; numbers of epochs stay. The weight decay stays, too, since it is
+multiplied by the rate. The decoupled one of `sgd` is not, so it is multiplied by k.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import Any
 from rezoo.recipes.recipe import Recipe
 
 _LINEAR = ("sgd", "lars")
-_DIGITS = 10  # significant ones of a rate: 0.1 * 3 is 0.3
+_DIGITS = 10  # significant digits of a rate, so that 0.1 * 3 is 0.3
 
 
 def scaling(recipe: Recipe, batch_size: int) -> dict[str, Any]:
-    """Return the keys that change with the batch size, and their values.
+    """Return the keys that change with the batch size, and their new values.
 
     Args:
-        recipe: With its own batch size.
-        batch_size: Another one, 1 or more.
+        recipe: The recipe with its own batch size.
+        batch_size: The new batch size, 1 or more.
     """
     k = batch_size / recipe.batch_size
     if k == 1:
@@ -36,7 +35,7 @@ def scaling(recipe: Recipe, batch_size: int) -> dict[str, Any]:
         "learning_rate": _rounded(recipe.learning_rate * factor),
         "min_learning_rate": _rounded(recipe.min_learning_rate * factor),
         "warmup_steps": round(recipe.warmup_steps / k),
-        # the average remembers as many images
+        # the average has the same memory in images
         "ema_decay": recipe.ema_decay**k if recipe.ema_decay else 0.0,
         "accumulation": _parts(recipe, batch_size),
     }
@@ -51,17 +50,17 @@ def scaled(recipe: Recipe, batch_size: int) -> Recipe:
     """Return the recipe for another batch size.
 
     Raises:
-        SpecError: The batch size does not suit the other keys.
+        SpecError: The other keys do not allow this batch size.
     """
     return dataclasses.replace(recipe, **scaling(recipe, batch_size))
 
 
 def describe_scaling(recipe: Recipe, values: Mapping[str, Any]) -> str:
-    """Return in words what changes with the batch size.
+    """Return a description of the changes by `scaling`.
 
     Args:
-        recipe: Before.
-        values: Keys as `scaling` returns them, `batch_size` among them.
+        recipe: The recipe before.
+        values: Keys and values as returned by `scaling`.
     """
     kind = "linear" if recipe.optimizer in _LINEAR else "square-root"
     changed = [
@@ -76,7 +75,7 @@ def describe_scaling(recipe: Recipe, values: Mapping[str, Any]) -> str:
 
 
 def _parts(recipe: Recipe, batch_size: int) -> int:
-    """Return the accumulation: the recipe's where the batch still divides so, else 1."""
+    """Return the recipe's number of micro-batches if the batch size is a multiple, else 1."""
     parts = recipe.accumulation
     even = 2 if recipe.mixes and parts > 1 else 1  # neighbours are mixed
     return parts if batch_size % (parts * even) == 0 else 1

@@ -1,8 +1,7 @@
-"""The side of training images in each epoch: one for all, or one that grows.
+"""The side of training images in each epoch: constant or growing.
 
-Smaller images at first make a run shorter and cost little accuracy; the last epochs have the
-full size. Which epoch has which size is the rule of FFCV's ImageNet recipes (libffcv,
-`ffcv-imagenet`, `get_resolution`).
+Smaller images in the first epochs make a run shorter and cost little accuracy. The size of an
+epoch follows the rule of FFCV's ImageNet recipes (libffcv, `ffcv-imagenet`, `get_resolution`).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ STEP = 32
 
 @dataclass(frozen=True)
 class Segment:
-    """Epochs that follow each other and have one size: `first <= epoch < end`.
+    """Consecutive epochs with the same image size: `first <= epoch < end`.
 
     Attributes:
-        first: The first epoch, from 0.
-        end: The epoch behind the last.
+        first: First epoch, from 0.
+        end: Last epoch plus one.
         size: Height and width of training images in pixels; None for that of the network's input.
     """
 
@@ -32,18 +31,19 @@ class Segment:
 
 
 def training_size(recipe: Recipe, epoch: int) -> int:
-    """Return height and width in pixels of the training images of an epoch, from 0.
+    """Return the side in pixels of the training images of an epoch, counted from 0.
 
-    Up to and in the epoch `grow_epochs[0]` it is `start_size`, from `grow_epochs[1]` on
-    `train_size`; between them it is linear in the epoch and rounded to the nearest multiple of
-    32, half to even, within these two.
+    Up to epoch `grow_epochs[0]` it is `start_size`, from `grow_epochs[1]` on `train_size`.
+    Between them it is linear in the epoch, rounded to the nearest multiple of 32, half to even.
 
     Raises:
-        SpecError: The recipe says neither `train_size` nor `image_size`.
+        SpecError: The recipe has neither `train_size` nor `image_size`.
     """
     last = recipe.train_size or recipe.image_size
     if last is None:
-        raise SpecError(f"recipe {recipe.name} has no image_size yet: data or weights decide")
+        raise SpecError(
+            f"recipe {recipe.name} has no image_size: it is that of the data or the weights"
+        )
     first = recipe.start_size or last
     begin, end = recipe.grow_epochs
     if first == last:
@@ -57,9 +57,9 @@ def training_size(recipe: Recipe, epoch: int) -> int:
 
 
 def segments(recipe: Recipe, first_epoch: int = 0) -> list[Segment]:
-    """Return the epochs from `first_epoch` to the end of the run, those of one size together.
+    """Return the epochs from `first_epoch` to the end of the run, grouped by image size.
 
-    The size is None where the recipe has neither `train_size` nor `start_size`.
+    The size is None if the recipe has neither `train_size` nor `start_size`.
     """
     if recipe.train_size is None and recipe.start_size is None:
         return [Segment(first_epoch, recipe.epochs, None)]
@@ -74,5 +74,5 @@ def segments(recipe: Recipe, first_epoch: int = 0) -> list[Segment]:
 
 
 def has_one_size(recipe: Recipe) -> bool:
-    """Whether training images are always of the size that the network is tested with."""
+    """Return whether training images always have the size of test images."""
     return {recipe.train_size, recipe.start_size} <= {None, recipe.image_size}

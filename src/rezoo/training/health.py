@@ -14,8 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rezoo.evaluation.metrics import Scores, wilson_interval
-from rezoo.evaluation.scoring import AnyScores
+from rezoo.evaluation.metrics import AnyScores, Scores, wilson_interval
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.schedules import warmup_steps
 from rezoo.training.setup import Setup

@@ -19,7 +19,7 @@ from rezoo.artifacts import weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, linear_probe, run_folder
 from rezoo.training.checkpoints import Progress
 from rezoo.training.health import Health

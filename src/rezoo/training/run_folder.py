@@ -23,17 +23,17 @@ from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.errors import writing
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
-from rezoo.evaluation.scoring import AnyScores, measure
+from rezoo.evaluation.report import report, write_curves
 from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
-from rezoo.training.curves import curves
-from rezoo.training.report import report
 from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
 from rezoo.utils import device
 from rezoo.utils.files import write_bytes, write_json
 
+_DRAW_EVERY_S = 30.0  # during a run
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
@@ -100,15 +100,21 @@ def record(
 
 
 def write_history(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write `history.csv`, one line for each completed epoch, and draw the curves."""
+    """Write `history.csv`, one line for each completed epoch; draw the curves if they are old."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in history for key in record))
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(history)
     write_bytes(folder / run_files.HISTORY, text.getvalue().encode())
+    _write_curves(folder, setup, history, every_s=_DRAW_EVERY_S)
+
+
+def _write_curves(
+    folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]], *, every_s: float = 0.0
+) -> None:
     title = f"{setup.config.architecture}, {setup.recipe.epochs} epochs"
-    write_bytes(folder / run_files.CURVES, curves(title, setup.task, history))
+    write_curves(folder / run_files.CURVES, title, setup.task, history, every_s=every_s)
 
 
 def finish(
@@ -140,6 +146,7 @@ def finish(
     )
     in_float32 = forward if setup.recipe.precision == "float32" else None
     write_reference(folder, resolve(str(folder)), images, what, forward=in_float32)
+    _write_curves(folder, setup, progress.history)
     page = report(config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
     write_bytes(folder / run_files.CARD, model_card(folder).encode())

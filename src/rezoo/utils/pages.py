@@ -1,24 +1,59 @@
-"""Pages from templates: HTML with everything escaped that is not the template's own."""
+"""Pages from the templates of `rezoo/utils/templates`: every value in them is escaped."""
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of `rezoo/utils/templates`, filled.
+    """Return a template, filled.
 
-    In `.html` templates each value is escaped. A value that the template names and that is not
-    given is an error.
+    In `.html` and `.svg` templates values are escaped for HTML, in `.md` templates for one line
+    of Markdown, by `plain`. The filter `safe` keeps a value as it is; in `.md` templates the
+    filter `code` makes it a code span.
+
+    Args:
+        template: Name of a file in `rezoo/utils/templates`.
+        **values: Values of the variables in the template.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a variable without a value.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
+    markdown = template.endswith(".md")
     environment = Environment(
         loader=PackageLoader("rezoo.utils"),
-        autoescape=select_autoescape(["html", "svg"]),
+        autoescape=not markdown,
+        finalize=(lambda v: v if isinstance(v, Markup) else plain(v)) if markdown else None,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = lambda value: Markup(code(value))
     return environment.get_template(template).render(values)
+
+
+def plain(text: object) -> str:
+    """Escape text for one line of Markdown: no markup, HTML, link, line break or table cell."""
+    flat = " ".join(str(text).split())
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in flat)
+    escaped = re.sub(r"([\\`*_{}\[\]#|~$^@])", r"\\\1", html.escape(visible, quote=False))
+    return re.sub(r"(?i)(:)(//)|(www)(\.)|(:)(\w+:)", _break_link, escaped)
+
+
+def _break_link(found: re.Match[str]) -> str:
+    """Break what sites turn into links and pictures: https://, www., :joy:."""
+    first, second = (part for part in found.groups() if part)
+    return f"\\{first}{second}" if first == ":" else f"{first}\\{second}"
+
+
+def code(value: object) -> str:
+    """Return a Markdown code span that is also valid in a table cell; empty for empty text."""
+    flat = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in flat)
+    return f"`{visible}`" if visible else ""
