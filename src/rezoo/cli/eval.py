@@ -13,7 +13,7 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
 )
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
