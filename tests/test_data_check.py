@@ -251,7 +251,7 @@ def test_every_kind_of_dirt(dirty, tmp_path):
     assert remarks["shorter side below 32 pixels"] == 1
     assert remarks["one side over 16 times the other"] == 1
     assert [Path(e.key).name for e in findings.thin] == ["thin.png"]
-    assert document["formats"]["unknown"] == 4  # empty, text, page, dangling
+    assert document["formats"]["unknown"] == 5  # empty, text, page, dangling, bomb
     assert sorted(ignored(findings)) == sorted(f"train/a/{name}" for name in expected)
 
 
