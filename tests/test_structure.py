@@ -27,7 +27,8 @@ def lines_without_docstring(function: ast.FunctionDef) -> int:
 
 @pytest.mark.parametrize("name", FILES, ids=str)
 def test_files_and_functions_are_short(name):
-    assert len(FILES[name].read_text("utf-8").splitlines()) <= MAX_FILE_LINES
+    lines = FILES[name].read_text("utf-8").count("\n")
+    assert lines <= MAX_FILE_LINES
     functions = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.FunctionDef)]
     long = {f.name: lines_without_docstring(f) for f in functions}
     assert {f: lines for f, lines in long.items() if lines > MAX_FUNCTION_LINES} == {}

@@ -1,1 +1,1 @@
-"""Look at a dataset before training: what its files are, what stands twice, what a network sees."""
+"""Checks of a dataset before training: damaged files, duplicates, labels, and a contact sheet."""
