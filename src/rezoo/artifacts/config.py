@@ -19,11 +19,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -222,6 +223,15 @@ def _explain_other_formats(content: Mapping[str, Any]) -> None:
         f"this is a model of {what}",
         hint="take a repository in timm's layout, such as hf://timm/resnet50.a1_in1k",
     )
+
+
+@cache
+def imagenet1k_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the WordNet ids (`n01440764`) and the readable names (`tench`), 1000 of each."""
+    text = files("rezoo.artifacts").joinpath("imagenet1k.tsv").read_text("utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    ids, names = zip(*rows, strict=True)
+    return ids, names
 
 
 def _base(content: Mapping[str, Any]) -> Origin | None:

@@ -26,7 +26,7 @@ from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import Forward, compiled_forward
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import Source
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.files import FileRecord
@@ -79,7 +79,7 @@ def write_reference(
         what: What they show, in words.
         forward: The network's compiled forward pass in float32; built from `source` if None.
     """
-    forward = forward or compiled_forward(build(source))
+    forward = forward or compiled_forward(load(source))
     inputs = _inputs(source, pictures)
     values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
     values["inputs"] = inputs

@@ -153,14 +153,12 @@ def outputs_of(run: Runner, samples: Samples) -> np.ndarray:
     """Return the outputs of an export for all samples, `(N, K)` float32."""
     if run.input == "raw":
         return np.concatenate([run(picture[None]) for picture in samples.pictures])
-    return in_batches(run, samples.inputs, run.batch or _BATCH)
+    return in_batches(run, samples.inputs)
 
 
-def in_batches(
-    run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, size: int = _BATCH
-) -> np.ndarray:
+def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """Return the outputs of a network for all inputs."""
-    return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
+    return np.concatenate([run(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)])
 
 
 def as_output(logits: np.ndarray, function: str) -> np.ndarray:

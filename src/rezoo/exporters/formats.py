@@ -25,9 +25,7 @@ class Format:
         name: Value of `--to`.
         file: The file that the runtime opens, inside the folder of the export.
         writer: Module with `write(bundle, folder)`.
-        runtime: Module with `open_runner(folder, threads=None)`; empty if it is the writer. It
-            imports the runtime only, since the memory of an export includes the imports.
-        quantizer: Module with `calibrate(bundle)`; empty if the format has no int8.
+        quantizer: Module with `calibrate(bundle, images)`; empty if the format has no int8.
         summary: One line for lists.
         quantizations: Those of `QUANTIZATIONS` that the format supports.
         inputs: Those of `INPUTS` that the format supports; raw are uint8 images of any size.
@@ -38,7 +36,6 @@ class Format:
     name: str
     file: str
     writer: str
-    runtime: str = ""
     quantizer: str = ""
     summary: str
     quantizations: tuple[str, ...] = ("none",)
@@ -94,7 +91,6 @@ _ALL = (
         name="onnx",
         file="model.onnx",
         writer="rezoo.exporters.onnx_file",
-        runtime="rezoo.exporters.onnx_runtime",
         quantizer="rezoo.exporters.onnx_quantization",
         summary="ONNX: onnxruntime and most others",
         quantizations=("none", "float16", "int8"),
@@ -106,7 +102,6 @@ _ALL = (
         name="openvino",
         file="model.xml",
         writer="rezoo.exporters.openvino_file",
-        runtime="rezoo.exporters.openvino_runtime",
         quantizer="rezoo.exporters.onnx_quantization",
         summary="OpenVINO: Intel's and ARM's processors",
         quantizations=("none", "float16", "int8"),
@@ -118,7 +113,6 @@ _ALL = (
         name="litert",
         file="model.tflite",
         writer="rezoo.exporters.litert_file",
-        runtime="rezoo.exporters.litert_runtime",
         quantizer="rezoo.exporters.litert_file",
         summary="LiteRT (TensorFlow Lite): phones and small boards",
         quantizations=QUANTIZATIONS,

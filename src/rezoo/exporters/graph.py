@@ -18,8 +18,6 @@ import numpy as np
 from rezoo.exporters.formats import INPUT
 from rezoo.models.primitives import PaddedShortcut
 
-NO_PADDING = (0, 0, 0, 0)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
@@ -81,34 +79,28 @@ def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
         model: One input, one output, each layer used once.
         shape: `(height, width, channels)` of the images.
     """
-    nodes = [_node(layer) for layer in _layers_in_order(model)]
-    for simplify in (_fold, _merge_padding):
-        nodes = simplify(nodes)
+    nodes = _merge_padding(_fold(list(_nodes(model))))
     return Graph(name=model.name, shape=shape, nodes=tuple(nodes))
 
 
-def _layers_in_order(model: keras.Model) -> Iterator[tuple[Any, tuple[str, ...]]]:
+def _nodes(model: keras.Model) -> Iterator[Node]:
+    """Yield the layers in topological order."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         [call] = layer._inbound_nodes  # each layer is used once
         parents = (tensor._keras_history.operation for tensor in call.input_tensors)
         names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
-        yield layer, tuple(names)
-
-
-def _node(found: tuple[Any, tuple[str, ...]]) -> Node:
-    layer, inputs = found
-    known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
-    what, weights, options = known or ("keras", {}, {})
-    return Node(
-        name=layer.name,
-        kind=what,
-        inputs=inputs,
-        weights={name: np.asarray(value, np.float32) for name, value in weights.items()},
-        options=options,
-        layer=layer,
-    )
+        known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
+        what, weights, options = known or ("keras", {}, {})
+        yield Node(
+            name=layer.name,
+            kind=what,
+            inputs=tuple(names),
+            weights={name: np.asarray(value, np.float32) for name, value in weights.items()},
+            options=options,
+            layer=layer,
+        )
 
 
 _Known = tuple[str, dict[str, Any], dict[str, Any]] | None
@@ -117,21 +109,18 @@ _Known = tuple[str, dict[str, Any], dict[str, Any]] | None
 def _read_conv(layer: Any) -> _Known:
     if layer.data_format != "channels_last" or layer.dilation_rate != (1, 1):
         return None
-    if layer.padding == "same" and (
-        layer.strides != (1, 1) or not all(k % 2 for k in layer.kernel_size)
-    ):
+    odd = all(k % 2 for k in layer.kernel_size)
+    if layer.padding == "same" and (layer.strides != (1, 1) or not odd):
         return None  # the padding depends on the size of the image
     if layer.activation is not keras.activations.linear:
         return None
-    kernel = _value(layer.kernel)
-    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
     above, beside = ((k // 2 if layer.padding == "same" else 0) for k in layer.kernel_size)
     options = {
         "stride": tuple(layer.strides),
         "padding": (above, above, beside, beside),
         "groups": layer.groups,
     }
-    return "conv", {"kernel": kernel, "bias": bias}, options
+    return "conv", _kernel_and_bias(layer), options
 
 
 def _read_norm(layer: Any) -> _Known:
@@ -149,9 +138,7 @@ def _read_norm(layer: Any) -> _Known:
 def _read_dense(layer: Any) -> _Known:
     if layer.activation is not keras.activations.linear:
         return None
-    kernel = _value(layer.kernel)
-    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.units, np.float32)
-    return "dense", {"kernel": kernel, "bias": bias}, {}
+    return "dense", _kernel_and_bias(layer), {}
 
 
 def _read_relu(layer: Any) -> _Known:
@@ -169,8 +156,8 @@ def _read_activation(layer: Any) -> _Known:
 def _read_max_pool(layer: Any) -> _Known:
     if layer.padding != "valid":
         return None
-    options = {"pool": tuple(layer.pool_size), "stride": tuple(layer.strides)}
-    return "max_pool", {}, {**options, "padding": NO_PADDING}
+    pool, stride = tuple(layer.pool_size), tuple(layer.strides)
+    return "max_pool", {}, {"pool": pool, "stride": stride, "padding": (0, 0, 0, 0)}
 
 
 def _read_average_pool(layer: Any) -> _Known:
@@ -206,6 +193,12 @@ _READERS: tuple[tuple[type, Any], ...] = (
         lambda layer: ("pad_channels", {}, {"filters": layer.filters, "stride": layer.stride}),
     ),
 )
+
+
+def _kernel_and_bias(layer: Any) -> dict[str, np.ndarray]:
+    kernel = _value(layer.kernel)
+    bias = _value(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1], np.float32)
+    return {"kernel": kernel, "bias": bias}
 
 
 def _value(variable: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import RELATIVE, outputs_of
 from rezoo.exporters.formats import INPUT, Format
 from rezoo.exporters.graph import Graph, Node
-from rezoo.exporters.runner import Runner
+from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import Samples
 
 PREPROCESSING = "preprocessing"
@@ -31,14 +31,10 @@ _IMAGES = 4
 _TWO_LEVELS = 0.015  # two grey levels of 255, relative to the largest input
 
 
-def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: Samples) -> str:
+def first_difference(kind: Format, bundle: Bundle, samples: Samples) -> str:
     """Return the name of the first layer that differs, or `preprocessing`; empty if none does.
 
-    Args:
-        kind: The format.
-        bundle: The exported network; not quantized.
-        model: The network of the source.
-        samples: Images to compare on.
+    The bundle must not be quantized.
     """
     few = dataclasses.replace(
         samples, pictures=samples.pictures[:_IMAGES], inputs=samples.inputs[:_IMAGES]
@@ -50,7 +46,7 @@ def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: 
 
     def wrong(place: int) -> bool:
         layer = nodes[place].layer
-        wanted = compiled_forward(keras.Model(model.inputs, layer.output))(few.inputs)
+        wanted = compiled_forward(keras.Model(bundle.network.inputs, layer.output))(few.inputs)
         return _differs(kind, tensor, nodes[place].name, few, wanted, RELATIVE["none"])
 
     passed = _passed_by_all(nodes)
@@ -83,8 +79,7 @@ def _differs(
     part = dataclasses.replace(bundle, graph=graph, gives="logits")
     with tempfile.TemporaryDirectory() as folder:
         import_module(kind.writer).write(part, Path(folder))
-        runner: Runner = import_module(kind.runtime or kind.writer).open_runner(Path(folder))
-        found = outputs_of(runner, samples)
+        found = outputs_of(open_exported(Path(folder)), samples)
     most = float(np.abs(wanted).max()) or 1.0
     return not float(np.abs(found - wanted).max()) <= tolerance * most
 

@@ -170,9 +170,7 @@ def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> 
 
 
 def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
-    if node.options["function"] == "softmax":
-        return made.add("Softmax", inputs, name, axis=-1)
-    return made.add("Sigmoid", inputs, name)
+    return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
 
 
 _WRITERS: dict[str, Any] = {

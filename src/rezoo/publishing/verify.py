@@ -21,7 +21,7 @@ from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError
 from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
 from rezoo.models.fingerprint import comparable, fingerprint
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
 from rezoo.utils.files import FileRecord, record, write_json
@@ -142,7 +142,7 @@ def record_proof(
     source = dataclasses.replace(
         source, config=dataclasses.replace(source.config, files={}, fingerprint="")
     )
-    network = build(source)
+    network = load(source)
     chosen, what = _pictures(source, pictures)
     write_reference(folder, source, chosen, what)
     content["format_version"] = FORMAT_VERSION
@@ -200,7 +200,7 @@ def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | Non
     try:
         # `_structure` checks the fingerprint
         bare = dataclasses.replace(source.config, fingerprint="")
-        network = build(dataclasses.replace(source, config=bare))
+        network = load(dataclasses.replace(source, config=bare))
     except RezooError as error:
         return None, Check("tensors", False, str(error))
     found = f"{len(network.weights)} fit {source.config.architecture}, all finite"

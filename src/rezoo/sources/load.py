@@ -47,7 +47,8 @@ def load(
         reference: `"resnet50.a1_in1k"` (published weights of a catalogue),
             `"hf://owner/name[@revision]"`, a folder with `config.json` and
             `model.safetensors` (a run folder, or one that timm wrote), the result of `train`,
-            or an architecture's name for random weights. A `Path` is always a folder.
+            or an architecture's name for random weights. A `Path` is always a folder. A
+            `Source` is what `resolve` has returned.
         pretrained: Take the default weights of a bare architecture: `"resnet50"` then means
             `"resnet50.a1_in1k"`.
         num_classes: Width of the head; None for that of the weights. Any other width gives a
@@ -68,24 +69,7 @@ def load(
         IntegrityError: A file is damaged or was replaced, or values are not finite.
         IncompatibleError: The tensors do not fit the architecture; all differences are named.
     """
-    return build(
-        resolve(reference, pretrained=pretrained),
-        num_classes=num_classes,
-        input_shape=input_shape,
-        classifier_activation=classifier_activation,
-        allow_nonfinite=allow_nonfinite,
-    )
-
-
-def build(
-    source: Source,
-    *,
-    num_classes: int | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    classifier_activation: str | None = None,
-    allow_nonfinite: bool = False,
-) -> keras.Model:
-    """Build the network of a source, with its weights if it has any; see `load`."""
+    source = resolve(reference, pretrained=pretrained)
     config, channels = source.config, source.config.preprocessing.channels
     classes = config.num_classes if num_classes is None else num_classes
     shape = input_shape or (None, None, channels)
