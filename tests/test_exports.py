@@ -15,6 +15,7 @@ from rezoo.artifacts.weights import save_model
 from rezoo.cli.export import print_passport
 from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.reference_batch import prepared
 from rezoo.exporters.comparing import DROP
 from rezoo.exporters.export import (
     calibrated,
@@ -29,7 +30,7 @@ from rezoo.exporters.graph import read_graph
 from rezoo.exporters.keras_file import to_keras
 from rezoo.exporters.mixed_precision import keep_accuracy
 from rezoo.exporters.runner import open_exported
-from rezoo.exporters.samples import calibration_samples, comparison_samples, prepared
+from rezoo.exporters.samples import calibration_samples, comparison_samples
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
 

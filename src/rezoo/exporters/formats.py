@@ -140,11 +140,7 @@ FORMATS: dict[str, Format] = {kind.name: kind for kind in _ALL}
 
 
 def get_format(name: str) -> Format:
-    """Return a format by its name.
-
-    Raises:
-        UnknownNameError: No format has that name.
-    """
+    """Return a format by its name, or raise `UnknownNameError` with similar names."""
     if name not in FORMATS:
         raise UnknownNameError(
             f"no format {name!r}", hint=suggest(name, FORMATS, "the formats are")

@@ -73,11 +73,9 @@ class Graph:
 
 
 def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
-    """Return the folded graph of a functional model.
+    """Return the folded graph of a functional model for images `(height, width, channels)`.
 
-    Args:
-        model: One input, one output, each layer used once.
-        shape: `(height, width, channels)` of the images.
+    The model has one input and one output, and uses each layer once.
     """
     nodes = _merge_padding(_fold(list(_nodes(model))))
     return Graph(name=model.name, shape=shape, nodes=tuple(nodes))

@@ -64,16 +64,13 @@ def calibrate(bundle: Bundle, images: np.ndarray) -> LiteRTQuantizer:
 
 
 class LiteRTQuantizer:
-    """A `Quantizer` of LiteRT files.
+    """A `Quantizer` of LiteRT files, from a calibrated `QuantizationDebugger`.
 
-    Args:
-        debugger: A calibrated `QuantizationDebugger`.
-        layers: Names of the convolutions and dense layers.
+    `layers` are the names of the convolutions and dense layers.
     """
 
     def __init__(self, debugger: Any, layers: list[str]) -> None:
-        self._debugger = debugger
-        self._layers = layers
+        self._debugger, self._layers = debugger, layers
         self._tensors: dict[str, str] = {}  # layer: name of its output in the file
 
     def content(self, bundle: Bundle) -> bytes:

@@ -41,11 +41,7 @@ class OnnxGraph:
 
 
 def to_onnx(bundle: Bundle) -> onnx.ModelProto:
-    """Return the ONNX model of a bundle.
-
-    Raises:
-        IncompatibleError: A layer has no counterpart.
-    """
+    """Return the ONNX model of a bundle."""
     graph, made = bundle.whole, OnnxGraph()
     height, width, channels = graph.shape
     sides: list[int | str]

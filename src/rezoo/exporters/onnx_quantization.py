@@ -54,13 +54,11 @@ class OnnxQuantizer:
     Args:
         bundle: The network, with prepared images as input.
         ranges: onnxruntime's range of each activation.
-        images: Prepared images on which errors are measured.
+        images: Prepared images, float32 `(N, H, W, C)`, on which errors are measured.
     """
 
     def __init__(self, bundle: Bundle, ranges: Any, images: np.ndarray) -> None:
-        self._bundle = bundle
-        self._ranges = ranges
-        self._images = images
+        self._bundle, self._ranges, self._images = bundle, ranges, images
 
     def content(self, bundle: Bundle) -> bytes:
         """Return the int8 model, serialized; the nodes in `bundle.keep` stay in float32."""
@@ -71,11 +69,11 @@ class OnnxQuantizer:
 
         A layer adds the error of its output, relative to the output, minus that of its input.
         """
-        graph, images = self._bundle.graph, self._images
+        graph = self._bundle.graph
         nodes = [n for n in graph.nodes if n.kind in ("conv", "dense") and n.name != graph.output]
         names = [n.name for n in nodes]
-        exact = _values(to_onnx(self._bundle), names, images)
-        rough = _values(self._quantized(self._bundle), names, images)
+        exact = _values(to_onnx(self._bundle), names, self._images)
+        rough = _values(self._quantized(self._bundle), names, self._images)
         errors = {name: _relative(rough[name], exact[name]) for name in names}
         added = {n.name: errors[n.name] - _error_before(n.inputs[0], graph, errors) for n in nodes}
         return sorted(names, key=lambda name: -added[name])

@@ -39,12 +39,7 @@ def write(bundle: Bundle, folder: Path) -> None:
 
 
 def prepend(model: openvino.Model, preprocessing: Preprocessing) -> openvino.Model:
-    """Return a model that prepares its images itself.
-
-    Args:
-        model: Its input is float32 `(N, H, W, C)`; that of the result is uint8 `(N, h, w, C)`.
-        preprocessing: The test transform.
-    """
+    """Return a model of uint8 `(N, h, w, C)`, which applies the test transform itself."""
     [prepared] = model.get_parameters()
     image = ops.parameter([-1, -1, -1, preprocessing.channels], np.uint8, name=INPUT)
     image.output(0).set_names({INPUT})

@@ -75,11 +75,7 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
 
 
 def find_export(path: Path) -> tuple[Format, Path]:
-    """Return the format and the folder of an export.
-
-    Raises:
-        NotFoundError: There is none.
-    """
+    """Return the format and the folder of an export, or raise `NotFoundError`."""
     folder = path if path.is_dir() else path.parent
     wanted = path.name if path.is_file() else ""
     for kind in FORMATS.values():

@@ -30,11 +30,7 @@ def write(bundle: Bundle, folder: Path) -> None:
 
 
 def to_jax(graph: Graph) -> Callable[[Any], Any]:
-    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`.
-
-    Raises:
-        IncompatibleError: A layer has no counterpart.
-    """
+    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`."""
     for node in graph.nodes:
         if node.kind not in _OPERATIONS:
             raise IncompatibleError(

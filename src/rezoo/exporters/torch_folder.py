@@ -11,11 +11,7 @@ from rezoo.registry import architectures
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write `config.json`, `model.safetensors` and the description.
-
-    Raises:
-        IncompatibleError: timm has no such network, or the output is not logits.
-    """
+    """Write `config.json`, `model.safetensors` and the description."""
     config = bundle.source.config
     if not architectures.get(config.architecture).in_timm:
         raise IncompatibleError(

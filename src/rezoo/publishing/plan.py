@@ -155,13 +155,12 @@ def plan_push(
 def compare(
     info: Any, folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
 ) -> dict[str, str]:
-    """Compare files with those of a repository.
+    """Return name → "unchanged" or "changed", for each file that the repository has.
 
     Large files are compared by SHA-256, the others by the hash of git.
-
-    Returns:
-        Name → "unchanged" or "changed", for each file that the repository has.
     """
+    from huggingface_hub.utils.sha import git_hash
+
     found = {}
     for file in info.siblings or () if info else ():
         if file.rfilename in uploads:
@@ -169,7 +168,7 @@ def compare(
             if file.lfs is not None:
                 same = file.lfs.sha256 == uploads[name].sha256
             else:
-                same = file.blob_id == _git_hash(contents.get(name) or (folder / name).read_bytes())
+                same = file.blob_id == git_hash(contents.get(name) or (folder / name).read_bytes())
             found[name] = "unchanged" if same else "changed"
     return found
 
@@ -283,7 +282,3 @@ def _listed(address: Address, card: Path, names: set[str]) -> bool:
 
 def _record_of(content: bytes) -> FileRecord:
     return FileRecord(hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _git_hash(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -103,11 +103,7 @@ def get(name: str) -> WeightsSpec:
 
 
 def default(architecture: str) -> WeightsSpec:
-    """Return the weights that `pretrained=True` means.
-
-    Raises:
-        NotFoundError: No weights of the architecture are a default.
-    """
+    """Return the weights that `pretrained=True` means, or raise `NotFoundError`."""
     known = [s for s in _all() if s.architecture == architecture]
     for spec in known:
         if spec.default:

@@ -59,10 +59,6 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
         probe: A small file that the repository must have.
         limit: Largest size of that file in bytes.
         announce: Warn which commit it is, since a branch may move.
-
-    Raises:
-        NetworkError: The Hub is not reached and nothing is in the cache.
-        NotFoundError: No such repository, revision or file.
     """
     if address.pinned:
         return address
@@ -89,16 +85,11 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
 
 
 def fetch(address: Address, name: str, *, limit: int) -> Path:
-    """Return a file of a repository, from the cache if it is there.
-
-    Args:
-        address: The repository, at a commit.
-        name: Name of the file.
-        limit: Largest allowed size in bytes.
+    """Return a file of a repository at a commit, from the cache if it is there.
 
     Raises:
         NetworkError, NotFoundError: See `hub_errors`.
-        UnsafeFileError: The file is larger than allowed.
+        UnsafeFileError: The file is larger than `limit` bytes.
         ResourceError: The cache cannot be written or has too little room.
     """
     from huggingface_hub import constants, hf_hub_download
@@ -146,8 +137,7 @@ def hub_record(path: Path) -> FileRecord | None:
 def refused(path: Path, error: IntegrityError) -> IntegrityError:
     """Move a refused file aside in the cache, so that the next use fetches it again.
 
-    Returns:
-        The same error, with a hint where the file is now.
+    Returns the error with a hint where the file is now.
     """
     content = _content(path)
     aside = content.with_name(f"{content.name}.refused")

@@ -110,11 +110,7 @@ def load(
 
 
 def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:
-    """Assign the weights of a source to a model; return their SHA-256.
-
-    Raises:
-        IncompatibleError: The tensors do not fit the model. Else as `opened_weights` does.
-    """
+    """Assign the weights of a source to a model; return their SHA-256."""
     with opened_weights(source) as file:
         load_weights(model, file, structure=source.config.fingerprint, new_head=new_head)
         return file.sha256

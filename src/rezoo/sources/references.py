@@ -80,12 +80,7 @@ class Source:
         return self.folder is not None
 
     def file(self, name: str) -> Path:
-        """Return the path of a file, which is fetched first if it is on the Hub.
-
-        Raises:
-            NotFoundError: There is no such file.
-            NetworkError: The file is on the Hub, which is not reached.
-        """
+        """Return the path of a file, which is fetched first if it is on the Hub."""
         if self.address is not None:
             limit = MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_OTHER_BYTES
             if name == WEIGHTS and self.published and self.published.size:
@@ -177,11 +172,7 @@ def local_folder(reference: str | Path | WithFolder) -> Path:
 
 
 def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source:
-    """Resolve a reference that must have weights; raises as `resolve` does.
-
-    Raises:
-        SpecError: The reference is a bare architecture, whose weights are random.
-    """
+    """Resolve a reference that must have weights: not a bare architecture (`SpecError`)."""
     source = resolve(reference, pretrained=pretrained)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
