@@ -8,6 +8,7 @@ becomes (bias - mean) f + beta.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -86,7 +87,7 @@ def _nodes(model: keras.Model) -> Iterator[Node]:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        [call] = layer._inbound_nodes  # each layer is used once
+        [call] = (n for n in layer._inbound_nodes if n in model._nodes)  # used once
         parents = (tensor._keras_history.operation for tensor in call.input_tensors)
         names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
         known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
@@ -203,24 +204,16 @@ def _value(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def _users(nodes: list[Node]) -> dict[str, list[Node]]:
-    users: dict[str, list[Node]] = {}
-    for node in nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
-    return users
-
-
 def _fold(nodes: list[Node]) -> list[Node]:
     """Fold each normalization into the convolution before it, if that has no other user."""
-    users = _users(nodes)
+    uses = Counter(name for node in nodes for name in node.inputs)
     by_name = {node.name: node for node in nodes}
     renamed: dict[str, str] = {}
     for node in nodes:
         before = by_name.get(node.inputs[0])
         if node.kind != "affine" or before is None or before.kind not in ("conv", "dense"):
             continue
-        if len(users[before.name]) > 1:
+        if uses[before.name] > 1:
             continue
         scale, offset = node.weights["scale"], node.weights["offset"]
         folded = {
@@ -251,7 +244,7 @@ def _merge_padding(nodes: list[Node]) -> list[Node]:
         both = zip(node.options["padding"], pad.options["padding"], strict=True)
         options = {**node.options, "padding": tuple(a + b for a, b in both)}
         merged.append(replace(node, inputs=pad.inputs, options=options))
-    used = set(_users(merged))
+    used = {name for node in merged for name in node.inputs}
     return [n for n in merged if n.kind != "pad" or n.name in used or n is merged[-1]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -36,8 +36,8 @@ class Samples:
 
     pictures: list[np.ndarray]
     inputs: np.ndarray
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    what: str = ""
+    labels: np.ndarray
+    what: str
 
 
 def comparison_samples(

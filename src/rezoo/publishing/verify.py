@@ -24,7 +24,7 @@ from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
-from rezoo.utils.files import FileRecord, record, write_json
+from rezoo.utils.files import record, write_json
 
 
 @dataclass(frozen=True)
@@ -176,22 +176,19 @@ def _files(source: Source) -> Iterator[Check]:
     for name in dict.fromkeys((WEIGHTS, *source.config.files)):
         try:
             path = source.file(name)
-            yield _bytes(name, path, source.expected(name, path))
+            found, expected = record(path), source.expected(name, path)
+            text = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
+            if expected is None:
+                yield Check(name, None, f"{text}; nothing recorded")
+                continue
+            expected.check(name, size=found.size or 0, sha256=found.sha256)
+            yield Check(name, True, f"{text}, as {expected.source} says")
         except NotFoundError:
             yield Check(name, False, "missing")
         except NetworkError:
             raise
         except (RezooError, OSError) as error:
             yield Check(name, False, str(error))
-
-
-def _bytes(name: str, path: Path, expected: FileRecord | None) -> Check:
-    found = record(path)
-    text = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
-    if expected is None:
-        return Check(name, None, f"{text}; nothing recorded")
-    expected.check(name, size=found.size or 0, sha256=found.sha256)
-    return Check(name, True, f"{text}, as {expected.source} says")
 
 
 def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | None, Check]:

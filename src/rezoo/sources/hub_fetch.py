@@ -70,7 +70,7 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
     except NetworkError as error:
         if known is None or isinstance(error, AccessError):
             raise
-        pinned = address.at(_commit_of(known))
+        pinned = address.at(known.parent.name)  # …/snapshots/<commit>/<name>
         if not constants.HF_HUB_OFFLINE:
             text = f"{error}; using commit {pinned.revision[:12]} from the cache."
             warnings.warn(HubWarning(text), stacklevel=2)
@@ -170,12 +170,7 @@ def _remember(address: Address, path: Path) -> None:
     stored under another, if the branch moves between its two requests.
     """
     with contextlib.suppress(ResourceError):  # a read-only cache
-        write_bytes(path.parents[2] / "refs" / address.revision, _commit_of(path).encode())
-
-
-def _commit_of(path: Path) -> str:
-    """Return the commit of a file in the cache: `…/snapshots/<commit>/<name>`."""
-    return path.parent.name
+        write_bytes(path.parents[2] / "refs" / address.revision, path.parent.name.encode())
 
 
 def _meter(what: str, name: str, size: int | None, limit: int) -> Any:

@@ -33,7 +33,7 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.sources import catalogue, hub_fetch
-from rezoo.sources.hub_address import SCHEMES, Address, is_address
+from rezoo.sources.hub_address import MAIN, SCHEMES, Address, is_address
 from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
 from rezoo.utils.files import FileRecord
 from rezoo.utils.names import near
@@ -214,14 +214,12 @@ def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:
     if spec.non_commercial:
         text = f"the licence of {spec.name}, {spec.licence}, forbids commercial use."
         warnings.warn(HubWarning(text), stacklevel=3)
-    address = Address(spec.repo, spec.commit) if spec.commit else Address(spec.repo)
-    return _opened(reference, address, spec)
+    return _opened(reference, Address(spec.repo, spec.commit or MAIN), spec)
 
 
 def _of_hub(reference: str, address: Address) -> Source:
     spec = catalogue.of_repository(address.repo)
-    unsaid = "@" not in reference
-    if spec and (unsaid or address.revision == spec.commit):
+    if spec and ("@" not in reference or address.revision == spec.commit):
         return _opened(reference, address.at(spec.commit or address.revision), spec)
     return _opened(reference, address, None)
 
