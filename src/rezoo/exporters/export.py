@@ -88,9 +88,7 @@ def export(
         IncompatibleError: The format does not support the network, or the export differs from
             its source by more than allowed. The message names the first layer that differs.
     """
-    kind = get_format(to)
-    kind.check(quantize=quantize, takes=takes)
-    kind.require()
+    kind = get_format(to, quantize=quantize, takes=takes)
     training = (calibrate or dataset) if quantize == "int8" else None
     if quantize == "int8" and training is None:
         raise SpecError(

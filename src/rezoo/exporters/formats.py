@@ -56,22 +56,6 @@ class Format:
                 hint=self.install,
             )
 
-    def check(self, *, quantize: str, takes: str) -> None:
-        """Raise `IncompatibleError` if the format does not support a quantization or an input."""
-        if quantize not in self.quantizations:
-            others = ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations)
-            raise IncompatibleError(
-                f"format {self.name} has no quantization {quantize!r}",
-                hint=f"it supports {', '.join(self.quantizations)}; "
-                f"formats with {quantize}: {others}",
-            )
-        if takes not in self.inputs:
-            others = ", ".join(f.name for f in FORMATS.values() if takes in f.inputs)
-            raise IncompatibleError(
-                f"format {self.name} does not support raw images: its graph has no such resize",
-                hint=f"use --input tensor, or one of {others}.",
-            )
-
 
 _ALL = (
     Format(
@@ -139,10 +123,30 @@ _ALL = (
 FORMATS: dict[str, Format] = {kind.name: kind for kind in _ALL}
 
 
-def get_format(name: str) -> Format:
-    """Return a format by its name, or raise `UnknownNameError` with similar names."""
+def get_format(name: str, *, quantize: str = "none", takes: str = "tensor") -> Format:
+    """Return an installed format that supports a quantization and an input.
+
+    Raises:
+        UnknownNameError: No format has that name.
+        IncompatibleError: It does not support the quantization or the input.
+        MissingExtraError: A package is not installed.
+    """
     if name not in FORMATS:
         raise UnknownNameError(
             f"no format {name!r}", hint=suggest(name, FORMATS, "the formats are")
         )
-    return FORMATS[name]
+    kind = FORMATS[name]
+    if quantize not in kind.quantizations:
+        others = ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations)
+        raise IncompatibleError(
+            f"format {name} has no quantization {quantize!r}",
+            hint=f"it supports {', '.join(kind.quantizations)}; formats with {quantize}: {others}",
+        )
+    if takes not in kind.inputs:
+        others = ", ".join(f.name for f in FORMATS.values() if takes in f.inputs)
+        raise IncompatibleError(
+            f"format {name} does not support raw images: its graph has no such resize",
+            hint=f"use --input tensor, or one of {others}.",
+        )
+    kind.require()
+    return kind
