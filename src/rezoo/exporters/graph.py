@@ -84,10 +84,11 @@ def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
 
 def _nodes(model: keras.Model) -> Iterator[Node]:
     """Yield the layers in topological order."""
+    calls = [call for depth in model._nodes_by_depth.values() for call in depth]
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        [call] = (n for n in layer._inbound_nodes if n in model._nodes)  # used once
+        [call] = (call for call in calls if call.operation is layer)  # each is used once
         parents = (tensor._keras_history.operation for tensor in call.input_tensors)
         names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
         known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)

@@ -23,12 +23,11 @@ from rezoo.errors import (
     HubWarning,
     IntegrityError,
     NetworkError,
-    NotFoundError,
     ResourceError,
     UnsafeFileError,
 )
 from rezoo.sources.hub_address import Address, is_commit
-from rezoo.sources.hub_client import endpoint, file_metadata, hub_errors, identity, repository
+from rezoo.sources.hub_client import endpoint, file_metadata, hub_errors, identity
 from rezoo.utils.files import FileRecord, is_sha256, require_room, write_bytes
 
 _ETAG = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,200}")
@@ -114,14 +113,6 @@ def fetch(address: Address, name: str, *, limit: int) -> Path:
             **identity(),
         )
     return Path(path)
-
-
-def names(address: Address) -> set[str]:
-    """Return the names of a repository's files; empty if they cannot be requested."""
-    try:
-        return {file.rfilename for file in repository(address).siblings or ()}
-    except (NetworkError, NotFoundError):
-        return set()
 
 
 def hub_record(path: Path) -> FileRecord | None:

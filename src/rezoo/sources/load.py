@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import keras
@@ -16,12 +16,14 @@ from rezoo.artifacts.weights import HEAD, load_weights
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
+    NetworkError,
     NotFoundError,
     SpecError,
     UnsafeFileError,
 )
 from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.sources import hub_fetch
+from rezoo.sources.hub_client import repository
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.utils.files import record
 
@@ -116,7 +118,7 @@ def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:
         return file.sha256
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened_weights(source: Source) -> Iterator[TensorFile]:
     """Open the weights of a source after comparing their bytes with what is known of them.
 
@@ -154,10 +156,12 @@ def _check_head(file: TensorFile, num_classes: int) -> None:
 
 def _explain_absence(source: Source, error: NotFoundError) -> Exception:
     """Return an error that names the weights in another format, if there are any."""
+    names: set[str] = set()
     if source.address is not None:
-        names = hub_fetch.names(source.address)
-    else:
-        names = {p.name for p in source.folder.iterdir()} if source.folder else set()
+        with contextlib.suppress(NetworkError, NotFoundError):
+            names = {file.rfilename for file in repository(source.address).siblings or ()}
+    elif source.folder is not None:
+        names = {path.name for path in source.folder.iterdir()}
     for name in sorted(names.intersection(_PICKLES)):
         return UnsafeFileError(
             f"{source.reference} has no {WEIGHTS}, only {name}, which rezoo never opens",
