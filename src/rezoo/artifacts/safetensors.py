@@ -127,9 +127,22 @@ def read_tensors(
 def write_tensors(
     path: Path, values: Mapping[str, np.ndarray], *, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file atomically; raises `ResourceError` if it cannot be written."""
+    """Write a safetensors file atomically, after reading back the bytes that will be written.
+
+    Raises:
+        IntegrityError: The tensors read back differ in name, shape, dtype or value.
+        ResourceError: The disk is full, or the folder cannot be written.
+    """
     ordered = {name: np.asarray(value, order="C") for name, value in values.items()}
-    write_bytes(path, safetensors.numpy.save(ordered, metadata))
+    content = safetensors.numpy.save(ordered, metadata)
+    back = safetensors.numpy.load(content)
+    same = back.keys() == ordered.keys() and all(
+        back[n].dtype == v.dtype and back[n].shape == v.shape and back[n].tobytes() == v.tobytes()
+        for n, v in ordered.items()
+    )
+    if not same:
+        raise IntegrityError(f"{path.name}: the tensors read back are not those written")
+    write_bytes(path, content)
 
 
 def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None) -> int:
