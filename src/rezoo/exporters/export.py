@@ -130,7 +130,8 @@ def read_bundle(
     """Return a bundle of a source and its network, which is built if it is None."""
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     shape = (*preprocessing.size, preprocessing.channels)
-    network = network or load(source, input_shape=shape)
+    if network is None:
+        network = load(source, input_shape=shape)
     return Bundle(
         source=source,
         origin=getattr(network, "rezoo_origin", None),
