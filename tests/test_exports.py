@@ -15,6 +15,7 @@ from rezoo.artifacts.weights import save_model
 from rezoo.cli.export import print_passport
 from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.reference_batch import prepared
 from rezoo.exporters.comparing import DROP
 from rezoo.exporters.export import (
     calibrated,
@@ -29,7 +30,7 @@ from rezoo.exporters.graph import read_graph
 from rezoo.exporters.keras_file import to_keras
 from rezoo.exporters.mixed_precision import keep_accuracy
 from rezoo.exporters.runner import open_exported
-from rezoo.exporters.samples import calibration_samples, comparison_samples, prepared
+from rezoo.exporters.samples import calibration_samples, comparison_samples
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
 
@@ -175,11 +176,11 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
     kind, source = FORMATS[to], resolve(str(trained))
-    bundle, network = read_bundle(source)
+    bundle = read_bundle(source)
     samples = comparison_samples(source, "digits", bundle.preprocessing, count=100)
     images = calibration_samples("digits", bundle.preprocessing, count=64)
     bundle = calibrated(kind, bundle, images)
-    wanted = compiled_forward(network)(samples.inputs)
+    wanted = compiled_forward(bundle.network)(samples.inputs)
     errors = []
 
     def attempt(bundle, folder):
@@ -200,7 +201,7 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to):
     best = min(passport.trade, key=lambda row: row["rms_relative"])["kept_in_float32"]
     assert best
     assert passport.metadata["kept_in_float32"] == best
-    assert {type(network.get_layer(name)).__name__ for name in best} <= {"Conv2D", "Dense"}
+    assert {type(bundle.network.get_layer(name)).__name__ for name in best} <= {"Conv2D", "Dense"}
     # the files of the best attempt, and nothing else
     assert {path.name for path in tmp_path.iterdir()} == set(passport.files)
     opened = open_exported(tmp_path)
@@ -222,7 +223,7 @@ def test_int8_needs_images(folder, tmp_path):
 @installed("onnx")
 def test_first_wrong_layer_is_named_and_nothing_is_kept(folder, tmp_path):
     source = resolve(str(folder))
-    bundle, network = read_bundle(source)
+    bundle = read_bundle(source)
     samples = comparison_samples(source, None, bundle.preprocessing, count=0)
 
     def fault(node):  # as a wrong epsilon of the normalization would change the layer
@@ -237,7 +238,7 @@ def test_first_wrong_layer_is_named_and_nothing_is_kept(folder, tmp_path):
         ) as e,
         new_folder(tmp_path / "out") as place,
     ):
-        write_verified(FORMATS["onnx"], wrong, network, samples, place)
+        write_verified(FORMATS["onnx"], wrong, samples, place)
     assert e.value.exit_code == 6
     assert not list(tmp_path.iterdir())
 
@@ -248,12 +249,12 @@ def test_first_wrong_layer_is_named_and_nothing_is_kept(folder, tmp_path):
 )
 def test_wrong_preprocessing_is_named(folder, tmp_path, fault):
     source = resolve(str(folder))
-    bundle, network = read_bundle(source, takes="raw")
+    bundle = read_bundle(source, takes="raw")
     samples = comparison_samples(source, None, bundle.preprocessing, count=0)
     preprocessing = dataclasses.replace(bundle.preprocessing, **fault)
     wrong = dataclasses.replace(bundle, preprocessing=preprocessing)
     with pytest.raises(IncompatibleError, match="first layer that differs is preprocessing"):
-        write_verified(FORMATS["onnx"], wrong, network, samples, tmp_path)
+        write_verified(FORMATS["onnx"], wrong, samples, tmp_path)
 
 
 @pytest.fixture
@@ -332,6 +333,17 @@ def test_command_measures_and_prints_the_passport(call, folder, tmp_path):
     assert cost["batch_size"] == 16
 
 
+def test_a_model_of_load_is_exported(folder, tmp_path):
+    model = rezoo.load(str(folder))
+    model.get_layer("fc").bias.assign([5.0, 0, 0, 0, 0])
+    model(keras.Input((64, 64, 3)))  # its layers have a second output now
+    passport = export(model, "keras", output=tmp_path / "out", measure=False)
+    assert passport.metadata["class_names"] == [f"class {i}" for i in range(5)]
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    wanted, found = compiled_forward(model)(images), open_exported(tmp_path / "out")(images)
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
 def test_a_run_keeps_its_exports(trained, tmp_path, call, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
     passport = export(str(run), "keras", dataset="digits", images=20, measure=False)
@@ -367,7 +379,7 @@ def test_layers_of_keras_without_counterpart_are_copied(tmp_path):
 
 
 def test_metadata_describes_preprocessing_and_origin(folder):
-    bundle, _ = read_bundle(resolve(str(folder)), takes="raw")
+    bundle = read_bundle(resolve(str(folder)), takes="raw")
     facts = bundle.metadata()
     assert facts["preprocessing"]["inside"] is True
     assert facts["preprocessing"]["crop_pct"] == 0.875

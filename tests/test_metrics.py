@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 import rezoo
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
+from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.errors import IncompatibleError, NotFoundError, SpecError
 from rezoo.evaluation.evaluate import match_classes
 from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval

@@ -7,7 +7,7 @@ import pytest
 
 import rezoo
 from peers import import_timm, logits_of, timm_network
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
+from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.data import pipeline
 
 

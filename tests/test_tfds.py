@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_archives as archives
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
+from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.data.examples import Examples, Splits
 from rezoo.data.imagenet2012 import imagenet2012
 from rezoo.data.oxford_iiit_pet import oxford_iiit_pet

@@ -124,7 +124,7 @@ def write_all(arguments: argparse.Namespace, quantize: str, folder: Path) -> dic
     from rezoo.exporters.samples import calibration_samples
     from rezoo.sources.references import resolve_weights
 
-    bundle, _ = read_bundle(resolve_weights(str(arguments.weights)))
+    bundle = read_bundle(resolve_weights(str(arguments.weights)))
     bundle = dataclasses.replace(bundle, quantize=quantize)
     images = None
     if quantize == "int8":

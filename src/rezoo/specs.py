@@ -71,8 +71,7 @@ class DatasetSpec:
         recipe: Recipe for training from random weights.
         overrides: Recipe keys with another value for this data: digits must not be mirrored.
         val_fraction: Fraction of train for validation, if the data has no validation split.
-        shareable: Whether its licence allows single images in a published run; if not, the
-            reference batch has drawn pictures.
+        shareable: Whether its licence allows single images in the reference batch of a run.
         hub_id: Name of the dataset on the Hub, for model cards.
         image_size: Height and width for training, if neither recipe nor weights have one.
         mean: Mean of each channel on 0..1, for training from random weights.
@@ -206,8 +205,7 @@ class WeightsSpec:
         tag: What follows the dot in `arch.tag`.
         repo: `owner/name` on the Hub.
         commit: Pinned commit, 40 hexadecimal digits; empty if only the hash is pinned.
-        sha256: SHA-256 of `model.safetensors`; empty if it is not known, and then the weights
-            are not loaded by name.
+        sha256: SHA-256 of `model.safetensors`; if empty, they are not loaded by name.
         size: Size of `model.safetensors` in bytes; None if it is not known.
         licence: Licence of the weights, as their authors state it.
         num_classes: Width of the head.

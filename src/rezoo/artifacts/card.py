@@ -13,9 +13,9 @@ from typing import Any
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.config import WEIGHTS, read_config
-from rezoo.errors import IntegrityError, RezooError, UnknownNameError
+from rezoo.errors import IntegrityError, RezooError
 from rezoo.registry import architectures
-from rezoo.specs import ModelConfig, ModelSpec
+from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
 from rezoo.utils.pages import render
 
@@ -53,7 +53,7 @@ def _card(folder: Path, repo: str, licence: str) -> str:
     import yaml
 
     config = read_config(folder)
-    task, spec = task_of(config.multi_label), _spec(config)
+    task, registered = task_of(config.multi_label), config.architecture in architectures.names()
     metrics = run_files.read_metrics(folder)
     licence = licence or config.licence or (config.base.licence if config.base else "")
     head = _head(config, metrics, licence, name=repo.partition("/")[2] or config.architecture)
@@ -63,7 +63,7 @@ def _card(folder: Path, repo: str, licence: str) -> str:
         front=yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000),
         mark=MARK,
         config=config,
-        spec=spec,
+        spec=architectures.get(config.architecture) if registered else None,
         task=task,
         reference=f"hf://{place}" if place else "path/to/this/folder",
         timm_reference=f"hf-hub:{place}" if place else "local-dir:path/to/this/folder",
@@ -78,13 +78,6 @@ def _card(folder: Path, repo: str, licence: str) -> str:
         on_imagenet=config.base and "in1k" in f"{config.base.repo}{config.tag}",
         has_weights=(folder / WEIGHTS).is_file(),
     )
-
-
-def _spec(config: ModelConfig) -> ModelSpec | None:
-    try:
-        return architectures.get(config.architecture)
-    except UnknownNameError:
-        return None
 
 
 def _head(

@@ -19,11 +19,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -43,16 +44,21 @@ MAX_CONFIG_BYTES = 8 * 1024 * 1024
 FORMAT_VERSION = 1
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
-# Keys of `pretrained_cfg` that name other sources of weights: never used.
-_REFUSED = ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict")
-_ROOT = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
-_DERIVED = ("num_features", "global_pool", "model_args", "pretrained_cfg")
-_OWN = (
+# The known keys; others are kept in `extra` and `extra_cfg`.
+_COMMON = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
+_ROOT = (
+    *_COMMON,
+    *("num_features", "global_pool", "model_args", "pretrained_cfg"),
     *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
     *("files", "checksum"),
 )
-_CFG = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation")
-_CFG_TEXT = ("mean", "std", "tag", "license", "num_classes", "pool_size", "crop_mode")
+_CFG = (
+    *_COMMON,
+    *("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation"),
+    *("mean", "std", "tag", "license", "pool_size", "crop_mode"),
+    # other sources of weights: never used
+    *("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict"),
+)
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -93,14 +99,10 @@ def read_json(folder: Path) -> Any:
 
 
 def config_from_json(content: Any) -> ModelConfig:
-    """Read the parsed JSON of a `config.json`.
+    """Read the parsed JSON of a `config.json`; raises `IncompatibleError` and `SpecError`.
 
     Both of timm's forms are read: with `pretrained_cfg`, and the old flat one. Unknown keys
     are kept in `extra` and `extra_cfg` and have no effect.
-
-    Raises:
-        IncompatibleError: A key is missing or has a value that rezoo does not support.
-        SpecError: A value is out of bounds.
     """
     if not isinstance(content, dict):
         raise IncompatibleError("the root must be an object")
@@ -119,7 +121,6 @@ def config_from_json(content: Any) -> ModelConfig:
     names, descriptions = _labels(content)
     if not names and num_classes == 1000 and tag.endswith("in1k"):
         names, descriptions = imagenet1k_classes()
-    flat = cfg is content
     return ModelConfig(
         architecture=architecture,
         num_classes=num_classes,
@@ -132,21 +133,16 @@ def config_from_json(content: Any) -> ModelConfig:
         base=_base(content),
         fingerprint=typed(content, "fingerprint", str, ""),
         files=_files(content),
-        extra={
-            k: v for k, v in content.items() if not flat and k not in (*_ROOT, *_DERIVED, *_OWN)
-        },
-        extra_cfg={k: v for k, v in cfg.items() if k not in (*_ROOT, *_CFG, *_CFG_TEXT, *_REFUSED)},
+        extra={k: v for k, v in content.items() if cfg is not content and k not in _ROOT},
+        extra_cfg={k: v for k, v in cfg.items() if k not in _CFG},
     )
 
 
 def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
     """Return the JSON of a `config.json` that timm and rezoo both read.
 
-    rezoo's own keys are at the root only: timm fails on unknown ones in `pretrained_cfg`.
-
-    Args:
-        config: The network.
-        first_conv: The layer that timm adapts to another number of channels.
+    `first_conv` is the layer that timm adapts to another number of channels. rezoo's own keys
+    are at the root only: timm fails on unknown ones in `pretrained_cfg`.
     """
     pre, classes = config.preprocessing, config.num_classes
     pretrained_cfg = {
@@ -222,6 +218,15 @@ def _explain_other_formats(content: Mapping[str, Any]) -> None:
         f"this is a model of {what}",
         hint="take a repository in timm's layout, such as hf://timm/resnet50.a1_in1k",
     )
+
+
+@cache
+def imagenet1k_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the WordNet ids (`n01440764`) and the readable names (`tench`), 1000 of each."""
+    text = files("rezoo.artifacts").joinpath("imagenet1k.tsv").read_text("utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    ids, names = zip(*rows, strict=True)
+    return ids, names
 
 
 def _base(content: Mapping[str, Any]) -> Origin | None:

@@ -106,10 +106,6 @@ class TensorFile:
         """Return one tensor."""
         return self._tensors.get_tensor(name)
 
-    def is_finite(self, name: str) -> bool:
-        """Whether a tensor has neither NaN nor infinite values."""
-        return bool(np.isfinite(self.read(name)).all())
-
     def _describe(self, name: str) -> TensorInfo:
         tensor = self._tensors.get_slice(name)
         if tensor.get_dtype() not in _DTYPES:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS, config_to_json
 from rezoo.artifacts.safetensors import TensorFile, write_tensors
@@ -24,14 +25,10 @@ def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     Writes no manifest: `rezoo.artifacts.manifest` does, after all files of the folder.
     """
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
-    config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD), files={})
-    write_json(folder / CONFIG, config_to_json(config, first_conv=_first_conv(model)))
-
-
-def _first_conv(model: keras.Model) -> str:
-    """Return the name of the first convolution, which timm adapts to other input channels."""
+    config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD))
     convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))
-    return next(convolutions, "conv1")
+    first_conv = next(convolutions, "conv1")
+    write_json(folder / CONFIG, config_to_json(config, first_conv=first_conv))
 
 
 def load_weights(
@@ -84,7 +81,7 @@ def _check_values(file: TensorFile, allow_nonfinite: bool) -> None:
             continue
         if not tensors.is_float(entry.dtype):
             raise IncompatibleError(f"{file.path}: tensor {name} has {entry.dtype}, not float")
-        if not allow_nonfinite and not file.is_finite(name):
+        if not allow_nonfinite and not np.isfinite(file.read(name)).all():
             broken.append(name)
     if broken:
         raise IntegrityError(

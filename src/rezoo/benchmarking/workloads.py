@@ -22,7 +22,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import resolve
 from rezoo.training.network import dtype_policy
 from rezoo.training.step import training_step
@@ -72,7 +72,7 @@ def _network(job: dict[str, Any], precision: str) -> Workload:
     shape, sizes = tuple(job["input_shape"]), job["batch_sizes"]
     source = resolve(job["reference"], pretrained=job["pretrained"])
     with dtype_policy(precision):
-        model = build(source, input_shape=shape)
+        model = load(source, input_shape=shape)
     forward = _forward(model)
     actions: dict[str, Callable[[], Call]] = {
         inference(size): partial(_inference, forward, size, shape)
@@ -135,14 +135,6 @@ def _exported(job: dict[str, Any]) -> Workload:
     if job["train"]:
         raise SpecError(f"{name} is an exported file: it cannot be trained")
     run = open_exported(Path(job["path"]), threads=job["threads"])
-    sizes = [size for size in job["batch_sizes"] if run.batch in (None, size)]
-    if not sizes:
-        raise IncompatibleError(
-            f"{name} takes batches of {run.batch} images",
-            hint=f"use --batch-sizes {run.batch}.",
-        )
-    if run.batch in (None, 1):
-        sizes = [1, *sizes]
     quantized = run.metadata.get("quantization", "none")
     facts = {
         "kind": run.format,
@@ -159,7 +151,7 @@ def _exported(job: dict[str, Any]) -> Workload:
 
     return Workload(
         facts=facts,
-        actions={inference(size): partial(call, size) for size in sizes},
+        actions={inference(size): partial(call, size) for size in (1, *job["batch_sizes"])},
         counts=lambda: _exported_counts(run.metadata, run.shape),
     )
 

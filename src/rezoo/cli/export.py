@@ -95,9 +95,7 @@ def export(
         raise SpecError("MODEL and --to are needed", hint="rezoo export runs/a --to onnx")
     _check(options)
     # wrong names fail before TensorFlow is imported
-    kind = get_format(to)
-    kind.check(quantize=options["quantize"], takes=options["takes"])
-    kind.require()
+    get_format(to, quantize=options["quantize"], takes=options["takes"])
     source = resolve_weights(model, pretrained=pretrained)
     options["dataset"] = options["dataset"] or _own_dataset(source)
     with console.status("starting TensorFlow"):

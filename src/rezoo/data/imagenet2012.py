@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from rezoo.artifacts.imagenet1k import imagenet1k_classes
+from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.specs import DatasetSpec
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import SpecError
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, resolve_weights
 
 Forward = Callable[[Any], np.ndarray]
@@ -35,7 +35,7 @@ def source_of(model: Reference | keras.Model, *, pretrained: bool = False) -> So
 
 def network_of(model: Reference | keras.Model, source: Source) -> keras.Model:
     """Return the model itself, or the network of its source with the weights."""
-    return model if isinstance(model, keras.Model) else build(source)
+    return model if isinstance(model, keras.Model) else load(source)
 
 
 def compiled_forward(model: keras.Model) -> Forward:

@@ -26,7 +26,7 @@ from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import Forward, compiled_forward
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import Source
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.files import FileRecord
@@ -79,8 +79,8 @@ def write_reference(
         what: What they show, in words.
         forward: The network's compiled forward pass in float32; built from `source` if None.
     """
-    forward = forward or compiled_forward(build(source))
-    inputs = _inputs(source, pictures)
+    forward = forward or compiled_forward(load(source))
+    inputs = prepared(pictures, source.config.preprocessing.for_test())
     values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
     values["inputs"] = inputs
     values["logits"] = np.asarray(forward(inputs), np.float32)
@@ -108,12 +108,13 @@ def compare(
             hint="expected are image.0 … (uint8), inputs and logits, for its size and classes.",
         )
     inputs, logits = values["inputs"], values["logits"]
+    preprocessing = source.config.preprocessing.for_test()
     pictures = [values[f"image.{i}"] for i in range(len(inputs))]
     with full_precision():
         found = compiled_forward(network)(inputs)
     return LogitComparison(
         images=metadata.get("images", f"{len(inputs)} images"),
-        inputs=_difference(_inputs(source, pictures), inputs),
+        inputs=_difference(prepared(pictures, preprocessing), inputs),
         logits=_difference(found, logits),
         same_top1=bool((found.argmax(-1) == logits.argmax(-1)).all()),
     )
@@ -173,8 +174,9 @@ def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
     )
 
 
-def _inputs(source: Source, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    transform = test_transform(source.config.preprocessing.for_test(), encoded=False)
+def prepared(pictures: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
+    """Apply a test transform to uint8 images; return float32 `(N, H, W, C)`."""
+    transform = test_transform(preprocessing, encoded=False)
     return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 
 

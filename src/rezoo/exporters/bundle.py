@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
+import keras
 
-from rezoo.errors import SpecError
 from rezoo.exporters.formats import LABELS, METADATA
 from rezoo.exporters.graph import Graph, Node
 from rezoo.sources.references import Source
@@ -40,24 +38,24 @@ class Bundle:
     Attributes:
         source: Where the network comes from.
         origin: The origin of its weights, with commit and SHA-256.
-        graph: From prepared images to logits.
+        network: The network itself, from prepared images to logits.
+        graph: The same, folded.
         preprocessing: From images to prepared images.
         takes: tensor (float32 `(N, H, W, C)`, prepared) or raw (uint8, any height and width).
         gives: logits or probabilities.
         quantize: none, float16, dynamic or int8.
-        calibration: For int8: prepared training images, float32 `(N, H, W, C)`.
-        quantizer: For int8: made by the format's `calibrate(bundle)`.
+        quantizer: For int8: made by the format's `calibrate(bundle, images)`.
         keep: For int8: names of the nodes that stay in float32.
     """
 
     source: Source
     origin: Origin | None
+    network: keras.Model
     graph: Graph
     preprocessing: Preprocessing
     takes: str = "tensor"
     gives: str = "logits"
     quantize: str = "none"
-    calibration: np.ndarray | None = None
     quantizer: Quantizer | None = None
     keep: tuple[str, ...] = ()
 
@@ -80,17 +78,6 @@ class Bundle:
             options={"function": self.function},
         )
         return dataclasses.replace(self.graph, nodes=(*self.graph.nodes, node))
-
-    @property
-    def training_images(self) -> np.ndarray:
-        """The calibration images.
-
-        Raises:
-            SpecError: There are none.
-        """
-        if self.calibration is None or not len(self.calibration):
-            raise no_training_images()
-        return self.calibration
 
     def labels(self) -> list[str]:
         """Return the label of each class, in the order of the output."""
@@ -124,7 +111,7 @@ class Bundle:
     def describe(self, folder: Path) -> None:
         """Write `rezoo.json` and `labels.txt` into a folder."""
         for name, text in self._texts().items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, "utf-8")
 
     def describe_archive(self, path: Path) -> None:
         """Add `rezoo.json` and `labels.txt` to a zip archive.
@@ -136,17 +123,9 @@ class Bundle:
             for name, text in self._texts().items():
                 archive.writestr(name, text)
 
-    def _texts(self) -> Mapping[str, str]:
+    def _texts(self) -> dict[str, str]:
         lines = (" ".join(label.split()) for label in self.labels())
         return {
             METADATA: json.dumps(self.metadata(), indent=1, ensure_ascii=False),
             LABELS: "".join(f"{line}\n" for line in lines),
         }
-
-
-def no_training_images() -> SpecError:
-    """Return the error for int8 without calibration images."""
-    return SpecError(
-        "int8 needs training images for calibration",
-        hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
-    )

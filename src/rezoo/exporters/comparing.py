@@ -14,7 +14,7 @@ from rezoo.exporters.samples import Samples
 
 # The largest difference from the source that an export may have, relative to the largest output.
 RELATIVE = {"none": 1e-4, "float16": 1e-2}
-RAW_RELATIVE = 5e-3  # at least: another resize rounds some grey levels differently
+RAW_RELATIVE = {"none": 5e-3, "float16": 1e-2}  # another resize rounds some grey levels otherwise
 # For int8 and dynamic: the fraction of equal predictions, and the drop of top-1. An export fails
 # if the difference from these is more than chance explains.
 AGREEMENT, DROP = 0.95, 0.005
@@ -86,13 +86,9 @@ class Comparison:
 def compare(
     run: Runner, samples: Samples, wanted: np.ndarray, *, tolerance: float | None = None
 ) -> Comparison:
-    """Compare the outputs of an export with those of its source.
+    """Compare the outputs of an export with those of its source, `wanted`, `(N, K)`.
 
-    Args:
-        run: The export.
-        samples: The images, N of them.
-        wanted: The source's outputs for them, `(N, K)`.
-        tolerance: The largest relative difference; None for that of the export's quantization.
+    `tolerance` is the largest relative difference; None for that of the export's quantization.
     """
     found = outputs_of(run, samples)
     difference = np.abs(found.astype(np.float64) - wanted)
@@ -102,7 +98,8 @@ def compare(
     scale = float(np.sqrt((wanted.astype(np.float64) ** 2).mean()))
     interval = wilson_interval(same, len(wanted))
     accuracy = _accuracy(wanted, found, samples.labels) if len(samples.labels) else None
-    limit = _limit(run) if tolerance is None else tolerance
+    limits = RAW_RELATIVE if run.input == "raw" else RELATIVE
+    limit = limits.get(run.metadata["quantization"]) if tolerance is None else tolerance
     if limit is not None:
         holds, text = relative <= limit, f"{limit:g} of the largest output"
     elif accuracy is not None:
@@ -123,12 +120,6 @@ def compare(
         tolerance=text,
         holds=holds and math.isfinite(largest),
     )
-
-
-def _limit(run: Runner) -> float | None:
-    """Return the largest relative difference that is allowed; None for int8 and dynamic."""
-    limit = RELATIVE.get(run.metadata["quantization"])
-    return max(limit, RAW_RELATIVE) if limit is not None and run.input == "raw" else limit
 
 
 def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accuracy:
@@ -153,14 +144,12 @@ def outputs_of(run: Runner, samples: Samples) -> np.ndarray:
     """Return the outputs of an export for all samples, `(N, K)` float32."""
     if run.input == "raw":
         return np.concatenate([run(picture[None]) for picture in samples.pictures])
-    return in_batches(run, samples.inputs, run.batch or _BATCH)
+    return in_batches(run, samples.inputs)
 
 
-def in_batches(
-    run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, size: int = _BATCH
-) -> np.ndarray:
+def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """Return the outputs of a network for all inputs."""
-    return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
+    return np.concatenate([run(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)])
 
 
 def as_output(logits: np.ndarray, function: str) -> np.ndarray:

@@ -11,13 +11,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from rezoo.errors import IncompatibleError
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.errors import IncompatibleError, SpecError
+from rezoo.evaluation.forward import compiled_forward, source_of
 from rezoo.evaluation.reference_batch import full_precision
-from rezoo.exporters.bundle import Bundle, no_training_images
+from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
-from rezoo.exporters.formats import Format, get_format
+from rezoo.exporters.formats import PASSPORT, Format, get_format
 from rezoo.exporters.graph import read_graph
 from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
@@ -25,15 +25,16 @@ from rezoo.exporters.mixed_precision import keep_accuracy
 from rezoo.exporters.passport import Passport, describe_files
 from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import Samples, calibration_samples, comparison_samples
-from rezoo.sources.load import build
-from rezoo.sources.references import Source, resolve_weights
+from rezoo.sources.load import load
+from rezoo.sources.references import Reference, Source
+from rezoo.utils.files import write_json
 
 Progress = Callable[[str], None]
 
 
 @full_precision()
 def export(
-    model: str | Source,
+    model: Reference | keras.Model,
     to: str,
     *,
     output: Path | None = None,
@@ -55,7 +56,7 @@ def export(
     """Export a network, open it in its own runtime and compare it with its source.
 
     Args:
-        model: A model reference with weights.
+        model: A model reference with weights, or a float32 model of `rezoo.load`.
         to: Name of a format, see `rezoo.exporters.formats.FORMATS`.
         output: Folder of the export; None for `exports/<format>` in a run folder, or
             `<name>-<format>` for other weights.
@@ -87,17 +88,19 @@ def export(
         IncompatibleError: The format does not support the network, or the export differs from
             its source by more than allowed. The message names the first layer that differs.
     """
-    kind = get_format(to)
-    kind.check(quantize=quantize, takes=takes)
-    kind.require()
+    kind = get_format(to, quantize=quantize, takes=takes)
     training = (calibrate or dataset) if quantize == "int8" else None
     if quantize == "int8" and training is None:
-        raise no_training_images()
-    source = resolve_weights(model, pretrained=pretrained)
+        raise SpecError(
+            "int8 needs training images for calibration",
+            hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
+        )
+    source = source_of(model, pretrained=pretrained)
     folder = output or default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
-    bundle, network = read_bundle(source, takes=takes, gives=gives, image_size=image_size)
+    network = model if isinstance(model, keras.Model) else None
+    bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
     samples = comparison_samples(source, dataset, bundle.preprocessing, count=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
     if training is not None:
@@ -106,62 +109,58 @@ def export(
         bundle = calibrated(kind, bundle, prepared)
     with new_folder(folder) as place:
         passport = write_verified(
-            kind, bundle, network, samples, place, tolerance=tolerance, progress=progress
+            kind, bundle, samples, place, tolerance=tolerance, progress=progress
         )
         passport = dataclasses.replace(passport, folder=folder)
         if measure:
             progress("measuring latency and memory")
             passport = dataclasses.replace(passport, cost=measure_cost(place, threads=threads))
-        passport.write(place)
+        write_json(place / PASSPORT, passport.to_dict())
     return passport
 
 
 def read_bundle(
-    source: Source, *, takes: str = "tensor", gives: str = "logits", image_size: int | None = None
-) -> tuple[Bundle, keras.Model]:
-    """Return a source's network, folded in a bundle and as a model."""
+    source: Source,
+    network: keras.Model | None = None,
+    *,
+    takes: str = "tensor",
+    gives: str = "logits",
+    image_size: int | None = None,
+) -> Bundle:
+    """Return a bundle of a source and its network, which is built if it is None."""
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     shape = (*preprocessing.size, preprocessing.channels)
-    network = build(source, input_shape=shape)
-    bundle = Bundle(
+    if network is None:
+        network = load(source, input_shape=shape)
+    return Bundle(
         source=source,
-        origin=network.rezoo_origin,
+        origin=getattr(network, "rezoo_origin", None),
+        network=network,
         graph=read_graph(network, shape),
         preprocessing=preprocessing,
         takes=takes,
         gives=gives,
     )
-    return bundle, network
 
 
 def calibrated(kind: Format, bundle: Bundle, images: np.ndarray) -> Bundle:
-    """Return an int8 bundle with a quantizer.
-
-    Args:
-        kind: The format.
-        bundle: The network.
-        images: Prepared training images, float32 `(N, H, W, C)`.
-    """
-    bundle = dataclasses.replace(bundle, quantize="int8", calibration=images)
-    return dataclasses.replace(bundle, quantizer=import_module(kind.quantizer).calibrate(bundle))
+    """Return an int8 bundle whose quantizer was calibrated on prepared training images."""
+    bundle = dataclasses.replace(bundle, quantize="int8")
+    quantizer = import_module(kind.quantizer).calibrate(bundle, images)
+    return dataclasses.replace(bundle, quantizer=quantizer)
 
 
 def write_verified(
     kind: Format,
     bundle: Bundle,
-    network: keras.Model,
     samples: Samples,
     folder: Path,
     *,
     tolerance: float | None = None,
     progress: Progress = lambda text: None,
 ) -> Passport:
-    """Write a bundle to an empty folder and compare it with its source.
-
-    Raises:
-        IncompatibleError: As `export`.
-    """
-    logits = in_batches(compiled_forward(network), samples.inputs)
+    """Write a bundle to an empty folder and compare it with its source; raises as `export`."""
+    logits = in_batches(compiled_forward(bundle.network), samples.inputs)
     wanted = as_output(logits, bundle.function)
     progress(f"writing {kind.name} and comparing it with its source")
     attempt = partial(
@@ -174,7 +173,7 @@ def write_verified(
     if not passport.comparison.holds:
         # a quantized network differs in every layer; timm runs no part of a network
         localizable = bundle.quantize == "none" and kind.name != "torch"
-        place = first_difference(kind, bundle, network, samples) if localizable else ""
+        place = first_difference(kind, bundle, samples) if localizable else ""
         raise _too_different(kind, bundle, passport.comparison, place)
     return passport
 

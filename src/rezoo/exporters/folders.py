@@ -17,7 +17,7 @@ from rezoo.utils.files import refuse_file, refuse_unwritable
 def default_folder(source: Source, kind: Format, quantize: str) -> Path:
     """Return `exports/<format>` in a run folder, or `./<name>-<format>` for other weights."""
     suffix = kind.name if quantize == "none" else f"{kind.name}-{quantize}"
-    if source.folder is not None and source.address is None and source.published is None:
+    if source.folder is not None and source.address is None:
         return source.folder / EXPORTS / suffix
     name = source.published.name if source.published else Path(source.reference).name
     return Path(f"{name.partition('@')[0]}-{suffix}")

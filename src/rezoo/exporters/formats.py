@@ -25,9 +25,7 @@ class Format:
         name: Value of `--to`.
         file: The file that the runtime opens, inside the folder of the export.
         writer: Module with `write(bundle, folder)`.
-        runtime: Module with `open_runner(folder, threads=None)`; empty if it is the writer. It
-            imports the runtime only, since the memory of an export includes the imports.
-        quantizer: Module with `calibrate(bundle)`; empty if the format has no int8.
+        quantizer: Module with `calibrate(bundle, images)`; empty if the format has no int8.
         summary: One line for lists.
         quantizations: Those of `QUANTIZATIONS` that the format supports.
         inputs: Those of `INPUTS` that the format supports; raw are uint8 images of any size.
@@ -38,7 +36,6 @@ class Format:
     name: str
     file: str
     writer: str
-    runtime: str = ""
     quantizer: str = ""
     summary: str
     quantizations: tuple[str, ...] = ("none",)
@@ -57,22 +54,6 @@ class Format:
             raise MissingExtraError(
                 f"format {self.name} needs {' and '.join(self.missing)}, not installed",
                 hint=self.install,
-            )
-
-    def check(self, *, quantize: str, takes: str) -> None:
-        """Raise `IncompatibleError` if the format does not support a quantization or an input."""
-        if quantize not in self.quantizations:
-            others = ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations)
-            raise IncompatibleError(
-                f"format {self.name} has no quantization {quantize!r}",
-                hint=f"it supports {', '.join(self.quantizations)}; "
-                f"formats with {quantize}: {others}",
-            )
-        if takes not in self.inputs:
-            others = ", ".join(f.name for f in FORMATS.values() if takes in f.inputs)
-            raise IncompatibleError(
-                f"format {self.name} does not support raw images: its graph has no such resize",
-                hint=f"use --input tensor, or one of {others}.",
             )
 
 
@@ -94,7 +75,6 @@ _ALL = (
         name="onnx",
         file="model.onnx",
         writer="rezoo.exporters.onnx_file",
-        runtime="rezoo.exporters.onnx_runtime",
         quantizer="rezoo.exporters.onnx_quantization",
         summary="ONNX: onnxruntime and most others",
         quantizations=("none", "float16", "int8"),
@@ -106,7 +86,6 @@ _ALL = (
         name="openvino",
         file="model.xml",
         writer="rezoo.exporters.openvino_file",
-        runtime="rezoo.exporters.openvino_runtime",
         quantizer="rezoo.exporters.onnx_quantization",
         summary="OpenVINO: Intel's and ARM's processors",
         quantizations=("none", "float16", "int8"),
@@ -118,7 +97,6 @@ _ALL = (
         name="litert",
         file="model.tflite",
         writer="rezoo.exporters.litert_file",
-        runtime="rezoo.exporters.litert_runtime",
         quantizer="rezoo.exporters.litert_file",
         summary="LiteRT (TensorFlow Lite): phones and small boards",
         quantizations=QUANTIZATIONS,
@@ -145,14 +123,30 @@ _ALL = (
 FORMATS: dict[str, Format] = {kind.name: kind for kind in _ALL}
 
 
-def get_format(name: str) -> Format:
-    """Return a format by its name.
+def get_format(name: str, *, quantize: str = "none", takes: str = "tensor") -> Format:
+    """Return an installed format that supports a quantization and an input.
 
     Raises:
         UnknownNameError: No format has that name.
+        IncompatibleError: It does not support the quantization or the input.
+        MissingExtraError: A package is not installed.
     """
     if name not in FORMATS:
         raise UnknownNameError(
             f"no format {name!r}", hint=suggest(name, FORMATS, "the formats are")
         )
-    return FORMATS[name]
+    kind = FORMATS[name]
+    if quantize not in kind.quantizations:
+        others = ", ".join(f.name for f in FORMATS.values() if quantize in f.quantizations)
+        raise IncompatibleError(
+            f"format {name} has no quantization {quantize!r}",
+            hint=f"it supports {', '.join(kind.quantizations)}; formats with {quantize}: {others}",
+        )
+    if takes not in kind.inputs:
+        others = ", ".join(f.name for f in FORMATS.values() if takes in f.inputs)
+        raise IncompatibleError(
+            f"format {name} does not support raw images: its graph has no such resize",
+            hint=f"use --input tensor, or one of {others}.",
+        )
+    kind.require()
+    return kind

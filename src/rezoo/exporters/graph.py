@@ -8,6 +8,7 @@ becomes (bias - mean) f + beta.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +18,6 @@ import numpy as np
 
 from rezoo.exporters.formats import INPUT
 from rezoo.models.primitives import PaddedShortcut
-
-NO_PADDING = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,40 +74,33 @@ class Graph:
 
 
 def read_graph(model: keras.Model, shape: tuple[int, int, int]) -> Graph:
-    """Return the folded graph of a functional model.
+    """Return the folded graph of a functional model for images `(height, width, channels)`.
 
-    Args:
-        model: One input, one output, each layer used once.
-        shape: `(height, width, channels)` of the images.
+    The model has one input and one output, and uses each layer once.
     """
-    nodes = [_node(layer) for layer in _layers_in_order(model)]
-    for simplify in (_fold, _merge_padding):
-        nodes = simplify(nodes)
+    nodes = _merge_padding(_fold(list(_nodes(model))))
     return Graph(name=model.name, shape=shape, nodes=tuple(nodes))
 
 
-def _layers_in_order(model: keras.Model) -> Iterator[tuple[Any, tuple[str, ...]]]:
+def _nodes(model: keras.Model) -> Iterator[Node]:
+    """Yield the layers in topological order."""
+    calls = [call for depth in model._nodes_by_depth.values() for call in depth]
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        [call] = layer._inbound_nodes  # each layer is used once
+        [call] = (call for call in calls if call.operation is layer)  # each is used once
         parents = (tensor._keras_history.operation for tensor in call.input_tensors)
         names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
-        yield layer, tuple(names)
-
-
-def _node(found: tuple[Any, tuple[str, ...]]) -> Node:
-    layer, inputs = found
-    known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
-    what, weights, options = known or ("keras", {}, {})
-    return Node(
-        name=layer.name,
-        kind=what,
-        inputs=inputs,
-        weights={name: np.asarray(value, np.float32) for name, value in weights.items()},
-        options=options,
-        layer=layer,
-    )
+        known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
+        what, weights, options = known or ("keras", {}, {})
+        yield Node(
+            name=layer.name,
+            kind=what,
+            inputs=tuple(names),
+            weights={name: np.asarray(value, np.float32) for name, value in weights.items()},
+            options=options,
+            layer=layer,
+        )
 
 
 _Known = tuple[str, dict[str, Any], dict[str, Any]] | None
@@ -117,21 +109,18 @@ _Known = tuple[str, dict[str, Any], dict[str, Any]] | None
 def _read_conv(layer: Any) -> _Known:
     if layer.data_format != "channels_last" or layer.dilation_rate != (1, 1):
         return None
-    if layer.padding == "same" and (
-        layer.strides != (1, 1) or not all(k % 2 for k in layer.kernel_size)
-    ):
+    odd = all(k % 2 for k in layer.kernel_size)
+    if layer.padding == "same" and (layer.strides != (1, 1) or not odd):
         return None  # the padding depends on the size of the image
     if layer.activation is not keras.activations.linear:
         return None
-    kernel = _value(layer.kernel)
-    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
     above, beside = ((k // 2 if layer.padding == "same" else 0) for k in layer.kernel_size)
     options = {
         "stride": tuple(layer.strides),
         "padding": (above, above, beside, beside),
         "groups": layer.groups,
     }
-    return "conv", {"kernel": kernel, "bias": bias}, options
+    return "conv", _kernel_and_bias(layer), options
 
 
 def _read_norm(layer: Any) -> _Known:
@@ -149,9 +138,7 @@ def _read_norm(layer: Any) -> _Known:
 def _read_dense(layer: Any) -> _Known:
     if layer.activation is not keras.activations.linear:
         return None
-    kernel = _value(layer.kernel)
-    bias = _value(layer.bias) if layer.use_bias else np.zeros(layer.units, np.float32)
-    return "dense", {"kernel": kernel, "bias": bias}, {}
+    return "dense", _kernel_and_bias(layer), {}
 
 
 def _read_relu(layer: Any) -> _Known:
@@ -169,8 +156,8 @@ def _read_activation(layer: Any) -> _Known:
 def _read_max_pool(layer: Any) -> _Known:
     if layer.padding != "valid":
         return None
-    options = {"pool": tuple(layer.pool_size), "stride": tuple(layer.strides)}
-    return "max_pool", {}, {**options, "padding": NO_PADDING}
+    pool, stride = tuple(layer.pool_size), tuple(layer.strides)
+    return "max_pool", {}, {"pool": pool, "stride": stride, "padding": (0, 0, 0, 0)}
 
 
 def _read_average_pool(layer: Any) -> _Known:
@@ -208,28 +195,26 @@ _READERS: tuple[tuple[type, Any], ...] = (
 )
 
 
+def _kernel_and_bias(layer: Any) -> dict[str, np.ndarray]:
+    kernel = _value(layer.kernel)
+    bias = _value(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1], np.float32)
+    return {"kernel": kernel, "bias": bias}
+
+
 def _value(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def _users(nodes: list[Node]) -> dict[str, list[Node]]:
-    users: dict[str, list[Node]] = {}
-    for node in nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
-    return users
-
-
 def _fold(nodes: list[Node]) -> list[Node]:
     """Fold each normalization into the convolution before it, if that has no other user."""
-    users = _users(nodes)
+    uses = Counter(name for node in nodes for name in node.inputs)
     by_name = {node.name: node for node in nodes}
     renamed: dict[str, str] = {}
     for node in nodes:
         before = by_name.get(node.inputs[0])
         if node.kind != "affine" or before is None or before.kind not in ("conv", "dense"):
             continue
-        if len(users[before.name]) > 1:
+        if uses[before.name] > 1:
             continue
         scale, offset = node.weights["scale"], node.weights["offset"]
         folded = {
@@ -260,7 +245,7 @@ def _merge_padding(nodes: list[Node]) -> list[Node]:
         both = zip(node.options["padding"], pad.options["padding"], strict=True)
         options = {**node.options, "padding": tuple(a + b for a, b in both)}
         merged.append(replace(node, inputs=pad.inputs, options=options))
-    used = set(_users(merged))
+    used = {name for node in merged for name in node.inputs}
     return [n for n in merged if n.kind != "pad" or n.name in used or n is merged[-1]]
 
 

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import FORMATS, INPUT
-from rezoo.exporters.runner import Runner, archived_metadata
-
-if TYPE_CHECKING:  # not needed to open a file
-    from rezoo.exporters.bundle import Bundle
-    from rezoo.exporters.graph import Graph, Node
-
-FORMAT = FORMATS["keras"]
+from rezoo.exporters.graph import Graph, Node
 
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write `model.keras`, a zip archive with the description inside."""
-    path = folder / FORMAT.file
+    path = folder / FORMATS["keras"].file
     to_keras(bundle.whole).save(path)
     bundle.describe_archive(path)
-
-
-def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open `model.keras`; `threads` is ignored, since Keras has no such setting."""
-    path = folder / FORMAT.file
-    metadata = archived_metadata(path)
-    model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-    return Runner(
-        format=FORMAT.name,
-        runtime=f"Keras {keras.__version__} on {keras.config.backend()}",
-        metadata=metadata,
-        call=compiled_forward(model),
-    )
 
 
 def to_keras(graph: Graph) -> keras.Model:
@@ -72,9 +53,8 @@ def _build_conv(node: Node, x: Any) -> Any:
 
 
 def _build_dense(node: Node, x: Any) -> Any:
-    kernel = node.weights["kernel"]
-    layer = keras.layers.Dense(kernel.shape[-1], name=node.name)
-    return _filled(layer, x, [kernel, node.weights["bias"]])
+    kernel, bias = node.weights["kernel"], node.weights["bias"]
+    return _filled(keras.layers.Dense(len(bias), name=node.name), x, [kernel, bias])
 
 
 def _build_affine(node: Node, x: Any) -> Any:

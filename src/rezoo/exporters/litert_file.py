@@ -42,13 +42,8 @@ def _converted(bundle: Bundle) -> bytes:
         return bytes(converter.convert())
 
 
-def calibrate(bundle: Bundle) -> LiteRTQuantizer:
-    """Compute the range of each activation over the calibration images.
-
-    Raises:
-        SpecError: There are no calibration images.
-    """
-    images = bundle.training_images
+def calibrate(bundle: Bundle, images: np.ndarray) -> LiteRTQuantizer:
+    """Compute the range of each activation over prepared images, float32 `(N, H, W, C)`."""
 
     def calibration() -> Iterator[dict[str, np.ndarray]]:
         for image in images:
@@ -69,20 +64,17 @@ def calibrate(bundle: Bundle) -> LiteRTQuantizer:
 
 
 class LiteRTQuantizer:
-    """A `Quantizer` of LiteRT files.
+    """A `Quantizer` of LiteRT files, from a calibrated `QuantizationDebugger`.
 
-    Args:
-        debugger: A calibrated `QuantizationDebugger`.
-        layers: Names of the convolutions and dense layers.
+    `layers` are the names of the convolutions and dense layers.
     """
 
     def __init__(self, debugger: Any, layers: list[str]) -> None:
-        self._debugger = debugger
-        self._layers = layers
+        self._debugger, self._layers = debugger, layers
         self._tensors: dict[str, str] = {}  # layer: name of its output in the file
 
     def content(self, bundle: Bundle) -> bytes:
-        """Return the int8 file; the layers in `bundle.keep`, once ranked, stay in float32."""
+        """Return the int8 file; layers in `bundle.keep` must have been ranked."""
         names = [self._tensors[name] for name in bundle.keep]
         options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=names)
         with _without_advice():

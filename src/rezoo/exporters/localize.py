@@ -23,7 +23,7 @@ from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import RELATIVE, outputs_of
 from rezoo.exporters.formats import INPUT, Format
 from rezoo.exporters.graph import Graph, Node
-from rezoo.exporters.runner import Runner
+from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import Samples
 
 PREPROCESSING = "preprocessing"
@@ -31,27 +31,26 @@ _IMAGES = 4
 _TWO_LEVELS = 0.015  # two grey levels of 255, relative to the largest input
 
 
-def first_difference(kind: Format, bundle: Bundle, model: keras.Model, samples: Samples) -> str:
+def first_difference(kind: Format, bundle: Bundle, samples: Samples) -> str:
     """Return the name of the first layer that differs, or `preprocessing`; empty if none does.
 
-    Args:
-        kind: The format.
-        bundle: The exported network; not quantized.
-        model: The network of the source.
-        samples: Images to compare on.
+    The bundle must not be quantized.
     """
     few = dataclasses.replace(
         samples, pictures=samples.pictures[:_IMAGES], inputs=samples.inputs[:_IMAGES]
     )
-    tensor = dataclasses.replace(bundle, takes="tensor")
-    if bundle.takes == "raw" and _differs(kind, bundle, None, few, few.inputs, _TWO_LEVELS):
-        return PREPROCESSING
+    bundle = dataclasses.replace(bundle, gives="logits")
+    if bundle.takes == "raw":
+        alone = dataclasses.replace(bundle, graph=_identity(bundle.graph))
+        if _differs(kind, alone, few, few.inputs, _TWO_LEVELS):
+            return PREPROCESSING
     nodes = bundle.graph.nodes
 
     def wrong(place: int) -> bool:
-        layer = nodes[place].layer
-        wanted = compiled_forward(keras.Model(model.inputs, layer.output))(few.inputs)
-        return _differs(kind, tensor, nodes[place].name, few, wanted, RELATIVE["none"])
+        graph, output = bundle.graph.until(nodes[place].name), nodes[place].layer.output
+        wanted = compiled_forward(keras.Model(bundle.network.inputs, output))(few.inputs)
+        part = dataclasses.replace(bundle, takes="tensor", graph=graph)
+        return _differs(kind, part, few, wanted, RELATIVE["none"])
 
     passed = _passed_by_all(nodes)
     end = bisect_left(passed, True, hi=len(passed) - 1, key=wrong)
@@ -71,20 +70,12 @@ def _passed_by_all(nodes: Sequence[Node]) -> list[int]:
 
 
 def _differs(
-    kind: Format,
-    bundle: Bundle,
-    name: str | None,
-    samples: Samples,
-    wanted: np.ndarray,
-    tolerance: float,
+    kind: Format, part: Bundle, samples: Samples, wanted: np.ndarray, tolerance: float
 ) -> bool:
-    """Whether the export of the part that ends at node `name`, or of no node, is wrong."""
-    graph = _identity(bundle.graph) if name is None else bundle.graph.until(name)
-    part = dataclasses.replace(bundle, graph=graph, gives="logits")
+    """Whether the export of a part of the network is wrong."""
     with tempfile.TemporaryDirectory() as folder:
         import_module(kind.writer).write(part, Path(folder))
-        runner: Runner = import_module(kind.runtime or kind.writer).open_runner(Path(folder))
-        found = outputs_of(runner, samples)
+        found = outputs_of(open_exported(Path(folder)), samples)
     most = float(np.abs(wanted).max()) or 1.0
     return not float(np.abs(found - wanted).max()) <= tolerance * most
 

@@ -50,7 +50,7 @@ def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
     begun, before = time.perf_counter(), resident_bytes()
     run = open_exported(folder, threads=threads)
     load_s = time.perf_counter() - begun
-    one, many = _images(run, 1), _images(run, run.batch or BATCH)
+    one, many = _images(run, 1), _images(run, BATCH)
     for _ in range(WARM_UP):
         run(one)
     times = [_timed(run, one) for _ in range(CALLS)]

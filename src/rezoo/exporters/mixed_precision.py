@@ -22,13 +22,8 @@ Attempt = Callable[[Bundle, Path], Passport]
 def keep_accuracy(bundle: Bundle, folder: Path, attempt: Attempt) -> Passport:
     """Export in int8 with as few layers in float32 as the accuracy needs.
 
-    Args:
-        bundle: A network with a quantizer.
-        folder: Where the files of the best export end up.
-        attempt: Exports a bundle to a new folder and compares it with its source.
-
-    Returns:
-        The passport of the export with the smallest loss, with all attempts in `trade`.
+    `attempt` exports a bundle to a new folder and compares it with its source. The files of the
+    attempt with the smallest loss are moved to `folder`. Its passport has all attempts in `trade`.
     """
     tried: list[Passport] = []
     for keep in _layers_to_keep(bundle):

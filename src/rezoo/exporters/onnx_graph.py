@@ -41,11 +41,7 @@ class OnnxGraph:
 
 
 def to_onnx(bundle: Bundle) -> onnx.ModelProto:
-    """Return the ONNX model of a bundle.
-
-    Raises:
-        IncompatibleError: A layer has no counterpart.
-    """
+    """Return the ONNX model of a bundle."""
     graph, made = bundle.whole, OnnxGraph()
     height, width, channels = graph.shape
     sides: list[int | str]
@@ -170,9 +166,7 @@ def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> 
 
 
 def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
-    if node.options["function"] == "softmax":
-        return made.add("Softmax", inputs, name, axis=-1)
-    return made.add("Sigmoid", inputs, name)
+    return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
 
 
 _WRITERS: dict[str, Any] = {
@@ -202,13 +196,11 @@ def add_preprocessing(made: OnnxGraph, preprocessing: Preprocessing) -> str:
         number(f"pre.{name}", [value], np.int64)
     levels = made.add("Transpose", [INPUT], "pre.levels", perm=[0, 3, 1, 2])
     levels, h, w = _not_too_thin(made, levels)
-    rows_decide = made.add(
-        "LessOrEqual",
-        [made.add("Mul", [h, "pre.tw"], "pre.a"), made.add("Mul", [w, "pre.th"], "pre.b")],
-        "pre.rows_decide",
-    )
-    rows = made.add("Div", [made.add("Mul", [h, "pre.tw"], "pre.c"), w], "pre.rows")
-    columns = made.add("Div", [made.add("Mul", [w, "pre.th"], "pre.d"), h], "pre.columns")
+    by_rows = made.add("Mul", [h, "pre.tw"], "pre.by_rows")
+    by_columns = made.add("Mul", [w, "pre.th"], "pre.by_columns")
+    rows_decide = made.add("LessOrEqual", [by_rows, by_columns], "pre.rows_decide")
+    rows = made.add("Div", [by_rows, w], "pre.rows")
+    columns = made.add("Div", [by_columns, h], "pre.columns")
     sides = [
         made.add("Where", [rows_decide, "pre.th", rows], "pre.height"),
         made.add("Where", [rows_decide, columns, "pre.tw"], "pre.width"),

@@ -27,18 +27,14 @@ from rezoo.exporters.bundle import RANKED_ON, Bundle
 from rezoo.exporters.formats import INPUT
 from rezoo.exporters.graph import Graph
 from rezoo.exporters.onnx_graph import to_onnx
-from rezoo.exporters.onnx_runtime import open_session
+from rezoo.exporters.runtimes import onnx_session
 
 _BATCH = 16  # images
 
 
-def calibrate(bundle: Bundle) -> OnnxQuantizer:
-    """Compute the range of each activation over the calibration images.
-
-    Raises:
-        SpecError: There are no calibration images.
-    """
-    tensor = replace(bundle, takes="tensor", quantizer=None)
+def calibrate(bundle: Bundle, images: np.ndarray) -> OnnxQuantizer:
+    """Compute the range of each activation over prepared images, float32 `(N, H, W, C)`."""
+    tensor = replace(bundle, takes="tensor")
     with tempfile.TemporaryDirectory() as folder, _without_advice():
         path = Path(folder) / "model.onnx"
         onnx.save(to_onnx(tensor), path)
@@ -48,8 +44,8 @@ def calibrate(bundle: Bundle) -> OnnxQuantizer:
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=CalibrationMethod.MinMax,
         )
-        calibrator.collect_data(_Batches(tensor.training_images))
-        return OnnxQuantizer(tensor, calibrator.compute_data())
+        calibrator.collect_data(_Batches(images))
+        return OnnxQuantizer(tensor, calibrator.compute_data(), images[:RANKED_ON])
 
 
 class OnnxQuantizer:
@@ -58,11 +54,11 @@ class OnnxQuantizer:
     Args:
         bundle: The network, with prepared images as input.
         ranges: onnxruntime's range of each activation.
+        images: Prepared images, float32 `(N, H, W, C)`, on which errors are measured.
     """
 
-    def __init__(self, bundle: Bundle, ranges: Any) -> None:
-        self._bundle = bundle
-        self._ranges = ranges
+    def __init__(self, bundle: Bundle, ranges: Any, images: np.ndarray) -> None:
+        self._bundle, self._ranges, self._images = bundle, ranges, images
 
     def content(self, bundle: Bundle) -> bytes:
         """Return the int8 model, serialized; the nodes in `bundle.keep` stay in float32."""
@@ -73,11 +69,11 @@ class OnnxQuantizer:
 
         A layer adds the error of its output, relative to the output, minus that of its input.
         """
-        graph, images = self._bundle.graph, self._bundle.training_images[:RANKED_ON]
+        graph = self._bundle.graph
         nodes = [n for n in graph.nodes if n.kind in ("conv", "dense") and n.name != graph.output]
         names = [n.name for n in nodes]
-        exact = _values(to_onnx(self._bundle), names, images)
-        rough = _values(self._quantized(self._bundle), names, images)
+        exact = _values(to_onnx(self._bundle), names, self._images)
+        rough = _values(self._quantized(self._bundle), names, self._images)
         errors = {name: _relative(rough[name], exact[name]) for name in names}
         added = {n.name: errors[n.name] - _error_before(n.inputs[0], graph, errors) for n in nodes}
         return sorted(names, key=lambda name: -added[name])
@@ -119,7 +115,7 @@ def _values(model: onnx.ModelProto, names: list[str], images: np.ndarray) -> dic
     for name in names:
         kind = helper.make_tensor_value_info(tensors[name], TensorProto.FLOAT, None)
         model.graph.output.append(kind)
-    session = open_session(model.SerializeToString())
+    session = onnx_session(model.SerializeToString())
     outputs = [tensors[name] for name in names]
     parts = [session.run(outputs, {INPUT: batch}) for batch in _batches(images)]
     return {name: np.concatenate(values) for name, *values in zip(names, *parts, strict=True)}

@@ -39,12 +39,7 @@ def write(bundle: Bundle, folder: Path) -> None:
 
 
 def prepend(model: openvino.Model, preprocessing: Preprocessing) -> openvino.Model:
-    """Return a model that prepares its images itself.
-
-    Args:
-        model: Its input is float32 `(N, H, W, C)`; that of the result is uint8 `(N, h, w, C)`.
-        preprocessing: The test transform.
-    """
+    """Return a model of uint8 `(N, h, w, C)`, which applies the test transform itself."""
     [prepared] = model.get_parameters()
     image = ops.parameter([-1, -1, -1, preprocessing.channels], np.uint8, name=INPUT)
     image.output(0).set_names({INPUT})
@@ -56,16 +51,11 @@ def _transform(image: Any, preprocessing: Preprocessing) -> Any:
     levels, sides = _not_too_thin(image)
     h, w = (ops.gather(sides, _whole([i]), _whole(0)) for i in (0, 1))
     th, tw = (int(side / preprocessing.crop_pct) for side in preprocessing.size)
-    rows_decide = ops.less_equal(ops.multiply(h, _whole([tw])), ops.multiply(w, _whole([th])))
-    rows = ops.divide(ops.multiply(h, _whole([tw])), w)
-    columns = ops.divide(ops.multiply(w, _whole([th])), h)
-    size = ops.concat(
-        [
-            ops.select(rows_decide, _whole([th]), rows),
-            ops.select(rows_decide, columns, _whole([tw])),
-        ],
-        0,
-    )
+    by_rows, by_columns = ops.multiply(h, _whole([tw])), ops.multiply(w, _whole([th]))
+    rows_decide = ops.less_equal(by_rows, by_columns)
+    height = ops.select(rows_decide, _whole([th]), ops.divide(by_rows, w))
+    width = ops.select(rows_decide, ops.divide(by_columns, h), _whole([tw]))
+    size = ops.concat([height, width], 0)
     resized = ops.interpolate(
         levels,
         size,

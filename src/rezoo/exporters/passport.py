@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rezoo.exporters.comparing import Comparison
 from rezoo.exporters.formats import PASSPORT
-from rezoo.utils.files import record, write_json
+from rezoo.utils.files import record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Passport:
     comparison: Comparison
     runtime: str
     cost: dict[str, Any] | None = None
-    trade: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+    trade: tuple[dict[str, Any], ...] = ()
 
     @property
     def size(self) -> int:
@@ -44,17 +44,11 @@ class Passport:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
-            "format": self.format,
+            **asdict(self),
             "folder": str(self.folder),
             "bytes": self.size,
-            **{k: v for k, v in asdict(self).items() if k not in ("folder", "format", "trade")},
-            "trade": list(self.trade),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
         }
-
-    def write(self, folder: Path) -> None:
-        """Write `passport.json` into a folder."""
-        write_json(folder / PASSPORT, self.to_dict())
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, RezooError
+from rezoo.errors import IncompatibleError, NotFoundError, RezooError
 from rezoo.exporters.formats import FORMATS, METADATA, Format
+from rezoo.exporters.runtimes import OPENERS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,24 +23,17 @@ class Runner:
         runtime: Name and version of the runtime.
         metadata: The description in the file; see `Bundle.metadata`.
         call: The runtime's function.
-        batch: The number of images per call, or None for any number.
     """
 
     format: str
     runtime: str
     metadata: dict[str, Any]
-    call: Callable[[np.ndarray], np.ndarray]
-    batch: int | None = None
+    call: Callable[[np.ndarray], Any]
 
     @property
     def input(self) -> str:
         """`"tensor"`: float32 `(N, H, W, C)`, prepared; `"raw"`: uint8 `(N, h, w, C)`, any size."""
         return str(self.metadata["input"])
-
-    @property
-    def output(self) -> str:
-        """`"logits"` or `"probabilities"`."""
-        return str(self.metadata["output"])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,7 +52,7 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
     Args:
         path: The folder of the export, or the file in it.
         threads: Number of threads; None for the runtime's default. Keras, TensorFlow and JAX
-            ignore it.
+            have no such setting for a single network.
 
     Raises:
         NotFoundError: There is no export.
@@ -72,9 +63,7 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
     kind, folder = find_export(path)
     kind.require()
     try:
-        runner: Runner = import_module(kind.runtime or kind.writer).open_runner(
-            folder, threads=threads
-        )
+        runtime, metadata, call = OPENERS[kind.name](folder, threads)
     except RezooError:
         raise
     except Exception as error:  # each runtime has exceptions of its own
@@ -82,15 +71,11 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
             f"{kind.name} does not open {folder}: {str(error).strip().partition(chr(10))[0]}",
             hint="the file is damaged, or was written for another version; export again.",
         ) from error
-    return runner
+    return Runner(format=kind.name, runtime=runtime, metadata=metadata, call=call)
 
 
 def find_export(path: Path) -> tuple[Format, Path]:
-    """Return the format and the folder of an export.
-
-    Raises:
-        NotFoundError: There is none.
-    """
+    """Return the format and the folder of an export, or raise `NotFoundError`."""
     folder = path if path.is_dir() else path.parent
     wanted = path.name if path.is_file() else ""
     for kind in FORMATS.values():
@@ -103,16 +88,3 @@ def find_export(path: Path) -> tuple[Format, Path]:
         f"{path} is not an export",
         hint="an export is a folder with " + ", ".join(kind.file for kind in FORMATS.values()),
     )
-
-
-def archived_metadata(path: Path) -> dict[str, Any]:
-    """Return the description in the zip archive that a file is or ends in.
-
-    Raises:
-        IntegrityError: The file is damaged, or was not written by rezoo.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read(METADATA)))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise IntegrityError(f"{path} was not exported by rezoo: {error}") from error

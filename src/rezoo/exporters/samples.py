@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform, with_channels
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.evaluate import match_classes
-from rezoo.evaluation.reference_batch import drawn_pictures
+from rezoo.evaluation.reference_batch import drawn_pictures, prepared
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
 
@@ -36,8 +36,8 @@ class Samples:
 
     pictures: list[np.ndarray]
     inputs: np.ndarray
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    what: str = ""
+    labels: np.ndarray
+    what: str
 
 
 def comparison_samples(
@@ -45,14 +45,8 @@ def comparison_samples(
 ) -> Samples:
     """Return the reference batch, or drawn pictures, followed by images of a dataset.
 
-    Args:
-        source: The network.
-        dataset: A dataset reference; its test split, or else val or train. None for no dataset.
-        preprocessing: The test transform.
-        count: Maximum number of images of the dataset, evenly spaced in the split.
-
-    Raises:
-        IncompatibleError: The dataset's classes are not the network's.
+    Of the dataset, if there is one, at most `count` images are taken, evenly spaced in the test
+    split, or else in val or train. Its classes must be those of the network.
     """
     pictures, what = _reference(source, preprocessing)
     labels = np.zeros(0, np.int64)
@@ -72,11 +66,7 @@ def comparison_samples(
 
 
 def calibration_samples(dataset: str, preprocessing: Preprocessing, *, count: int) -> np.ndarray:
-    """Return prepared training images, balanced over the classes, float32 `(N, H, W, C)`.
-
-    Raises:
-        NotFoundError: The dataset has no training images, or none of them can be read.
-    """
+    """Return prepared training images, balanced over the classes, float32 `(N, H, W, C)`."""
     data = load_dataset(dataset)
     split = next((name for name in ("train", "val") if name in data.splits.parts), None)
     if split is None:
@@ -98,12 +88,6 @@ def calibration_samples(dataset: str, preprocessing: Preprocessing, *, count: in
             hint="rezoo data check lists the causes.",
         )
     return np.stack(found)
-
-
-def prepared(pictures: list[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
-    """Apply the test transform to uint8 images; return float32 `(N, H, W, C)`."""
-    transform = test_transform(preprocessing, encoded=False)
-    return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 
 
 def _evenly_spaced(total: int, count: int) -> np.ndarray:

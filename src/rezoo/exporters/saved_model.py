@@ -7,31 +7,23 @@ of image files: JPEG, PNG, BMP or GIF. It ignores EXIF orientation.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
-from rezoo.exporters.formats import FORMATS, METADATA
-from rezoo.exporters.runner import Runner
-
-if TYPE_CHECKING:  # it imports Keras, which is no part of the runtime
-    from rezoo.exporters.bundle import Bundle
-
-FORMAT = FORMATS["saved_model"]
+from rezoo.data.transforms import test_transform
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.keras_file import to_keras
 
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write the files of a SavedModel; the description goes to `assets.extra`."""
-    from rezoo.exporters.keras_file import to_keras
-
     module = tf.Module()
     model = to_keras(bundle.whole)
     module.weights = [weight.value for weight in model.weights]
-    signatures = {"serving_default": _signature(bundle, model)}
-    if bundle.takes == "raw":
-        signatures["encoded"] = _encoded(bundle, model)
+    signatures = _signatures(bundle, model)
     module.functions = list(signatures.values())
     tf.saved_model.save(module, str(folder), signatures=signatures)
     extra = folder / "assets.extra"
@@ -39,64 +31,41 @@ def write(bundle: Bundle, folder: Path) -> None:
     bundle.describe(extra)
 
 
-def _signature(bundle: Bundle, model: Any) -> Any:
-    height, width, channels = bundle.graph.shape
-    if bundle.takes == "tensor":
-        kind = tf.TensorSpec((None, height, width, channels), tf.float32, "image")
-
-        def run(image: Any) -> dict[str, Any]:
-            return {bundle.gives: model(image, training=False)}
-
-        return tf.function(run, [kind], autograph=False)
-    from rezoo.data.transforms import test_transform
-
-    transform = test_transform(bundle.preprocessing, encoded=False)
-    kind = tf.TensorSpec((None, None, None, channels), tf.uint8, "image")
-    return tf.function(_prepared(bundle, model, transform), [kind], autograph=False)
-
-
-def _encoded(bundle: Bundle, model: Any) -> Any:
-    from rezoo.data.transforms import test_transform
-
-    channels = bundle.preprocessing.channels
-    transform = test_transform(bundle.preprocessing, encoded=False)
-    kind = tf.TensorSpec((None,), tf.string, "image")
-
-    def decoded(contents: Any) -> Any:
-        """Decode with TensorFlow's operations alone: what rezoo adds to them is no graph."""
-        image = tf.cond(
-            tf.io.is_jpeg(contents),
-            lambda: tf.io.decode_jpeg(contents, channels, dct_method="INTEGER_ACCURATE"),
-            lambda: tf.io.decode_image(contents, channels, expand_animations=False),
-        )
-        return transform(tf.ensure_shape(image, (None, None, channels)))
-
-    return tf.function(_prepared(bundle, model, decoded), [kind], autograph=False)
-
-
-def _prepared(bundle: Bundle, model: Any, transform: Any) -> Any:
-    kind = tf.TensorSpec(bundle.graph.shape, tf.float32)
+def _signatures(bundle: Bundle, model: Any) -> dict[str, Any]:
+    shape, channels = bundle.graph.shape, bundle.preprocessing.channels
 
     def run(image: Any) -> dict[str, Any]:
-        images = tf.map_fn(transform, image, fn_output_signature=kind)
-        return {bundle.gives: model(images, training=False)}
+        return {bundle.gives: model(image, training=False)}
 
-    return run
+    if bundle.takes == "tensor":
+        return {"serving_default": _function(run, (None, *shape), tf.float32)}
+    transform = test_transform(bundle.preprocessing, encoded=False)
+    prepared = tf.TensorSpec(shape, tf.float32)
+
+    def run_raw(image: Any) -> dict[str, Any]:
+        return run(tf.map_fn(transform, image, fn_output_signature=prepared))
+
+    def transform_encoded(content: Any) -> Any:
+        return transform(_decoded(content, channels))
+
+    def run_encoded(image: Any) -> dict[str, Any]:
+        return run(tf.map_fn(transform_encoded, image, fn_output_signature=prepared))
+
+    return {
+        "serving_default": _function(run_raw, (None, None, None, channels), tf.uint8),
+        "encoded": _function(run_encoded, (None,), tf.string),
+    }
 
 
-def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open a SavedModel; `threads` is ignored, since TensorFlow sets it for the whole process."""
-    metadata = json.loads((folder / "assets.extra" / METADATA).read_text(encoding="utf-8"))
-    loaded = tf.saved_model.load(str(folder))
-    run, output = loaded.signatures["serving_default"], metadata["output"]
+def _function(run: Callable[[Any], Any], shape: tuple[int | None, ...], dtype: Any) -> Any:
+    return tf.function(run, [tf.TensorSpec(shape, dtype, "image")], autograph=False)
 
-    def call(images: Any) -> Any:
-        return run(image=tf.constant(images))[output].numpy()
 
-    call.loaded = loaded  # type: ignore[attr-defined]  # the signature does not keep its variables
-    return Runner(
-        format=FORMAT.name,
-        runtime=f"TensorFlow {tf.__version__}",
-        metadata=metadata,
-        call=call,
+def _decoded(content: Any, channels: int) -> Any:
+    """Decode with TensorFlow's operations alone: what rezoo adds to them is no graph."""
+    image = tf.cond(
+        tf.io.is_jpeg(content),
+        lambda: tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(content, channels, expand_animations=False),
     )
+    return tf.ensure_shape(image, (None, None, channels))

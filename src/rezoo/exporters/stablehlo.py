@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
-import numpy as np
 
 from rezoo.errors import IncompatibleError
-from rezoo.exporters.formats import FORMATS, INPUT, METADATA
-from rezoo.exporters.runner import Runner
+from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.formats import FORMATS, INPUT
+from rezoo.exporters.graph import Graph, Node
 
-if TYPE_CHECKING:  # they import Keras, which is no part of the runtime
-    from rezoo.exporters.bundle import Bundle
-    from rezoo.exporters.graph import Graph, Node
-
-FORMAT = FORMATS["stablehlo"]
 _PLATFORMS = ("cpu", "cuda")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -31,29 +25,12 @@ def write(bundle: Bundle, folder: Path) -> None:
     images = jax.ShapeDtypeStruct((batch, *bundle.graph.shape), jnp.float32)
     run = jax.jit(to_jax(bundle.whole))
     exported = jax.export.export(run, platforms=_PLATFORMS)(images)
-    (folder / FORMAT.file).write_bytes(exported.serialize())
+    (folder / FORMATS["stablehlo"].file).write_bytes(exported.serialize())
     bundle.describe(folder)
 
 
-def open_runner(folder: Path, *, threads: int | None = None) -> Runner:
-    """Open `model.stablehlo`; `threads` is ignored, since JAX has no such setting."""
-    metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    exported = jax.export.deserialize(bytearray((folder / FORMAT.file).read_bytes()))
-    run = jax.jit(exported.call)
-    return Runner(
-        format=FORMAT.name,
-        runtime=f"JAX {jax.__version__}",
-        metadata=metadata,
-        call=lambda images: np.asarray(run(images)),
-    )
-
-
 def to_jax(graph: Graph) -> Callable[[Any], Any]:
-    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`.
-
-    Raises:
-        IncompatibleError: A layer has no counterpart.
-    """
+    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`."""
     for node in graph.nodes:
         if node.kind not in _OPERATIONS:
             raise IncompatibleError(
@@ -121,7 +98,6 @@ def _pad_channels(node: Node, x: Any) -> Any:
     return jnp.pad(x[:, ::stride, ::stride], sides)
 
 
-_FUNCTIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "dense": _dense,
@@ -133,5 +109,5 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "global_average_pool": lambda node, x: x.mean((1, 2)),
     "pad": _pad,
     "pad_channels": _pad_channels,
-    "activation": lambda node, x: _FUNCTIONS[node.options["function"]](x),
+    "activation": lambda node, x: getattr(jax.nn, node.options["function"])(x),
 }

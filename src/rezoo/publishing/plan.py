@@ -82,11 +82,6 @@ class PushPlan:
         """The model card."""
         return self.contents[run_files.CARD].decode()
 
-    @property
-    def nothing_new(self) -> bool:
-        """Whether the repository has all of these files already."""
-        return all(upload.state == "unchanged" for upload in self.uploads)
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
@@ -132,7 +127,8 @@ def plan_push(
         info = _existing(address)
         if info is not None:
             _check_existing(info, address.at(info.sha or address.revision), private, force)
-        states = compare(info, folder, contents, uploads)
+        hashes = {name: known.sha256 for name, known in uploads.items()}
+        states = compare(info, folder, contents, hashes)
     except NetworkError as error:
         if not offline_ok:
             raise
@@ -153,23 +149,22 @@ def plan_push(
 
 
 def compare(
-    info: Any, folder: Path, contents: Mapping[str, bytes], uploads: Mapping[str, FileRecord]
+    info: Any, folder: Path, contents: Mapping[str, bytes], hashes: Mapping[str, str]
 ) -> dict[str, str]:
-    """Compare files with those of a repository.
+    """Return name → "unchanged" or "changed", for each file that the repository has.
 
-    Large files are compared by SHA-256, the others by the hash of git.
-
-    Returns:
-        Name → "unchanged" or "changed", for each file that the repository has.
+    Large files are compared by their SHA-256 in `hashes`, the others by the hash of git.
     """
+    from huggingface_hub.utils.sha import git_hash
+
     found = {}
     for file in info.siblings or () if info else ():
-        if file.rfilename in uploads:
-            name = file.rfilename
+        name = file.rfilename
+        if name in hashes:
             if file.lfs is not None:
-                same = file.lfs.sha256 == uploads[name].sha256
+                same = file.lfs.sha256 == hashes[name]
             else:
-                same = file.blob_id == _git_hash(contents.get(name) or (folder / name).read_bytes())
+                same = file.blob_id == git_hash(contents.get(name) or (folder / name).read_bytes())
             found[name] = "unchanged" if same else "changed"
     return found
 
@@ -283,7 +278,3 @@ def _listed(address: Address, card: Path, names: set[str]) -> bool:
 
 def _record_of(content: bytes) -> FileRecord:
     return FileRecord(hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _git_hash(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -14,7 +14,7 @@ from rezoo.publishing.plan import PushPlan, compare, plan_push
 from rezoo.sources.hub_address import Address
 from rezoo.sources.hub_client import endpoint, hub_errors, open_api, repository
 from rezoo.sources.references import WithFolder
-from rezoo.utils.files import FileRecord, write_bytes
+from rezoo.utils.files import write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def push(
     if not confirm(plan):
         raise SpecError("nothing was pushed", hint="it was not confirmed.")
     url = f"{endpoint()}/{repo}"
-    if plan.nothing_new and plan.exists:
+    if plan.exists and all(upload.state == "unchanged" for upload in plan.uploads):
         return Pushed(repo=repo, commit=plan.parent, url=url, changed=False)
     architecture = json.loads(plan.contents[CONFIG])["architecture"]
     commit = _send(plan, message or f"{architecture}, by rezoo")
@@ -128,6 +128,6 @@ def _send(plan: PushPlan, message: str) -> str:
 
 
 def _has_all(plan: PushPlan, info: Any) -> bool:
-    uploads = {u.name: FileRecord(u.sha256, u.size) for u in plan.uploads}
-    states = compare(info, plan.folder, plan.contents, uploads)
-    return all(states.get(name) == "unchanged" for name in uploads)
+    hashes = {upload.name: upload.sha256 for upload in plan.uploads}
+    states = compare(info, plan.folder, plan.contents, hashes)
+    return all(states.get(name) == "unchanged" for name in hashes)

@@ -21,10 +21,10 @@ from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError
 from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
 from rezoo.models.fingerprint import comparable, fingerprint
-from rezoo.sources.load import build
+from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
-from rezoo.utils.files import FileRecord, record, write_json
+from rezoo.utils.files import record, write_json
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def record_proof(
     source = dataclasses.replace(
         source, config=dataclasses.replace(source.config, files={}, fingerprint="")
     )
-    network = build(source)
+    network = load(source)
     chosen, what = _pictures(source, pictures)
     write_reference(folder, source, chosen, what)
     content["format_version"] = FORMAT_VERSION
@@ -176,7 +176,13 @@ def _files(source: Source) -> Iterator[Check]:
     for name in dict.fromkeys((WEIGHTS, *source.config.files)):
         try:
             path = source.file(name)
-            yield _bytes(name, path, source.expected(name, path))
+            found, expected = record(path), source.expected(name, path)
+            text = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
+            if expected is None:
+                yield Check(name, None, f"{text}; nothing recorded")
+                continue
+            expected.check(name, size=found.size or 0, sha256=found.sha256)
+            yield Check(name, True, f"{text}, as {expected.source} says")
         except NotFoundError:
             yield Check(name, False, "missing")
         except NetworkError:
@@ -185,22 +191,13 @@ def _files(source: Source) -> Iterator[Check]:
             yield Check(name, False, str(error))
 
 
-def _bytes(name: str, path: Path, expected: FileRecord | None) -> Check:
-    found = record(path)
-    text = f"SHA-256 {found.sha256[:16]}…, {found.size:,} bytes"
-    if expected is None:
-        return Check(name, None, f"{text}; nothing recorded")
-    expected.check(name, size=found.size or 0, sha256=found.sha256)
-    return Check(name, True, f"{text}, as {expected.source} says")
-
-
 def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | None, Check]:
     if any(check.what == WEIGHTS and check.holds is False for check in before):
         return None, Check("tensors", None, "not read: the bytes differ")
     try:
         # `_structure` checks the fingerprint
         bare = dataclasses.replace(source.config, fingerprint="")
-        network = build(dataclasses.replace(source, config=bare))
+        network = load(dataclasses.replace(source, config=bare))
     except RezooError as error:
         return None, Check("tensors", False, str(error))
     found = f"{len(network.weights)} fit {source.config.architecture}, all finite"

@@ -103,11 +103,7 @@ def get(name: str) -> WeightsSpec:
 
 
 def default(architecture: str) -> WeightsSpec:
-    """Return the weights that `pretrained=True` means.
-
-    Raises:
-        NotFoundError: No weights of the architecture are a default.
-    """
+    """Return the weights that `pretrained=True` means, or raise `NotFoundError`."""
     known = [s for s in _all() if s.architecture == architecture]
     for spec in known:
         if spec.default:
@@ -126,7 +122,8 @@ def of_repository(repo: str) -> WeightsSpec | None:
 
 def to_record(spec: WeightsSpec) -> dict[str, Any]:
     """Return an entry as JSON values."""
-    pre = spec.preprocessing
+    pre, known = spec.preprocessing, registry.architectures
+    registered = spec.architecture in known.names()
     return {
         "name": spec.name,
         "architecture": spec.architecture,
@@ -135,7 +132,7 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
         "commit": spec.commit or None,
         "sha256": spec.sha256 or None,
         "bytes": spec.size,
-        "params": params(spec),
+        "params": known.get(spec.architecture).params if registered else None,
         "licence": spec.licence,
         "num_classes": spec.num_classes,
         "image_size": pre.for_test().size[0],
@@ -151,13 +148,6 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
         "note": spec.note,
         "catalogue": spec.catalogue,
     }
-
-
-def params(spec: WeightsSpec) -> int | None:
-    """Return the architecture's parameters with 1000 classes; None if they are not known."""
-    if spec.architecture not in registry.architectures.names():
-        return None
-    return registry.architectures.get(spec.architecture).params
 
 
 def _all() -> Iterator[WeightsSpec]:

@@ -51,11 +51,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `hf://owner/name[@revision]`, or timm's `hf-hub:owner/name[@revision]`.
-
-        Raises:
-            SpecError: The text is not an address.
-        """
+        """Read `hf://owner/name[@revision]`, or timm's `hf-hub:owner/name[@revision]`."""
         bare = text
         for scheme in SCHEMES:
             bare = bare.removeprefix(scheme)

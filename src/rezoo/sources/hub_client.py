@@ -54,14 +54,9 @@ def open_api() -> HfApi:
 
 
 def repository(address: Address, *, sizes: bool = False) -> Any:
-    """Return the client's information about a repository at a revision.
+    """Return the client's information about a repository at a revision; see `hub_errors`.
 
-    Args:
-        address: The repository.
-        sizes: Include the size and the hashes of each file.
-
-    Raises:
-        NetworkError, NotFoundError: See `hub_errors`.
+    With `sizes`, it includes the size and the hashes of each file.
     """
     from huggingface_hub import constants
 
@@ -76,25 +71,16 @@ def repository(address: Address, *, sizes: bool = False) -> Any:
 
 
 def file_metadata(address: Address, name: str, *, retry: bool = True) -> HfFileMetadata:
-    """Return the commit, ETag and size of a file.
+    """Return the commit, ETag and size of a file at any revision; see `hub_errors`.
 
-    Args:
-        address: The repository, at any revision.
-        name: Path of the file in the repository.
-        retry: Try again after a failure that may be temporary.
-
-    Raises:
-        NetworkError, NotFoundError: See `hub_errors`.
+    With `retry`, a failure that may be temporary is tried again.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(address.repo, name, repo_type=address.kind, revision=address.revision)
     with hub_errors(f"{address} {name}"):
         return get_hf_file_metadata(
-            url,
-            timeout=constants.HF_HUB_ETAG_TIMEOUT,
-            retry_on_errors=retry,
-            **identity(),
+            url, timeout=constants.HF_HUB_ETAG_TIMEOUT, retry_on_errors=retry, **identity()
         )
 
 

@@ -23,12 +23,11 @@ from rezoo.errors import (
     HubWarning,
     IntegrityError,
     NetworkError,
-    NotFoundError,
     ResourceError,
     UnsafeFileError,
 )
 from rezoo.sources.hub_address import Address, is_commit
-from rezoo.sources.hub_client import endpoint, file_metadata, hub_errors, identity, repository
+from rezoo.sources.hub_client import endpoint, file_metadata, hub_errors, identity
 from rezoo.utils.files import FileRecord, is_sha256, require_room, write_bytes
 
 _ETAG = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,200}")
@@ -59,10 +58,6 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
         probe: A small file that the repository must have.
         limit: Largest size of that file in bytes.
         announce: Warn which commit it is, since a branch may move.
-
-    Raises:
-        NetworkError: The Hub is not reached and nothing is in the cache.
-        NotFoundError: No such repository, revision or file.
     """
     if address.pinned:
         return address
@@ -74,7 +69,7 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
     except NetworkError as error:
         if known is None or isinstance(error, AccessError):
             raise
-        pinned = address.at(_commit_of(known))
+        pinned = address.at(known.parent.name)  # …/snapshots/<commit>/<name>
         if not constants.HF_HUB_OFFLINE:
             text = f"{error}; using commit {pinned.revision[:12]} from the cache."
             warnings.warn(HubWarning(text), stacklevel=2)
@@ -89,16 +84,11 @@ def resolve_commit(address: Address, *, probe: str, limit: int, announce: bool =
 
 
 def fetch(address: Address, name: str, *, limit: int) -> Path:
-    """Return a file of a repository, from the cache if it is there.
-
-    Args:
-        address: The repository, at a commit.
-        name: Name of the file.
-        limit: Largest allowed size in bytes.
+    """Return a file of a repository at a commit, from the cache if it is there.
 
     Raises:
         NetworkError, NotFoundError: See `hub_errors`.
-        UnsafeFileError: The file is larger than allowed.
+        UnsafeFileError: The file is larger than `limit` bytes.
         ResourceError: The cache cannot be written or has too little room.
     """
     from huggingface_hub import constants, hf_hub_download
@@ -125,14 +115,6 @@ def fetch(address: Address, name: str, *, limit: int) -> Path:
     return Path(path)
 
 
-def names(address: Address) -> set[str]:
-    """Return the names of a repository's files; empty if they cannot be requested."""
-    try:
-        return {file.rfilename for file in repository(address).siblings or ()}
-    except (NetworkError, NotFoundError):
-        return set()
-
-
 def hub_record(path: Path) -> FileRecord | None:
     """Return the SHA-256 that the Hub states for a cached file; None if it is not known.
 
@@ -146,8 +128,7 @@ def hub_record(path: Path) -> FileRecord | None:
 def refused(path: Path, error: IntegrityError) -> IntegrityError:
     """Move a refused file aside in the cache, so that the next use fetches it again.
 
-    Returns:
-        The same error, with a hint where the file is now.
+    Returns the error with a hint where the file is now.
     """
     content = _content(path)
     aside = content.with_name(f"{content.name}.refused")
@@ -180,12 +161,7 @@ def _remember(address: Address, path: Path) -> None:
     stored under another, if the branch moves between its two requests.
     """
     with contextlib.suppress(ResourceError):  # a read-only cache
-        write_bytes(path.parents[2] / "refs" / address.revision, _commit_of(path).encode())
-
-
-def _commit_of(path: Path) -> str:
-    """Return the commit of a file in the cache: `…/snapshots/<commit>/<name>`."""
-    return path.parent.name
+        write_bytes(path.parents[2] / "refs" / address.revision, path.parent.name.encode())
 
 
 def _meter(what: str, name: str, size: int | None, limit: int) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import keras
@@ -16,12 +16,14 @@ from rezoo.artifacts.weights import HEAD, load_weights
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
+    NetworkError,
     NotFoundError,
     SpecError,
     UnsafeFileError,
 )
 from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.sources import hub_fetch
+from rezoo.sources.hub_client import repository
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.utils.files import record
 
@@ -47,7 +49,8 @@ def load(
         reference: `"resnet50.a1_in1k"` (published weights of a catalogue),
             `"hf://owner/name[@revision]"`, a folder with `config.json` and
             `model.safetensors` (a run folder, or one that timm wrote), the result of `train`,
-            or an architecture's name for random weights. A `Path` is always a folder.
+            or an architecture's name for random weights. A `Path` is always a folder. A
+            `Source` is what `resolve` has returned.
         pretrained: Take the default weights of a bare architecture: `"resnet50"` then means
             `"resnet50.a1_in1k"`.
         num_classes: Width of the head; None for that of the weights. Any other width gives a
@@ -68,24 +71,7 @@ def load(
         IntegrityError: A file is damaged or was replaced, or values are not finite.
         IncompatibleError: The tensors do not fit the architecture; all differences are named.
     """
-    return build(
-        resolve(reference, pretrained=pretrained),
-        num_classes=num_classes,
-        input_shape=input_shape,
-        classifier_activation=classifier_activation,
-        allow_nonfinite=allow_nonfinite,
-    )
-
-
-def build(
-    source: Source,
-    *,
-    num_classes: int | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    classifier_activation: str | None = None,
-    allow_nonfinite: bool = False,
-) -> keras.Model:
-    """Build the network of a source, with its weights if it has any; see `load`."""
+    source = resolve(reference, pretrained=pretrained)
     config, channels = source.config, source.config.preprocessing.channels
     classes = config.num_classes if num_classes is None else num_classes
     shape = input_shape or (None, None, channels)
@@ -126,17 +112,13 @@ def build(
 
 
 def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:
-    """Assign the weights of a source to a model; return their SHA-256.
-
-    Raises:
-        IncompatibleError: The tensors do not fit the model. Else as `opened_weights` does.
-    """
+    """Assign the weights of a source to a model; return their SHA-256."""
     with opened_weights(source) as file:
         load_weights(model, file, structure=source.config.fingerprint, new_head=new_head)
         return file.sha256
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened_weights(source: Source) -> Iterator[TensorFile]:
     """Open the weights of a source after comparing their bytes with what is known of them.
 
@@ -174,10 +156,12 @@ def _check_head(file: TensorFile, num_classes: int) -> None:
 
 def _explain_absence(source: Source, error: NotFoundError) -> Exception:
     """Return an error that names the weights in another format, if there are any."""
+    names: set[str] = set()
     if source.address is not None:
-        names = hub_fetch.names(source.address)
-    else:
-        names = {p.name for p in source.folder.iterdir()} if source.folder else set()
+        with contextlib.suppress(NetworkError, NotFoundError):
+            names = {file.rfilename for file in repository(source.address).siblings or ()}
+    elif source.folder is not None:
+        names = {path.name for path in source.folder.iterdir()}
     for name in sorted(names.intersection(_PICKLES)):
         return UnsafeFileError(
             f"{source.reference} has no {WEIGHTS}, only {name}, which rezoo never opens",

@@ -33,7 +33,7 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.sources import catalogue, hub_fetch
-from rezoo.sources.hub_address import SCHEMES, Address, is_address
+from rezoo.sources.hub_address import MAIN, SCHEMES, Address, is_address
 from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
 from rezoo.utils.files import FileRecord
 from rezoo.utils.names import near
@@ -80,12 +80,7 @@ class Source:
         return self.folder is not None
 
     def file(self, name: str) -> Path:
-        """Return the path of a file, which is fetched first if it is on the Hub.
-
-        Raises:
-            NotFoundError: There is no such file.
-            NetworkError: The file is on the Hub, which is not reached.
-        """
+        """Return the path of a file, which is fetched first if it is on the Hub."""
         if self.address is not None:
             limit = MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_OTHER_BYTES
             if name == WEIGHTS and self.published and self.published.size:
@@ -177,11 +172,7 @@ def local_folder(reference: str | Path | WithFolder) -> Path:
 
 
 def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source:
-    """Resolve a reference that must have weights; raises as `resolve` does.
-
-    Raises:
-        SpecError: The reference is a bare architecture, whose weights are random.
-    """
+    """Resolve a reference that must have weights: not a bare architecture (`SpecError`)."""
     source = resolve(reference, pretrained=pretrained)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
@@ -223,14 +214,12 @@ def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:
     if spec.non_commercial:
         text = f"the licence of {spec.name}, {spec.licence}, forbids commercial use."
         warnings.warn(HubWarning(text), stacklevel=3)
-    address = Address(spec.repo, spec.commit) if spec.commit else Address(spec.repo)
-    return _opened(reference, address, spec)
+    return _opened(reference, Address(spec.repo, spec.commit or MAIN), spec)
 
 
 def _of_hub(reference: str, address: Address) -> Source:
     spec = catalogue.of_repository(address.repo)
-    unsaid = "@" not in reference
-    if spec and (unsaid or address.revision == spec.commit):
+    if spec and ("@" not in reference or address.revision == spec.commit):
         return _opened(reference, address.at(spec.commit or address.revision), spec)
     return _opened(reference, address, None)
 

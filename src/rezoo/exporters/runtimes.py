@@ -1,0 +1,178 @@
+"""Each format's runtime: a function that opens a folder and returns `(name, metadata, call)`.
+
+The functions import their runtime alone, since the memory of an export includes the imports.
+Keras, TensorFlow and JAX ignore `threads`: they have no such setting for a single network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import IntegrityError
+from rezoo.exporters.formats import FORMATS, INPUT, METADATA
+
+Opened = tuple[str, dict[str, Any], Callable[[np.ndarray], Any]]
+
+
+def open_keras(folder: Path, threads: int | None) -> Opened:
+    """Open `model.keras` with Keras."""
+    import keras
+
+    from rezoo.evaluation.forward import compiled_forward
+
+    path = folder / FORMATS["keras"].file
+    metadata = _archived(path)
+    model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+    name = f"Keras {keras.__version__} on {keras.config.backend()}"
+    return name, metadata, compiled_forward(model)
+
+
+def open_saved_model(folder: Path, threads: int | None) -> Opened:
+    """Open a SavedModel with TensorFlow."""
+    import tensorflow as tf
+
+    metadata = _read(folder / "assets.extra")
+    loaded = tf.saved_model.load(str(folder))
+    run, output = loaded.signatures["serving_default"], metadata["output"]
+
+    def call(images: Any, loaded: Any = loaded) -> Any:  # the signature keeps no variables alive
+        return run(image=tf.constant(images))[output].numpy()
+
+    return f"TensorFlow {tf.__version__}", metadata, call
+
+
+def open_onnx(folder: Path, threads: int | None) -> Opened:
+    """Open `model.onnx` with onnxruntime on the CPU."""
+    import onnxruntime
+
+    path = folder / FORMATS["onnx"].file
+    session = onnx_session(path, threads=threads)
+    properties = session.get_modelmeta().custom_metadata_map
+    if "rezoo" not in properties:
+        raise IntegrityError(f"{path} was not exported by rezoo")
+    metadata = json.loads(properties["rezoo"])
+
+    def call(images: np.ndarray) -> Any:
+        return session.run([metadata["output"]], {INPUT: images})[0]
+
+    return f"onnxruntime {onnxruntime.__version__}", metadata, call
+
+
+def onnx_session(model: bytes | Path, *, threads: int | None = None) -> Any:
+    """Return onnxruntime's session of a model, serialized or in a file, without its warnings."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def open_openvino(folder: Path, threads: int | None) -> Opened:
+    """Open `model.xml` with OpenVINO on the CPU, in float32 or, if quantized, in int8."""
+    import openvino
+
+    core, path = openvino.Core(), folder / FORMATS["openvino"].file
+    model = core.read_model(path)
+    if not model.has_rt_info("rezoo"):
+        raise IntegrityError(f"{path} was not exported by rezoo")
+    # without the first, some processors compute in bfloat16
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def call(images: np.ndarray) -> Any:
+        return request.infer([np.ascontiguousarray(images)])[0].copy()
+
+    metadata = json.loads(model.get_rt_info("rezoo").astype(str))
+    return f"OpenVINO {openvino.__version__.partition('-')[0]}", metadata, call
+
+
+def open_litert(folder: Path, threads: int | None) -> Opened:
+    """Open `model.tflite` with LiteRT's interpreter.
+
+    With `threads` None all processors are used; LiteRT's own default is one thread.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = folder / FORMATS["litert"].file
+    metadata = _archived(path)
+    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+    interpreter.allocate_tensors()
+    place = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]["index"]
+    allocated: tuple[int, ...] = ()
+
+    def call(images: np.ndarray) -> Any:
+        nonlocal allocated
+        if images.shape != allocated:
+            interpreter.resize_tensor_input(place, images.shape)
+            interpreter.allocate_tensors()
+            allocated = images.shape
+        interpreter.set_tensor(place, images)
+        interpreter.invoke()
+        return interpreter.get_tensor(result)
+
+    return f"LiteRT {version('ai-edge-litert')}", metadata, call
+
+
+def open_stablehlo(folder: Path, threads: int | None) -> Opened:
+    """Open `model.stablehlo` with JAX."""
+    import jax
+    import jax.export
+
+    content = (folder / FORMATS["stablehlo"].file).read_bytes()
+    run = jax.jit(jax.export.deserialize(bytearray(content)).call)
+    return f"JAX {jax.__version__}", _read(folder), run
+
+
+def open_torch(folder: Path, threads: int | None) -> Opened:
+    """Open the folder with timm."""
+    import timm
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    model = model.to(memory_format=torch.channels_last)
+
+    def call(images: np.ndarray) -> Any:
+        with torch.inference_mode():
+            return model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+
+    return f"PyTorch {torch.__version__}, timm {timm.__version__}", _read(folder), call
+
+
+OPENERS: dict[str, Callable[[Path, int | None], Opened]] = {
+    "keras": open_keras,
+    "saved_model": open_saved_model,
+    "onnx": open_onnx,
+    "openvino": open_openvino,
+    "litert": open_litert,
+    "stablehlo": open_stablehlo,
+    "torch": open_torch,
+}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / METADATA).read_text("utf-8")))
+
+
+def _archived(path: Path) -> dict[str, Any]:
+    """Return the description in the zip archive that a file is or ends in."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(METADATA)))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise IntegrityError(f"{path} was not exported by rezoo: {error}") from error
