@@ -33,36 +33,18 @@ from rezoo.utils.paths import data_dir
 _OPTIONS = ("config", "image", "label")
 _CONFIG = re.compile(r"[A-Za-z0-9_][\w.+-]{0,99}")
 _LABEL_NAMES = ("label", "labels")
-_LABEL_KINDS = (
-    CLASSES,
-    "string",
-    "large_string",
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-)
+_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16")
+_LABEL_KINDS = (CLASSES, "string", "large_string", *_NUMBERS)
 
 
 @dataclass(frozen=True, eq=False)
 class TableSource(ImageSource):
-    """Rows of an Arrow table that is memory-mapped from the disk.
+    """Rows of an Arrow table that is memory-mapped from the disk."""
 
-    Attributes:
-        images: The column of the images: structs of `bytes` and `path`.
-        targets: int32 `(rows,)`: the class of each row.
-        name: The beginning of the examples' keys: `owner/name@commit/train`.
-        split_name: The same without the commit: a new commit with the same rows does not change
-            the splits.
-    """
-
-    images: Any
-    targets: np.ndarray
-    name: str
-    split_name: str
+    images: Any  # the column of the images: structs of `bytes` and `path`
+    targets: np.ndarray  # int32 `(rows,)`: the class of each row
+    name: str  # the beginning of the examples' keys: `owner/name@commit/train`
+    split_name: str  # without the commit: one with the same rows does not change the splits
     encoded = True
 
     def __len__(self) -> int:
@@ -126,7 +108,8 @@ def open_hf(reference: str) -> Splits:
     address, options = parse(reference)
     config = options.get("config", "")
     made = prepare(address, config)
-    image = _image_column(address, made.columns, options.get("image"))
+    images = [name for name, column in made.columns.items() if column["kind"] == IMAGE]
+    image = _chosen(address, made.columns, "image", images, options.get("image"))
     label = _label_column(address, made.columns, options.get("label"))
     tables = {split: _table(files) for split, files in made.tables.items()}
     tables = {split: table for split, table in tables.items() if len(table)}
@@ -165,11 +148,6 @@ def parse(reference: str) -> tuple[Address, dict[str, str]]:
             hint="after the second colon: config=NAME,image=COLUMN,label=COLUMN, or some of them.",
         )
     return Address.parse(place), options
-
-
-def _image_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    images = [name for name, column in columns.items() if column["kind"] == IMAGE]
-    return _chosen(address, columns, "image", images, asked)
 
 
 def _label_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:

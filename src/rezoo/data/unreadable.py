@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rezoo.data.image_files import unreadable_reason
@@ -142,11 +141,10 @@ def _known_or_found(examples: Examples) -> dict[int, str]:
 
 def _classes_of(splits: Splits) -> set[int]:
     """Return the classes that some image of the splits has, as far as labels are known."""
-    return {int(label) for part in splits.parts.values() for label in _present(part)}
-
-
-def _present(part: Examples) -> Iterable[int]:
-    labels = part.labels()
-    if labels is not None and labels.ndim == 2:  # multi-label: columns with a one
-        return labels.max(0, initial=0).nonzero()[0]
-    return () if labels is None else labels
+    found: set[int] = set()
+    for part in splits.parts.values():
+        if (labels := part.labels()) is not None:
+            several = labels.ndim == 2  # columns with a one
+            present = labels.max(0, initial=0).nonzero()[0] if several else labels
+            found.update(present.tolist())
+    return found
