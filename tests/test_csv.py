@@ -102,7 +102,7 @@ def test_train_and_eval(table, call, tmp_path):
     answer = call("eval", run, "--json")
     assert json.loads(answer.out)["count"] == 4
     card = (run / "README.md").read_text()
-    assert "Photographs that are not public" in card
+    assert "photographs that are not public" in card.lower()
     assert str(tmp_path) not in card
     assert "4 drawn pictures" in json.dumps(rezoo.verify(str(run)).to_dict())
     fails(call("train", NETWORK, "--dataset", "csv:"), 2, "write csv:PATH")

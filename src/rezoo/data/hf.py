@@ -108,9 +108,7 @@ def open_hf(reference: str) -> Splits:
     address, options = parse(reference)
     config = options.get("config", "")
     made = prepare(address, config)
-    images = [name for name, column in made.columns.items() if column["kind"] == IMAGE]
-    image = _chosen(address, made.columns, "image", images, options.get("image"))
-    label = _label_column(address, made.columns, options.get("label"))
+    image, label = _columns(address, made.columns, options)
     tables = {split: _table(files) for split, files in made.tables.items()}
     tables = {split: table for split, table in tables.items() if len(table)}
     class_names, targets, notes = _classes(
@@ -150,45 +148,37 @@ def parse(reference: str) -> tuple[Address, dict[str, str]]:
     return Address.parse(place), options
 
 
-def _label_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    """Return the column of classes: the only one, or a plain one with the name of one."""
-    able = [name for name, column in columns.items() if column["kind"] in _LABEL_KINDS]
-    if asked:
-        return _chosen(address, columns, "label", able, asked)
-    classes = [name for name in able if columns[name]["kind"] == CLASSES]
-    found = classes or [name for name in able if name.lower() in _LABEL_NAMES]
-    if not found and able:  # a column of text may hold captions: it must be chosen
-        raise _must_choose(address, columns, "label")
-    return _chosen(address, columns, "label", found, asked)
+def _columns(
+    address: Address, columns: Mapping[str, Any], options: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the columns of images and of classes: the ones asked for, else the only likely ones.
 
-
-def _chosen(
-    address: Address, columns: Mapping[str, Any], role: str, able: Sequence[str], asked: str | None
-) -> str:
-    if asked in able:
-        return str(asked)
-    if asked or len(able) > 1:
-        raise _must_choose(address, columns, role, asked or "")
-    if not able:
-        raise IncompatibleError(
-            f"{address.repo} has no column of {role}s to learn from",
-            hint=f"its columns are {_described(columns)}.",
-        )
-    return able[0]
-
-
-def _must_choose(
-    address: Address, columns: Mapping[str, Any], role: str, asked: str = ""
-) -> SpecError:
-    what = f"{asked!r} is no column of {role}s of" if asked else f"which {role} column is meant in"
-    return SpecError(
-        f"{what} {address.repo}: {_described(columns)}",
-        hint=f"write hf:{address.repo}:{role}=COLUMN",
-    )
-
-
-def _described(columns: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({column['kind']})" for name, column in columns.items()) or "none"
+    A column of text may hold captions, so it is likely only if it is named as classes are.
+    """
+    kinds = {name: column["kind"] for name, column in columns.items()}
+    images = [name for name, kind in kinds.items() if kind == IMAGE]
+    labels = [name for name, kind in kinds.items() if kind in _LABEL_KINDS]
+    classes = [name for name in labels if kinds[name] == CLASSES]
+    named = [name for name in labels if name.lower() in _LABEL_NAMES]
+    described = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "none"
+    chosen = []
+    for role, able, likely in (("image", images, images), ("label", labels, classes or named)):
+        asked = options.get(role)
+        if not asked and not able:
+            raise IncompatibleError(
+                f"{address.repo} has no column of {role}s to learn from",
+                hint=f"its columns are {described}.",
+            )
+        found = [name for name in able if name == asked] if asked else likely
+        if len(found) != 1:
+            what = f"which {role} column is meant in"
+            if asked:
+                what = f"{asked!r} is no column of {role}s of"
+            raise SpecError(
+                f"{what} {address.repo}: {described}", hint=f"write hf:{address.repo}:{role}=COLUMN"
+            )
+        chosen += found
+    return chosen[0], chosen[1]
 
 
 def _table(files: Sequence[Path]) -> Any:

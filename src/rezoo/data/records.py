@@ -88,7 +88,11 @@ def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) 
     Raises:
         IntegrityError: A file is missing, is cut off, or has another number of records.
     """
-    stats = [_stat(path) for path in paths]
+    try:
+        stats = [path.stat() for path in paths]
+    except OSError as error:
+        message = f"cannot read {error.filename}: {error.strerror}"
+        raise IntegrityError(message, hint=_DAMAGED) from error
     identity = [[p.name, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]
     digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16).hexdigest()
     cached = cache_dir() / "records" / f"{digest}.npy"
@@ -104,13 +108,6 @@ def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) 
         if has != wanted:
             raise IntegrityError(f"{path} has {has} records instead of {wanted}", hint=_DAMAGED)
     return RecordFiles(tuple(paths), table)
-
-
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise IntegrityError(f"cannot read {path}: {error.strerror}", hint=_DAMAGED) from error
 
 
 def _scan(paths: Sequence[Path], sizes: Sequence[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rezoo.data.image_files import unreadable_reason
@@ -21,19 +22,14 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
+@dataclass(eq=False)
 class Faults:
-    """The unreadable examples of one split, within the limit of the options.
+    """The unreadable examples of one split, within the limit of the options."""
 
-    Attributes:
-        examples: The split.
-        options: Whether unreadable examples are left out, and how many may be.
-        what: Name of the split in messages.
-        reasons: Index of an unreadable example → the reason.
-    """
-
-    def __init__(self, examples: Examples, options: DataOptions, what: str) -> None:
-        self.examples, self.options, self.what = examples, options, what
-        self.reasons: dict[int, str] = {}
+    examples: Examples  # the split
+    options: DataOptions  # whether unreadable examples are left out, and how many may be
+    what: str  # name of the split in messages
+    reasons: dict[int, str] = field(default_factory=dict)  # index of an example → the reason
 
     def add(self, reasons: dict[int, str]) -> None:
         """Add unreadable examples, by index, with the reasons.
