@@ -10,6 +10,7 @@ import rezoo
 from conftest import fails
 from rezoo.data.datasets import load_dataset
 from rezoo.errors import IncompatibleError, NotFoundError, SpecError
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -96,12 +97,12 @@ def test_train_and_eval(table, call, tmp_path):
     reference = table("path,label", *rows("a", "wren"), *rows("b", "robin"))
     options = ["--epochs", "1", "--image-size", "16", "--batch-size", "8"]
     run = tmp_path / "run"
-    answer = call("train", "test_resnet", "--dataset", reference, *options, "--output", run)
+    answer = call("train", NETWORK, "--dataset", reference, *options, "--output", run)
     assert answer.rc == 0, answer
     answer = call("eval", run, "--json")
     assert json.loads(answer.out)["count"] == 4
     card = (run / "README.md").read_text()
-    assert "Photographs that are not public" in card
+    assert "photographs that are not public" in card.lower()
     assert str(tmp_path) not in card
     assert "4 drawn pictures" in json.dumps(rezoo.verify(str(run)).to_dict())
-    fails(call("train", "test_resnet", "--dataset", "csv:"), 2, "write csv:PATH")
+    fails(call("train", NETWORK, "--dataset", "csv:"), 2, "write csv:PATH")

@@ -18,6 +18,7 @@ from rezoo.data.hf import open_hf
 from rezoo.data.pipeline import test_batches as batches_of
 from rezoo.errors import HubWarning, IncompatibleError, NetworkError, SpecError
 from rezoo.specs import Preprocessing
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 datasets = pytest.importorskip(
     "datasets", reason="the datasets library is not installed: pip install 'rezoo[hf]'"
@@ -256,12 +257,12 @@ def test_tables_that_are_gone_are_made_again(hub, shapes, tmp_path):
 
 def test_a_run(hub, shapes, call, tmp_path):
     answer = call(
-        *("train", "test_resnet", "--dataset", f"hf:{REPO}", "--epochs", "2"),
+        *("train", NETWORK, "--dataset", f"hf:{REPO}", "--epochs", "2"),
         *("--image-size", "32", "--batch-size", "8", "--output", tmp_path / "run"),
     )
     assert answer.rc == 0, answer
     assert f"{REPO} is at commit {shapes}" in answer.err + answer.out
     answer = call("eval", tmp_path / "run")
     assert answer.rc == 0, answer
-    fails(call("train", "test_resnet", "--dataset", "hf:"), 2, "write hf:OWNER/NAME")
+    fails(call("train", NETWORK, "--dataset", "hf:"), 2, "write hf:OWNER/NAME")
     assert hf.parse("a/b:label=c")[1] == {"label": "c"}

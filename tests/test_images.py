@@ -236,10 +236,11 @@ def test_crops_stay_inside(augment, sides):
 
 def test_crops_have_the_area_and_the_shape():
     recipe = dataclasses.replace(RECIPE, crop_scale=(0.2, 0.5), crop_ratio=(0.5, 2.0))
-    boxes = [
-        np.concatenate(crops.random_crop((300, 400), recipe, tf.constant([2, i], tf.int64)))
-        for i in range(300)
-    ]
+    two = tf.constant(2, tf.int64)
+    drawn = tf.data.Dataset.range(300).map(
+        lambda i: tf.concat(crops.random_crop((300, 400), recipe, tf.stack([two, i])), 0)
+    )
+    boxes = list(drawn.as_numpy_iterator())
     areas = np.array([h * w / 120_000 for _, _, h, w in boxes])
     ratios = np.array([w / h for _, _, h, w in boxes])
     assert 0.19 < areas.min() < 0.23
@@ -252,12 +253,12 @@ def test_crops_have_the_area_and_the_shape():
     assert max(t + h for t, _, h, _ in boxes) > 290
 
 
-@pytest.mark.parametrize(("flip", "low", "high"), [(0.0, 0, 0), (1.0, 100, 100), (0.5, 35, 65)])
+@pytest.mark.parametrize(("flip", "low", "high"), [(0.0, 0, 0), (1.0, 60, 60), (0.5, 18, 42)])
 def test_flips(augment, flip, low, high):
     recipe = dataclasses.replace(RECIPE, flip=flip, crop_scale=(1.0, 1.0), crop_ratio=(0.8, 0.9))
     image = np.zeros((24, 20, 3), np.uint8)
     image[:, :10] = 255
-    results = [augment(recipe, image, (3, i)) for i in range(100)]
+    results = [augment(recipe, image, (3, i)) for i in range(60)]
     mirrored = sum(bool(r[5, 2, 0] < r[5, 17, 0]) for r in results)
     assert low <= mirrored <= high
 

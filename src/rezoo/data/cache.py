@@ -27,21 +27,13 @@ _plain = tf.autograph.experimental.do_not_convert
 
 @dataclass(frozen=True, eq=False)
 class MemorySource(ImageSource):
-    """Examples in memory.
+    """Examples in memory."""
 
-    Attributes:
-        base: The examples that were read.
-        contents: tf.string `(N,)`: files, or pixels if `shapes` are given.
-        targets: int32 `(N,)`; for multi-label data float32 `(N, K)`.
-        shapes: int32 `(N, 3)`: height, width and channels of the pixels.
-        channels: Of the pixels.
-    """
-
-    base: Examples
-    contents: Any
-    targets: Any
-    shapes: Any = None
-    channels: int = 3
+    base: Examples  # as they were read
+    contents: Any  # tf.string `(N,)`: files, or pixels if `shapes` are given
+    targets: Any  # int32 `(N,)`; for multi-label data float32 `(N, K)`
+    shapes: Any = None  # int32 `(N, 3)`: height, width and channels of the pixels
+    channels: int = 3  # of the pixels
 
     @property
     def encoded(self) -> bool:  # type: ignore[override]

@@ -33,36 +33,18 @@ from rezoo.utils.paths import data_dir
 _OPTIONS = ("config", "image", "label")
 _CONFIG = re.compile(r"[A-Za-z0-9_][\w.+-]{0,99}")
 _LABEL_NAMES = ("label", "labels")
-_LABEL_KINDS = (
-    CLASSES,
-    "string",
-    "large_string",
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-)
+_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16")
+_LABEL_KINDS = (CLASSES, "string", "large_string", *_NUMBERS)
 
 
 @dataclass(frozen=True, eq=False)
 class TableSource(ImageSource):
-    """Rows of an Arrow table that is memory-mapped from the disk.
+    """Rows of an Arrow table that is memory-mapped from the disk."""
 
-    Attributes:
-        images: The column of the images: structs of `bytes` and `path`.
-        targets: int32 `(rows,)`: the class of each row.
-        name: The beginning of the examples' keys: `owner/name@commit/train`.
-        split_name: The same without the commit: a new commit with the same rows does not change
-            the splits.
-    """
-
-    images: Any
-    targets: np.ndarray
-    name: str
-    split_name: str
+    images: Any  # the column of the images: structs of `bytes` and `path`
+    targets: np.ndarray  # int32 `(rows,)`: the class of each row
+    name: str  # the beginning of the examples' keys: `owner/name@commit/train`
+    split_name: str  # without the commit: one with the same rows does not change the splits
     encoded = True
 
     def __len__(self) -> int:
@@ -126,8 +108,7 @@ def open_hf(reference: str) -> Splits:
     address, options = parse(reference)
     config = options.get("config", "")
     made = prepare(address, config)
-    image = _image_column(address, made.columns, options.get("image"))
-    label = _label_column(address, made.columns, options.get("label"))
+    image, label = _columns(address, made.columns, options)
     tables = {split: _table(files) for split, files in made.tables.items()}
     tables = {split: table for split, table in tables.items() if len(table)}
     class_names, targets, notes = _classes(
@@ -167,50 +148,37 @@ def parse(reference: str) -> tuple[Address, dict[str, str]]:
     return Address.parse(place), options
 
 
-def _image_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    images = [name for name, column in columns.items() if column["kind"] == IMAGE]
-    return _chosen(address, columns, "image", images, asked)
+def _columns(
+    address: Address, columns: Mapping[str, Any], options: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the columns of images and of classes: the ones asked for, else the only likely ones.
 
-
-def _label_column(address: Address, columns: Mapping[str, Any], asked: str | None) -> str:
-    """Return the column of classes: the only one, or a plain one with the name of one."""
-    able = [name for name, column in columns.items() if column["kind"] in _LABEL_KINDS]
-    if asked:
-        return _chosen(address, columns, "label", able, asked)
-    classes = [name for name in able if columns[name]["kind"] == CLASSES]
-    found = classes or [name for name in able if name.lower() in _LABEL_NAMES]
-    if not found and able:  # a column of text may hold captions: it must be chosen
-        raise _must_choose(address, columns, "label")
-    return _chosen(address, columns, "label", found, asked)
-
-
-def _chosen(
-    address: Address, columns: Mapping[str, Any], role: str, able: Sequence[str], asked: str | None
-) -> str:
-    if asked in able:
-        return str(asked)
-    if asked or len(able) > 1:
-        raise _must_choose(address, columns, role, asked or "")
-    if not able:
-        raise IncompatibleError(
-            f"{address.repo} has no column of {role}s to learn from",
-            hint=f"its columns are {_described(columns)}.",
-        )
-    return able[0]
-
-
-def _must_choose(
-    address: Address, columns: Mapping[str, Any], role: str, asked: str = ""
-) -> SpecError:
-    what = f"{asked!r} is no column of {role}s of" if asked else f"which {role} column is meant in"
-    return SpecError(
-        f"{what} {address.repo}: {_described(columns)}",
-        hint=f"write hf:{address.repo}:{role}=COLUMN",
-    )
-
-
-def _described(columns: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({column['kind']})" for name, column in columns.items()) or "none"
+    A column of text may hold captions, so it is likely only if it is named as classes are.
+    """
+    kinds = {name: column["kind"] for name, column in columns.items()}
+    images = [name for name, kind in kinds.items() if kind == IMAGE]
+    labels = [name for name, kind in kinds.items() if kind in _LABEL_KINDS]
+    classes = [name for name in labels if kinds[name] == CLASSES]
+    named = [name for name in labels if name.lower() in _LABEL_NAMES]
+    described = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "none"
+    chosen = []
+    for role, able, likely in (("image", images, images), ("label", labels, classes or named)):
+        asked = options.get(role)
+        if not asked and not able:
+            raise IncompatibleError(
+                f"{address.repo} has no column of {role}s to learn from",
+                hint=f"its columns are {described}.",
+            )
+        found = [name for name in able if name == asked] if asked else likely
+        if len(found) != 1:
+            what = f"which {role} column is meant in"
+            if asked:
+                what = f"{asked!r} is no column of {role}s of"
+            raise SpecError(
+                f"{what} {address.repo}: {described}", hint=f"write hf:{address.repo}:{role}=COLUMN"
+            )
+        chosen += found
+    return chosen[0], chosen[1]
 
 
 def _table(files: Sequence[Path]) -> Any:

@@ -13,28 +13,16 @@ from rezoo.data.datasets import load_dataset
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A dataset that later commands open without a network.
+    """A dataset that later commands open without a network."""
 
-    Attributes:
-        dataset: The reference.
-        new: Whether files were written now; None if the files are unknown.
-        folder: The folder of the files; None if they are unknown, or part of a package.
-        size: Of the files, in bytes; None if they are unknown.
-        examples: Split → number of examples.
-        classes: Number of classes.
-        licence: Of the data.
-        notes: Notes of the dataset.
-        elapsed_s: Time of the preparation.
-    """
-
-    dataset: str
-    new: bool | None
-    folder: str | None
-    size: int | None
-    examples: dict[str, int]
-    classes: int
-    licence: str
-    notes: list[str]
+    dataset: str  # the reference
+    new: bool | None  # whether files were written now; None if the files are unknown
+    folder: str | None  # of the files; None if they are unknown, or part of a package
+    size: int | None  # of the files, in bytes; None if they are unknown
+    examples: dict[str, int]  # split → number of examples
+    classes: int  # their number
+    licence: str  # of the data
+    notes: list[str]  # of the dataset
     elapsed_s: float
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,15 +29,10 @@ _DAMAGED = "the file is damaged or incomplete: remove its folder and prepare the
 
 @dataclass(frozen=True, eq=False)
 class RecordFiles:
-    """The records of several files, one file after another.
-
-    Attributes:
-        paths: The files.
-        table: int64 `(N, 2)`: a record's file and the offset where it starts.
-    """
+    """The records of several files, one file after another."""
 
     paths: tuple[Path, ...]
-    table: np.ndarray
+    table: np.ndarray  # int64 `(N, 2)`: a record's file and the offset where it starts
 
     def __len__(self) -> int:
         return len(self.table)
@@ -93,15 +88,21 @@ def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) 
     Raises:
         IntegrityError: A file is missing, is cut off, or has another number of records.
     """
-    stats = [_stat(path) for path in paths]
-    sizes = np.array([s.st_size for s in stats], np.int64)
+    try:
+        stats = [path.stat() for path in paths]
+    except OSError as error:
+        message = f"cannot read {error.filename}: {error.strerror}"
+        raise IntegrityError(message, hint=_DAMAGED) from error
     identity = [[p.name, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]
     digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16).hexdigest()
     cached = cache_dir() / "records" / f"{digest}.npy"
-    table = _load(cached, sizes)
-    if table is None:
-        table = _scan(paths, sizes)
-        _save(cached, table)
+    try:
+        table = np.load(cached, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        table = _scan(paths, [s.st_size for s in stats])
+        content = io.BytesIO()
+        np.save(content, table)
+        keep(cached, content.getvalue())
     found = np.bincount(table[:, 0], minlength=len(paths))
     for path, has, wanted in zip(paths, found, found if counts is None else counts, strict=True):
         if has != wanted:
@@ -109,16 +110,10 @@ def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) 
     return RecordFiles(tuple(paths), table)
 
 
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise IntegrityError(f"cannot read {path}: {error.strerror}", hint=_DAMAGED) from error
-
-
-def _scan(paths: Sequence[Path], sizes: np.ndarray) -> np.ndarray:
+def _scan(paths: Sequence[Path], sizes: Sequence[int]) -> np.ndarray:
+    """Return the file and the offset of each record, int64 `(N, 2)`."""
     rows = []
-    for number, (path, size) in enumerate(zip(paths, sizes.tolist(), strict=True)):
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
         at = 0
         with path.open("rb", buffering=0) as file:
             while at < size:
@@ -130,23 +125,3 @@ def _scan(paths: Sequence[Path], sizes: np.ndarray) -> np.ndarray:
                 rows.append((number, at))
                 at = end
     return np.array(rows, np.int64).reshape(-1, 2)
-
-
-def _load(cached: Path, sizes: np.ndarray) -> np.ndarray | None:
-    """Return the table in the cache, or None if it is missing or cannot be right."""
-    try:
-        table = np.load(cached, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 2:
-        return None
-    files, offsets = table.T
-    if not ((files >= 0) & (files < len(sizes))).all() or (offsets < 0).any():
-        return None
-    return table if (offsets + FRAME_BYTES <= sizes[files]).all() else None
-
-
-def _save(cached: Path, table: np.ndarray) -> None:
-    content = io.BytesIO()
-    np.save(content, table)
-    keep(cached, content.getvalue())

@@ -31,32 +31,29 @@ _REFERENCE = re.compile(r"(?P<name>\w+)(?:/(?P<config>[\w.-]+))?(?::(?P<version>
 
 @dataclass(frozen=True, eq=False)
 class RecordSource(ImageSource):
-    """Examples of one split of a prepared TFDS dataset.
-
-    Attributes:
-        records: The split's records.
-        prefix: The beginning of the examples' keys: `oxford_iiit_pet:4.0.0/train`.
-        image: Name of the image feature.
-        label: Name of the label feature.
-    """
+    """Examples of one split of a prepared TFDS dataset."""
 
     records: RecordFiles
-    prefix: str
-    image: str
-    label: str
+    prefix: str  # the beginning of the examples' keys: `oxford_iiit_pet:4.0.0/train`
+    image: str  # name of the image feature
+    label: str  # name of the label feature
     encoded = True
 
     def __len__(self) -> int:
         return len(self.records)
 
     def fetch(self, position: Any) -> tuple[Any, Any]:
+        return self.parse(self.records.fetch(position))
+
+    def parse(self, record: Any) -> tuple[Any, Any]:
+        """Return the image and the label in a record."""
         import tensorflow as tf
 
         kinds = {
             self.image: tf.io.FixedLenFeature([], tf.string),
             self.label: tf.io.FixedLenFeature([], tf.int64),
         }
-        found = tf.io.parse_single_example(self.records.fetch(position), kinds)
+        found = tf.io.parse_single_example(record, kinds)
         return found[self.image], tf.cast(found[self.label], tf.int32)
 
     def key(self, position: int) -> str:
@@ -103,8 +100,7 @@ def open_tfds(
     if not Path(builder.data_dir).exists():
         prepare(builder, licence=licence, archives=archives, say=say)
     _check_prepared(builder)
-    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
-    wanted = _official(sizes) if splits is None else dict(splits)
+    wanted = splits or _official(builder.info.splits)
     parts, notes = {}, []
     for part in [name for name in SPLITS if name in wanted]:
         source = _open_split(builder, wanted[part], image, label)
@@ -127,7 +123,7 @@ def _builder(reference: str, folder: Path) -> Any:
             f"{reference!r} is not the name of a TFDS dataset",
             hint="write tfds:NAME, tfds:NAME:1.0.0 or tfds:NAME/CONFIG.",
         )
-    name, config, version = match["name"], match["config"], match["version"]
+    name = match["name"]
     known = tfds.list_builders(with_community_datasets=False)
     if name not in known and not (folder / name).is_dir():
         close = near(name, known)
@@ -135,11 +131,9 @@ def _builder(reference: str, folder: Path) -> Any:
         raise UnknownNameError(
             f"TFDS has no dataset {name!r}", hint=ask or f"all of them: {_CATALOGUE}"
         )
-    options = {"config": config, "version": version}
+    options = {key: value for key, value in match.groupdict().items() if value is not None}
     try:
-        return tfds.builder(
-            name, data_dir=folder, **{k: v for k, v in options.items() if v is not None}
-        )
+        return tfds.builder(**options, data_dir=folder)
     except ImportError as error:
         raise MissingExtraError(
             f"{name} needs a package that is not installed: {error}",
@@ -203,27 +197,27 @@ def _check_prepared(builder: Any) -> None:
         )
 
 
-def _official(sizes: Mapping[str, int]) -> dict[str, str]:
+def _official(infos: Mapping[str, Any]) -> dict[str, str]:
     """Return rezoo's split → the dataset's, as its authors divided it."""
-    has = [name for name in ("train", "validation", "test") if sizes.get(name)]
-    if not has:
+    has = {name for name, info in infos.items() if info.num_examples}
+    wanted = {"train": "train", "val": "validation", "test": "test"}
+    if "test" not in has:
+        wanted = {"train": "train", "test": "validation"}
+    found = {ours: name for ours, name in wanted.items() if name in has}
+    if not found:
         raise IncompatibleError(
             "the dataset has none of the splits train, validation and test",
-            hint=f"it has {', '.join(sizes)}.",
+            hint=f"it has {', '.join(infos)}.",
         )
-    wanted = {"train": "train"} if "train" in has else {}
-    if "test" in has:
-        return wanted | {"test": "test"} | ({"val": "validation"} if "validation" in has else {})
-    return wanted | ({"test": "validation"} if "validation" in has else {})
+    return found
 
 
 def _open_split(builder: Any, split: str, image: str, label: str) -> RecordSource:
     info = builder.info
-    sizes = {name: part.num_examples for name, part in info.splits.items()}
-    if not sizes.get(split):
+    if split not in info.splits or not info.splits[split].num_examples:
         raise NotFoundError(
             f"{info.full_name} was prepared without a split {split!r}",
-            hint=f"it has {', '.join(sizes)}; remove {builder.data_dir} to prepare it again.",
+            hint=f"it has {', '.join(info.splits)}; remove {builder.data_dir} to prepare it again.",
         )
     name, version = info.full_name.rsplit("/", 1)
     paths = [Path(str(path)) for path in info.splits[split].filepaths]
@@ -233,8 +227,5 @@ def _open_split(builder: Any, split: str, image: str, label: str) -> RecordSourc
 
 def _labelled(source: RecordSource) -> bool:
     """Return whether the labels are public: in a secret test split, TFDS sets each to -1."""
-    import tensorflow as tf
-
-    record = tf.constant(source.records.read(0))
-    kind = {source.label: tf.io.FixedLenFeature([], tf.int64)}
-    return int(tf.io.parse_single_example(record, kind)[source.label]) >= 0
+    _, label = source.parse(source.records.read(0))
+    return int(label) >= 0

@@ -158,20 +158,11 @@ def _name(url: str, info: Any) -> str:
 
 def _instructions(missing: Mapping[str, Any], manual: Path) -> str:
     """Return a hint that lists the files to download by hand, and where to put them."""
-    files = (
-        f"  {url} (as {_name(url, info)}, {_size_text(int(info.size))})\n"
-        for url, info in missing.items()
-    )
+    files = (f"  {url} (as {_name(url, info)}, {info.size})\n" for url, info in missing.items())
     return (
         f"connect and run the command again, or fetch these files elsewhere:\n{''.join(files)}"
         f"and put them, under these names, into {manual}"
     )
-
-
-def _size_text(count: int) -> str:
-    if count < 2**20:
-        return f"{count / 2**10:.1f} KiB"
-    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
 
 
 def _download_and_prepare(builder: Any, manual: Path) -> None:
@@ -191,14 +182,16 @@ def _download_and_prepare(builder: Any, manual: Path) -> None:
 
 
 def _announcement(builder: Any, licence: str) -> str:
+    from tensorflow_datasets.core.utils import Size
+
     known = builder.url_infos or {}
-    size = _size_text(sum(int(info.size) for info in known.values()))
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         download = "none, the archives are already here"
     elif not known:
         download = "size unknown"
     else:
         # the table of a dataset covers all its configurations, and only one is needed
+        size = Size(sum(info.size for info in known.values()))
         download = f"{'up to ' if builder.BUILDER_CONFIGS else ''}{size}"
     info = builder.info
     return "\n".join(
@@ -239,21 +232,22 @@ def _explained(builder: Any, manual: Path) -> Iterator[None]:
         raise
     except Exception as error:
         for cause in _causes(error):
-            for meaning in (_download_error, _writing_error):
-                if known := meaning(cause, builder, manual):
-                    raise known from error
+            if known := _meaning(cause, builder, manual):
+                raise known from error
         raise RezooError(
             f"TFDS could not prepare {builder.name}: {type(error).__name__}: {error}",
             hint="REZOO_DEBUG=1 shows where; what was downloaded is kept.",
         ) from error
 
 
-def _download_error(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
-    """Return the meaning of an error in downloading archives, or None if it is another."""
+def _meaning(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
+    """Return rezoo's error for one that TFDS raises, or None if it has no known meaning."""
     import requests
+    import tensorflow as tf
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
+    downloads = manual.parent
     match error:
         case requests.exceptions.RequestException() | tfds.download.DownloadError():
             hint = _instructions(_missing(builder, manual), manual)
@@ -265,22 +259,13 @@ def _download_error(error: BaseException, builder: Any, manual: Path) -> RezooEr
         case tarfile.TarError() | zipfile.BadZipFile() | EOFError():
             return IntegrityError(
                 f"{builder.name}: an archive is damaged: {error}",
-                hint=f"remove it from {manual.parent} and run the command again.",
+                hint=f"remove it from {downloads} and run the command again.",
             )
         case ImportError():
             return MissingExtraError(
                 f"{builder.name} needs a package that is not installed: {error}",
                 hint=f"pip install {error.name or 'it'}",
             )
-    return None
-
-
-def _writing_error(error: BaseException, builder: Any, manual: Path) -> RezooError | None:
-    """Return the meaning of an error in converting archives, or None if it is another."""
-    import tensorflow as tf
-
-    downloads = manual.parent
-    match error:
         case tf.errors.ResourceExhaustedError() | tf.errors.PermissionDeniedError():
             return ResourceError(f"cannot write {downloads.parent}: {error.message}", hint=_ROOM)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EACCES):

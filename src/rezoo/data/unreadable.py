@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rezoo.data.image_files import unreadable_reason
@@ -22,19 +22,14 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
+@dataclass(eq=False)
 class Faults:
-    """The unreadable examples of one split, within the limit of the options.
+    """The unreadable examples of one split, within the limit of the options."""
 
-    Attributes:
-        examples: The split.
-        options: Whether unreadable examples are left out, and how many may be.
-        what: Name of the split in messages.
-        reasons: Index of an unreadable example → the reason.
-    """
-
-    def __init__(self, examples: Examples, options: DataOptions, what: str) -> None:
-        self.examples, self.options, self.what = examples, options, what
-        self.reasons: dict[int, str] = {}
+    examples: Examples  # the split
+    options: DataOptions  # whether unreadable examples are left out, and how many may be
+    what: str  # name of the split in messages
+    reasons: dict[int, str] = field(default_factory=dict)  # index of an example → the reason
 
     def add(self, reasons: dict[int, str]) -> None:
         """Add unreadable examples, by index, with the reasons.
@@ -142,11 +137,10 @@ def _known_or_found(examples: Examples) -> dict[int, str]:
 
 def _classes_of(splits: Splits) -> set[int]:
     """Return the classes that some image of the splits has, as far as labels are known."""
-    return {int(label) for part in splits.parts.values() for label in _present(part)}
-
-
-def _present(part: Examples) -> Iterable[int]:
-    labels = part.labels()
-    if labels is not None and labels.ndim == 2:  # multi-label: columns with a one
-        return labels.max(0, initial=0).nonzero()[0]
-    return () if labels is None else labels
+    found: set[int] = set()
+    for part in splits.parts.values():
+        if (labels := part.labels()) is not None:
+            several = labels.ndim == 2  # columns with a one
+            present = labels.max(0, initial=0).nonzero()[0] if several else labels
+            found.update(present.tolist())
+    return found

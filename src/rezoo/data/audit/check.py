@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -64,12 +65,12 @@ def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = No
     known = rows[rows["width"] > 0]
     extremes = _extremes(rows)
     repeated, wrong_endings = _keys(scanned)
-    counts = {split: _class_counts(scanned, split) for split in scanned.parts}
-    names = opened.class_names
+    names, labels = opened.class_names, scanned.labels_by_split()
+    counts = {split: _class_counts(some, len(names)) for split, some in labels.items()}
     present = {split: numbers[numbers > 0] for split, numbers in counts.items()}
     return Findings(
         dataset=dataset,
-        examples={split: len(part) for split, part in scanned.parts.items()},
+        examples={split: len(some) for split, some in labels.items()},
         notes=opened.notes,
         remarks=_remarks(rows, len(wrong_endings), extremes),
         classes=[
@@ -105,12 +106,11 @@ def _example(scanned: Scan, row: int, note: str = "") -> Example:
     split, index = scanned.place(row)
     label = label_name(scanned.labels[row], scanned.classes)
     width, height = (int(scanned.rows[side][row]) for side in ("width", "height"))
-    return Example(split, index, scanned.parts[split].key(index), label, width, height, note)
+    return Example(split, index, scanned.source.key(row), label, width, height, note)
 
 
-def _class_counts(scanned: Scan, split: str) -> np.ndarray:
+def _class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the number of examples of each class, int64 `(K,)`."""
-    labels, classes = scanned.labels[scanned.of_split(split)], len(scanned.classes)
     if labels.ndim == 2:
         return (labels == 1).sum(0)
     return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
@@ -129,7 +129,7 @@ def _bad_labels(scanned: Scan) -> list[Example]:
 
 def _keys(scanned: Scan) -> tuple[list[int], list[tuple[int, str]]]:
     """Return the rows with a key of an earlier row, and those whose ending is of another format."""
-    keys = [part.key(i) for part in scanned.parts.values() for i in range(len(part))]
+    keys = [scanned.source.key(row) for row in range(len(scanned.rows))]
     _, first = np.unique(splits.stable_hash(keys), return_index=True)
     formats, wrong = Image.registered_extensions(), []
     for row, (key, stored) in enumerate(zip(keys, scanned.rows["format"], strict=True)):
@@ -182,7 +182,6 @@ def _groups(scanned: Scan, matches: Matches) -> list[DuplicateGroup]:
         groups.append(
             DuplicateGroup(
                 kind=weakest.kind,
-                bits=weakest.bits,
                 correlation=round(weakest.correlation, 4),
                 across_splits=len({m.split for m in members}) > 1,
                 labels=tuple(sorted({m.label for m in members})),
@@ -194,9 +193,7 @@ def _groups(scanned: Scan, matches: Matches) -> list[DuplicateGroup]:
 
 def _counts(values: np.ndarray) -> dict[str, int]:
     """Return how often each value occurs, the most frequent first."""
-    names, numbers = np.unique(values, return_counts=True)
-    pairs = zip(names.astype(str).tolist(), numbers.tolist(), strict=True)
-    return dict(sorted(pairs, key=lambda pair: -pair[1]))
+    return dict(Counter(values.astype(str).tolist()).most_common())
 
 
 def _spread(known: np.ndarray) -> dict[str, dict[str, float]]:
@@ -207,9 +204,9 @@ def _spread(known: np.ndarray) -> dict[str, dict[str, float]]:
         "megapixels": known["width"].astype(np.int64) * known["height"] / 1e6,
         "kilobytes": known["size"] / 1e3,
     }
-    functions: dict[str, Any] = {"min": np.min, "median": np.median, "max": np.max}
     return {
-        measure: {name: round(float(f(values)), 4) for name, f in functions.items()}
+        measure: {"min": low, "median": median, "max": high}
         for measure, values in measures.items()
         if values.any()
+        for low, median, high in [np.percentile(values, (0, 50, 100)).round(4).tolist()]
     }

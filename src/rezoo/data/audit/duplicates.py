@@ -49,35 +49,20 @@ BYTES, PIXELS, NEAR, MIRRORED = "same bytes", "same pixels", "near", "mirrored"
 
 
 class Link(NamedTuple):
-    """Two rows with the same image.
-
-    Attributes:
-        first: Row.
-        second: Row.
-        kind: `"same bytes"`, `"same pixels"`, `"near"` or `"mirrored"`.
-        bits: Bits of the hashes that differ, of 64.
-        correlation: Of the thumbnails.
-    """
+    """Two rows with the same image."""
 
     first: int
     second: int
-    kind: str
-    bits: int = 0
-    correlation: float = 1.0
+    kind: str  # `BYTES`, `PIXELS`, `NEAR` or `MIRRORED`
+    correlation: float = 1.0  # of the thumbnails
 
 
 class Matches(NamedTuple):
-    """All duplicates.
+    """All duplicates."""
 
-    Attributes:
-        groups: Rows of one image, ascending, and the weakest of the links that join them.
-        flat: Number of images with too little contrast to be compared except for equality.
-        cut: Whether there were too many candidates to compare all.
-    """
-
-    groups: list[tuple[list[int], Link]]
-    flat: int
-    cut: bool
+    groups: list[tuple[list[int], Link]]  # rows of one image, and the weakest of their links
+    flat: int  # number of images with too little contrast to be compared except for equality
+    cut: bool  # whether there were too many candidates to compare all
 
 
 def find_duplicates(scan: Scan) -> Matches:
@@ -205,9 +190,8 @@ def _near(scan: Scan, rows: np.ndarray) -> tuple[list[Link], bool]:
                 scan.thumbnails[first], thumbnails[:, :, ::-1] if flip else thumbnails
             )
             least = np.where(small[first] | small[second], MIN_CORRELATION_SMALL, MIN_CORRELATION)
-            bits = np.bitwise_count(codes[some[:, 0]] ^ codes[some[:, 1]] ^ flip)
             links += [
-                Link(int(first[i]), int(second[i]), kind, int(bits[i]), float(found[i]))
+                Link(int(first[i]), int(second[i]), kind, float(found[i]))
                 for i in np.flatnonzero(found >= least)
             ]
     return sorted(links, key=lambda link: (-link.correlation, link.first, link.second)), cut

@@ -12,46 +12,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Example:
-    """One example of a finding.
-
-    Attributes:
-        split: Its split.
-        index: Its index in the split.
-        key: Its key.
-        label: The name of its class or classes; empty if unknown.
-        width: In pixels, as stored; 0 if unknown.
-        height: In pixels, as stored; 0 if unknown.
-        note: What was found.
-    """
+    """One example of a finding."""
 
     split: str
-    index: int
+    index: int  # in the split
     key: str
-    label: str
-    width: int
+    label: str  # the name of its class or classes; empty if unknown
+    width: int  # in pixels, as stored; 0 if unknown
     height: int
-    note: str = ""
+    note: str = ""  # what was found
 
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Examples with the same image.
+    """Examples with the same image."""
 
-    Attributes:
-        kind: `"same bytes"`, `"same pixels"`, `"near"` or `"mirrored"`: the weakest match.
-        bits: Bits of the hashes that differ, of 64, in the weakest match.
-        correlation: Of the thumbnails, in the weakest match.
-        across_splits: Whether the members are in more than one split.
-        labels: The different labels of the members; more than one is a contradiction.
-        members: The examples; the first is the one to keep.
-    """
-
-    kind: str
-    bits: int
-    correlation: float
-    across_splits: bool
-    labels: tuple[str, ...]
-    members: tuple[Example, ...]
+    kind: str  # of the weakest match: "same bytes", "same pixels", "near" or "mirrored"
+    correlation: float  # of the thumbnails, in the weakest match
+    across_splits: bool  # whether the members are in more than one split
+    labels: tuple[str, ...]  # those of the members; more than one is a contradiction
+    members: tuple[Example, ...]  # the first is the one to keep
 
     def __str__(self) -> str:
         pair = " = ".join(f"{m.key} ({m.split})" for m in self.members[:2])
@@ -60,54 +40,29 @@ class DuplicateGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """The findings of a check.
+    """The findings of a check."""
 
-    Attributes:
-        dataset: The dataset's reference.
-        examples: Split → number of examples.
-        notes: Notes of the dataset.
-        remarks: What is worth knowing → number of examples.
-        classes: For each class, its `"name"`, and split → number of examples.
-        missing_classes: Split → classes without an example there.
-        imbalance: Split → size of its largest class divided by that of its smallest non-empty one.
-        formats: Format → number of examples.
-        colours: Grey, colour, CMYK or palette, with or without alpha → number of examples.
-        bits: Bits per channel → number of examples.
-        spread: Width, height, megapixels, kilobytes → `"min"`, `"median"`, `"max"`.
-        undecodable: Examples that cannot be decoded; the note is the reason.
-        bad_labels: Examples whose label is not a class.
-        repeated_keys: Examples with the key of an earlier example.
-        wrong_endings: Files whose ending names another format.
-        small: Images with a shorter side below 32 pixels: the smallest, at most a thousand.
-        large: Images over 20 megapixels: the largest, at most a thousand.
-        thin: Images with one side over 16 times the other: the thinnest, at most a thousand.
-        duplicates: Groups of duplicates, the most harmful first.
-        without_contrast: Number of images in which near duplicates cannot be found.
-        comparison_cut: Whether there were too many candidates to compare all.
-        elapsed_s: Time of the check.
-    """
-
-    dataset: str
-    examples: dict[str, int]
-    notes: tuple[str, ...]
-    remarks: dict[str, int]
-    classes: list[dict[str, Any]]
-    missing_classes: dict[str, list[str]]
-    imbalance: dict[str, float]
-    formats: dict[str, int]
-    colours: dict[str, int]
-    bits: dict[str, int]
-    spread: dict[str, dict[str, float]]
-    undecodable: list[Example]
-    bad_labels: list[Example]
-    repeated_keys: list[Example]
-    wrong_endings: list[Example]
-    small: list[Example]
-    large: list[Example]
-    thin: list[Example]
-    duplicates: list[DuplicateGroup]
-    without_contrast: int
-    comparison_cut: bool
+    dataset: str  # the reference
+    examples: dict[str, int]  # split → number of examples
+    notes: tuple[str, ...]  # of the dataset
+    remarks: dict[str, int]  # what is worth knowing → number of examples
+    classes: list[dict[str, Any]]  # of each class "name", and split → number of examples
+    missing_classes: dict[str, list[str]]  # split → classes without an example there
+    imbalance: dict[str, float]  # split → its largest class / its smallest non-empty one
+    formats: dict[str, int]  # format → number of examples
+    colours: dict[str, int]  # grey, colour, CMYK or palette, with or without alpha → number
+    bits: dict[str, int]  # bits per channel → number of examples
+    spread: dict[str, dict[str, float]]  # width, height, …, kilobytes → "min", "median", "max"
+    undecodable: list[Example]  # the note is the reason
+    bad_labels: list[Example]  # the label is not a class
+    repeated_keys: list[Example]  # the key is that of an earlier example
+    wrong_endings: list[Example]  # the ending of the file names another format
+    small: list[Example]  # shorter side below 32 pixels: the smallest, at most a thousand
+    large: list[Example]  # over 20 megapixels: the largest, at most a thousand
+    thin: list[Example]  # one side over 16 times the other: the thinnest, at most a thousand
+    duplicates: list[DuplicateGroup]  # the most harmful first
+    without_contrast: int  # number of images in which near duplicates cannot be found
+    comparison_cut: bool  # whether there were too many candidates to compare all
     elapsed_s: float
 
     def problems(self) -> dict[str, list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,23 +21,22 @@ _LARGE, _SMALL = 18, 12  # font sizes in pixels
 _PAPER, _INK, _HOLE = "#ffffff", "#1a2233", "#e2e5ed"
 
 
-class Column(NamedTuple):
-    """One column in each block.
+class Cell(NamedTuple):
+    """One image on a sheet."""
 
-    Attributes:
-        head: Its title.
-        images: uint8 `(H, W, C)` of each example; None leaves the cell empty.
-        captions: A line below each image; may be empty.
+    image: np.ndarray | None  # uint8 `(H, W, C)`; None leaves the cell empty
+    caption: str = ""  # a line below it
+
+
+def draw(title: str, columns: Mapping[str, Sequence[Cell]], labels: Sequence[str]) -> Image.Image:
+    """Draw a sheet: one block per example, with its images in a row and its label below.
+
+    Args:
+        title: The first line.
+        columns: Head → one cell for each example.
+        labels: The label of each example.
     """
-
-    head: str
-    images: Sequence[np.ndarray | None]
-    captions: Sequence[str]
-
-
-def draw(title: str, columns: Sequence[Column], labels: Sequence[str]) -> Image.Image:
-    """Draw a sheet: one block per example, with its images in a row and its label below."""
-    captions = any(any(column.captions) for column in columns)
+    captions = any(cell.caption for cells in columns.values() for cell in cells)
     block = len(columns) * (CELL + _GAP) - _GAP
     across = max(min(_WIDE // (block + _BLOCK_GAP), len(labels)), 1)
     label_top = CELL + 4 + line_height(_SMALL) * captions
@@ -49,11 +49,11 @@ def draw(title: str, columns: Sequence[Column], labels: Sequence[str]) -> Image.
     for number, label in enumerate(labels):
         row, place = divmod(number, across)
         left, y = _MARGIN + place * (block + _BLOCK_GAP), top + row * height
-        for x, column in zip(range(left, left + block, CELL + _GAP), columns, strict=True):
+        for x, (head, cells) in zip(count(left, CELL + _GAP), columns.items(), strict=False):
             if row == 0:
-                write(sheet, column.head, x, top - line_height(_SMALL) - 2, CELL, _SMALL)
-            paste(sheet, column.images[number], x, y)
-            write(sheet, column.captions[number], x, y + CELL + 2, CELL, _SMALL)
+                write(sheet, head, x, top - line_height(_SMALL) - 2, CELL, _SMALL)
+            paste(sheet, cells[number].image, x, y)
+            write(sheet, cells[number].caption, x, y + CELL + 2, CELL, _SMALL)
         write(sheet, label, left, y + label_top, block, _LARGE)
     return sheet
 

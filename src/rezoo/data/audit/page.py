@@ -163,11 +163,9 @@ def _digests(path: Path) -> dict[str, str]:
     """Return the digests in a report's JSON file; empty if it is not one."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return dict(content["sha256"]) if content["written_by"] == WRITTEN_BY else {}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return {}
-    ours = isinstance(content, dict) and content.get("written_by") == WRITTEN_BY
-    digests = content.get("sha256") if ours else None
-    return digests if isinstance(digests, dict) else {}
 
 
 def _sha256(content: bytes) -> str:

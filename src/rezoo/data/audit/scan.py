@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_reason
+from rezoo.data.image_sources import ImageSource, JoinedSource
 from rezoo.data.images import decode
 from rezoo.errors import writing
 
@@ -55,7 +56,8 @@ class Scan:
     """The facts about all examples: one row each, one split after another.
 
     Attributes:
-        parts: Split → its examples.
+        splits: The names of the splits.
+        source: The examples of all splits; their positions are the rows.
         classes: Class names in the order of the labels.
         rows: `RECORD` `(N,)`.
         labels: int32 `(N,)`, or of multi-label data `(N, K)` of zeros and ones; -1 if unknown.
@@ -64,10 +66,10 @@ class Scan:
     """
 
     def __init__(self, opened: Splits) -> None:
-        self.parts = {split: opened.parts[split] for split in SPLITS if split in opened.parts}
+        self.splits = [split for split in SPLITS if split in opened.parts]
+        self.source = JoinedSource([opened.parts[split] for split in self.splits])
         self.classes = opened.class_names
-        self._starts = np.cumsum([0, *map(len, self.parts.values())])
-        count = int(self._starts[-1])
+        count = len(self.source)
         self.rows = np.zeros(count, RECORD)
         shape = (count, len(self.classes)) if opened.multi_label else (count,)
         self.labels = np.full(shape, -1, np.int32)
@@ -79,13 +81,13 @@ class Scan:
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the split of a row and its index in that split."""
-        part = int(np.searchsorted(self._starts, row, "right")) - 1
-        return list(self.parts)[part], row - int(self._starts[part])
+        part, index = self.source.place(row)
+        return self.splits[part], index
 
-    def of_split(self, split: str) -> slice:
-        """Return the rows of a split."""
-        part = list(self.parts).index(split)
-        return slice(int(self._starts[part]), int(self._starts[part + 1]))
+    def labels_by_split(self) -> dict[str, np.ndarray]:
+        """Return split → the labels of its rows."""
+        parts = np.split(self.labels, self.source.ends[:-1])
+        return dict(zip(self.splits, parts, strict=True))
 
 
 def scan(opened: Splits, *, progress: Progress | None = None) -> Scan:
@@ -99,19 +101,17 @@ def scan(opened: Splits, *, progress: Progress | None = None) -> Scan:
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
-        for split, examples in result.parts.items():
-            rows = result.of_split(split)
-            looks = _in_order(pool, _fetched(examples), _AHEAD * threads)
-            for row, (record, thumbnail, label, fault) in enumerate(looks, rows.start):
-                result.rows[row], result.labels[row] = record, label
-                if fault:
-                    result.faults[row] = fault
-                else:
-                    result.thumbnails[row] = thumbnail
-                if progress:
-                    progress(row + 1, len(result.rows))
-            if (known := examples.labels()) is not None:  # also of what could not be fetched
-                result.labels[rows] = known
+        looks = _in_order(pool, _fetched(result.source), _AHEAD * threads)
+        for row, (record, thumbnail, label, fault) in enumerate(looks):
+            result.rows[row], result.labels[row] = record, label
+            if fault:
+                result.faults[row] = fault
+            else:
+                result.thumbnails[row] = thumbnail
+            if progress:
+                progress(row + 1, len(result.rows))
+    if (known := result.source.labels()) is not None:  # also of what could not be fetched
+        result.labels[:] = known
     return result
 
 
@@ -148,14 +148,14 @@ def decoded(
         yield int(place), image, label
 
 
-def _fetched(examples: Examples) -> Iterator[tuple[Any, Any]]:
+def _fetched(source: ImageSource) -> Iterator[tuple[Any, Any]]:
     """Yield `(image, label)` of each example in order; `(None, reason)` if it cannot be read."""
-    fetch = tf.autograph.experimental.do_not_convert(examples.fetch)
-    stream = tf.data.Dataset.range(len(examples)).map(
+    fetch = tf.autograph.experimental.do_not_convert(source.fetch)
+    stream = tf.data.Dataset.range(len(source)).map(
         fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     fetched = iter(stream.prefetch(2 * _AHEAD))
-    for _ in range(len(examples)):
+    for _ in range(len(source)):
         try:
             image, label = next(fetched)
         except tf.errors.NotFoundError:
@@ -210,6 +210,7 @@ def _decode(content: Any) -> Any:
     return image, _thumbnail(image)
 
 
+@tf.function(autograph=False, reduce_retracing=True)
 def _thumbnail(image: Any) -> Any:
     """Return uint8 `(32, 32)`: grey levels of the whole image, its sides squeezed to squares."""
     small = tf.image.resize(image, (SIDE, SIDE), antialias=True)

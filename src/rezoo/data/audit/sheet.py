@@ -27,31 +27,18 @@ MAX_COUNT, MAX_DRAWS = 500, 8
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRequest:
-    """What to draw.
+    """What to draw."""
 
-    Attributes:
-        dataset: As `rezoo.load_dataset` takes it.
-        split: `"train"`, `"val"`, `"test"` or `"all"`.
-        recipe: With every key set.
-        preprocessing: Of the network that would be trained.
-        classes: Names of classes, separated by commas; empty for all.
-        count: Number of examples.
-        epoch: The first epoch, from 0.
-        draws: Number of epochs.
-        augment: Whether the training transform is shown.
-        path: The PNG file.
-    """
-
-    dataset: str
-    split: str
-    recipe: Recipe
-    preprocessing: Preprocessing
-    classes: str
-    count: int
-    epoch: int
-    draws: int
-    augment: bool
-    path: Path
+    dataset: str  # the reference
+    split: str  # "train", "val", "test" or "all"
+    recipe: Recipe  # with every key set
+    preprocessing: Preprocessing  # of the network that would be trained
+    classes: str  # names of classes, separated by commas; empty for all
+    count: int  # number of examples
+    epoch: int  # the first epoch, from 0
+    draws: int  # number of epochs
+    augment: bool  # whether the training transform is shown
+    path: Path  # the PNG file
 
     @classmethod
     def of(
@@ -108,27 +95,16 @@ class SheetRequest:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was drawn.
+    """A sheet that was drawn."""
 
-    Attributes:
-        path: The PNG file.
-        width: In pixels.
-        height: In pixels.
-        split: Of the examples.
-        examples: Number of examples.
-        columns: The heads of the columns.
-        shown: `"key"` and `"label"` of each example, in order.
-        notes: Notes for the user.
-    """
-
-    path: str
-    width: int
+    path: str  # the PNG file
+    width: int  # in pixels
     height: int
-    split: str
-    examples: int
-    columns: str
-    shown: list[dict[str, str]]
-    notes: list[str]
+    split: str  # of the examples
+    examples: int  # their number
+    columns: str  # the heads of the columns
+    shown: list[dict[str, str]]  # "key" and "label" of each example, in order
+    notes: list[str]  # for the user
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -161,20 +137,17 @@ def draw_sheet(
     chosen = views.choose(examples, names, request)
     if len(data.splits.class_descriptions) == len(names):
         names = data.splits.class_descriptions
-    images, labels = views.stored(examples, chosen)
+    as_stored, labels = views.stored(examples, chosen)
     words = [label_name(label, names) or f"label {label}" for label in labels]
-    columns = [layout.Column("as stored", images, [""] * len(chosen))]
+    columns = {"as stored": as_stored}
     heads = _heads(request)
-    for number, head in enumerate(heads):
+    for epoch, head in enumerate(heads, request.epoch):
         if request.augment:
-            epoch = request.epoch + number
-            seen = views.trained(examples, request, epoch, chosen, classes=len(names))
+            columns[head] = views.trained(examples, request, epoch, chosen, names)
         else:
-            seen = views.tested(examples, request, chosen)
-        captions = [views.caption(one, names) for one in seen]
-        columns.append(layout.Column(head, [one and one.image for one in seen], captions))
+            columns[head] = views.tested(examples, request, chosen)
         if progress:
-            progress(number + 1, len(heads))
+            progress(len(columns) - 1, len(heads))
     image = layout.draw(_title(request), columns, words)
     stream = io.BytesIO()
     image.save(stream, "PNG")
@@ -188,7 +161,7 @@ def draw_sheet(
         height=image.height,
         split=request.split,
         examples=len(chosen),
-        columns=", ".join(["as stored", *heads]),
+        columns=", ".join(columns),
         shown=[{"key": k, "label": w} for k, w in zip(keys, words, strict=True)],
         notes=[refused] if request.augment and size > len(examples) else [],
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rezoo.data import pipeline
+from rezoo.data.audit.layout import Cell
 from rezoo.data.audit.scan import decoded
 from rezoo.data.audit.sheet import SheetRequest
 from rezoo.data.examples import Examples
@@ -17,20 +19,6 @@ from rezoo.errors import NotFoundError, UnknownNameError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.utils.names import suggest
-
-
-class Seen(NamedTuple):
-    """One example as a network gets it, without the normalization.
-
-    Attributes:
-        image: uint8 `(H, W, C)`.
-        target: Its label or labels; if examples are mixed, fractions of the classes `(K,)`.
-        mixed: Whether examples are mixed.
-    """
-
-    image: np.ndarray
-    target: Any
-    mixed: bool
 
 
 def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest) -> np.ndarray:
@@ -60,17 +48,21 @@ def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest
     return order[np.unique(np.linspace(0, len(order) - 1, request.count).round().astype(int))]
 
 
-def stored(examples: Examples, chosen: np.ndarray) -> tuple[list[np.ndarray | None], list[Any]]:
-    """Return the chosen examples as stored, uint8 `(H, W, C)`, and their labels."""
+def stored(examples: Examples, chosen: np.ndarray) -> tuple[list[Cell], list[Any]]:
+    """Return the chosen examples as stored, and their labels."""
     found = {place: (image, label) for place, image, label in decoded(examples, chosen)}
     pairs = [found.get(place, (None, np.int32(-1))) for place in range(len(chosen))]
-    return [image for image, _ in pairs], [label for _, label in pairs]
+    return [Cell(image) for image, _ in pairs], [label for _, label in pairs]
 
 
 def trained(
-    examples: Examples, request: SheetRequest, epoch: int, chosen: np.ndarray, *, classes: int
-) -> list[Seen | None]:
-    """Return the chosen examples as training gets them in an epoch; None for those left out.
+    examples: Examples,
+    request: SheetRequest,
+    epoch: int,
+    chosen: np.ndarray,
+    class_names: Sequence[str],
+) -> list[Cell]:
+    """Return the chosen examples as training gets them in an epoch, without the normalization.
 
     Without mixing, what becomes of an example depends on the seed, the epoch and the example
     alone: then only the chosen ones are drawn, in batches of one.
@@ -85,35 +77,33 @@ def trained(
     wanted = {int(first[i]): int(i) for i in chosen[within]}
     steps = sorted({position // recipe.batch_size for position in wanted})
     batches = pipeline.chosen_batches(
-        examples, request.preprocessing, recipe, epoch=epoch, steps=steps, classes=classes
+        examples, request.preprocessing, recipe, epoch=epoch, steps=steps, classes=len(class_names)
     )
-    found: dict[int, Seen] = {}
+    found: dict[int, Cell] = {}
     for step, (images, targets) in zip(steps, batches if steps else (), strict=True):
         for i in range(len(images)):
             if (index := wanted.get(step * recipe.batch_size + i)) is not None:
                 image = visible(images[i].numpy(), request.preprocessing)
-                found[index] = Seen(image, targets[i].numpy(), recipe.mixes)
-    return [found.get(int(i)) for i in chosen]
+                caption = _mixture(targets[i].numpy(), class_names) if recipe.mixes else ""
+                found[index] = Cell(image, caption)
+    return [found.get(int(i), Cell(None, "not in this epoch")) for i in chosen]
 
 
-def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> list[Seen | None]:
-    """Return the chosen examples as evaluation gets them."""
+def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> list[Cell]:
+    """Return the chosen examples as evaluation gets them, without the normalization."""
     some = examples.select(chosen)
     batches = pipeline.test_batches(some, request.preprocessing, batch_size=32)
     return [
-        Seen(visible(image.numpy(), request.preprocessing), label.numpy(), False)
-        for images, labels in batches
-        for image, label in zip(images, labels, strict=True)
+        Cell(visible(image.numpy(), request.preprocessing))
+        for images, _ in batches
+        for image in images
     ]
 
 
-def caption(one: Seen | None, names: Sequence[str]) -> str:
-    """Return the line below an image: that it is missing, or the classes it was mixed from."""
-    if one is None:
-        return "not in this epoch"
-    fractions = [(float(v), i) for i, v in enumerate(one.target)] if one.mixed else []
-    best = sorted(fractions, reverse=True)[:2]
-    return " + ".join(f"{fraction:.0%} {names[i]}" for fraction, i in best)
+def _mixture(target: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return the two largest fractions of classes in a mixed example."""
+    largest = np.argsort(-target, kind="stable")[:2]
+    return " + ".join(f"{target[i]:.0%} {class_names[i]}" for i in largest)
 
 
 def visible(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -145,36 +135,26 @@ def _of_classes(
     examples: Examples, order: np.ndarray, wanted: list[int], request: SheetRequest
 ) -> np.ndarray:
     """Return the indices in `order` of examples with a wanted class; at least one."""
-    labels = examples.labels()
-    if labels is not None:
-        some = labels[order]
-        found = order[some[:, wanted].any(1) if some.ndim == 2 else np.isin(some, wanted)]
-    else:
-        found = _read_for_classes(examples, order, wanted, request.count if request.augment else -1)
-    if not len(found):
+    known = examples.labels()
+    labels = _read_labels(examples, order) if known is None else known[order]
+    found = (
+        index
+        for index, label in zip(order.tolist(), labels, strict=True)
+        if ((label[wanted] == 1).any() if label.ndim else label in wanted)
+    )
+    first = list(itertools.islice(found, request.count if request.augment else None))
+    if not first:
         raise NotFoundError(
             f"{request.split} has no example of {request.classes}", hint="choose another --split."
         )
-    return found
+    return np.array(first, np.int64)
 
 
-def _read_for_classes(
-    examples: Examples, order: np.ndarray, wanted: list[int], most: int
-) -> np.ndarray:
-    """Read examples in `order` until `most` have a wanted class; -1 for all."""
-
-    @tf.autograph.experimental.do_not_convert
-    def fetch(index: Any) -> tuple[Any, Any]:
-        return index, examples.fetch(index)[1]
-
-    @tf.autograph.experimental.do_not_convert
-    def has(_: Any, label: Any) -> Any:
-        multi = label.shape.rank == 1
-        return tf.reduce_any(tf.gather(label, wanted) == 1 if multi else label == wanted)
-
-    stream = tf.data.Dataset.from_tensor_slices(order).map(
-        fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return np.array(
-        [int(i) for i, _ in stream.filter(has).take(most).as_numpy_iterator()], np.int64
-    )
+def _read_labels(examples: Examples, order: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the labels of examples, which must be read for it."""
+    label = tf.autograph.experimental.do_not_convert(lambda index: examples.fetch(index)[1])
+    stream = tf.data.Dataset.from_tensor_slices(order)
+    labels: Iterator[np.ndarray] = stream.map(
+        label, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    ).as_numpy_iterator()
+    return labels
