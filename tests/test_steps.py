@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
-from rezoo.data.options import DataOptions
+from rezoo.data.datasets import DataOptions
 
 import rezoo
 from rezoo.errors import DivergedError, IncompatibleError
