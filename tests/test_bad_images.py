@@ -118,7 +118,7 @@ def test_evaluation_goes_on(files):
     spoil(files, 7)
     faults = Faults(files, MANY, "data")
     with pytest.warns(DataWarning):
-        labels = np.concatenate([y for _, y in batches.in_order(faults, SMALL, batch_size=4)])
+        labels = np.concatenate([y for _, y in batches.InOrder(faults, SMALL, batch_size=4)])
     wanted = np.delete(files.labels(), [0, 7])
     np.testing.assert_array_equal(labels, wanted)
 
@@ -141,7 +141,7 @@ def test_damaged_record_is_left_out(tmp_path):
     examples = Examples(RecordSource(open_records([path]), "data", "image", "label"))
     faults = Faults(examples, MANY, "data")
     with pytest.warns(DataWarning, match=r"data\[2\]|data.2|2.*cannot be read"):
-        drawn = list(batches.in_order(faults, SMALL, batch_size=3))
+        drawn = list(batches.InOrder(faults, SMALL, batch_size=3))
     assert np.concatenate([y for _, y in drawn]).tolist() == [0, 1, 3, 4, 5, 6, 7]
 
 

@@ -10,6 +10,7 @@ from rezoo.cli.options import (
     data_options,
     import_quietly,
     json_option,
+    own_dataset,
     pretrained_option,
     print_json,
 )
@@ -18,7 +19,6 @@ from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
-    from rezoo.sources.references import Source
 
 
 @click.command("eval")
@@ -59,7 +59,9 @@ def eval_command(
 
     # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained)
-    dataset = dataset or _own_dataset(source)
+    dataset = dataset or own_dataset(source)
+    if dataset is None:
+        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
     options = DataOptions(**handling)
     with status("starting TensorFlow"):
@@ -76,19 +78,7 @@ def eval_command(
         )
     if image_size is None:
         import_quietly("rezoo.evaluation.recording").record_evaluation(source, result)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print(result)
-
-
-def _own_dataset(source: Source) -> str:
-    from rezoo.artifacts.config import local_facts
-
-    dataset = local_facts(source.folder).get("dataset") if source.folder else None
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    return dataset
+    print_json(result.to_dict()) if as_json else _print(result)
 
 
 def _print(result: Evaluation) -> None:

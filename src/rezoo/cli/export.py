@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import (
+    import_quietly,
+    json_option,
+    own_dataset,
+    pretrained_option,
+    print_json,
+)
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 
 if TYPE_CHECKING:
     from rezoo.exporters.comparing import Comparison
     from rezoo.exporters.passport import Passport
-    from rezoo.sources.references import Source
 
 
 @click.command()
@@ -99,7 +104,7 @@ def export(
     kind.check(quantize=options["quantize"], takes=options["takes"])
     kind.require()
     source = resolve_weights(model, pretrained=pretrained)
-    options["dataset"] = options["dataset"] or _own_dataset(source)
+    options["dataset"] = options["dataset"] or own_dataset(source)
     with console.status("starting TensorFlow"):
         exporting = import_quietly("rezoo.exporters.export")
     with console.status("exporting") as progress:
@@ -114,12 +119,6 @@ def _check(options: dict[str, Any]) -> None:
             raise SpecError(f"--{name.replace('_', '-')} {value}; allowed is 1 or more")
     if options["tolerance"] is not None and not options["tolerance"] >= 0:
         raise SpecError(f"--tolerance {options['tolerance']}; allowed is 0 or more")
-
-
-def _own_dataset(source: Source) -> str | None:
-    from rezoo.artifacts.config import local_facts
-
-    return local_facts(source.folder).get("dataset") if source.folder else None
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -56,10 +56,7 @@ def predict(
             image_size=image_size,
             progress=progress,
         )
-    if as_json:
-        print_json([result.to_dict() for result in results])
-    else:
-        _print(results)
+    print_json([result.to_dict() for result in results]) if as_json else _print(results)
     failed = [f"{r.path}: {r.error}" for r in results if r.error]
     if failed:
         for line in failed:

@@ -87,15 +87,8 @@ class MultiLabelScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as in `metrics.json`, without the classes."""
-        low_high = list(self.map_interval)
-        figures = self.columns()
-        return {
-            "count": self.count,
-            "loss": self.loss,
-            "map": figures.pop("map"),
-            "map_interval": low_high,
-            **figures,
-        }
+        figures = {"map": self.map, "map_interval": list(self.map_interval), **self.columns()}
+        return {"count": self.count, "loss": self.loss, **figures}
 
 
 def score_multi_label(
@@ -161,7 +154,7 @@ def scores_of(
         ),
         map=float(np.mean(precisions)),
         hit1=_hit1(truth, logits),
-        micro_f1=_micro_f1(truth, answers),
+        micro_f1=float(2 * (truth & answers).sum() / (truth.sum() + answers.sum())),
         macro_f1=float(np.mean(f1)),
         exact_match=float((answers == truth).all(1).mean()),
     )
@@ -170,10 +163,6 @@ def scores_of(
 def _hit1(truth: np.ndarray, logits: np.ndarray) -> float:
     of_best = truth[np.arange(len(truth)), logits.argmax(1)]
     return float(np.where(truth.any(1), of_best, logits.max(1) <= 0).mean())
-
-
-def _micro_f1(truth: np.ndarray, answers: np.ndarray) -> float:
-    return float(2 * (truth & answers).sum() / (truth.sum() + answers.sum()))
 
 
 def _loss(logits: np.ndarray, truth: np.ndarray) -> float:

@@ -81,15 +81,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            "kind": self.kind,
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "floor": self.floor,
-            "power": self.power,
-            "milestones": self.milestones,
-        }
+        names = ("kind", "peak", "total_steps", "warmup_steps", "floor", "power", "milestones")
+        return {name: getattr(self, name) for name in names}
 
 
 # The share of the steps that remain → the share of the rate that remains.
