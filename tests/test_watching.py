@@ -295,7 +295,7 @@ def digits(monkeypatch):
 
 def test_a_rate_that_is_too_small(tmp_path):
     heard = Heard()
-    changes = {**SMALL, "epochs": 3, "learning_rate": 1e-12}
+    changes = {**SMALL, "epochs": 1, "learning_rate": 1e-12}
     run = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path, reporter=heard)
     (text,) = heard.warnings
     assert "not fallen" in text
@@ -305,7 +305,7 @@ def test_a_rate_that_is_too_small(tmp_path):
 
 
 def test_a_rate_that_is_too_large(tmp_path):
-    changes = {**SMALL, "epochs": 3, "learning_rate": 1e4}
+    changes = {**SMALL, "epochs": 2, "learning_rate": 1e4}
     with pytest.raises(DivergedError, match=r"gradient norm grew from .* probably too large"):
         rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path)
 

@@ -126,6 +126,9 @@ class Preprocessing:
     test_crop_pct: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("input_size", "mean", "std", "test_input_size"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))  # so that it has a hash
         channels = self.input_size[0]
         for size in filter(None, (self.input_size, self.test_input_size)):
             if len(size) != 3 or size[0] != channels or channels not in (1, 3):

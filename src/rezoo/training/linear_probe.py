@@ -185,11 +185,8 @@ def _fit(
         ]
     single = [_single_label(inputs, labels[:, k], strengths) for k in range(classes)]
     return [
-        (
-            np.stack([single[k][i][0] for k in range(classes)], axis=1),
-            np.array([single[k][i][1] for k in range(classes)]),
-        )
-        for i in range(len(strengths))
+        (np.stack([kernel for kernel, _ in heads], axis=1), np.array([bias for _, bias in heads]))
+        for heads in zip(*single, strict=True)
     ]
 
 
