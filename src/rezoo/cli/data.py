@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, parse_settings, print_json
+from rezoo.cli.options import json_option, parse_settings, print_json
 from rezoo.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def prepare(dataset: str, as_json: bool) -> None:
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
-    with console.status("starting TensorFlow"):
-        import_quietly("tensorflow")
+    console.load("tensorflow")
     from rezoo.data.prepare import prepare_dataset
 
     result = prepare_dataset(dataset)
@@ -71,8 +70,7 @@ def check(
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
-    with console.status("starting TensorFlow"):
-        audit = import_quietly("rezoo.data.audit.check")
+    audit = console.load("rezoo.data.audit.check")
     with console.counter("reading") as progress:
         findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
@@ -122,8 +120,7 @@ def show(
     from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
     request = SheetRequest.of(dataset, changes=changes, **wanted)
-    with console.status("starting TensorFlow"):
-        import_quietly("tensorflow")
+    console.load("tensorflow")
     with console.counter("drawing") as progress:
         sheet = draw_sheet(request, progress=progress)
     print_json(sheet.to_dict()) if as_json else _print_sheet(sheet)

@@ -8,7 +8,6 @@ import click
 
 from rezoo.cli.options import (
     data_options,
-    import_quietly,
     json_option,
     own_dataset,
     pretrained_option,
@@ -53,7 +52,7 @@ def eval_command(
     Images are preprocessed as the weights require. The scores of a run on its own test split
     are added to its metrics.json and to its card.
     """
-    from rezoo.cli.console import counter, status
+    from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
@@ -64,8 +63,7 @@ def eval_command(
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
     options = DataOptions(**handling)
-    with status("starting TensorFlow"):
-        evaluation = import_quietly("rezoo.evaluation.evaluate")
+    evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
         result = evaluation.evaluate(
             source,
@@ -77,7 +75,7 @@ def eval_command(
             progress=progress,
         )
     if image_size is None:
-        import_quietly("rezoo.evaluation.recording").record_evaluation(source, result)
+        load("rezoo.evaluation.recording").record_evaluation(source, result)
     print_json(result.to_dict()) if as_json else _print(result)
 
 

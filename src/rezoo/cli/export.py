@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
-    import_quietly,
     json_option,
     own_dataset,
     pretrained_option,
@@ -105,8 +104,7 @@ def export(
     kind.require()
     source = resolve_weights(model, pretrained=pretrained)
     options["dataset"] = options["dataset"] or own_dataset(source)
-    with console.status("starting TensorFlow"):
-        exporting = import_quietly("rezoo.exporters.export")
+    exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
     print_json(passport.to_dict()) if as_json else print_passport(passport)

@@ -148,7 +148,7 @@ def _print_plan(plan: Plan, found: Estimate) -> None:
     from rezoo.cli.progress import describe
     from rezoo.recipes.describe import explain
 
-    run = {line[:8].strip() or "        ": line[9:] for line in describe(plan)[:5]}
+    run = {name: text for name, text in describe(plan) if name != "note"}
     fields({**run, "notes": "\n".join(plan.notes)} if plan.notes else run)
     lines("")
     fields(dict(explain(plan.recipe)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def verify(
         raise SpecError("--image and --overwrite need --record")
     # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
-    with console.status("starting TensorFlow"):
-        verification = import_quietly("rezoo.publishing.verify")
+    verification = console.load("rezoo.publishing.verify")
     if record:
         verification.record_proof(model, pictures=images, overwrite=overwrite)
         source = resolve_weights(model)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.forward import Forward, logits_and_labels
 
 THRESHOLD = 0.5
 RESAMPLES = 1000
@@ -108,15 +108,9 @@ def score_multi_label(
         DivergedError: A logit is not finite.
     """
     found, truths = [], []
-    done = 0
-    for images, labels in batches:
-        logits = forward(images)
+    for logits, labels in logits_and_labels(forward, batches, progress):
         found.append(logits if classes is None else logits[:, classes])
-        truths.append(np.asarray(labels) > THRESHOLD)
-        done += len(truths[-1])
-        progress(done)
-    if not done:
-        raise NotFoundError("the split has no images", hint="choose another with --split.")
+        truths.append(labels > THRESHOLD)
     return scores_of(np.concatenate(found), np.concatenate(truths), classes)
 
 

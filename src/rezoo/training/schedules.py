@@ -10,8 +10,6 @@ import keras
 
 from rezoo.recipes.recipe import Recipe
 
-_REST = "cosine, linear, poly, step or constant"
-
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -51,7 +49,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     ) -> None:
         super().__init__()
         if kind not in _SHARES and kind not in ("step", "constant"):
-            raise ValueError(f"schedule {kind!r}; allowed is {_REST}")
+            allowed = "cosine, linear, poly, step or constant"
+            raise ValueError(f"schedule {kind!r}; allowed is {allowed}")
         self.kind = kind
         self.peak = peak
         self.total_steps = total_steps
