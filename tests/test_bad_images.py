@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conftest import fails
 from rezoo import DataOptions, load_dataset, train
-from rezoo.data import batches, unreadable
+from rezoo.data import batches, pipeline, unreadable
 from rezoo.data.examples import Examples
 from rezoo.data.image_sources import FileSource
 from rezoo.data.records import open_records
@@ -121,6 +121,26 @@ def test_evaluation_goes_on(files):
         labels = np.concatenate([y for _, y in batches.InOrder(faults, SMALL, batch_size=4)])
     wanted = np.delete(files.labels(), [0, 7])
     np.testing.assert_array_equal(labels, wanted)
+
+
+def test_the_pipeline_is_built_once_until_the_examples_change(files, monkeypatch):
+    built = []
+
+    def counted(*args, **keys):
+        built.append(args)
+        return pipeline.test_batches(*args, **keys)
+
+    monkeypatch.setattr(batches, "test_batches", counted)
+    stream = batches.InOrder(Faults(files, MANY, "data"), SMALL, batch_size=4)
+    labels = [np.concatenate([y for _, y in stream]) for _ in range(2)]
+    assert len(built) == 1
+    spoil(files, 2)
+    with pytest.warns(DataWarning):
+        labels.append(np.concatenate([y for _, y in stream]))
+    labels.append(np.concatenate([y for _, y in stream]))
+    assert len(built) == 2
+    wanted = [files.labels()] * 2 + [np.delete(files.labels(), 2)] * 2
+    assert [found.tolist() for found in labels] == [labels.tolist() for labels in wanted]
 
 
 def test_damaged_record_is_left_out(tmp_path):
