@@ -22,6 +22,7 @@ from rezoo.errors import DataWarning, IntegrityError, Interrupted, NotFoundError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.training.reporters import Reporter
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SMALL = Preprocessing(input_size=(3, 16, 16))
 RECIPE = Recipe(name="test", epochs=2, batch_size=4)
@@ -90,7 +91,7 @@ def test_what_is_met_in_a_micro_batch(files, repeats):
     spoil(files, 3)
     spoil(files, 9)
     drawn = {}
-    for parts in (1, 2, 4):
+    for parts in (1, 4):
         recipe = dataclasses.replace(RECIPE, accumulation=parts, repeated_augmentation=repeats)
         faults = Faults(files, MANY, "data")
         with pytest.warns(DataWarning):
@@ -101,7 +102,6 @@ def test_what_is_met_in_a_micro_batch(files, repeats):
         rest = list(batches.training(faults, SMALL, recipe, classes=2, epoch=1, step=2))
         tail = np.concatenate([images for images, _ in rest])
         np.testing.assert_array_equal(tail, drawn[parts][-len(tail) :])
-    np.testing.assert_array_equal(drawn[2], drawn[1])
     np.testing.assert_array_equal(drawn[4], drawn[1])
 
 
@@ -178,7 +178,7 @@ def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, mo
         "options": MANY,
     }
     with pytest.warns(DataWarning, match="1 of"):
-        run = train("test_resnet", f"folder:{root}", output=tmp_path / "run", **wanted)
+        run = train(NETWORK, f"folder:{root}", output=tmp_path / "run", **wanted)
     assert run.metrics["images_left_out"] == {"train": 1, "val": 0}
 
     class StopAfterOne(Reporter):
@@ -187,8 +187,8 @@ def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, mo
 
     other = {"output": tmp_path / "other", **wanted}
     with pytest.warns(DataWarning), pytest.raises(Interrupted):
-        train("test_resnet", f"folder:{root}", reporter=StopAfterOne(), **other)
-    train("test_resnet", f"folder:{root}", resume=True, **other)
+        train(NETWORK, f"folder:{root}", reporter=StopAfterOne(), **other)
+    train(NETWORK, f"folder:{root}", resume=True, **other)
     last = "checkpoints/last/model.safetensors"
     assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "other" / last).read_bytes()
 
@@ -210,10 +210,10 @@ def test_ignore_list(photographs, tmp_path):
         load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "gone")))
 
 
-def test_command_line(photographs, tmp_path, call, trained):
+def test_command_line(photographs, tmp_path, call):
     root = photographs({"a": 9, "b": 9})
     (root / "a" / "bad.jpg").write_bytes(b"x")
-    begin = ("train", "test_resnet", "--dataset", f"folder:{root}", "--output", tmp_path / "run")
+    begin = ("train", NETWORK, "--dataset", f"folder:{root}", "--output", tmp_path / "run")
     short = ("--epochs", "1", "--batch-size", "4", "--image-size", "32")
     fails(call(*begin, *short), 5, "a/bad.jpg", "--bad-limit")
     fails(call(*begin, "--on-bad-image", "error", "--bad-limit", "1"), 5, "a/bad.jpg")
