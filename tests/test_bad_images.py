@@ -165,6 +165,7 @@ def test_damaged_record_is_left_out(tmp_path):
     assert np.concatenate([y for _, y in drawn]).tolist() == [0, 1, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, monkeypatch):
     """A file is damaged after the check: the run ends; stopped and resumed, it is the same run."""
