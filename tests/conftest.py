@@ -176,11 +176,11 @@ def photographs(tmp_path):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
-    """A run folder as training leaves it: resnet18 on digits at 8 pixels, one epoch. Copy it."""
+    """A run folder as training leaves it: test_resnet on digits at 8 pixels, one epoch. Copy it."""
     import rezoo
 
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return rezoo.train("resnet18", "digits", changes=TRAIN_TINY, output=folder).folder
+    return rezoo.train("test_resnet", "digits", changes=TRAIN_TINY, output=folder).folder
 
 
 @pytest.fixture(scope="session")

@@ -261,10 +261,10 @@ def test_references_may_be_paths_and_runs(finished_run, tmp_path, monkeypatch):
     for reference in (finished_run, str(finished_run), Run(finished_run)):
         assert resolve(reference).folder == finished_run
         assert resolve_weights(reference).reference == str(finished_run)
-    assert rezoo.load(finished_run).rezoo_config.architecture == "resnet18"
+    assert rezoo.load(finished_run).rezoo_config.architecture == "test_resnet"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotFoundError, match="no such folder: resnet18"):
-        resolve(Path("resnet18"))
+    with pytest.raises(NotFoundError, match="no such folder: test_resnet"):
+        resolve(Path("test_resnet"))
     Path("weights").write_text("")
     with pytest.raises(NotFoundError, match="is a file"):
         resolve(Path("weights"))

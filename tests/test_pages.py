@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from rezoo.artifacts.card import model_card
 from rezoo.errors import IntegrityError
-from rezoo.evaluation.report import curves, write_curves
+from rezoo.evaluation.report import curves
 from rezoo.tasks import SINGLE_LABEL
+from rezoo.training.run_folder import write_history
 from rezoo.utils import figures
 from rezoo.utils.files import write_json
 from rezoo.utils.pages import code, plain, render
@@ -108,15 +110,24 @@ def test_charts_leave_the_settings_of_matplotlib_alone():
 
 
 def test_curves_are_drawn_again_only_if_the_drawing_is_old(tmp_path):
-    path, first = tmp_path / "curves.svg", [{"epoch": 1, "val_loss": 2.0}]
-    second = [*first, {"epoch": 2, "val_loss": 1.0}]
-    write_curves(path, "run", SINGLE_LABEL, first, every_s=60)
+    recipe, path = tmp_path / "recipe.toml", tmp_path / "curves.svg"
+    recipe.write_text("")  # as a run begins
+    setup = SimpleNamespace(
+        config=SimpleNamespace(architecture="resnet18"),
+        recipe=SimpleNamespace(epochs=2),
+        task=SINGLE_LABEL,
+    )
+    first = [{"epoch": 1, "val_loss": 2.0}]
+    both = [*first, {"epoch": 2, "val_loss": 1.0}]
+    write_history(tmp_path, setup, first)
+    assert not path.exists()
+    long_ago = (time.time() - 61,) * 2
+    os.utime(recipe, long_ago)
+    write_history(tmp_path, setup, first)
     drawn = path.read_bytes()
-    assert drawn == curves("run", SINGLE_LABEL, first)
-    write_curves(path, "run", SINGLE_LABEL, second, every_s=60)
+    assert drawn == curves("resnet18, 2 epochs", SINGLE_LABEL, first)
+    write_history(tmp_path, setup, both)
     assert path.read_bytes() == drawn
-    os.utime(path, (time.time() - 61,) * 2)
-    write_curves(path, "run", SINGLE_LABEL, second, every_s=60)
-    assert path.read_bytes() == curves("run", SINGLE_LABEL, second) != drawn
-    write_curves(path, "run", SINGLE_LABEL, first)
-    assert path.read_bytes() == drawn
+    os.utime(path, long_ago)
+    write_history(tmp_path, setup, both)
+    assert path.read_bytes() == curves("resnet18, 2 epochs", SINGLE_LABEL, both) != drawn

@@ -300,7 +300,7 @@ def test_answering_no(owner, call, run, monkeypatch):
 
 def test_test_figures_are_kept_and_shown(call, run):
     assert "No test split has been measured yet" in (run / "README.md").read_text()
-    write_json(run / "checkpoints" / "local.json", {"model": "resnet18", "dataset": "digits"})
+    write_json(run / "checkpoints" / "local.json", {"model": "test_resnet", "dataset": "digits"})
     answer = call("eval", run, "--json")
     assert answer.rc == 0, answer
     result = json.loads(answer.out)
@@ -308,11 +308,11 @@ def test_test_figures_are_kept_and_shown(call, run):
     assert kept["top1"] == result["top1"]
     card = (run / "README.md").read_text()
     assert f"| test | top-1 | {result['top1']:.2%} |" in card
-    assert rezoo.verify(str(run)).holds  # sealed anew
+    assert rezoo.verify(str(run)).holds  # with a new manifest
     tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
     (run / "metrics.json").write_text(tampered)
     answer = call("eval", run, "--json")
-    assert "was changed since it was sealed (metrics.json)" in answer.err
+    assert "was changed since its manifest was written (metrics.json)" in answer.err
     assert not rezoo.verify(str(run)).holds
     before = (run / "metrics.json").read_bytes()
     call("eval", run, "--split", "val")

@@ -110,7 +110,7 @@ def test_list_json(loaded):
         (["info", "qick"], "'qick'", "Did you mean quick"),
         (["train", "resnet18", "--dataset", "digit"], "unknown dataset 'digit'", "digits"),
         (["train", "resnet18", "--dataset", "fodler:x"], "unknown dataset 'fodler:x'", "Hint"),
-        (["train", "resnet18", "--dataset", "folder:"], "names nothing", "folder:PATH"),
+        (["train", "resnet18", "--dataset", "folder:"], "is incomplete", "folder:PATH"),
         (["train", "resnet18", "--recipe", "quik"], "unknown recipe 'quik'", "quick"),
         (["train", "resnet18", "--set", "learningrate=1"], "'learningrate'", "learning_rate"),
         (["train", "resnet18", "--set", "momentum"], "not KEY=VALUE", "momentum=0.8"),

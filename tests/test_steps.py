@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
-from rezoo.data.datasets import DataOptions
 
 import rezoo
+from rezoo.data.datasets import DataOptions
 from rezoo.errors import DivergedError, IncompatibleError
 from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe

@@ -146,7 +146,9 @@ def assert_same_bits(one, other):
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)]
+)
 def test_resume_continues_to_the_same_bits(run, tmp_path, number):
     with pytest.raises(Interrupted) as stopped:
         rezoo.train(

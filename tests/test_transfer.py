@@ -55,7 +55,7 @@ def test_probe_is_a_run_like_any_other(trained, probed, call):
     assert call("verify", probed.folder).rc == 0
     answer = call("eval", probed.folder, "--json")
     assert json.loads(answer.out)["top1"] > 0.5
-    assert "fitted" in (probed.folder / "README.md").read_text("utf-8")
+    assert "linear probe" in (probed.folder / "README.md").read_text("utf-8")
     assert "epochs = 0" in (probed.folder / "recipe.toml").read_text("utf-8")
 
 
@@ -102,20 +102,19 @@ def test_the_average_starts_from_the_fitted_head(trained, tmp_path):
 
 def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
     out = tmp_path / "run"
-    answer = call(
-        "train", "test_resnet", "--image-size", 16, "--dry-run", "--json", "--output", out
-    )
+    args = ("train", NETWORK, "--image-size", 16, "--dry-run", "--output", out)
+    answer = call(*args, "--json")
     assert answer.rc == 0
     assert not out.exists()
     told = json.loads(answer.out)
-    assert told["params"] == 373_370
+    assert told["params"] == 178
     assert told["flops"] == 2 * told["macs"]
     assert told["memory"]["predicted_peak_bytes"] > told["memory"]["activations"] > 0
     assert told["memory"]["measured_peak_bytes"] > 0
     assert 0 < told["times"]["step_s"] <= told["epoch_s"] <= told["total_s"]
     assert sum(told["classes"].values()) == 1295
     assert np.isfinite(told["times"]["loss"])
-    words = call("train", "test_resnet", "--image-size", 16, "--dry-run").out
+    words = call(*args).out
     for word in ("network", "batch", "memory", "time", "disk", "classes", "nothing was trained"):
         assert word in words
 
@@ -132,7 +131,7 @@ def test_a_dry_run_without_epochs(trained, call):
     words = call(*args)
     assert words.rc == 0, words
     assert "for the features" in words.out
-    assert "per step," not in words.out
+    assert "images/s" not in words.out
 
 
 def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
@@ -160,12 +159,12 @@ def test_a_time_limit_shortens_the_schedule(tmp_path):
 
 
 def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
-    plain = {"image_size": 64}
-    whole = training.dry_run("test_resnet", "digits", changes=plain, output=tmp_path)[1].memory
+    plain = {"image_size": 16}
+    whole = training.dry_run(NETWORK, "digits", changes=plain, output=tmp_path)[1].memory
     free = (whole.total - whole.activations // 3) / network.FREE_PART
     monkeypatch.setattr(device, "free_bytes", lambda: round(free))
     changes = {**plain, "batch_size": "auto"}
-    plan, found = training.dry_run("test_resnet", "digits", changes=changes, output=tmp_path)
+    plan, found = training.dry_run(NETWORK, "digits", changes=changes, output=tmp_path)
     assert (plan.recipe.batch_size, plan.recipe.accumulation) == (32, 2)
     assert found.memory.activations < whole.activations
     assert any("batch 32 in 2 micro-batches of 16" in note for note in plan.notes)

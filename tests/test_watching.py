@@ -31,12 +31,12 @@ LN10 = math.log(10)
 def health_of(*, classes=10, steps_per_epoch=100, memory=None, most=0.1, multi=False, **keys):
     recipe = Recipe(name="t", batch_size=32, epochs=10, learning_rate=0.05).to_dict() | keys
     return Health(
-        Recipe.from_dict(recipe, origin="test"),
+        recipe=Recipe.from_dict(recipe, origin="test"),
         classes=classes,
         steps_per_epoch=steps_per_epoch,
         most=most,
         multi_label=multi,
-        memory=memory,
+        memory=memory or {},
     )
 
 
@@ -295,7 +295,7 @@ def digits(monkeypatch):
 
 def test_a_rate_that_is_too_small(tmp_path):
     heard = Heard()
-    changes = {**SMALL, "epochs": 3, "learning_rate": 1e-12}
+    changes = {**SMALL, "epochs": 1, "learning_rate": 1e-12}
     run = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path, reporter=heard)
     (text,) = heard.warnings
     assert "not fallen" in text
@@ -305,7 +305,7 @@ def test_a_rate_that_is_too_small(tmp_path):
 
 
 def test_a_rate_that_is_too_large(tmp_path):
-    changes = {**SMALL, "epochs": 3, "learning_rate": 1e4}
+    changes = {**SMALL, "epochs": 2, "learning_rate": 1e4}
     with pytest.raises(DivergedError, match=r"gradient norm grew from .* probably too large"):
         rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path)
 
@@ -361,7 +361,6 @@ def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     reporter = Several(Heard((1, 4)), TensorBoard(every_s=0.0))
     with pytest.raises(Interrupted):
         rezoo.train(NETWORK, "digits", reporter=reporter, **keys)
-    early = (tmp_path / "curves.svg").read_bytes()
     # as if the machine had failed after a few more steps than are in the checkpoint
     (first,) = (tmp_path / "events").iterdir()
     with tf.io.TFRecordWriter(str(first) + ".lost") as writer:
@@ -391,9 +390,7 @@ def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     config = json.loads((run.folder / "config.json").read_text())
     assert "curves.svg" in config["files"]
     assert not any("events" in name for name in config["files"])
-    whole = (run.folder / "curves.svg").read_bytes()
-    assert f"{NETWORK}, 2 epochs" in whole.decode()
-    assert whole != early  # which has the first epoch only
+    assert f"{NETWORK}, 2 epochs" in (run.folder / "curves.svg").read_text()
 
 
 def history(epochs):

@@ -93,8 +93,7 @@ class DatasetSpec:
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        mean, std = len(self.mean), len(self.std)
-        if mean != std:
+        if (mean := len(self.mean)) != (std := len(self.std)):
             raise SpecError(f"dataset {self.name!r}: mean has {mean} channels, std {std}")
 
 
@@ -125,6 +124,8 @@ class Preprocessing:
     test_crop_pct: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("input_size", "mean", "std"):  # tuples have a hash, lists have none
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         channels = self.input_size[0]
         for size in filter(None, (self.input_size, self.test_input_size)):
             if len(size) != 3 or size[0] != channels or channels not in (1, 3):
@@ -135,9 +136,8 @@ class Preprocessing:
             if crop is not None and not MIN_CROP_PCT <= crop <= 1:
                 raise SpecError(f"crop_pct: {crop}; allowed is {MIN_CROP_PCT} to 1")
         if self.interpolation not in ("bilinear", "bicubic"):
-            raise SpecError(
-                f"interpolation: {self.interpolation!r}; allowed are 'bilinear' and 'bicubic'"
-            )
+            allowed = "'bilinear' and 'bicubic'"
+            raise SpecError(f"interpolation: {self.interpolation!r}; allowed are {allowed}")
         if not len(self.mean) == len(self.std) == channels:
             raise SpecError(f"mean and std must have {channels} values, one per channel")
         if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:

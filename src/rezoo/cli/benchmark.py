@@ -77,21 +77,17 @@ def benchmark(targets: tuple[str, ...], pretrained: bool, as_json: bool, **measu
     found = find_targets(targets, pretrained=pretrained)
     with console.counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        show(result)
+    print_json(result.to_dict()) if as_json else show(result)
 
 
 def show(result: Benchmark) -> None:
     """Print counts, measurements and their conditions."""
-    from rezoo.cli.console import escaped, open_console
+    from rezoo.cli.console import lines, open_console
 
     console = open_console()
     _show_counts(console, result)
     _show_speeds(console, result)
-    for text in _conditions(result):
-        console.print(escaped(text))
+    lines(*_conditions(result))
 
 
 def _show_counts(console: Console, result: Benchmark) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
+from rezoo.cli.options import import_quietly
 from rezoo.utils.names import printable
 
 _WIDE = 160  # columns without a terminal
@@ -108,6 +109,12 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(escaped(text)) as shown:
         yield lambda text: shown.update(escaped(text))
+
+
+def load(module: str) -> Any:
+    """Import a module that imports TensorFlow, with a spinner on a terminal."""
+    with status("starting TensorFlow"):
+        return import_quietly(module)
 
 
 @contextmanager

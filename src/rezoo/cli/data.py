@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, parse_settings, print_json
+from rezoo.cli.options import json_option, parse_settings, print_json
 from rezoo.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -36,15 +36,11 @@ def prepare(dataset: str, as_json: bool) -> None:
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
-    with console.status("starting TensorFlow"):
-        import_quietly("tensorflow")
+    console.load("tensorflow")
     from rezoo.data.prepare import prepare_dataset
 
     result = prepare_dataset(dataset)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print_prepared(result)
+    print_json(result.to_dict()) if as_json else _print_prepared(result)
 
 
 @data.command()
@@ -74,16 +70,12 @@ def check(
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
-    with console.status("starting TensorFlow"):
-        audit = import_quietly("rezoo.data.audit.check")
+    audit = console.load("rezoo.data.audit.check")
     with console.counter("reading") as progress:
         findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
         )
-    if as_json:
-        print_json(document)
-    else:
-        _print_findings(findings, document)
+    print_json(document) if as_json else _print_findings(findings, document)
     if strict and any(findings.problems().values()):
         context.exit(IntegrityError.exit_code)
 
@@ -128,40 +120,35 @@ def show(
     from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
     request = SheetRequest.of(dataset, changes=changes, **wanted)
-    with console.status("starting TensorFlow"):
-        import_quietly("tensorflow")
+    console.load("tensorflow")
     with console.counter("drawing") as progress:
         sheet = draw_sheet(request, progress=progress)
-    if as_json:
-        print_json(sheet.to_dict())
-    else:
-        _print_sheet(sheet)
+    print_json(sheet.to_dict()) if as_json else _print_sheet(sheet)
 
 
 def _print_prepared(result: PreparedDataset) -> None:
-    from rezoo.cli.console import escaped, open_console
+    from rezoo.cli.console import lines
 
-    console = open_console()
     state = {True: "prepared now", False: "already prepared", None: "ready"}[result.new]
-    console.print(escaped(f"{result.dataset}: {state}, {result.elapsed_s:.1f} s", "bold"))
-    for name, value in (
-        ("examples", _sizes(result.examples)),
-        ("classes", f"{result.classes:,}"),
-        ("folder", result.folder or "none: part of a package, or unknown"),
-        ("size", "unknown" if result.size is None else f"{result.size:,} bytes"),
-        ("licence", result.licence),
-        *(("note", note) for note in result.notes),
-    ):
-        console.print(escaped(f"  {name:<9} {value}"))
+    size = "unknown" if result.size is None else f"{result.size:,} bytes"
+    lines(f"{result.dataset}: {state}, {result.elapsed_s:.1f} s", style="bold")
+    lines(
+        f"  examples  {_sizes(result.examples)}",
+        f"  classes   {result.classes:,}",
+        f"  folder    {result.folder or 'none: part of a package, or unknown'}",
+        f"  size      {size}",
+        f"  licence   {result.licence}",
+        *(f"  note      {note}" for note in result.notes),
+    )
 
 
 def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     """Print the findings, the first cases of each problem, and the files of the report."""
-    from rezoo.cli.console import escaped, new_grid, open_console
+    from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
     head = f"{findings.dataset}: {_sizes(findings.examples)}; {len(findings.classes):,} classes"
-    console.print(escaped(head, "bold"))
+    lines(head, style="bold")
     grid = new_grid(console)
     grid.add_column("problem")
     grid.add_column("found", justify="right")
@@ -172,29 +159,26 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     console.print(grid)
     remarks = ", ".join(f"{n:,} {name}" for name, n in findings.remarks.items() if n)
     if remarks:
-        console.print(escaped(f"worth knowing: {remarks}"))
+        lines(f"worth knowing: {remarks}")
     ratios = ", ".join(f"{split} {ratio:.1f}" for split, ratio in findings.imbalance.items())
-    console.print(escaped(f"largest class / smallest: {ratios}"))
+    lines(f"largest class / smallest: {ratios}")
     for name, spread in findings.spread.items():
         low, median, high = (f"{value:,.6g}" for value in spread.values())
-        console.print(escaped(f"{name:<10} {low} to {high}, median {median}"))
-    console.print(escaped(f"{document['folder']}, {findings.elapsed_s:.0f} s", "bold"))
-    for name, what in (
-        ("data-report.html", "all findings, with images"),
-        ("data-report.json", "the same for programs"),
-        ("ignore.txt", f"{document['ignored']:,} examples to leave out"),
-    ):
-        console.print(escaped(f"  {name:<17} {what}"))
+        lines(f"{name:<10} {low} to {high}, median {median}")
+    lines(f"{document['folder']}, {findings.elapsed_s:.0f} s", style="bold")
+    lines(
+        "  data-report.html  all findings, with images",
+        "  data-report.json  the same for programs",
+        f"  ignore.txt        {document['ignored']:,} examples to leave out",
+    )
 
 
 def _print_sheet(sheet: Sheet) -> None:
-    from rezoo.cli.console import escaped, open_console
+    from rezoo.cli.console import lines
 
-    console = open_console()
-    console.print(escaped(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", "bold"))
-    console.print(escaped(f"{sheet.examples} examples of {sheet.split}: {sheet.columns}"))
-    for note in sheet.notes:
-        console.print(escaped(f"note: {note}"))
+    lines(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", style="bold")
+    lines(f"{sheet.examples} examples of {sheet.split}: {sheet.columns}")
+    lines(*(f"note: {note}" for note in sheet.notes))
 
 
 def _sizes(examples: Mapping[str, int]) -> str:

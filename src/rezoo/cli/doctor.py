@@ -55,10 +55,7 @@ def doctor(as_json: bool) -> None:
             "plugins": _plugins(),
             "hub": _hub(),
         }
-    if as_json:
-        print_json(document)
-    else:
-        fields(document)
+    print_json(document) if as_json else fields(document)
 
 
 def _version(package: str) -> str:

@@ -8,8 +8,8 @@ import click
 
 from rezoo.cli.options import (
     data_options,
-    import_quietly,
     json_option,
+    own_dataset,
     pretrained_option,
     print_json,
 )
@@ -18,7 +18,6 @@ from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
-    from rezoo.sources.references import Source
 
 
 @click.command("eval")
@@ -53,17 +52,18 @@ def eval_command(
     Images are preprocessed as the weights require. The scores of a run on its own test split
     are added to its metrics.json and to its card.
     """
-    from rezoo.cli.console import counter, status
+    from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained)
-    dataset = dataset or _own_dataset(source)
+    dataset = dataset or own_dataset(source)
+    if dataset is None:
+        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
     options = DataOptions(**handling)
-    with status("starting TensorFlow"):
-        evaluation = import_quietly("rezoo.evaluation.evaluate")
+    evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
         result = evaluation.evaluate(
             source,
@@ -75,20 +75,8 @@ def eval_command(
             progress=progress,
         )
     if image_size is None:
-        import_quietly("rezoo.evaluation.recording").record_evaluation(source, result)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print(result)
-
-
-def _own_dataset(source: Source) -> str:
-    from rezoo.artifacts.config import local_facts
-
-    dataset = local_facts(source.folder).get("dataset") if source.folder else None
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    return dataset
+        load("rezoo.evaluation.recording").record_evaluation(source, result)
+    print_json(result.to_dict()) if as_json else _print(result)
 
 
 def _print(result: Evaluation) -> None:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import (
+    json_option,
+    own_dataset,
+    pretrained_option,
+    print_json,
+)
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 
 if TYPE_CHECKING:
     from rezoo.exporters.comparing import Comparison
     from rezoo.exporters.passport import Passport
-    from rezoo.sources.references import Source
 
 
 @click.command()
@@ -97,9 +101,8 @@ def export(
     # wrong names fail before TensorFlow is imported
     get_format(to, quantize=options["quantize"], takes=options["takes"])
     source = resolve_weights(model, pretrained=pretrained)
-    options["dataset"] = options["dataset"] or _own_dataset(source)
-    with console.status("starting TensorFlow"):
-        exporting = import_quietly("rezoo.exporters.export")
+    options["dataset"] = options["dataset"] or own_dataset(source)
+    exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
     print_json(passport.to_dict()) if as_json else print_passport(passport)
@@ -112,12 +115,6 @@ def _check(options: dict[str, Any]) -> None:
             raise SpecError(f"--{name.replace('_', '-')} {value}; allowed is 1 or more")
     if options["tolerance"] is not None and not options["tolerance"] >= 0:
         raise SpecError(f"--tolerance {options['tolerance']}; allowed is 0 or more")
-
-
-def _own_dataset(source: Source) -> str | None:
-    from rezoo.artifacts.config import local_facts
-
-    return local_facts(source.folder).get("dataset") if source.folder else None
 
 
 def _row(name: str) -> dict[str, Any]:

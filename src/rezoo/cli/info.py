@@ -105,12 +105,14 @@ def _show_network(
         "stages": [dataclasses.asdict(stage) for stage in counted.stages()],
     }
     if source.has_weights:
-        document["licence"] = source.licence
-        document["repository"] = str(source.address) if source.address else None
-        document["sealed"] = bool(config.files)
-        document["class_names"] = list(config.class_names)
-        document |= {"multi_label": True} if config.multi_label else {}
-        document["preprocessing"] = dataclasses.asdict(config.preprocessing)
+        document |= {
+            "licence": source.licence,
+            "repository": str(source.address) if source.address else None,
+            "sealed": bool(config.files),
+            "class_names": list(config.class_names),
+            **({"multi_label": True} if config.multi_label else {}),
+            "preprocessing": dataclasses.asdict(config.preprocessing),
+        }
     print_json(document) if as_json else _print_network(document, counted)
 
 

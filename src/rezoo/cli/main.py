@@ -79,9 +79,7 @@ def _run() -> int:
     try:
         with shown_downloads():
             result = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        return _fail("Interrupted.", code=130)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _fail("Interrupted.", code=130)
     except click.ClickException as error:
         error.show()
@@ -106,10 +104,7 @@ def _reader_is_gone() -> bool:
 def _explain(error: Exception) -> int:
     if isinstance(error, RezooError):
         return _fail(error.message, error.hint, error.exit_code)
-    out_of_memory = (
-        isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-    )
-    if out_of_memory:
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         hint = "use a smaller --batch-size or --image-size."
         return _fail("out of memory", hint, ResourceError.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

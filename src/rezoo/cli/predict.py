@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import printable
 
@@ -40,13 +40,12 @@ def predict(
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
-    from rezoo.cli.console import counter, status
+    from rezoo.cli.console import counter, load
     from rezoo.sources.references import resolve_weights
 
     # a wrong name is an error before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained)
-    with status("starting TensorFlow"):
-        prediction = import_quietly("rezoo.evaluation.predict")
+    prediction = load("rezoo.evaluation.predict")
     with counter("classifying") as progress:
         results = prediction.predict(
             source,
@@ -56,10 +55,7 @@ def predict(
             image_size=image_size,
             progress=progress,
         )
-    if as_json:
-        print_json([result.to_dict() for result in results])
-    else:
-        _print(results)
+    print_json([result.to_dict() for result in results]) if as_json else _print(results)
     failed = [f"{r.path}: {r.error}" for r in results if r.error]
     if failed:
         for line in failed:

@@ -53,8 +53,8 @@ class Lines(Reporter):
     def started(self, plan: Plan, epoch: int, step: int) -> None:
         """Print the plan."""
         self.epochs, self.task = plan.recipe.epochs, plan.task
-        for line in describe(plan):
-            self.note(line)
+        for name, text in describe(plan):
+            self.note(f"{name:<9}{text}")
         if epoch or step:
             self.note(f"resuming at epoch {epoch + 1}, step {step + 1}")
 
@@ -131,23 +131,22 @@ class LiveDisplay(Lines):
         self.bars.stop()
 
 
-def describe(plan: Plan) -> list[str]:
-    """Return a plan in a few lines."""
+def describe(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield a plan in a few lines: a heading and a text."""
     recipe = plan.recipe
     reason = f" (default: {plan.recipe_reason})" if plan.recipe_reason else ""
     sizes = ", ".join(f"{name} {count:,}" for name, count in plan.sizes.items())
-    lines = [
-        f"model    {plan.model}",
-        f"dataset  {plan.dataset}: {sizes}",
-        f"recipe   {recipe.name}{reason}: {recipe.summary}",
-        (
-            f"         {recipe.epochs} epochs of {plan.steps_per_epoch} steps, batch "
-            f"{recipe.batch_size}, {recipe.image_size} px, {recipe.optimizer} lr "
-            f"{recipe.learning_rate:g}, {recipe.precision}, seed {recipe.seed}"
-        ),
-        f"output   {plan.folder}",
-    ]
-    return lines + [f"note     {note}" for note in plan.notes]
+    yield "model", plan.model
+    yield "dataset", f"{plan.dataset}: {sizes}"
+    yield "recipe", f"{recipe.name}{reason}: {recipe.summary}"
+    text = (
+        f"{recipe.epochs} epochs of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{recipe.image_size} px, {recipe.optimizer} lr {recipe.learning_rate:g}, "
+        f"{recipe.precision}, seed {recipe.seed}"
+    )
+    yield "", text
+    yield "output", plan.folder
+    yield from (("note", note) for note in plan.notes)
 
 
 def epoch_line(

@@ -55,10 +55,7 @@ def push(
             plan = plan_push(
                 run, repo, private=private, licence=licence, force=force, offline_ok=True
             )
-        if as_json:
-            print_json(plan.to_dict())
-        else:
-            _print_plan(plan, with_card=True)
+        print_json(plan.to_dict()) if as_json else _print_plan(plan, with_card=True)
         return
 
     def confirm(plan: PushPlan) -> bool:
@@ -68,10 +65,7 @@ def push(
     result = push.push(
         run, repo, private=private, licence=licence, message=message, force=force, confirm=confirm
     )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print_result(result)
+    print_json(result.to_dict()) if as_json else _print_result(result)
 
 
 def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = False) -> None:
@@ -98,14 +92,15 @@ def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = Fa
 
 
 def _print_result(result: Pushed) -> None:
-    from rezoo.cli.console import escaped, open_console
+    from rezoo.cli.console import lines
 
-    console = open_console()
     if not result.changed:
-        console.print(escaped(f"{result.url} has all of these files already, at {result.commit}"))
+        lines(f"{result.url} has all of these files already, at {result.commit}")
         return
-    console.print(escaped(f"pushed to {result.url}", "bold"))
-    console.print(escaped(f"commit {result.commit}"))
-    console.print(escaped("use it with"))
-    console.print(escaped(f'  rezoo.load("{result.reference}")'))
-    console.print(escaped(f"  rezoo verify {result.reference}"))
+    lines(f"pushed to {result.url}", style="bold")
+    lines(
+        f"commit {result.commit}",
+        "use it with",
+        f'  rezoo.load("{result.reference}")',
+        f"  rezoo verify {result.reference}",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,13 +113,11 @@ def train(
         tensorboard=tensorboard,
         **common,
     )
-    if as_json:
-        print_json({"folder": str(run.folder), **run.metrics})
-    else:
-        _print_run(run.folder, run.metrics)
+    answer = {"folder": str(run.folder), **run.metrics}
+    print_json(answer) if as_json else _print_run(answer)
 
 
-def _print_run(folder: Path, metrics: Mapping[str, Any]) -> None:
+def _print_run(metrics: Mapping[str, Any]) -> None:
     """Print the folder of a run, its score, its files and the next commands."""
     from rezoo.artifacts.run_files import kept_weights
     from rezoo.cli.console import lines
@@ -128,12 +125,12 @@ def _print_run(folder: Path, metrics: Mapping[str, Any]) -> None:
 
     val, task = metrics["val"], task_of(metrics.get("multi_label", False))
     best = task.shown(val, metrics["num_classes"])[0]
-    place = shlex.quote(str(folder))
+    place = shlex.quote(metrics["folder"])
     lines(
         f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
         f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training"
     )
-    lines(f"run folder   {folder}", style="bold")
+    lines(f"run folder   {metrics['folder']}", style="bold")
     lines(
         "  model.safetensors  best weights; with config.json, in timm's layout",
         "  report.html        curves, classes and recipe on one page",
@@ -151,7 +148,7 @@ def _print_plan(plan: Plan, found: Estimate) -> None:
     from rezoo.cli.progress import describe
     from rezoo.recipes.describe import explain
 
-    run = {line[:8].strip() or "        ": line[9:] for line in describe(plan)[:5]}
+    run = {name: text for name, text in describe(plan) if name != "note"}
     fields({**run, "notes": "\n".join(plan.notes)} if plan.notes else run)
     lines("")
     fields(dict(explain(plan.recipe)))
@@ -198,15 +195,17 @@ def _memory(found: Estimate) -> Iterator[str]:
 
 
 def _time(found: Estimate, batch_size: int) -> Iterator[str]:
+    from rezoo.training.estimate import duration
+
     times = found.times
-    yield f"{_duration(found.total_s)} in all:"
+    yield f"{duration(found.total_s)} in all:"
     if times.step_s:
         yield f"  {times.step_s:.3g} s per step, {batch_size / times.step_s:.3g} images/s"
-        validation = f"{_duration(times.validation_s)} of it validation"
-        yield f"  {_duration(found.epoch_s)} per epoch, {validation}"
+        validation = f"{duration(times.validation_s)} of it validation"
+        yield f"  {duration(found.epoch_s)} per epoch, {validation}"
     if times.probe_s:
-        yield f"  {_duration(times.probe_s)} for the features of the new head"
-    yield f"  {_duration(times.compile_s)} to compile"
+        yield f"  {duration(times.probe_s)} for the features of the new head"
+    yield f"  {duration(times.compile_s)} to compile"
 
 
 def _classes(counts: Mapping[str, int]) -> str:
@@ -219,11 +218,3 @@ def _classes(counts: Mapping[str, int]) -> str:
     named = ", ".join(f"{name} {count:,}" for name, count in ranked[:_SHOWN])
     more = f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
     return f"{summary}\n{named}{more}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
@@ -45,23 +45,19 @@ def verify(
         raise SpecError("--image and --overwrite need --record")
     # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
-    with console.status("starting TensorFlow"):
-        verification = import_quietly("rezoo.publishing.verify")
+    verification = console.load("rezoo.publishing.verify")
     if record:
         verification.record_proof(model, pictures=images, overwrite=overwrite)
         source = resolve_weights(model)
     with console.status("comparing"):
         result = verification.verify(source)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print(result)
+    print_json(result.to_dict()) if as_json else _print(result)
     if not result.holds:
         context.exit(IntegrityError.exit_code)
 
 
 def _print(result: Verification) -> None:
-    from rezoo.cli.console import escaped, new_grid, open_console
+    from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
     grid = new_grid(console)
@@ -71,13 +67,12 @@ def _print(result: Verification) -> None:
     words = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("-", "dim")}
     for check in result.checks:
         grid.add_row(escaped(check.what), escaped(*words[check.holds]), escaped(check.found))
-    console.print(escaped(result.reference, "bold"))
+    lines(result.reference, style="bold")
     console.print(grid)
     if result.origin:
-        console.print(escaped(f"weights: {result.origin}"))
-    console.print(escaped(f"computed on {result.backend}"))
-    failed = [check.what for check in result.checks if check.holds is False]
-    if failed:
-        console.print(escaped(f"Does not hold: {', '.join(failed)}.", "bold red"))
+        lines(f"weights: {result.origin}")
+    lines(f"computed on {result.backend}")
+    if failed := [check.what for check in result.checks if check.holds is False]:
+        lines(f"Does not hold: {', '.join(failed)}.", style="bold red")
     else:
-        console.print(escaped("Everything that is recorded holds.", "bold"))
+        lines("Everything that is recorded holds.", style="bold")

@@ -13,6 +13,9 @@ from rezoo.data.unreadable import Faults, unreadable
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
+# errors of TensorFlow on an image that cannot be read
+UNREADABLE = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError)
+
 
 def training(
     faults: Faults,
@@ -63,31 +66,52 @@ def training(
     return _skipping(open_at, indices_at, faults, position=epoch * per_epoch + step * parts)
 
 
-def in_order(
-    faults: Faults,
-    preprocessing: Preprocessing,
-    *,
-    batch_size: int,
-    convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
-) -> Iterator[Any]:
-    """Return every readable example once, in order; see `pipeline.test_batches`.
+class InOrder:
+    """Every readable example once, in order, at each iteration; see `pipeline.test_batches`.
 
-    Raises:
-        IntegrityError: More examples are unreadable than the options of `faults` allow.
+    The `tf.data.Dataset` is built once, and again if unreadable examples were found.
+
+    Args:
+        faults: The split, and its unreadable examples as far as they are known.
+        preprocessing: Size and normalization of the network's input.
+        batch_size: Images per batch; the last batch may be smaller.
+        convert: Converts a `tf.data.Dataset` to an iterable of the backend's batches.
     """
 
-    def rest(position: int, without: frozenset[int]) -> np.ndarray:
-        readable = np.setdiff1d(np.arange(len(faults.examples)), list(without))
-        return readable[position * batch_size :]
+    def __init__(
+        self,
+        faults: Faults,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
+    ) -> None:
+        self._faults, self._preprocessing, self._size = faults, preprocessing, batch_size
+        self._convert = convert
+        self._built: tuple[Any, tf.data.Dataset] | None = None
 
-    def open_at(position: int, without: frozenset[int]) -> Iterable[Any]:
-        examples = faults.examples.select(rest(position, without))
-        return convert(test_batches(examples, preprocessing, batch_size=batch_size))
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches.
 
-    def indices_at(position: int, without: frozenset[int]) -> np.ndarray:
-        return rest(position, without)[:batch_size]
+        Raises:
+            IntegrityError: More examples are unreadable than the options of `faults` allow.
+        """
+        return _skipping(self._open_at, self._indices_at, self._faults)
 
-    return _skipping(open_at, indices_at, faults)
+    def _open_at(self, position: int, without: frozenset[int]) -> Iterable[Any]:
+        key = (position, without)
+        if self._built is None or self._built[0] != key:
+            examples = self._faults.examples.select(self._rest(position, without))
+            dataset = test_batches(examples, self._preprocessing, batch_size=self._size)
+            self._built = key, dataset
+        return self._convert(self._built[1])
+
+    def _indices_at(self, position: int, without: frozenset[int]) -> np.ndarray:
+        return self._rest(position, without)[: self._size]
+
+    def _rest(self, position: int, without: frozenset[int]) -> np.ndarray:
+        readable = np.setdiff1d(np.arange(len(self._faults.examples)), list(without))
+        return readable[position * self._size :]
 
 
 def _skipping(
@@ -109,7 +133,7 @@ def _skipping(
     while True:
         try:
             batch = next(source, None)
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError):
+        except UNREADABLE:
             indices = indices_at(position, frozenset(faults.reasons))
             found = unreadable(faults.examples.select(indices))
             if not found:

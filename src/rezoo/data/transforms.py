@@ -8,6 +8,7 @@ all random numbers from a seed, so its output is a pure function of image and se
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ Transform = Callable[[Any], Any]
 RandomTransform = Callable[[Any, Any], Any]
 
 
+@lru_cache(maxsize=8)  # its graph is traced once
 def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
     """Return the deterministic transform: an image to float32 `(height, width, channels)`.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from rezoo.data.batches import in_order
+from rezoo.data.batches import UNREADABLE, InOrder
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
@@ -125,10 +125,12 @@ def evaluate(
         scores = measure(
             task,
             compiled_forward(network),
-            in_order(faults, preprocessing, batch_size=batch_size),
+            InOrder(faults, preprocessing, batch_size=batch_size),
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
+    bad = len(faults.reasons)
+    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
     return Evaluation(
         model=source.reference,
         dataset=dataset,
@@ -139,7 +141,7 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *_left_out(faults)),
+        notes=(*data.splits.notes, note, *left_out),
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )
@@ -160,11 +162,6 @@ def _common_task(source: Source, data: Dataset) -> Task:
             hint=f"evaluate on {ours.name} data, or train a new head for this dataset.",
         )
     return ours
-
-
-def _left_out(faults: Faults) -> list[str]:
-    count = len(faults.reasons)
-    return [f"{count} images left out: they cannot be decoded"] if count else []
 
 
 def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray, str]:
@@ -201,30 +198,17 @@ def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray
     )
 
 
-_UNREADABLE = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.DataLossError,
-)
-
-
-class readable_errors:  # noqa: N801 - used as a context manager, like contextlib.suppress
+@contextmanager
+def readable_errors(dataset: str) -> Iterator[None]:
     """Replace errors of TensorFlow on images by an `IntegrityError`."""
-
-    def __init__(self, dataset: str) -> None:
-        self.dataset = dataset
-
-    def __enter__(self) -> None:
-        """Enter the block."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Raise an `IntegrityError` if the block ended with an error of TensorFlow."""
-        if isinstance(error, _UNREADABLE):
-            first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
-            raise IntegrityError(
-                f"an image of {self.dataset} could not be read: {first}",
-                hint="the files changed after they were checked, or the prepared data is damaged.",
-            ) from error
+    try:
+        yield
+    except UNREADABLE as error:
+        first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
+        raise IntegrityError(
+            f"an image of {dataset} could not be read: {first}",
+            hint="the files changed after they were checked, or the prepared data is damaged.",
+        ) from error
 
 
 def _plain(name: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from rezoo.errors import SpecError
+from rezoo.errors import NotFoundError, SpecError
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, resolve_weights
 
@@ -36,6 +36,23 @@ def source_of(model: Reference | keras.Model, *, pretrained: bool = False) -> So
 def network_of(model: Reference | keras.Model, source: Source) -> keras.Model:
     """Return the model itself, or the network of its source with the weights."""
     return model if isinstance(model, keras.Model) else load(source)
+
+
+def logits_and_labels(
+    forward: Forward, batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the logits and the labels of each batch; `progress` gets the number of images done.
+
+    Raises:
+        NotFoundError: There are no images.
+    """
+    done = 0
+    for images, labels in batches:
+        yield forward(images), np.asarray(labels)
+        done += len(labels)
+        progress(done)
+    if not done:
+        raise NotFoundError("the split has no images", hint="choose another with --split.")
 
 
 def compiled_forward(model: keras.Model) -> Forward:

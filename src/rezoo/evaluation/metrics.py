@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.errors import NotFoundError
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.forward import Forward, logits_and_labels
 from rezoo.evaluation.multi_label import MultiLabelScores, score_multi_label
 from rezoo.tasks import Task
 
@@ -136,28 +135,22 @@ def score(
         NotFoundError: There are no images.
     """
     truths, tops, losses = [], [], []
-    done = 0
-    for images, labels in batches:
-        logits = forward(images)
-        truth = np.asarray(labels)
-        truth = truth if classes is None else classes[truth]
+    for logits, labels in logits_and_labels(forward, batches, progress):
+        truth = labels if classes is None else classes[labels]
         tops.append(top_k(logits, 5))
         losses.append(_log_sum_exp(logits) - logits[np.arange(len(truth)), truth])
         truths.append(truth)
-        done += len(truth)
-        progress(done)
-    if not done:
-        raise NotFoundError("the split has no images", hint="choose another with --split.")
     truth = np.concatenate(truths)
+    count = len(truth)
     hits = np.concatenate(tops) == truth[:, None]
     right1, right5 = int(hits[:, 0].sum()), int(hits.sum())
     return Scores(
-        count=done,
+        count=count,
         loss=float(np.concatenate(losses).mean()),
-        top1=right1 / done,
-        top5=right5 / done,
-        top1_interval=wilson_interval(right1, done),
-        top5_interval=wilson_interval(right5, done),
+        top1=right1 / count,
+        top5=right5 / count,
+        top1_interval=wilson_interval(right1, count),
+        top5_interval=wilson_interval(right5, count),
         per_class=tuple(
             (int(c), int((truth == c).sum()), int(hits[truth == c, 0].sum()))
             for c in np.unique(truth)

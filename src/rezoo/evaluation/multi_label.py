@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.forward import Forward, logits_and_labels
 
 THRESHOLD = 0.5
 RESAMPLES = 1000
@@ -87,15 +87,8 @@ class MultiLabelScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as in `metrics.json`, without the classes."""
-        low_high = list(self.map_interval)
-        figures = self.columns()
-        return {
-            "count": self.count,
-            "loss": self.loss,
-            "map": figures.pop("map"),
-            "map_interval": low_high,
-            **figures,
-        }
+        figures = {"map": self.map, "map_interval": list(self.map_interval), **self.columns()}
+        return {"count": self.count, "loss": self.loss, **figures}
 
 
 def score_multi_label(
@@ -115,15 +108,9 @@ def score_multi_label(
         DivergedError: A logit is not finite.
     """
     found, truths = [], []
-    done = 0
-    for images, labels in batches:
-        logits = forward(images)
+    for logits, labels in logits_and_labels(forward, batches, progress):
         found.append(logits if classes is None else logits[:, classes])
-        truths.append(np.asarray(labels) > THRESHOLD)
-        done += len(truths[-1])
-        progress(done)
-    if not done:
-        raise NotFoundError("the split has no images", hint="choose another with --split.")
+        truths.append(labels > THRESHOLD)
     return scores_of(np.concatenate(found), np.concatenate(truths), classes)
 
 
@@ -161,7 +148,7 @@ def scores_of(
         ),
         map=float(np.mean(precisions)),
         hit1=_hit1(truth, logits),
-        micro_f1=_micro_f1(truth, answers),
+        micro_f1=float(2 * (truth & answers).sum() / (truth.sum() + answers.sum())),
         macro_f1=float(np.mean(f1)),
         exact_match=float((answers == truth).all(1).mean()),
     )
@@ -170,10 +157,6 @@ def scores_of(
 def _hit1(truth: np.ndarray, logits: np.ndarray) -> float:
     of_best = truth[np.arange(len(truth)), logits.argmax(1)]
     return float(np.where(truth.any(1), of_best, logits.max(1) <= 0).mean())
-
-
-def _micro_f1(truth: np.ndarray, answers: np.ndarray) -> float:
-    return float(2 * (truth & answers).sum() / (truth.sum() + answers.sum()))
 
 
 def _loss(logits: np.ndarray, truth: np.ndarray) -> float:

@@ -34,8 +34,8 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     if not metrics or result.dataset != own or not os.access(folder, os.W_OK):
         return False
     if changed := _changed(folder):
-        text = f"{folder} was changed since it was sealed ({changed}): the result is not recorded."
-        warnings.warn(DataWarning(text), stacklevel=2)
+        text = f"{folder} was changed since its manifest was written ({changed})"
+        warnings.warn(DataWarning(f"{text}: the result is not recorded."), stacklevel=2)
         return False
     metrics["test"] = {
         **result.scores.to_dict(),
@@ -55,9 +55,9 @@ def _changed(folder: Path) -> str:
     """Return the first record that differs from the manifest; empty if none does."""
     if not checksum_holds(read_json(folder)):
         return CONFIG
-    sealed = read_config(folder).files
+    manifest = read_config(folder).files
     for name in (run_files.METRICS, run_files.CARD):
-        path = folder / name
-        if path.is_file() and name in sealed and record(path).sha256 != sealed[name].sha256:
+        path, listed = folder / name, manifest.get(name)
+        if path.is_file() and listed and record(path).sha256 != listed.sha256:
             return name
     return ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.run_files import kept_weights
@@ -14,7 +12,6 @@ from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
 from rezoo.utils import figures
 from rezoo.utils.figures import Chart, Line, points
-from rezoo.utils.files import write_bytes
 from rezoo.utils.pages import render
 
 _MOST_CLASSES = 10
@@ -55,22 +52,6 @@ def report(
 def curves(title: str, task: Task, history: Sequence[Mapping[str, Any]]) -> bytes:
     """Return an SVG file with all charts of a run; see `run_charts`."""
     return figures.sheet(title, run_charts(task, history)).encode()
-
-
-def write_curves(
-    path: Path,
-    title: str,
-    task: Task,
-    history: Sequence[Mapping[str, Any]],
-    *,
-    every_s: float = 0.0,
-) -> None:
-    """Draw the curves of a run to a file, unless the file is younger than `every_s` seconds.
-
-    Drawing takes 0.2 s, which is too long for each epoch of a short run.
-    """
-    if not path.exists() or time.time() - path.stat().st_mtime >= every_s:
-        write_bytes(path, curves(title, task, history))
 
 
 def run_charts(task: Task, history: Sequence[Mapping[str, Any]]) -> list[Chart]:

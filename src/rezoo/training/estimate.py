@@ -144,7 +144,7 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
 
 
 def _first_batch_warnings(setup: Setup) -> tuple[str, ...]:
-    batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches()
+    batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches
     return tuple(Health.of(setup, {}).before_training(*next(iter(batches))))
 
 
@@ -184,7 +184,7 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
 def _forward_s(setup: Setup) -> float:
     """Return the seconds for one validation image."""
     forward = compiled_forward(setup.network)
-    batches = iter(setup.validation_batches())
+    batches = iter(setup.validation_batches)
     images, _ = next(batches)
     forward(images)  # compiles
     began = time.perf_counter()
@@ -229,7 +229,7 @@ def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float)
     epochs = min(recipe.epochs, math.floor(usable / epoch_s))
     if epochs < 1 and recipe.epochs:
         raise SpecError(
-            f"one epoch takes about {_words(epoch_s)}, and {_words(max(usable, 0.0))} are left",
+            f"one epoch takes about {duration(epoch_s)}, and {duration(max(usable, 0.0))} are left",
             hint="allow more with --max-time, or use smaller images or a smaller network.",
         )
     part = epochs / max(recipe.epochs, 1)
@@ -241,7 +241,10 @@ def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float)
     )
 
 
-def _words(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time with its unit."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Self
 
@@ -25,47 +26,48 @@ JUDGED_AFTER = (200, 1000)  # steps after the warm-up: an epoch, but within thes
 AT_THE_END = 50  # steps after the warm-up from which a whole run is judged
 VALIDATED_AFTER = (3, 300)  # epochs, and steps after the warm-up
 _FALL = 0.02  # of the first loss
-_GROWTH = 10.0  # of the gradient norm, if the learning rate is too large
+_GROWTH = 10.0  # of the gradient norm within 20 steps, if the learning rate is too large
 _RISE = 3.0  # times the lowest loss
 _LABELS_TEXT = "The labels may not belong to the images (rezoo data show)"
 
+Warnings = Iterator[tuple[str, str]]  # kinds and texts
 
+
+@dataclass(kw_only=True)
 class Health:
     """Judges the figures of a run and returns warnings.
 
     Attributes:
         recipe: Of the run.
-        guessing: The loss of a network that finds all classes equally likely.
+        classes: Number of classes.
+        steps_per_epoch: Of the optimizer.
+        multi_label: Whether an image has any number of the classes.
         most: Share of the most frequent class in the training split; None if it is not known.
         scaled: Whether inputs should have a mean of about 0 and a standard deviation of about 1.
         memory: JSON values that are kept in the checkpoint. The key `given` holds the warnings so
             far by kind.
+        guessing: The loss of a network that finds all classes equally likely.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        *,
-        classes: int,
-        steps_per_epoch: int,
-        multi_label: bool = False,
-        most: float | None = None,
-        scaled: bool = True,
-        memory: dict[str, Any] | None = None,
-    ) -> None:
-        self.recipe = recipe
-        self._binary = multi_label or recipe.loss == "binary_cross_entropy"
-        self.guessing = math.log(2 if self._binary else classes)
-        self.most = most
-        self.scaled = scaled
-        self.memory = {} if memory is None else memory
+    recipe: Recipe
+    classes: int
+    steps_per_epoch: int
+    multi_label: bool = False
+    most: float | None = None
+    scaled: bool = True
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         start = {"given": {}, "steps": 0, "first_loss": 0.0, "first_hits": 0}
         self.memory.update({**start, **self.memory})
-        self._warmup = warmup_steps(recipe, steps_per_epoch)
-        self._judged_at = self._warmup + min(max(steps_per_epoch, JUDGED_AFTER[0]), JUDGED_AFTER[1])
+        self._binary = self.multi_label or self.recipe.loss == "binary_cross_entropy"
+        self.guessing = math.log(2 if self._binary else self.classes)
+        self._warmup = warmup_steps(self.recipe, self.steps_per_epoch)
+        least, most = JUDGED_AFTER
+        self._judged_at = self._warmup + min(max(self.steps_per_epoch, least), most)
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._hits: deque[int] = deque(maxlen=WINDOW)
-        self._norms: deque[float] = deque(maxlen=WINDOW)
+        self._norms: deque[float] = deque(maxlen=20)
 
     @classmethod
     def of(cls, setup: Setup, memory: dict[str, Any]) -> Self:
@@ -74,7 +76,7 @@ class Health:
         if labels is not None and labels.ndim == 1:
             most = float(np.bincount(labels).max() / len(labels))
         return cls(
-            setup.recipe,
+            recipe=setup.recipe,
             classes=setup.config.num_classes,
             steps_per_epoch=setup.steps_per_epoch,
             multi_label=setup.task.multi_label,
@@ -101,12 +103,9 @@ class Health:
         return self._new(self._of_steps(due=self.memory["steps"] >= self._judged_at))
 
     def after_epoch(self, scores: AnyScores, *, number: int, train_hits: float) -> list[str]:
-        """Return new warnings after an epoch's validation.
+        """Return new warnings after the validation of epoch `number`, counted from 1.
 
-        Args:
-            scores: Of the validation split.
-            number: Of the epoch, from 1.
-            train_hits: Share of the training images that were right in this epoch.
+        `train_hits` is the share of the training images that were right in this epoch.
         """
         last = number >= self.recipe.epochs
         due = last and self.memory["steps"] >= self._warmup + AT_THE_END
@@ -116,34 +115,31 @@ class Health:
     def before_training(self, images: Any, labels: Any) -> list[str]:
         """Return warnings about the first batch of a run, before its first step.
 
-        Args:
-            images: float32 `(B, H, W, C)`, as the network receives them.
-            labels: int32 `(B,)` or float32 `(B, K)`.
+        Images are float32 `(B, H, W, C)`, labels int32 `(B,)` or float32 `(B, K)`.
         """
         return [] if self.memory["steps"] else self._new(self._of_batch(images, labels))
 
     def cause(self, loss: float) -> str:
-        """Return why the loss has become `loss`, which is not finite; empty if unknown."""
+        """Return why the loss has become `loss`, which is not finite."""
         steps, half = self.memory["steps"], self.recipe.precision == "mixed_float16"
         if not steps:
             return "it is so from the first step: look for NaN in the images or in the weights"
         if half and not math.isnan(loss):
             return "float16 overflows; mixed_bfloat16 and float32 do not"
-        if grown := _growth(self._norms):
+        if grown := self._growth():
             return f"{grown}: the learning rate is probably too large"
         if steps < WINDOW:
             return f"after so few steps ({steps}), the learning rate is probably too large"
-        return "the gradients had not grown: look for an image that is not like the others" + (
-            ", or leave float16: --set precision=float32" if half else ""
-        )
+        other = ", or leave float16: --set precision=float32" if half else ""
+        return f"the gradients had not grown: look for an image that is not like the others{other}"
 
-    def _new(self, found: Iterator[tuple[str, str]]) -> list[str]:
+    def _new(self, found: Warnings) -> list[str]:
         given = self.memory["given"]
         new = {kind: text for kind, text in found if kind not in given}
         given.update(new)
         return list(new.values())
 
-    def _of_batch(self, images: Any, labels: Any) -> Iterator[tuple[str, str]]:
+    def _of_batch(self, images: Any, labels: Any) -> Warnings:
         pixels, truth = np.asarray(images, np.float32), np.asarray(labels)
         mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
         if not np.isfinite(pixels).all():
@@ -152,29 +148,26 @@ class Health:
             text = f"every pixel of the first batch is the same ({pixels.flat[0]:.3g})"
             yield "empty input", f"{text}: the images are empty or read wrongly (rezoo data show)"
         elif self.scaled and (abs(mean) > 5 or not 0.05 <= std <= 10):
-            text = (
-                f"the input of the network has mean {mean:.3g} and standard deviation {std:.3g} in "
-                "the first batch, instead of about 0 and 1. The preprocessing's mean and std do "
-                "not fit these images"
+            text = f"the first batch has mean {mean:.3g} and standard deviation {std:.3g}"
+            yield (
+                "scale",
+                f"{text}, not 0 and 1: the preprocessing's mean and std do not fit the images",
             )
-            yield "scale", text
         count, most = len(truth), self.most
         by_chance = count < 32 if most is None else most < 1 and most**count > 1e-6
         if (truth == truth[0]).all() and not by_chance:
-            text = (
-                f"all {count} images of the first batch have the same label: labels are read "
-                "wrongly, or the images are not in a random order (rezoo data show)"
-            )
-            yield "one label", text
+            text = f"all {count} images of the first batch have the same label: labels are read"
+            yield "one label", f"{text} wrongly, or the order is not random (rezoo data show)"
 
-    def _of_steps(self, *, due: bool) -> Iterator[tuple[str, str]]:
-        full = len(self._losses) == WINDOW
-        if due and full and "learns" not in self.memory:
+    def _of_steps(self, *, due: bool) -> Warnings:
+        if len(self._losses) < WINDOW:
+            return
+        if due and "learns" not in self.memory:
             self.memory["learns"] = self._learns()
             if not self.memory["learns"]:
                 yield "not falling", self._why_not()
-        lowest = min(self.memory.get("lowest", math.inf), self.guessing)
-        if full and min(self._losses) > max(_RISE * lowest, self.guessing):
+        lowest = min(self.memory["lowest"], self.guessing)
+        if min(self._losses) > max(_RISE * lowest, self.guessing):
             text = (
                 f"the loss is {median(self._losses):.3g} and has been above three times what it "
                 f"was or should be ({lowest:.3g}) for {WINDOW} steps; guessing gives "
@@ -200,12 +193,10 @@ class Health:
 
     def _why_not(self) -> str:
         first, now, rate = self.memory["first_loss"], fmean(self._losses), self.recipe.learning_rate
-        text = (
-            f"the loss has not fallen in {self.memory['steps']} steps: {first:.4g} at first, "
-            f"{now:.4g} now, and guessing gives {self.guessing:.4g}. "
-        )
+        text = f"the loss has not fallen in {self.memory['steps']} steps: {first:.4g} at first, "
+        text += f"{now:.4g} now, and guessing gives {self.guessing:.4g}. "
         high = max(first, now) > _RISE * self.guessing or now > 1.1 * max(first, self.guessing)
-        if high or _growth(self._norms):
+        if high or self._growth():
             return f"{text}The learning rate ({rate:g}) is probably too large: lower --lr"
         if abs(now - first) <= _FALL * first:
             return (
@@ -216,7 +207,7 @@ class Health:
 
     def _of_validation(
         self, scores: AnyScores, number: int, train_hits: float, *, last: bool
-    ) -> Iterator[tuple[str, str]]:
+    ) -> Warnings:
         if self.memory["given"].keys() & {"not falling", "rising"}:
             return  # these have the same cause
         if "above chance" in self.memory or (text := at_chance(scores)) is None:
@@ -227,14 +218,20 @@ class Health:
         steps = self.memory["steps"] - self._warmup - lag
         early = number < VALIDATED_AFTER[0] or steps < VALIDATED_AFTER[1]
         if text and not (steps < AT_THE_END if last else early):
-            by_heart = f"{train_hits:.0%} of the training images are right, learned by heart. "
-            why = (
-                f"{by_heart}{_LABELS_TEXT}, or val may be of another kind than train"
-                if train_hits > 0.9
-                else f"{_LABELS_TEXT}, the learning rate may be far off, or the images may be too "
-                "small to show anything"
-            )
+            why = f"{_LABELS_TEXT}, the learning rate may be far off, or the images be too small"
+            if train_hits > 0.9:
+                why = f"{train_hits:.0%} of the training images are right, learned by heart. "
+                why += f"{_LABELS_TEXT}, or val may be of another kind than train"
             yield "at chance", f"after {number} epochs, {text}. {why}"
+
+    def _growth(self) -> str:
+        """Return a text if the gradients have grown in the last 20 steps, else an empty one."""
+        norms = list(self._norms)
+        before = median(norms[: max(1, len(norms) // 4)]) if norms else 0.0
+        if not before or max(norms) < _GROWTH * before:
+            return ""
+        now = f"{before:.2g} to {max(norms):.2g}"
+        return f"the gradient norm grew from {now} in the last {len(norms)} steps"
 
 
 def at_chance(scores: AnyScores) -> str | None:
@@ -260,14 +257,3 @@ def at_chance(scores: AnyScores) -> str | None:
         f"top-1 on val is {scores.top1:.2%} ({right} of {count}), no better than answering always "
         f"the most frequent class ({most:.2%})"
     )
-
-
-def _growth(norms: Sequence[float]) -> str:
-    """Return a text if the gradients have grown in the last 20 steps, else an empty one."""
-    recent = list(norms)[-20:]
-    if len(recent) < 2:
-        return ""
-    before, now = median(recent[: max(1, len(recent) // 4)]), max(recent)
-    if now < _GROWTH * before or not before:
-        return ""
-    return f"the gradient norm grew from {before:.2g} to {now:.2g} in the last {len(recent)} steps"

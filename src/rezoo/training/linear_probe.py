@@ -164,18 +164,14 @@ def _folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]
     """Split the images into folds, each class evenly; return none if there are too few images."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    if labels.ndim == 2:
-        count = min(FOLDS, len(labels))
-        splitter = KFold(count, shuffle=True, random_state=seed) if count > 1 else None
-    else:
-        present = np.unique(labels, return_counts=True)[1]
-        count = min(FOLDS, int(np.median(present)))  # not every fold has the rare classes
-        splitter = StratifiedKFold(count, shuffle=True, random_state=seed) if count > 1 else None
-    return list(splitter.split(np.zeros(len(labels)), _kinds(labels))) if splitter else []
-
-
-def _kinds(labels: np.ndarray) -> np.ndarray:
-    return labels if labels.ndim == 1 else np.zeros(len(labels))
+    single = labels.ndim == 1
+    # not every fold has the rare classes
+    most = int(np.median(np.unique(labels, return_counts=True)[1])) if single else len(labels)
+    count = min(FOLDS, most)
+    if count < 2:
+        return []
+    splitter = StratifiedKFold if single else KFold
+    return list(splitter(count, shuffle=True, random_state=seed).split(labels, labels))
 
 
 def _fit(
@@ -189,11 +185,8 @@ def _fit(
         ]
     single = [_single_label(inputs, labels[:, k], strengths) for k in range(classes)]
     return [
-        (
-            np.stack([single[k][i][0] for k in range(classes)], axis=1),
-            np.array([single[k][i][1] for k in range(classes)]),
-        )
-        for i in range(len(strengths))
+        (np.stack([kernel for kernel, _ in heads], axis=1), np.array([bias for _, bias in heads]))
+        for heads in zip(*single, strict=True)
     ]
 
 

@@ -76,27 +76,23 @@ class Loop:
                 checkpoint is kept.
             Interrupted: Ctrl-C or SIGTERM; the state has been saved.
         """
+        progress, epochs, why, epoch_s = self.progress, self.setup.recipe.epochs, "", 0.0
         with readable_errors(self.setup.data.reference):
-            return self._run()
-
-    def _run(self) -> Progress:
-        progress, epochs, why = self.progress, self.setup.recipe.epochs, ""
-        if self.setup.starts_with_probe and not progress.history and not progress.step:
-            self._close(0, self._fit_head())
-        batches = iter(self.setup.train_batches(progress.epoch, progress.step))
-        with _stop_signals() as signals:
-            epoch_s = 0.0
-            while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
-                began = time.perf_counter()
-                self._epoch(batches, signals)
-                epoch_s = time.perf_counter() - began
+            if self.setup.starts_with_probe and not progress.history and not progress.step:
+                self._close(0, self._fit_head())
+            batches = self.setup.train_batches(progress.epoch, progress.step)
+            with _stop_signals() as signals:
+                while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
+                    began = time.perf_counter()
+                    self._epoch(batches, signals)
+                    epoch_s = time.perf_counter() - began
         if why:
             self.reporter.note(f"stopped after epoch {progress.epoch} of {epochs}: {why}")
         return progress
 
     def validate(self) -> AnyScores:
         """Measure the network on the validation split."""
-        return measure(self.setup.task, self.forward, self.setup.validation_batches())
+        return measure(self.setup.task, self.forward, self.setup.validation_batches)
 
     def save(self) -> None:
         """Write the checkpoint."""

@@ -25,9 +25,7 @@ _STAGE = re.compile(r"layer(\d+)\.")
 _register = keras.saving.register_keras_serializable(package="rezoo")
 
 
-def build_optimizer(
-    model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, head: str = HEAD
-) -> Rule:
+def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> Rule:
     """Return a recipe's optimizer, built for the variables of a network that it trains.
 
     The head has the recipe's learning rate. The multiplier of all other variables is
@@ -54,19 +52,19 @@ def build_optimizer(
             optimizer = AdamW(rate, **shared)
     multipliers = [
         recipe.backbone_lr_scale * recipe.layer_lr_decay**depth if depth else 1.0
-        for depth in _depths(model, head)
+        for depth in _depths(model)
     ]
     variables = zip(model.trainable_variables, multipliers, strict=True)
     optimizer.build([v for v, m in variables if m], [m for m in multipliers if m])
     return optimizer
 
 
-def _depths(model: keras.Model, head: str) -> list[int]:
+def _depths(model: keras.Model) -> list[int]:
     """Return the distance from the head, in stages, of each trainable variable."""
     names = [v.path.split("/", 1)[0] for v in model.trainable_variables]
     stages = [int(found[1]) if (found := _STAGE.match(name)) else 0 for name in names]
     last = max(stages, default=0)
-    return [0 if n == head else max(last + 1 - s, 1) for n, s in zip(names, stages, strict=True)]
+    return [0 if n == HEAD else max(last + 1 - s, 1) for n, s in zip(names, stages, strict=True)]
 
 
 class Rule(keras.optimizers.Optimizer):

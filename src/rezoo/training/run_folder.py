@@ -7,6 +7,7 @@ import io
 import os
 import platform
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from rezoo.errors import writing
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
-from rezoo.evaluation.report import report, write_curves
+from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
 from rezoo.training.reporters import Plan
@@ -33,7 +34,7 @@ from rezoo.training.setup import Setup
 from rezoo.utils import device
 from rezoo.utils.files import write_bytes, write_json
 
-_DRAW_EVERY_S = 30.0  # during a run
+_DRAW_EVERY_S = 30.0  # during a run; a drawing takes 0.2 s
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
@@ -100,21 +101,22 @@ def record(
 
 
 def write_history(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write `history.csv`, one line for each completed epoch; draw the curves if they are old."""
+    """Write `history.csv`, one line for each completed epoch; draw the curves every 30 s."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in history for key in record))
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(history)
     write_bytes(folder / run_files.HISTORY, text.getvalue().encode())
-    _write_curves(folder, setup, history, every_s=_DRAW_EVERY_S)
+    drawn = folder / run_files.CURVES
+    last = drawn if drawn.exists() else folder / run_files.RECIPE  # written as the run begins
+    if time.time() - last.stat().st_mtime >= _DRAW_EVERY_S:
+        _write_curves(folder, setup, history)
 
 
-def _write_curves(
-    folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]], *, every_s: float = 0.0
-) -> None:
+def _write_curves(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]]) -> None:
     title = f"{setup.config.architecture}, {setup.recipe.epochs} epochs"
-    write_curves(folder / run_files.CURVES, title, setup.task, history, every_s=every_s)
+    write_bytes(folder / run_files.CURVES, curves(title, setup.task, history))
 
 
 def finish(
@@ -138,7 +140,7 @@ def finish(
     write_manifest(last)
     with TensorFile(folder / WEIGHTS) as best:
         weights.load_weights(network, best)
-    scores = measure(setup.task, forward, setup.validation_batches())
+    scores = measure(setup.task, forward, setup.validation_batches)
     metrics = _metrics(setup, plan, progress, scores)
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(

@@ -10,8 +10,6 @@ import keras
 
 from rezoo.recipes.recipe import Recipe
 
-_REST = "cosine, linear, poly, step or constant"
-
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -51,7 +49,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     ) -> None:
         super().__init__()
         if kind not in _SHARES and kind not in ("step", "constant"):
-            raise ValueError(f"schedule {kind!r}; allowed is {_REST}")
+            allowed = "cosine, linear, poly, step or constant"
+            raise ValueError(f"schedule {kind!r}; allowed is {allowed}")
         self.kind = kind
         self.peak = peak
         self.total_steps = total_steps
@@ -81,15 +80,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            "kind": self.kind,
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "floor": self.floor,
-            "power": self.power,
-            "milestones": self.milestones,
-        }
+        names = ("kind", "peak", "total_steps", "warmup_steps", "floor", "power", "milestones")
+        return {name: getattr(self, name) for name in names}
 
 
 # The share of the steps that remain → the share of the rate that remains.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -137,7 +138,7 @@ class Setup:
             objective=self.objective,
         )
 
-    def train_batches(self, epoch: int, step: int) -> Any:
+    def train_batches(self, epoch: int, step: int) -> Iterator[Any]:
         """Return the training micro-batches from a step to the end of the run."""
         return batches.training(
             self.train,
@@ -158,23 +159,24 @@ class Setup:
         count = len(self.train.examples)
         return min(count, _START_IMAGES) if self.recipe.epochs else count
 
-    def unaugmented_batches(self) -> Any:
+    def unaugmented_batches(self) -> Iterable[Any]:
         """Return the images that the head is fitted to, with the test transform."""
         train = self.train
         if self.head_images < len(train.examples):
             order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
             some = train.examples.select(np.sort(order[: self.head_images]))
             train = Faults(some, train.options, train.what)
-        return batches.in_order(
+        return batches.InOrder(
             train,
             self.config.preprocessing,
             batch_size=min(self.recipe.micro_batch_size, _FEATURES_BATCH),
             convert=_as_backend,
         )
 
-    def validation_batches(self) -> Any:
-        """Return the validation split once, in order."""
-        return batches.in_order(
+    @cached_property
+    def validation_batches(self) -> Iterable[Any]:
+        """The validation split in order, at each iteration anew."""
+        return batches.InOrder(
             self.val,
             self.config.preprocessing,
             batch_size=self.recipe.micro_batch_size,
@@ -207,7 +209,7 @@ def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults,
     return parts["train"], parts["val"], notes
 
 
-def _as_backend(batches: Any) -> Any:
+def _as_backend(batches: Any) -> Iterable[Any]:
     """Return tf.data batches as tensors on TensorFlow, and as NumPy arrays on other backends."""
     return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
 
