@@ -104,7 +104,7 @@ def test_files_elsewhere_are_not_read(hub, tmp_path):
         )
         part = open_hf(REPO)["test"]
         with pytest.raises(IntegrityError, match="outside of its own folders"):
-            part.read(0)
+            part.source.read(0)
 
 
 def test_no_room(hub, shapes, full_disk, monkeypatch):
