@@ -248,7 +248,7 @@ _RUN_FILES = {
     "environment.json": "versions of packages, system, processor and devices",
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
-    "curves.svg": "the curves; updated at the end of an epoch, at most every 30 s",
+    "curves.svg": "the curves, drawn every 30 s of training and at the end",
     "checkpoints/": "last state, for `--resume`; `local.json`, the model and the dataset of the "
     "run; `last/`, a model folder with the last weights",
     "events/": "for TensorBoard, with `--tensorboard`",

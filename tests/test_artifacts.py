@@ -207,6 +207,7 @@ def test_manifest_names_every_file_and_itself(network, tmp_path):
     assert checksum_holds(bare) is None
 
 
+@pytest.mark.ci
 def test_w11_same_shapes_of_another_network(tmp_path):
     """v1 and v1.5 have the same tensors and compute different things."""
     names = {"resnet50": "resnet50_v1", "resnet50_v1": "resnet50"}

@@ -407,6 +407,7 @@ def pipeline(channels, calls):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.ci
 def test_a_pipeline_gives_the_same_images_in_parallel(channels):
     image = tf.constant(next(pictures(channels)))
     one, four = pipeline(channels, 1), pipeline(channels, 4)

@@ -16,6 +16,8 @@ auto_augment = pytest.importorskip("timm.data.auto_augment")
 mixup = pytest.importorskip("timm.data.mixup")
 erasing = pytest.importorskip("timm.data.random_erasing")
 
+pytestmark = pytest.mark.ci
+
 SIDES = {"height": 180, "width": 240}
 FILL = (124, 116, 104)
 OTHER_NAMES = {"TranslateX": "TranslateXRel", "TranslateY": "TranslateYRel"}

@@ -66,6 +66,7 @@ def test_limit(photographs):
         load_dataset(f"folder:{root}", DataOptions(bad_limit=0.05, on_bad_image="error"))
 
 
+@pytest.mark.ci
 def test_training_goes_on_without_what_it_meets(files):
     whole = [
         y.numpy().tolist()
@@ -86,6 +87,7 @@ def test_training_goes_on_without_what_it_meets(files):
 
 
 @pytest.mark.parametrize("repeats", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.ci
 def test_what_is_met_in_a_micro_batch(files, repeats):
     """The parts of a batch are read one after the other; together they are what the batch is."""
     spoil(files, 3)
@@ -105,6 +107,7 @@ def test_what_is_met_in_a_micro_batch(files, repeats):
     np.testing.assert_array_equal(drawn[4], drawn[1])
 
 
+@pytest.mark.ci
 def test_several_in_one_batch_and_too_many(files):
     for index in range(6):
         spoil(files, index, b"" if index % 2 else b"text")

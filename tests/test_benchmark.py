@@ -49,6 +49,7 @@ def found():
     ).to_dict()
 
 
+@pytest.mark.ci
 def test_what_is_measured(found):
     (row,) = found["targets"]
     assert (row["target"], row["kind"], row["input_shape"]) == (
@@ -69,6 +70,7 @@ def test_what_is_measured(found):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.ci
 def test_rates_relative_to_the_peak(found):
     peak = found["peak_flops_per_s"]["p50"]
     (row,) = found["targets"]

@@ -40,6 +40,7 @@ def files(root, sizes, kind="PNG") -> Examples:
         ([(40, 30), (300, 256), (30, 41), (9, 9)], "JPEG", "files in memory"),
     ],
 )
+@pytest.mark.ci
 def test_pixels_are_the_same(tmp_path, sizes, kind, said):
     examples = files(tmp_path, sizes, kind)
     stored, words = in_memory(examples, channels=3, free=10**8)

@@ -286,6 +286,7 @@ def test_output_below_a_file(call, tmp_path):
     fails(train(call, "digits", tmp_path / "file" / "run", *TINY), 9, "cannot write")
 
 
+@pytest.mark.ci
 def test_full_disk(call, full_disk):
     fails(
         train(call, "digits", full_disk / "run", *TINY, model=TRAINED),
@@ -296,6 +297,7 @@ def test_full_disk(call, full_disk):
     assert not list(full_disk.rglob("*.tmp"))
 
 
+@pytest.mark.ci
 def test_unusual_output_names(call, tmp_path):
     folder = tmp_path / "täst [/x] %s 'q'"
     answer = train(call, "digits", folder, *TINY)

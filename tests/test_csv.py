@@ -93,6 +93,7 @@ def test_other_encodings_and_missing_tables(table, tmp_path):
         load_dataset(f"csv:{tmp_path / 'nosuch.csv'}")
 
 
+@pytest.mark.ci
 def test_train_and_eval(table, call, tmp_path):
     reference = table("path,label", *rows("a", "wren"), *rows("b", "robin"))
     options = ["--epochs", "1", "--image-size", "16", "--batch-size", "8"]

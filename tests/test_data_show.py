@@ -84,6 +84,7 @@ def test_the_test_transform(animals, tmp_path):
         assert np.array_equal(one.image, visible(images[index], request.preprocessing))
 
 
+@pytest.mark.ci
 def test_the_sheet(animals, call, tmp_path):
     path = tmp_path / "out" / "sheet.png"
     args = (

@@ -26,6 +26,7 @@ def site(tmp_path):
     return tmp_path
 
 
+@pytest.mark.ci
 def test_example_plugin_is_listed_and_trains(cli, site, tmp_path):
     env = {"PYTHONPATH": str(site)}
     listed = json.loads(cli("list", "--json", env=env).out)

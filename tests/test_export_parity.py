@@ -13,6 +13,8 @@ from rezoo.exporters.export import export
 from rezoo.exporters.runner import open_exported
 from test_export_scripts import answers, expected, folder, scripts  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.ci
+
 STUB = f"""
 import sys
 

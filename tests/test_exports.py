@@ -89,6 +89,7 @@ def folder(tmp_path_factory):
         ("plain20", 31),
     ],
 )
+@pytest.mark.ci
 def test_folded_graph_is_the_network(architecture, size):
     model = with_values(
         rezoo.create_model(architecture, num_classes=7, input_shape=(size, size, 3))
@@ -131,6 +132,7 @@ def test_every_format_holds(folder, tmp_path, to):
         *((to, mode) for to in ("onnx", "openvino") for mode in ("bilinear", "bicubic")),
     ],
 )
+@pytest.mark.ci
 def test_raw_images_of_any_size(tmp_path, to, interpolation):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
@@ -158,6 +160,7 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
      ("litert", "dynamic", 0.4), ("litert", "int8", 0.4), ("onnx", "int8", 0.4),
      ("openvino", "int8", 0.45)],
 )  # fmt: skip
+@pytest.mark.ci
 def test_smaller_numbers(trained, tmp_path, to, quantize, part):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
@@ -172,6 +175,7 @@ def test_smaller_numbers(trained, tmp_path, to, quantize, part):
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", pytest.param("litert", marks=pytest.mark.slow)])
+@pytest.mark.ci
 def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
@@ -271,6 +275,7 @@ def other_precision():
 
 @installed("onnx")
 @pytest.mark.parametrize("to", ["keras", "onnx"])
+@pytest.mark.ci
 def test_state_of_the_process_does_not_change_an_export(folder, tmp_path, to, request):
     first = export(str(folder), to, output=tmp_path / "first", measure=False)
     request.getfixturevalue("other_precision")
@@ -319,6 +324,7 @@ def test_command_lists_formats(call):
     assert [row["name"] for row in rows] == list(FORMATS)
 
 
+@pytest.mark.ci
 def test_command_measures_and_prints_the_passport(call, folder, tmp_path):
     """The only test that measures latency, which takes several seconds."""
     answer = call("export", folder, "--to", "saved_model", "--output", tmp_path / "k", "--json")

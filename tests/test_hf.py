@@ -255,6 +255,7 @@ def test_tables_that_are_gone_are_made_again(hub, shapes, tmp_path):
     assert len(open_hf(REPO)["train"]) == 30
 
 
+@pytest.mark.ci
 def test_a_run(hub, shapes, call, tmp_path):
     answer = call(
         *("train", NETWORK, "--dataset", f"hf:{REPO}", "--epochs", "2"),

@@ -257,6 +257,7 @@ def test_another_format_is_explained(hub):
         rezoo.load(f"hf://team/keras@{commit}")
 
 
+@pytest.mark.ci
 def test_fine_tuning_records_where_it_started(hub, pinned, call, tmp_path, small_repository):
     """`rezoo train ARCH --pretrained`: the commit stands in all that is made from the weights."""
     options = ["--epochs", "1", "--batch-size", "128", "--image-size", "16", "--set", "precision"]

@@ -21,6 +21,8 @@ timm = import_timm()
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
+pytestmark = pytest.mark.ci
+
 RELATIVE = 1e-5  # of the largest logit
 
 

@@ -101,6 +101,7 @@ def test_relu_of_a_sum_with_broadcasting():
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(("name", "side"), [("resnet50", 32), ("test_resnet", 33)])
+@pytest.mark.ci
 def test_gradients_of_a_network_equal_those_of_keras(name, side, policy):
     import tensorflow as tf
 

@@ -156,6 +156,7 @@ def test_a_loss_that_does_not_suit_leaves_the_folder_alone(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.ci
 def test_a_run_with_weights_and_binary_cross_entropy(tmp_path):
     changes = {
         "image_size": 16,

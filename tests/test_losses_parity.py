@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 timm_loss = pytest.importorskip("timm.loss")
 mixup = pytest.importorskip("timm.data.mixup")
 
+pytestmark = pytest.mark.ci
+
 IMAGES, CLASSES = 12, 7
 PLAIN = Recipe(name="t")
 BINARY = dataclasses.replace(PLAIN, loss="binary_cross_entropy")

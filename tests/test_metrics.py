@@ -108,6 +108,7 @@ def test_softmax_and_top_k():
 # what can be evaluated
 
 
+@pytest.mark.ci
 def test_a_path_and_a_model_are_evaluated_like_a_reference(trained, tmp_path):
     from sklearn.datasets import load_digits
 

@@ -80,6 +80,7 @@ def test_pooled_shortcuts_pool_only_where_the_map_shrinks():
     assert not [n for n in layers if "downsample" in n and ".1.downsample" in n]
 
 
+@pytest.mark.ci
 def test_wide_nets_widen_only_the_inside():
     model = rezoo.create_model("wide_resnet50_2", num_classes=2)
     filters = [model.get_layer(f"layer1.0.conv{i}").filters for i in (1, 2, 3)]

@@ -221,6 +221,7 @@ def test_mixing_makes_shares_of_labels(several):
     np.testing.assert_array_equal(mixed[~differ], labels[~differ])
 
 
+@pytest.mark.ci
 def test_a_short_run_learns(run):
     chance = 0.45  # of images with a disc of one colour
     val = run.metrics["val"]
@@ -251,6 +252,7 @@ class StopAt(Reporter):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.ci
 def test_resume_continues_to_the_same_bits(run, several, tmp_path):
     with pytest.raises(Interrupted):
         rezoo.train(NETWORK, several, changes=SMALL, output=tmp_path, reporter=StopAt())
@@ -280,6 +282,7 @@ def one_label(run, drawn, tmp_path_factory):
     return folder, heard.notes
 
 
+@pytest.mark.ci
 def test_another_kind_of_labels_takes_a_new_head(run, one_label):
     folder, notes = one_label
     assert "new head for 3 classes" in notes
@@ -288,6 +291,7 @@ def test_another_kind_of_labels_takes_a_new_head(run, one_label):
     assert "multi_label" not in (folder / "config.json").read_text()
 
 
+@pytest.mark.ci
 def test_the_same_classes_keep_the_head(run, several, call, tmp_path):
     options = [word for k, v in FROZEN.items() for word in ("--set", f"{k}={v}")]
     answer = call(
@@ -328,6 +332,7 @@ def steps():
 """
 
 
+@pytest.mark.ci
 def test_steps_of_both_backends_agree(tmp_path):
     path, ours = tmp_path / "jax.npz", {}
     code = f"{STEPS}\nnp.savez({str(path)!r}, *steps())"
@@ -434,6 +439,7 @@ def test_answers_are_what_is_above_one_half():
 # the command line
 
 
+@pytest.mark.ci
 def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
     answer = call("eval", run.folder, "--json")
     result = json.loads(answer.out)
@@ -471,12 +477,14 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
     assert "lowest average precision first" in report
 
 
+@pytest.mark.ci
 def test_push_without_sending(run, call, hub):
     answer = call("push", run.folder, "me/shapes", "--dry-run")
     assert answer.rc == 0, answer
     assert "predicts which of 3 classes" in answer.out
 
 
+@pytest.mark.ci
 def test_single_label_is_not_measured_on_multi_label(run, drawn, several, one_label, call):
     one = f"csv:{drawn / 'one.csv'}"
     fails(call("eval", run.folder, "--dataset", one), 6, "is multi-label", "is single-label")

@@ -244,6 +244,7 @@ def comparison():
 # torch rounds AdamW's factor 1 - r d to float32, which is farther from float64 than ours
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.ci
 def test_fifty_steps_follow_torch_and_timm(comparison, optimizer, kind):
     weights, rates = comparison.differences(optimizer, kind, "float32")
     assert weights <= (3e-5 if optimizer == "adamw" else 1e-5)

@@ -68,6 +68,7 @@ def test_a_start_in_the_middle(examples, whole, recipe, epoch, step):
 
 @RECIPES
 @pytest.mark.parametrize("hosts", [2, 4])
+@pytest.mark.ci
 def test_hosts_together_have_the_batches(examples, whole, recipe, hosts):
     parts = [batches(examples, recipe, host=h, hosts=hosts, first_epoch=1) for h in range(hosts)]
     together = [
@@ -79,6 +80,7 @@ def test_hosts_together_have_the_batches(examples, whole, recipe, hosts):
 
 @RECIPES
 @pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.ci
 def test_micro_batches_together_are_the_batches(examples, whole, recipe, parts):
     recipe_in_parts = dataclasses.replace(recipe, accumulation=parts)
     drawn = batches(examples, recipe_in_parts)

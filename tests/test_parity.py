@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 FlopCounterMode = pytest.importorskip("torch.utils.flop_counter").FlopCounterMode
 
+pytestmark = pytest.mark.ci
+
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
 ODD = (225, 193)  # the last pooling window is cut

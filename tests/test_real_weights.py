@@ -10,6 +10,8 @@ from peers import import_timm, logits_of, timm_network
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.data import pipeline
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(scope="module")
 def weights(shared):

@@ -97,6 +97,7 @@ def drawn(examples, recipe, preprocessing=SMALL, **where):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.ci
 def test_images_grow_from_one_epoch_to_the_next(examples, parts):
     recipe = dataclasses.replace(GROWING, accumulation=parts)
     found = drawn(examples, recipe)
@@ -113,6 +114,7 @@ def test_images_grow_from_one_epoch_to_the_next(examples, parts):
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 4), (3, 2), (5, 0)])
+@pytest.mark.ci
 def test_a_start_in_the_middle(examples, epoch, step):
     whole = drawn(examples, GROWING)[epoch * (COUNT // BATCH) + step :]
     rest = drawn(examples, GROWING, first_epoch=epoch, first_step=step)

@@ -73,6 +73,7 @@ def test_rates_are_linear_in_the_depth():
 
 
 @pytest.mark.parametrize("name", [NETWORK, "resnet18", "resnet26d"])
+@pytest.mark.ci
 def test_all_else_is_unchanged(name):
     plain, deep = built(0.0, name=name), built(0.4, name=name)
     assert fingerprint(deep, head=HEAD) == fingerprint(plain, head=HEAD)
@@ -132,6 +133,7 @@ def test_a_run_resumes_to_the_same_bits(run, tmp_path):
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.ci
 def test_the_run_folder_is_that_of_a_plain_network(run, tmp_path, call):
     model = rezoo.load(str(run.folder))
     assert not any(isinstance(layer, Add) for layer in model.layers)
@@ -146,6 +148,7 @@ def test_the_run_folder_is_that_of_a_plain_network(run, tmp_path, call):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.ci
 def test_the_run_can_be_pushed(run, hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     folder = shutil.copytree(run.folder, tmp_path / "run")

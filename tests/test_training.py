@@ -259,6 +259,7 @@ def test_fine_tuning_takes_the_weights_and_a_new_head(run, tmp_path):
     assert config["pretrained_cfg"]["mean"] == [0.5]  # of the weights, not of photographs
 
 
+@pytest.mark.ci
 def test_same_classes_keep_the_head(run, tmp_path):
     class Notes(Reporter):
         def started(self, plan, epoch, step):

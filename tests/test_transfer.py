@@ -42,6 +42,7 @@ def probed(trained, tmp_path_factory):
     return rezoo.train(str(trained), "digits", recipe="probe", changes=CHANGES, output=folder)
 
 
+@pytest.mark.ci
 def test_probe_is_a_run_like_any_other(trained, probed, call):
     """All but the head is as it was, bit by bit; the head is better than chance by far."""
     before, after = (read_tensors(f / "model.safetensors")[0] for f in (trained, probed.folder))
@@ -64,6 +65,7 @@ def test_probe_needs_weights(call):
     fails(call("train", "test_resnet", "--set", "epochs=0"), 2, "epochs = 0", "head_start")
 
 
+@pytest.mark.ci
 def test_finetune_starts_from_the_probe_and_keeps_what_is_better(trained, photographs, tmp_path):
     folder = photographs({"cat": 12, "dog": 12, "eel": 12})
     heard = Notes()
@@ -134,6 +136,7 @@ def test_a_dry_run_without_epochs(trained, call):
     assert "images/s" not in words.out
 
 
+@pytest.mark.ci
 def test_the_steps_of_a_plan_leave_no_mark(tmp_path):
     """A run whose steps were timed first is the run without, to the same bits."""
     changes = {**CHANGES, "epochs": 1}
@@ -158,6 +161,7 @@ def test_a_time_limit_shortens_the_schedule(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.ci
 def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
     plain = {"image_size": 16}
     whole = training.dry_run(NETWORK, "digits", changes=plain, output=tmp_path)[1].memory

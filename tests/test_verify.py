@@ -131,6 +131,7 @@ def test_command(call, run):
     assert "10,000 bytes" in found["found"]
 
 
+@pytest.mark.ci
 def test_weights_from_elsewhere_become_provable(call, foreign):
     fails(call("verify", foreign), 3, "has no record to compare with", "--record")
     answer = call("verify", foreign, "--record")
@@ -192,6 +193,7 @@ def test_nothing_to_compare_with(foreign):
         verify(str(foreign))
 
 
+@pytest.mark.ci
 def test_fingerprints_of_all_architectures():
     """They are in published files: a change of the rule needs another version.
 

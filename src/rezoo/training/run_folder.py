@@ -7,7 +7,6 @@ import io
 import os
 import platform
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -101,16 +100,18 @@ def record(
 
 
 def write_history(folder: Path, setup: Setup, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write `history.csv`, one line for each completed epoch; draw the curves every 30 s."""
+    """Write `history.csv`, one line for each completed epoch; draw the curves every 30 s.
+
+    The time is that of training, without validation.
+    """
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in history for key in record))
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(history)
     write_bytes(folder / run_files.HISTORY, text.getvalue().encode())
-    drawn = folder / run_files.CURVES
-    last = drawn if drawn.exists() else folder / run_files.RECIPE  # written as the run begins
-    if time.time() - last.stat().st_mtime >= _DRAW_EVERY_S:
+    before, now = ([0.0] + [row["wall_time_s"] for row in history])[-2:]
+    if now // _DRAW_EVERY_S > before // _DRAW_EVERY_S:  # drawing takes 0.2 s
         _write_curves(folder, setup, history)
 
 
