@@ -107,6 +107,7 @@ def test_folded_graph_is_the_network(architecture, size):
 
 
 @pytest.mark.parametrize("to", list(FORMATS))
+@pytest.mark.numerics
 def test_every_format_holds(folder, tmp_path, to):
     kind = FORMATS[to]
     if to in MISSING or to == "torch":

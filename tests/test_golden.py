@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -308,7 +308,7 @@ def test_h1_hub_that_does_not_answer(hub, net, impatient, fault):
     assert cached_files() == []
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_h1_h4_cached_copy_is_used_with_a_warning(hub, net, impatient):
     with pytest.warns(HubWarning):
         rezoo.load("hf://team/net")
@@ -382,7 +382,7 @@ def test_h5_connection_cut_once(hub, pinned):
     rezoo.load(ARCHITECTURE, pretrained=True)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("fault", [Fault("cut", match="model"), Fault("stall", match="model")])
 def test_h5_connection_cut_always(hub, pinned, impatient, fault):
     hub.faults = [fault]
@@ -631,7 +631,7 @@ def finish(process) -> str:
     return out.strip()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_h9_offline_opens_no_socket(hub, pinned, tmp_path):
     env = hub.env(tmp_path / "home")
     assert finish(start_load(env, ARCHITECTURE)) == pinned

@@ -28,7 +28,7 @@ from hub_stand_in import WEB_PAGE, Fault, StandIn, point_client_at
 
 # the client passes files to its HTTP library by an argument that has another name by now
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.ci,
     pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning"),
 ]
 

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 FlopCounterMode = pytest.importorskip("torch.utils.flop_counter").FlopCounterMode
 
-pytestmark = pytest.mark.ci
+pytestmark = [pytest.mark.ci, pytest.mark.backend]
 
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
@@ -72,6 +72,7 @@ def images_of(size, seed=1):
 
 
 @pytest.mark.parametrize("name", architectures())
+@pytest.mark.numerics
 def test_torch_weights_give_torch_logits(name, tmp_path):
     twin = torch_twin(name)
     write_folder(tmp_path, name, twin.state_dict())

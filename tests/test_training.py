@@ -117,6 +117,7 @@ def test_paths_recipes_and_opened_datasets_are_accepted(run, tmp_path):
     assert_same_bits(tuned.folder, named.folder)
 
 
+@pytest.mark.backend
 def test_run_folder_is_complete(run):
     assert {p.name for p in run.folder.iterdir()} == FILES
     with open(run.folder / "history.csv", newline="") as file:
@@ -131,6 +132,7 @@ def test_run_folder_is_complete(run):
     assert str(run.folder.parent) not in (run.folder / "README.md").read_text()
 
 
+@pytest.mark.backend
 def test_reference_batch_is_reproduced(run):
     reference, metadata = read_tensors(run.folder / "reference.safetensors")
     assert metadata == {"images": "4 validation images of digits (CC BY 4.0)"}
@@ -149,6 +151,7 @@ def assert_same_bits(one, other):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)]
 )
+@pytest.mark.backend
 def test_resume_continues_to_the_same_bits(run, tmp_path, number):
     with pytest.raises(Interrupted) as stopped:
         rezoo.train(
@@ -288,6 +291,7 @@ def test_variants_learn(tmp_path, changes):
         ("cosine", [0.0, 0.5, 1.0, 0.5, 0.0]),
     ],
 )
+@pytest.mark.backend
 def test_schedules(kind, expected):
     """10 steps an epoch, warm-up of 2 epochs, 10 epochs in all; a tenth each 4 epochs."""
     steps = {"step": [0, 10, 20, 40, 80]}.get(kind, [0, 10, 20, 60, 100])

@@ -19,6 +19,8 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.publishing.verify import record_proof, verify
 from rezoo.utils.files import write_json
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture
 def run(finished_run, tmp_path):
