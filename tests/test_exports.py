@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import rezoo
-from conftest import fails
+from conftest import TRAIN_TINY, fails
 from rezoo.artifacts.weights import save_model
 from rezoo.cli.export import print_passport
 from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
@@ -72,6 +72,13 @@ def weights(folder, architecture="test_resnet", *, size=64, classes=5, interpola
     )
     save_model(model, config, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained_resnet18(tmp_path_factory):
+    """A run of a network whose weights take most of an exported file."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return rezoo.train("resnet18", "digits", changes=TRAIN_TINY, output=folder).folder
 
 
 @pytest.fixture(scope="module")
@@ -162,25 +169,25 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
      ("openvino", "int8", 0.45)],
 )  # fmt: skip
 @pytest.mark.ci
-def test_smaller_numbers(trained, tmp_path, to, quantize, part):
+def test_smaller_numbers(trained_resnet18, tmp_path, to, quantize, part):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
     passport = export(
-        str(trained), to, output=tmp_path / "out", quantize=quantize, dataset="digits",
+        str(trained_resnet18), to, output=tmp_path / "out", quantize=quantize, dataset="digits",
         calibration_images=64, images=100, measure=False,
     )  # fmt: skip
     assert passport.comparison.holds
     assert passport.comparison.accuracy.count == 100
-    assert passport.size < part * (trained / "model.safetensors").stat().st_size
+    assert passport.size < part * (trained_resnet18 / "model.safetensors").stat().st_size
     assert 1e-6 < passport.comparison.rms_relative < 0.5
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", pytest.param("litert", marks=pytest.mark.slow)])
 @pytest.mark.ci
-def test_int8_keeps_layers_until_the_accuracy_is_back(trained, tmp_path, to):
+def test_int8_keeps_layers_until_the_accuracy_is_back(trained_resnet18, tmp_path, to):
     if to in MISSING:
         pytest.skip(FORMATS[to].install)
-    kind, source = FORMATS[to], resolve(str(trained))
+    kind, source = FORMATS[to], resolve(str(trained_resnet18))
     bundle = read_bundle(source)
     samples = comparison_samples(source, "digits", bundle.preprocessing, count=100)
     images = calibration_samples("digits", bundle.preprocessing, count=64)
