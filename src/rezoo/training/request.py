@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
 from rezoo.sources.hub_address import Address, is_address
-from rezoo.sources.references import Source, resolve
+from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_unwritable
@@ -58,7 +57,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        model: str | Path | Source,
+        model: Reference,
         dataset: str | Dataset,
         *,
         pretrained: bool = False,
@@ -71,8 +70,6 @@ class Request:
         fit_memory = changes.get("batch_size") == AUTO
         if fit_memory:
             del changes["batch_size"]
-        if isinstance(model, Path):
-            model = os.path.join(".", model)  # a path, never an architecture's name
         source = resolve(model, pretrained=pretrained)
         opened = dataset if isinstance(dataset, Dataset) else None
         reference = dataset.reference if isinstance(dataset, Dataset) else dataset

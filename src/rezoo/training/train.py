@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.recipes.recipe import Recipe
-from rezoo.sources.references import Source
+from rezoo.sources.references import Reference
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import Request, read_run
 
@@ -36,7 +36,7 @@ class Run:
 
 
 def train(
-    model: str | Path | Source,
+    model: Reference,
     dataset: str | Dataset,
     *,
     pretrained: bool = False,
@@ -113,7 +113,7 @@ def train(
 
 
 def dry_run(
-    model: str | Path | Source,
+    model: Reference,
     dataset: str | Dataset,
     *,
     pretrained: bool = False,
