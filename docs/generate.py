@@ -283,6 +283,6 @@ def config_keys() -> str:
 
     lines = [x for x in inspect.getdoc(config).splitlines() if x.startswith("|")]
     found = {line.split("`")[1] for line in lines if "`" in line}
-    if differing := found ^ {*config._OWN}:
+    if differing := found ^ {*config.OWN}:
         raise ValueError(f"the docstring of rezoo.artifacts.config differs by {sorted(differing)}")
     return "\n".join(lines)

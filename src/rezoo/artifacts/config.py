@@ -44,13 +44,16 @@ MAX_CONFIG_BYTES = 8 * 1024 * 1024
 FORMAT_VERSION = 1
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
+OWN = (  # rezoo's keys, as in the table above
+    *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
+    *("files", "checksum"),
+)
 # The known keys; others are kept in `extra` and `extra_cfg`.
 _COMMON = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
 _ROOT = (
     *_COMMON,
     *("num_features", "global_pool", "model_args", "pretrained_cfg"),
-    *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
-    *("files", "checksum"),
+    *OWN,
 )
 _CFG = (
     *_COMMON,
