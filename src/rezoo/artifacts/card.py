@@ -17,10 +17,12 @@ from rezoo.errors import IntegrityError, RezooError
 from rezoo.registry import architectures
 from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
+from rezoo.utils.files import read_regular
 from rezoo.utils.pages import render
 
 _G_CO2_PER_KWH = 473  # world average of 2024: Ember, Global Electricity Review 2025
 _MOST_CLASSES = 100
+_MAX_CARD_BYTES = 4 * 1024 * 1024
 MARK = "<!-- written by rezoo from the records in this folder -->"
 
 
@@ -47,6 +49,17 @@ def model_card(folder: Path, *, repo: str = "", licence: str = "") -> str:
             f"the records in {folder} are damaged: {type(error).__name__} {error}",
             hint=f"rezoo verify {folder} shows which file was changed.",
         ) from error
+
+
+def written_by_hand(folder: Path) -> bool:
+    """Return whether a folder has a README.md that rezoo did not write; a link is none."""
+    path = folder / run_files.CARD
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return MARK.encode() not in read_regular(path, most=_MAX_CARD_BYTES)
+    except RezooError:
+        return True
 
 
 def _card(folder: Path, repo: str, licence: str) -> str:

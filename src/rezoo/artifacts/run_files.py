@@ -21,13 +21,14 @@ REPORT = "report.html"
 CURVES = "curves.svg"
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
+CHECKPOINT = f"{CHECKPOINTS}/last.safetensors"  # the complete state, to resume from
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # The files in the manifest. These and config.json are pushed, and no others.
 LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
 PUBLISHED = (CONFIG, *LISTED)
-EXPORTS = "exports"  # a folder for each format
-OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
+EXPORTS = "exports"  # a folder for each format, with a passport
+PASSPORT = "passport.json"
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

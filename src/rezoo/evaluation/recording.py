@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rezoo.artifacts import run_files
-from rezoo.artifacts.card import MARK, model_card
+from rezoo.artifacts.card import model_card, written_by_hand
 from rezoo.artifacts.config import CONFIG, local_facts, read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds, update_manifest
 from rezoo.errors import DataWarning
@@ -44,9 +44,8 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / run_files.METRICS, metrics)
-    card = folder / run_files.CARD
-    if not card.is_file() or MARK in card.read_text("utf-8", errors="replace"):
-        write_bytes(card, model_card(folder).encode())
+    if not written_by_hand(folder):
+        write_bytes(folder / run_files.CARD, model_card(folder).encode())
     update_manifest(folder, (run_files.METRICS, run_files.CARD))
     return True
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
+from rezoo.artifacts import run_files
 from rezoo.errors import IncompatibleError, MissingExtraError, UnknownNameError
 from rezoo.utils.names import suggest
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 INPUTS = ("tensor", "raw")
 OUTPUTS = ("logits", "probabilities")
-PASSPORT = "passport.json"
+PASSPORT = run_files.PASSPORT
 METADATA = "rezoo.json"
 LABELS = "labels.txt"
 INPUT = "image"  # name of the input of an exported graph

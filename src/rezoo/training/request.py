@@ -20,6 +20,7 @@ from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_unwritable
+from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
 # Keys that may follow from the machine: a run that is resumed elsewhere keeps its own.
@@ -88,35 +89,30 @@ class Request:
                 interpolation=resolved.interpolation or base.interpolation,
                 test_crop_pct=None,
             ),
-            folder=Path(output or default_folder(source.reference, reference)).expanduser(),
+            folder=expanded(output or default_folder(source.reference, reference)),
             notes=notes,
             chosen=frozenset(changes),
             fit_memory=fit_memory,
         )
 
     def check_folder(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that the run may write into its folder, without changing it.
+        """Check the path of the run folder, without a look at its content.
 
         Raises:
-            SpecError: The folder holds a run or other files, and neither `resume` nor
-                `overwrite` allows it.
+            SpecError: `resume` and `overwrite` are both set, the path is that of a file, or it
+                lies inside the dataset.
             ResourceError: The folder cannot be written.
         """
         folder = self.folder
         if resume and overwrite:
             raise SpecError("resume and overwrite exclude each other", hint="choose one.")
-        holds_run = (folder / RECIPE).exists()
         refuse_file(folder)
-        if holds_run and not (resume or overwrite):
+        kind, _, place = self.dataset.partition(":")
+        if kind == "folder" and folder.resolve().is_relative_to(expanded(place).resolve()):
             raise SpecError(
-                f"{folder} already holds a run",
-                hint="continue it with --resume, replace it with --overwrite, "
-                "or choose another --output.",
-            )
-        if folder.is_dir() and not holds_run and any(folder.iterdir()):
-            raise SpecError(
-                f"{folder} is not empty and holds no run",
-                hint="choose another folder with --output: rezoo does not write among other files.",
+                f"{folder} is inside the dataset {self.dataset}",
+                hint="choose another folder with --output: "
+                "the files of a run among the images would count as data.",
             )
         refuse_unwritable(folder)
 

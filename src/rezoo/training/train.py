@@ -6,16 +6,19 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
+from rezoo.training import old_run
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import Request, read_run
+from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
@@ -67,7 +70,7 @@ def train(
             divides it into micro-batches that fit into memory.
         output: The run folder; by default `runs/<model>-<dataset>`.
         resume: Continue the run in that folder from its last checkpoint, to the same bits.
-        overwrite: Replace the run in that folder.
+        overwrite: Replace the run in that folder. Files that rezoo did not write stay.
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
         tensorboard: Also write event files to `events` in the run folder.
@@ -78,24 +81,52 @@ def train(
     Raises:
         UnknownNameError: No such model, dataset or recipe.
         SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
+        RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     began = time.monotonic()
-    reporter = reporter or Reporter()
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
-    folder = request.folder
     request.check_folder(resume=resume, overwrite=overwrite)
+    with locked(request.folder, what="training"):
+        old_run.check(request.folder, resume=resume, overwrite=overwrite)
+        return _train(
+            request,
+            options,
+            reporter or Reporter(),
+            began=began,
+            resume=resume,
+            overwrite=overwrite,
+            max_time_s=max_time_s,
+            tensorboard=tensorboard,
+        )
+
+
+def _train(
+    request: Request,
+    options: DataOptions,
+    reporter: Reporter,
+    *,
+    began: float,
+    resume: bool,
+    overwrite: bool,
+    max_time_s: float | None,
+    tensorboard: bool,
+) -> Run:
+    """Train in the run folder, which is locked and may be written."""
+    folder = request.folder
     with reporter.loading():
-        from rezoo.training import checkpoints, run_folder
+        from rezoo.training import run_folder
         from rezoo.training.loop import Loop
-    resumed = resume and (folder / checkpoints.LAST).exists()
+    resumed = resume and (folder / CHECKPOINT).exists()
     before = read_run(folder) if resumed else None
     setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
-    run_folder.occupy(folder, overwrite=overwrite)
-    plan = _plan(request, setup, "nothing to resume: a new run" if resume and not resumed else "")
+    notes = ["nothing to resume: a new run"] if resume and not resumed else []
+    if overwrite:
+        notes += old_run.remove(folder)
+    plan = _plan(request, setup, notes)
     step = setup.new_step()
     if tensorboard:
         reporter = Several(reporter, TensorBoard())
@@ -167,8 +198,7 @@ def _set_up(
     return setup, times.finish_s
 
 
-def _plan(request: Request, setup: Setup, note: str = "") -> Plan:
-    notes = (*setup.data.splits.notes, *request.notes, *setup.notes)
+def _plan(request: Request, setup: Setup, notes: Sequence[str] = ()) -> Plan:
     return Plan(
         model=request.source.reference,
         dataset=request.dataset,
@@ -177,6 +207,6 @@ def _plan(request: Request, setup: Setup, note: str = "") -> Plan:
         folder=str(request.folder),
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in setup.data.splits.parts.items()},
-        notes=(*notes, note) if note else notes,
+        notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
         task=setup.task,
     )
