@@ -25,6 +25,7 @@ from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
 from rezoo.utils.files import record, write_json
+from rezoo.utils.lock import locked
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def record_proof(
     Raises:
         SpecError: It is not a folder, or has a record already.
         NotFoundError: A file is missing.
+        RunLockedError: Another process changes the folder.
     """
     folder = local_folder(folder)
     if not folder.is_dir():
@@ -144,11 +146,12 @@ def record_proof(
     )
     network = load(source)
     chosen, what = _pictures(source, pictures)
-    write_reference(folder, source, chosen, what)
-    content["format_version"] = FORMAT_VERSION
-    content["fingerprint"] = fingerprint(network, head=HEAD)
-    write_json(folder / CONFIG, content)
-    write_manifest(folder)
+    with locked(folder, what="recording"):
+        write_reference(folder, source, chosen, what)
+        content["format_version"] = FORMAT_VERSION
+        content["fingerprint"] = fingerprint(network, head=HEAD)
+        write_json(folder / CONFIG, content)
+        write_manifest(folder)
 
 
 def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndarray], str]:
