@@ -10,6 +10,7 @@ from typing import Any
 from rezoo.errors import SpecError
 from rezoo.sources.references import Source, resolve
 from rezoo.utils.device import usable_threads
+from rezoo.utils.paths import expanded
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 DEVICES = ("auto", "cpu", "gpu")
@@ -111,7 +112,7 @@ def find_target(reference: str, *, pretrained: bool = False) -> Target:
         NotFoundError: There is no such path.
         NetworkError, IntegrityError, IncompatibleError: As `rezoo.load`.
     """
-    path = Path(reference).expanduser()
+    path = expanded(reference)
     if path.is_file() or (path.is_dir() and any((path / name).is_file() for name in _EXPORTS)):
         return Target(reference=reference, kind="exported", path=path)
     source = resolve(reference, pretrained=pretrained)

@@ -37,6 +37,7 @@ from rezoo.sources.hub_address import MAIN, SCHEMES, Address, is_address
 from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
 from rezoo.utils.files import FileRecord
 from rezoo.utils.names import near
+from rezoo.utils.paths import expanded
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
 MAX_OTHER_BYTES = 1024**3  # of each other file
@@ -168,7 +169,7 @@ def resolve(reference: Reference, *, pretrained: bool = False) -> Source:
 def local_folder(reference: str | Path | WithFolder) -> Path:
     """Return the path that a reference to a local folder means; it need not exist."""
     path = reference if isinstance(reference, (str, Path)) else reference.folder
-    return Path(path).expanduser()
+    return expanded(path)
 
 
 def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source:

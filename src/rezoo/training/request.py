@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,13 +109,17 @@ class Request:
             raise SpecError("resume and overwrite exclude each other", hint="choose one.")
         refuse_file(folder)
         kind, _, place = self.dataset.partition(":")
-        if kind == "folder" and folder.resolve().is_relative_to(expanded(place).resolve()):
+        if kind == "folder" and _is_inside(folder, expanded(place)):
             raise SpecError(
                 f"{folder} is inside the dataset {self.dataset}",
                 hint="choose another folder with --output: "
                 "the files of a run among the images would count as data.",
             )
         refuse_unwritable(folder)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _recipe(

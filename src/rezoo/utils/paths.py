@@ -12,6 +12,7 @@ from rezoo.errors import SpecError
 CACHE_VARIABLE = "REZOO_CACHE"
 DATA_VARIABLE = "TFDS_DATA_DIR"
 _MAX_NAME_BYTES = 255  # on all common file systems
+_MAX_PATH_BYTES = 4095  # on Linux, the most of all systems
 
 
 def expanded(path: str | Path) -> Path:
@@ -22,16 +23,18 @@ def expanded(path: str | Path) -> Path:
     """
     try:
         result = Path(path).expanduser()
-        longest = max((len(os.fsencode(part)) for part in result.parts), default=0)
+        names = [os.fsencode(part) for part in result.parts]
     except RuntimeError as error:
         hint = "write the folder in full."
         raise SpecError(f"{path}: the home folder is not known", hint=hint) from error
     except UnicodeEncodeError as error:
         raise SpecError(f"{str(path)!r} is not a name that a file can have") from error
-    if longest > _MAX_NAME_BYTES or "\0" in str(path):
+    total = len(b"/".join(names))
+    if total > _MAX_PATH_BYTES or any(len(n) > _MAX_NAME_BYTES or b"\0" in n for n in names):
         raise SpecError(
-            f"{str(path)[:60]!r}… has a name that no file can have",
-            hint=f"names have at most {_MAX_NAME_BYTES} bytes and no NUL.",
+            f"{str(path)[:60]!r}… is a path that no file can have",
+            hint=f"names have at most {_MAX_NAME_BYTES} bytes and no NUL, "
+            f"paths at most {_MAX_PATH_BYTES} bytes.",
         )
     return result
 

@@ -21,6 +21,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
 from rezoo.utils.files import write_bytes
+from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
 
@@ -89,7 +90,7 @@ class SheetRequest:
             epoch=epoch,
             draws=min(draws, resolved.epochs - epoch),
             augment=split == "train" and not no_augment,
-            path=_checked(Path(output or default_path(dataset)).expanduser(), overwrite=overwrite),
+            path=_checked(expanded(output or default_path(dataset)), overwrite=overwrite),
         )
 
 
