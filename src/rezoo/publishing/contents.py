@@ -93,7 +93,7 @@ def read_contents(folder: Path, repo: str, licence: str) -> Contents:
     return Contents(
         folder=folder,
         files=sent,
-        records={name: _record_of(content) for name, content in sent.items()},
+        records={n: _record_of(sent[n]) for n in run_files.PUBLISHED if n in sent},
         found={name: _record_of(content).sha256 for name, content in found.items()},
     )
 
