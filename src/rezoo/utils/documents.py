@@ -25,6 +25,7 @@ MAX_TOML_BYTES = 1024 * 1024
 # rezoo's and timm's documents have at most 6 levels; what works on values recurses.
 MAX_DEPTH = 32
 # TOML, NumPy and most readers of JSON have integers of 64 bits.
+_MAX_TEXT = 1000  # characters of a name, a licence or a tag
 _INTEGERS = range(-(2**63), 2**64)
 # Python's parser needs quadratic time for a key of many parts, a.a.a.a.
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
@@ -131,6 +132,8 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
         raise IncompatibleError(f"key {key!r} is missing")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise IncompatibleError(f"key {key!r} has the value {short(value)} of the wrong type")
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        raise IncompatibleError(f"key {key!r} has {len(value):,} characters; at most {_MAX_TEXT}")
     return value
 
 
