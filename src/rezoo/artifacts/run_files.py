@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.config import CONFIG, WEIGHTS
-from rezoo.errors import IntegrityError
-from rezoo.utils.documents import read_document
+from rezoo.artifacts.config import CONFIG, MAX_NAME, WEIGHTS
+from rezoo.errors import IncompatibleError, IntegrityError
+from rezoo.specs import MAX_CLASSES
+from rezoo.tasks import task_of
+from rezoo.utils.documents import read_document, short
 from rezoo.utils.files import read_regular
+from rezoo.utils.schemas import FLAG, Rule, Schema, Table, conform, integer, optional, real, text
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.json"
@@ -31,22 +35,103 @@ LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPOR
 PUBLISHED = (CONFIG, *LISTED)
 EXPORTS = "exports"  # a folder for each format, with a passport
 PASSPORT = "passport.json"
-_MAX_HISTORY_BYTES = 64 * 1024 * 1024
+
+# What cards and commands use of the records of a run, which may come from elsewhere.
+_COUNT = integer(0, 10**12)
+_FRACTION = real(0, 1)
+_NAME = text(MAX_NAME)
+_INTERVAL = Rule(
+    lambda v: (
+        v in (None, [None, None])
+        or (isinstance(v, list) and len(v) == 2 and all(map(_FRACTION.allowed, v)))
+    ),
+    "two fractions, [low, high], or null",
+)
+_CLASS: dict[bool, Schema] = {
+    False: {
+        "name": _NAME,
+        "count": _COUNT,
+        "right": _COUNT,
+        "taken_for": [{"name": _NAME, "count": _COUNT}],
+    },
+    True: {"name": _NAME, "count": _COUNT, "ap": _FRACTION},
+}
+_METRICS: Schema = {
+    "data?": {"name": text(), "licence": text(1000), "hub_id?": text(), "private?": FLAG},
+    "num_classes?": integer(0, MAX_CLASSES),
+    "multi_label?": FLAG,
+    "images?": Table(_COUNT),
+    "best_epoch?": optional(_COUNT),
+    "epochs?": _COUNT,
+    "wall_time_s?": real(0, 1e10),
+}
+_DATE = r"\d{4}-\d\d-\d\d(T[\d:.+-]*Z?)?"
+_ANY = Rule(lambda v: True, "")
+_WITH = {  # key of metrics.json → the others that it needs
+    "val": ("data", "num_classes"),
+    "test": ("data", "num_classes"),
+    "data": ("images",),
+    "best_epoch": ("epochs",),
+}
+_ENVIRONMENT: Schema = {
+    "devices?": [text()],
+    "cpus?": optional(integer(1, 10**6)),
+    "packages?": Table(text()),
+}
+_PLAIN = (str, bool, int, float)
+_RECIPE: Schema = Table(
+    Rule(
+        lambda v: (
+            len(v) <= 100 and all(isinstance(x, _PLAIN) and len(str(x)) <= 1000 for x in v)
+            if isinstance(v, list)
+            else isinstance(v, _PLAIN) and len(str(v)) <= 1000
+        ),
+        "a text, a number, true or false, or a list of these",
+    )
+)
+_MAX_HISTORY_BYTES = 64 * 1024 * 1024  # the lines of 100,000 epochs, the most of a recipe
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return `metrics.json`, empty if the folder is not a finished run."""
-    return _read(folder / METRICS)
+    """Return `metrics.json`, empty if the folder is not a finished run.
+
+    Raises:
+        NotFoundError: The file cannot be read.
+        IntegrityError: It is not valid JSON.
+        IncompatibleError: A value is not allowed; the message names the key.
+    """
+    path = folder / METRICS
+    metrics = _read(path, _METRICS)
+    for key, others in _WITH.items():
+        if key in metrics:
+            conform(metrics, dict.fromkeys(others, _ANY), path)
+    for split in ("val", "test"):
+        if split in metrics:
+            schema = _scores(metrics.get("multi_label", False), metrics["num_classes"])
+            conform(metrics[split], schema, path, split)
+    return metrics
+
+
+def _scores(multi_label: bool, num_classes: int) -> Schema:
+    """Return the schema of the scores on a split."""
+    figures = task_of(multi_label).figures
+    return {
+        "count": _COUNT,
+        "measured_utc?": text(40, pattern=_DATE, words="a date, such as 2026-01-31"),
+        **{f.key: _FRACTION for f in figures if num_classes > f.above},
+        **{f"{f.key}_interval?": _INTERVAL for f in figures},
+        "worst_classes?": [_CLASS[multi_label]],
+    }
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return `environment.json`, empty if there is none."""
-    return _read(folder / ENVIRONMENT)
+    """Return `environment.json`, empty if there is none; raises as `read_metrics`."""
+    return _read(folder / ENVIRONMENT, _ENVIRONMENT)
 
 
 def read_recipe_of_run(folder: Path) -> dict[str, Any]:
-    """Return `recipe.toml`, empty if there is none."""
-    return _read(folder / RECIPE)
+    """Return `recipe.toml`, empty if there is none; raises as `read_metrics`."""
+    return _read(folder / RECIPE, _RECIPE)
 
 
 def kept_weights(metrics: Mapping[str, Any]) -> str:
@@ -59,7 +144,7 @@ def kept_weights(metrics: Mapping[str, Any]) -> str:
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of `history.csv`, empty if there is none."""
+    """Return the rows of `history.csv`, empty if there is none; raises as `read_metrics`."""
     path = folder / HISTORY
     if not os.path.lexists(path):
         return []
@@ -68,11 +153,18 @@ def read_history(folder: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(content.decode().splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:  # a cell has at most 128 KB
         raise IntegrityError(f"{path} is damaged: {error}") from error
-    for number, row in enumerate(rows, 1):
+    for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise IntegrityError(f"{path} is damaged: row {number} does not fit the columns")
+            raise IntegrityError(f"{path} is damaged: line {line} does not fit the columns")
+        if not re.fullmatch(r"\d{1,12}", row.get("epoch") or ""):
+            found = short(row.get("epoch"))
+            raise IncompatibleError(f"{path}, line {line}: epoch is {found}; it must be an integer")
     return rows
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return read_document(path) if os.path.lexists(path) else {}
+def _read(path: Path, schema: Schema) -> dict[str, Any]:
+    if not os.path.lexists(path):
+        return {}
+    content = read_document(path)
+    conform(content, schema, path)
+    return content

@@ -12,7 +12,6 @@ that later uses read the tables alone: without the library, the Hub or a network
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import warnings
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address, is_commit
 from rezoo.sources.hub_client import causes, endpoint, file_metadata, hub_errors, repository
+from rezoo.utils.documents import read_document
 from rezoo.utils.files import require_room, write_bytes, write_json
 from rezoo.utils.lock import locked
 from rezoo.utils.paths import data_dir
@@ -117,9 +117,9 @@ def _resolve(address: Address, memory: Path) -> Address:
 def _read_note(note: Path) -> HubTables | None:
     """Return the noted dataset; None if the note or one of its tables is missing."""
     try:
-        content = json.loads(note.read_text("utf-8"))
+        content = read_document(note)
         tables = {s: [note.parent / f for f in files] for s, files in content["tables"].items()}
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (RezooError, KeyError, AttributeError, TypeError):
         return None
     whole = all(path.is_file() for paths in tables.values() for path in paths)
     return HubTables(note.parent.name, content["columns"], tables) if whole else None

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rezoo.data.image_files import unreadable_reason
-from rezoo.errors import DataWarning, IntegrityError
+from rezoo.errors import DataWarning, IntegrityError, RezooError
+from rezoo.utils.documents import read_document
 from rezoo.utils.paths import cache_dir, keep
 
 if TYPE_CHECKING:
@@ -126,9 +127,8 @@ def _known_or_found(examples: Examples) -> dict[int, str]:
             digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
     try:
-        known = json.loads(memo.read_text("utf-8"))
-        return {int(i): str(reason) for i, reason in known.items()}
-    except (OSError, ValueError, AttributeError):
+        return {int(i): str(reason) for i, reason in read_document(memo).items()}
+    except (RezooError, ValueError):
         pass
     found = unreadable(examples)
     keep(memo, json.dumps(found, indent=1).encode())

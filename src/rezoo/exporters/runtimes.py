@@ -6,7 +6,6 @@ Keras, TensorFlow and JAX ignore `threads`: they have no such setting for a sing
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy as np
 
 from rezoo.errors import IntegrityError
 from rezoo.exporters.formats import FORMATS, INPUT, METADATA
+from rezoo.utils.documents import MAX_JSON_BYTES, parse_json, read_document
 
 Opened = tuple[str, dict[str, Any], Callable[[np.ndarray], Any]]
 
@@ -58,7 +58,7 @@ def open_onnx(folder: Path, threads: int | None) -> Opened:
     properties = session.get_modelmeta().custom_metadata_map
     if "rezoo" not in properties:
         raise IntegrityError(f"{path} was not exported by rezoo")
-    metadata = json.loads(properties["rezoo"])
+    metadata = parse_json(properties["rezoo"], path)
 
     def call(images: np.ndarray) -> Any:
         return session.run([metadata["output"]], {INPUT: images})[0]
@@ -95,7 +95,7 @@ def open_openvino(folder: Path, threads: int | None) -> Opened:
     def call(images: np.ndarray) -> Any:
         return request.infer([np.ascontiguousarray(images)])[0].copy()
 
-    metadata = json.loads(model.get_rt_info("rezoo").astype(str))
+    metadata = parse_json(model.get_rt_info("rezoo").astype(str), path)
     return f"OpenVINO {openvino.__version__.partition('-')[0]}", metadata, call
 
 
@@ -166,13 +166,14 @@ OPENERS: dict[str, Callable[[Path, int | None], Opened]] = {
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / METADATA).read_text("utf-8")))
+    return read_document(folder / METADATA)
 
 
 def _archived(path: Path) -> dict[str, Any]:
     """Return the description in the zip archive that a file is or ends in."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read(METADATA)))
+        with zipfile.ZipFile(path) as archive, archive.open(METADATA) as file:
+            # a packed file may be a thousand times larger than the archive
+            return dict(parse_json(file.read(MAX_JSON_BYTES + 1), path))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise IntegrityError(f"{path} was not exported by rezoo: {error}") from error

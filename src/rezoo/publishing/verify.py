@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
-from rezoo.artifacts.manifest import checksum_holds, write_manifest
+from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write_manifest
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
 from rezoo.data import images
@@ -131,10 +131,12 @@ def record_proof(
         SpecError: It is not a folder, or has a record already.
         NotFoundError: A file is missing.
         RunLockedError: Another process changes the folder.
+        UnsafeFileError: A file of the folder is a link, a FIFO or a device.
     """
     folder = local_folder(folder)
     if not folder.is_dir():
         raise SpecError(f"{folder} is not a folder: only a local folder can be recorded")
+    refuse_special_files(folder)
     source = resolve_weights(folder)
     content = read_json(folder)
     if "checksum" in content and not overwrite:

@@ -25,17 +25,19 @@ MAX_TOML_BYTES = 1024 * 1024
 # rezoo's and timm's documents have at most 6 levels; what works on values recurses.
 MAX_DEPTH = 32
 # TOML, NumPy and most readers of JSON have integers of 64 bits.
+_MAX_TEXT = 1000  # characters of a name, a licence or a tag
 _INTEGERS = range(-(2**63), 2**64)
 # Python's parser needs quadratic time for a key of many parts, a.a.a.a.
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MAX_DEPTH}}}")
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path, *, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Return the content of a TOML file, if its name ends in `.toml`, or else of a JSON file.
 
     Args:
         path: A regular file, or a link to one.
+        most: The largest size of a JSON file, in bytes.
 
     Raises:
         NotFoundError: The file does not exist or cannot be read.
@@ -43,15 +45,15 @@ def read_document(path: Path) -> dict[str, Any]:
         IntegrityError: It is not valid.
         IncompatibleError: It is valid JSON, but not an object, or has a value that is refused.
     """
-    toml = path.suffix == ".toml"
-    content = read_regular(path, most=MAX_TOML_BYTES if toml else MAX_JSON_BYTES)
-    parsed = (parse_toml if toml else parse_json)(content, path)
+    if path.suffix == ".toml":
+        return parse_toml(read_regular(path, most=MAX_TOML_BYTES), path)
+    parsed = parse_json(read_regular(path, most=most), path, most=most)
     if not isinstance(parsed, dict):
         raise IncompatibleError(f"{path}: the root must be an object; it is {short(parsed)}")
     return parsed
 
 
-def parse_json(content: bytes | str, origin: object) -> Any:
+def parse_json(content: bytes | str, origin: object, *, most: int = MAX_JSON_BYTES) -> Any:
     """Return the values of a JSON document.
 
     Refused are duplicate keys, more than 32 levels, numbers that are not finite or need more
@@ -60,13 +62,14 @@ def parse_json(content: bytes | str, origin: object) -> Any:
     Args:
         content: The document; bytes are UTF-8.
         origin: File or place of the document, for messages.
+        most: The largest length in bytes, or in characters of a text.
 
     Raises:
-        UnsafeFileError: The document is longer than 8 MiB.
+        UnsafeFileError: The document is longer than `most`.
         IntegrityError: It is not valid JSON, has duplicate keys or too many levels.
         IncompatibleError: It has one of the refused numbers or texts.
     """
-    _refuse_large(content, origin, MAX_JSON_BYTES)
+    _refuse_large(content, origin, most)
     with _faults(f"{origin} is not valid JSON", origin):
         values = json.loads(
             _text(content),
@@ -129,6 +132,8 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
         raise IncompatibleError(f"key {key!r} is missing")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise IncompatibleError(f"key {key!r} has the value {short(value)} of the wrong type")
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        raise IncompatibleError(f"key {key!r} has {len(value):,} characters; at most {_MAX_TEXT}")
     return value
 
 

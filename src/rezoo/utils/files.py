@@ -72,9 +72,9 @@ def digest(file: BinaryIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def record(path: Path, *, source: str = "") -> FileRecord:
-    """Return the size and SHA-256 of a file."""
-    with open(path, "rb") as file:
+def record(path: Path, *, source: str = "", follow_links: bool = True) -> FileRecord:
+    """Return the size and SHA-256 of a regular file; raises as `open_regular`."""
+    with open_regular(path, follow_links=follow_links) as file:
         return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
 
 
@@ -110,13 +110,13 @@ def open_regular(path: Path, *, follow_links: bool = True, what: str = "") -> Bi
         raise
 
 
-def read_regular(path: Path, *, most: int, what: str = "") -> bytes:
+def read_regular(path: Path, *, most: int, follow_links: bool = True, what: str = "") -> bytes:
     """Return the content of a regular file of at most `most` bytes; see `open_regular`."""
     what = what or str(path)
-    with open_regular(path, what=what) as file:
-        content = file.read(most + 1)
-        size = max(len(content), os.fstat(file.fileno()).st_size)
-    if size > most:
+    with open_regular(path, follow_links=follow_links, what=what) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:  # files of /proc have no size
         raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
     return content
 
@@ -174,7 +174,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "wb") as file:
+            partial.unlink(missing_ok=True)  # a link there is not followed
+            with open(partial, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
