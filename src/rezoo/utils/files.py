@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from rezoo.errors import IntegrityError, ResourceError, SpecError, writing
@@ -107,11 +108,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "xb") as file:  # a new file: no other one, no link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
