@@ -59,7 +59,9 @@ class Comparison:
         agreement_interval: Its 95 % Wilson interval.
         accuracy: Top-1 of both, or None without labels.
         tolerance: The allowed difference in words.
-        holds: Whether the difference is within the tolerance.
+        holds: Whether the difference is within the tolerance; for int8 and dynamic, whether chance
+            explains what is beyond.
+        proven: Whether it is within the tolerance whatever chance did: whether the images suffice.
         notes: Remarks: how classes were matched, images left out, whether the images are too few.
     """
 
@@ -73,6 +75,7 @@ class Comparison:
     accuracy: Accuracy | None
     tolerance: str
     holds: bool
+    proven: bool
     notes: tuple[str, ...] = ()
 
     @property
@@ -105,17 +108,11 @@ def compare(
     limit = limits.get(run.metadata["quantization"]) if tolerance is None else tolerance
     notes = samples.notes
     if limit is not None:
-        holds, text = relative <= limit, f"{limit:g} of the largest output"
-    elif accuracy is not None:
-        holds = accuracy.drop_interval[0] <= DROP
-        text = f"{100 * DROP:g} points of top-1, beyond chance"
-        if holds and (most := accuracy.drop_interval[1]) > DROP:
-            notes += (_wide(accuracy.count, f"a drop of up to {100 * most:.1f} points of top-1"),)
+        holds = proven = relative <= limit
+        text = f"{limit:g} of the largest output"
     else:
-        holds = interval[1] >= AGREEMENT
-        text = f"{100 * AGREEMENT:g} % equal predictions, beyond chance"
-        if holds and interval[0] < AGREEMENT:
-            notes += (_wide(len(wanted), f"only {interval[0]:.1%} equal predictions"),)
+        holds, proven, text, note = _beyond_chance(accuracy, interval, len(wanted))
+        notes += () if proven else (note,)
     return Comparison(
         what=samples.what,
         count=len(wanted),
@@ -127,15 +124,27 @@ def compare(
         accuracy=accuracy,
         tolerance=text,
         holds=holds and math.isfinite(largest),
+        proven=proven and math.isfinite(largest),
         notes=notes,
     )
 
 
-def _wide(count: int, possible: str) -> str:
-    return (
-        f"the interval is wide: {count} images leave {possible} possible; "
-        "--images and --dataset compare on more"
-    )
+def _beyond_chance(
+    accuracy: Accuracy | None, agreement: tuple[float, float], count: int
+) -> tuple[bool, bool, str, str]:
+    """Return whether a tolerance may hold, whether it must, the tolerance, and a note if it may."""
+    if accuracy:
+        low, high = accuracy.drop_interval
+        holds, proven = low <= DROP, high <= DROP
+        text = f"{100 * DROP:g} points of top-1, beyond chance"
+        possible = f"{accuracy.count} images leave a drop of up to {100 * high:.1f} points of top-1"
+    else:
+        low, high = agreement
+        holds, proven = high >= AGREEMENT, low >= AGREEMENT
+        text = f"{100 * AGREEMENT:g} % equal predictions, beyond chance"
+        possible = f"{count} images leave only {low:.1%} equal predictions"
+    note = f"the interval is wide: {possible} possible; --images and --dataset compare on more"
+    return holds, proven, text, note
 
 
 def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accuracy:

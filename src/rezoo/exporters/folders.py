@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rezoo.artifacts.run_files import EXPORTS
-from rezoo.errors import SpecError, writing
+from rezoo.errors import RezooError, SpecError, writing
 from rezoo.exporters.formats import PASSPORT, Format
 from rezoo.sources.references import Source
+from rezoo.utils.documents import read_document, typed
 from rezoo.utils.files import refuse_file, refuse_unwritable
 
 _SHOWN = 5  # files in a message
@@ -54,8 +54,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 def _other_files(folder: Path) -> list[str]:
     """Return the files below a folder that its passport does not list; all without a passport."""
     try:
-        listed = {PASSPORT, *json.loads((folder / PASSPORT).read_text("utf-8"))["files"]}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        listed = {PASSPORT, *typed(read_document(folder / PASSPORT), "files", dict)}
+    except RezooError:
         listed = set()
     found = (p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
     return sorted({p.relative_to(folder).as_posix() for p in found} - listed)

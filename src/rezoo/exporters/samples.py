@@ -18,7 +18,7 @@ from rezoo.data.images import decode
 from rezoo.data.transforms import with_channels
 from rezoo.data.unreadable import Faults, unreadable
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.evaluation.evaluate import match_classes
+from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.reference_batch import drawn_pictures, prepared
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
@@ -154,7 +154,8 @@ class _Part:
         self._classes: np.ndarray | None = None
         self._notes: tuple[str, ...] = ()
         if not data.splits.multi_label:
-            self._classes, note = match_classes(data.class_names, source.config)
+            labels = self.faults.examples.labels()
+            self._classes, note = match_classes(data.class_names, source.config, labels=labels)
             self._notes = (note,)
 
     def places(self, count: int) -> np.ndarray:
