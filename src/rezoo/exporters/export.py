@@ -97,12 +97,7 @@ def export(
     """
     kind = get_format(to, quantize=quantize, takes=takes)
     kind.check_threads(threads, own_process=True)
-    training = (calibrate or dataset) if quantize == "int8" else None
-    if quantize == "int8" and training is None:
-        raise SpecError(
-            "int8 needs training images for calibration",
-            hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
-        )
+    calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
@@ -110,20 +105,16 @@ def export(
     network = model if isinstance(model, keras.Model) else None
     bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
     bundle = dataclasses.replace(bundle, quantize=quantize)
+    where = source, dataset, bundle.preprocessing
     choosing = calibration = None
-    if training is None:
-        samples = comparison_samples(source, dataset, bundle.preprocessing, count=images)
-    else:
-        choosing, samples = halves(source, dataset, bundle.preprocessing, count=images)
-        prepared, what = calibration_samples(
-            training,
-            bundle.preprocessing,
-            count=calibration_images,
-            without=(choosing, samples),
-        )
-        calibration = Calibration(what=what, count=len(prepared))
+    if calibrate:
+        choosing, samples = halves(*where, count=images)
         progress("calibrating int8")
-        bundle = calibrated(kind, bundle, prepared)
+        bundle, calibration = _calibrated_with(
+            kind, bundle, calibrate, count=calibration_images, without=(choosing, samples)
+        )
+    else:
+        samples = comparison_samples(*where, count=images)
     with new_folder(folder, overwrite=overwrite) as place:
         passport = write_verified(
             kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
@@ -134,6 +125,28 @@ def export(
             passport = dataclasses.replace(passport, cost=measure_cost(place, threads=threads))
         write_json(place / PASSPORT, passport.to_dict())
     return passport
+
+
+def _calibration_data(quantize: str, dataset: str | None) -> str | None:
+    """Return the dataset that calibrates, None unless it is int8; `SpecError` if it lacks one."""
+    if quantize != "int8":
+        return None
+    if dataset is None:
+        raise SpecError(
+            "int8 needs training images for calibration",
+            hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
+        )
+    return dataset
+
+
+def _calibrated_with(
+    kind: Format, bundle: Bundle, dataset: str, *, count: int, without: tuple[Samples, ...]
+) -> tuple[Bundle, Calibration]:
+    """Return an int8 bundle calibrated with images of a dataset, and the images in words."""
+    prepared, what = calibration_samples(
+        dataset, bundle.preprocessing, count=count, without=without
+    )
+    return calibrated(kind, bundle, prepared), Calibration(what=what, count=len(prepared))
 
 
 def read_bundle(

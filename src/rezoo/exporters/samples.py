@@ -129,7 +129,8 @@ def calibration_samples(
             if len(found) == count:
                 break
         if found:
-            return np.stack(found), f"{len(found)} images of {faults.what}"
+            what, bad = f"{len(found)} images of {faults.what}", len(faults.reasons)
+            return np.stack(found), f"{what}; {bad} more cannot be decoded" if bad else what
     raise NotFoundError(
         f"none of the {len(places)} training images of {dataset} can calibrate int8: they cannot "
         "be read, or are those that the export is judged by",
@@ -175,7 +176,7 @@ class _Part:
         labels = np.zeros(0, np.int64)
         if self._classes is not None:
             labels = self._classes[[int(label) for _, label in found]]
-        left_out = (f"{bad} {self.what} left out: they cannot be decoded",) if bad else ()
+        left_out = (f"{bad} of {len(places)} {self.what} cannot be decoded",) if bad else ()
         return Samples(
             pictures=pictures,
             inputs=prepared(pictures, self._preprocessing),
