@@ -80,9 +80,16 @@ def test_what_a_killed_process_left_is_removed(tmp_path, known):
     leftover = tmp_path / "oxford_iiit_pet" / "incomplete.ABC123_4.0.0"
     leftover.mkdir(parents=True)
     (leftover / "part.tfrecord").write_bytes(b"x" * 99)
+    mine = [
+        leftover.with_name("incomplete.photos"),
+        tmp_path / "downloads" / "oxford_iiit_pet" / "a.tmp.mine",
+    ]
+    for folder in mine:
+        folder.mkdir(parents=True)
     open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
     folders = sorted(p.name for p in leftover.parent.iterdir() if p.is_dir())
-    assert folders == ["4.0.0"]
+    assert folders == ["4.0.0", "incomplete.photos"]
+    assert all(folder.is_dir() for folder in mine)
 
 
 def test_a_second_process_waits_for_the_first(tmp_path, known):

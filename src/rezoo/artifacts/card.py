@@ -13,7 +13,7 @@ from typing import Any
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config
-from rezoo.errors import IncompatibleError
+from rezoo.errors import IncompatibleError, RezooError
 from rezoo.registry import architectures
 from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of

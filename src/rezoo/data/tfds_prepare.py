@@ -87,8 +87,10 @@ def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
 
 def _remove_leftovers(builder: Any) -> None:
     downloads = Path(builder.data_dir_root) / "downloads" / builder.name
-    unfinished = Path(builder.data_dir).parent.glob("incomplete.*")
-    for leftover in [*unfinished, *downloads.glob("**/*.tmp.*")]:
+    folder = Path(builder.data_dir)
+    unfinished = folder.parent.glob(f"incomplete.{'[A-Z0-9]' * 6}_{folder.name}")  # TFDS's names
+    interrupted = downloads.glob(f"**/*.tmp.{'[0-9a-f]' * 32}")
+    for leftover in [*unfinished, *interrupted]:
         shutil.rmtree(leftover, ignore_errors=True)
 
 

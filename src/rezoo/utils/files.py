@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from rezoo.errors import (
@@ -170,12 +171,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.unlink(missing_ok=True)  # a link there is not followed
-            with open(partial, "xb") as file:
+            with open(partial, "xb") as file:  # a new file: no other one, no link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
