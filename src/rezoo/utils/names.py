@@ -1,4 +1,4 @@
-"""Names that users type: natural order and similar names."""
+"""Names of models, data and classes: natural order and similar names."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def normalized(name: str) -> str:
 def folded(name: str) -> str:
     """Return a form without case, blanks and underscores, in the Unicode form NFC."""
     return normalized("".join(normalized(name).casefold().replace("_", " ").split()))
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the groups of names that are equal when `folded`, in order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(folded(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def printable(text: str) -> str:
