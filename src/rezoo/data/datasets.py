@@ -205,6 +205,7 @@ def open_splits(reference: DatasetReference) -> Splits:
             f"dataset {spec.name!r}: open returned a {type(splits).__name__}, "
             "not rezoo.data.examples.Splits"
         )
+    _warn_of_look_alikes(splits.class_names, spec.name)
     return splits
 
 
@@ -233,7 +234,6 @@ def load_dataset(
 
     spec = dataset_spec(reference)
     splits = open_splits(spec)
-    _warn_of_look_alikes(splits.class_names, spec.name)
     if options.ignore:
         splits = _without_ignored(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
