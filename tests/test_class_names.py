@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rezoo.artifacts.config import imagenet1k_classes
-from rezoo.data.datasets import load_dataset
-from rezoo.errors import DataWarning, IncompatibleError
+from rezoo.errors import IncompatibleError
 from rezoo.evaluation.class_names import match_classes, same_classes
 from rezoo.evaluation.multi_label import score_multi_label
 from rezoo.specs import ModelConfig
@@ -39,14 +38,6 @@ def test_names_that_look_alike_are_matched_exactly(names):
     assert found.tolist() == list(range(len(names)))
     assert note == f"{len(names)} classes matched by names to {len(names)}"
     assert match_classes(names[::-1], config(names))[0].tolist() == found.tolist()[::-1]
-
-
-@pytest.mark.parametrize("names", [["A_11", "A_1_1"], ["Cat", "cat"]])
-def test_a_dataset_with_names_that_look_alike_warns(photographs, names):
-    with pytest.warns(DataWarning, match="differ only in case, blanks, underscores") as caught:
-        data = load_dataset(photographs(dict.fromkeys(names, 2)))
-    assert f"{names[0]!r} and {names[1]!r}" in str(caught[0].message)
-    assert data.class_names == tuple(names)
 
 
 def test_one_to_one_names_are_matched_without_case_blanks_and_underscores():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from rezoo import registry
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
-from rezoo.utils.names import look_alikes
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -168,6 +167,7 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
 
     Raises:
         UnknownNameError: The name is unknown; the hint has near ones.
+        NotFoundError: There is no such folder or table.
         SpecError: Nothing follows the prefix, or it is no reference.
     """
     if isinstance(reference, DatasetSpec):
@@ -185,6 +185,9 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
     follows, module, function, licence = _KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
+    if follows == "PATH" and not os.path.lexists(os.path.expanduser(rest)):
+        what = "folder" if kind == "folder" else "file"
+        raise NotFoundError(f"no such {what}: {rest}", hint="check the path.")
     open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
     return DatasetSpec(name=reference, open=open_it, licence=licence)
 
@@ -205,7 +208,6 @@ def open_splits(reference: DatasetReference) -> Splits:
             f"dataset {spec.name!r}: open returned a {type(splits).__name__}, "
             "not rezoo.data.examples.Splits"
         )
-    _warn_of_look_alikes(splits.class_names, spec.name)
     return splits
 
 
@@ -238,15 +240,6 @@ def load_dataset(
         splits = _without_ignored(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
     return Dataset(spec.name, spec, splits.with_validation(spec.val_fraction))
-
-
-def _warn_of_look_alikes(class_names: Sequence[str], what: str) -> None:
-    groups = look_alikes(class_names)
-    if groups:
-        shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:3])
-        more = f"; and {len(groups) - 3} more" if len(groups) > 3 else ""
-        text = f"{what} has classes that differ only in case, blanks, underscores or Unicode form: "
-        warnings.warn(DataWarning(text + shown + more), stacklevel=3)
 
 
 def _open(module: str, function: str, rest: str) -> Splits:

@@ -41,14 +41,6 @@ def folded(name: str) -> str:
     return normalized("".join(normalized(name).casefold().replace("_", " ").split()))
 
 
-def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the groups of names that are equal when `folded`, in order."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(folded(name), []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
-
-
 def printable(text: str) -> str:
     """Escape control characters, which would be commands to the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
