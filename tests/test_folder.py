@@ -129,7 +129,7 @@ def test_names_that_are_no_text(photographs, tmp_path):
         pytest.skip("this file system takes UTF-8 only")
     opened = load_dataset(f"folder:{root}")
     assert len(opened.examples("all")) == 7
-    for images, _ in opened.batches("all", image_size=8):
+    for images, _ in opened.batches("all", preprocessing=opened.preprocessing, image_size=8):
         assert images.shape[0] == 7
 
 
@@ -276,7 +276,8 @@ def test_wrong_ending_is_no_matter(photographs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load_dataset(f"folder:{root}").examples("all")) == 10
-    batches = load_dataset(f"folder:{root}").batches("all", image_size=8)
+    data = load_dataset(f"folder:{root}")
+    batches = data.batches("all", preprocessing=data.preprocessing, image_size=8)
     assert sum(len(images) for images, _ in batches) == 10
 
 
@@ -325,5 +326,6 @@ def test_every_format_in_a_folder(tmp_path):
             (tmp_path / "data" / name / f"one{ending}").write_bytes(content)
     data = load_dataset(f"folder:{tmp_path / 'data'}")
     assert len(data.examples("all")) == 2 * len(kinds)
-    batches = data.batches("all", batch_size=16, image_size=16)
+    resized = data.preprocessing.at(16)
+    batches = data.batches("all", preprocessing=resized, batch_size=16)
     assert [images.shape for images, _ in batches] == [(16, 16, 16, 3)]

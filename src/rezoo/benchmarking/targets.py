@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.errors import SpecError
-from rezoo.sources.references import Source, resolve
+from rezoo.sources.references import Source, WithFolder, local_folder, resolve
 from rezoo.utils.device import usable_threads
 from rezoo.utils.paths import expanded
 
@@ -120,15 +120,25 @@ def find_target(reference: str, *, pretrained: bool = False) -> Target:
     return Target(reference=reference, kind=kind, source=source)
 
 
-def find_targets(references: Sequence[str], *, pretrained: bool = False) -> list[Target]:
+def find_targets(
+    given: Sequence[str | Path | WithFolder], *, pretrained: bool = False
+) -> list[Target]:
     """Resolve references in order; raises as `find_target`.
+
+    A `Path` and the result of `train` are folders or files, never names.
 
     Raises:
         SpecError: There are no targets, or one is given twice.
     """
+    references = [target if isinstance(target, str) else _as_text(target) for target in given]
     if not references:
         raise SpecError("nothing to measure", hint="name an architecture, a run or a file.")
     for place, name in enumerate(references):
         if name in references[:place]:
             raise SpecError(f"{name} is named twice", hint="name each target once.")
     return [find_target(name, pretrained=pretrained) for name in references]
+
+
+def _as_text(target: Path | WithFolder) -> str:
+    path = local_folder(target)
+    return str(path) if len(path.parts) > 1 else f"./{path}"

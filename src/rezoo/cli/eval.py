@@ -9,7 +9,6 @@ import click
 from rezoo.cli.options import (
     data_options,
     json_option,
-    own_dataset,
     pretrained_option,
     print_json,
 )
@@ -54,6 +53,7 @@ def eval_command(
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported

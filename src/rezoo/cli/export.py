@@ -10,7 +10,6 @@ import click
 
 from rezoo.cli.options import (
     json_option,
-    own_dataset,
     pretrained_option,
     print_json,
 )
@@ -95,6 +94,7 @@ def export(
     origin are in the file. Tensors are (N, height, width, channels).
     """
     from rezoo.cli import console
+    from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
     if as_list:

@@ -11,16 +11,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.utils.paths import switched_on
-
-if TYPE_CHECKING:
-    from rezoo.sources.references import Source
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
 
@@ -84,13 +81,6 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
             raise SpecError(f"recipe key {key!r} is set twice", hint="set it once.")
         changes[key] = value.strip()
     return changes
-
-
-def own_dataset(source: Source) -> str | None:
-    """Return the dataset that the run of a source was trained on, if it is recorded."""
-    from rezoo.artifacts.config import local_facts
-
-    return local_facts(source.folder).get("dataset") if source.folder else None
 
 
 def print_json(document: Any) -> None:

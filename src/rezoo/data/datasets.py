@@ -8,7 +8,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from rezoo.data.examples import Examples, Splits
+    from rezoo.sources.any_model import AnyModel
 
+DatasetReference: TypeAlias = str | Path | DatasetSpec
 ON_BAD_IMAGE = ("skip", "error")
 CACHE = ("auto", "off")
 _KINDS = {  # prefix → what follows it, module and function that open it, licence
@@ -82,6 +84,11 @@ class Dataset:
         """Names in the order of the labels."""
         return self.splits.class_names
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of a network that starts from random weights on this data."""
+        return default_preprocessing(self.spec)
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(part)}" for name, part in self.splits.parts.items())
         return f"<Dataset {self.reference}: {len(self.class_names)} classes; {sizes}>"
@@ -91,26 +98,51 @@ class Dataset:
         return self.splits[split]
 
     def batches(
-        self, split: str, *, batch_size: int = 32, image_size: int | None = None
+        self,
+        split: str,
+        *,
+        model: AnyModel | None = None,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 32,
+        image_size: int | None = None,
     ) -> tf.data.Dataset:
         """Return a split in order, with the test transform (no augmentation).
 
+        Images are prepared for one network, so either `model` or `preprocessing` is needed. With
+        a model, they are those of `rezoo.evaluate` and `rezoo.preprocess`.
+
         Args:
             split: `"train"`, `"val"`, `"test"` or `"all"`.
+            model: The network: a reference with weights, or a model of rezoo.
+            preprocessing: Size and normalization; `dataset.preprocessing` for a network that
+                starts from random weights.
             batch_size: Images per batch; the last batch may have fewer.
-            image_size: Height and width in pixels, or None for the dataset's own size.
+            image_size: Height and width in pixels; None for those of `model` or `preprocessing`.
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
             are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones.
 
         Raises:
+            SpecError: Neither or both of `model` and `preprocessing` are given, or the model's
+                preprocessing is not known.
             NotFoundError: The dataset has no such split.
         """
         from rezoo.data.pipeline import test_batches
 
-        preprocessing = default_preprocessing(self.spec).at(image_size)
-        return test_batches(self.examples(split), preprocessing, batch_size=batch_size)
+        if (model is None) == (preprocessing is None):
+            raise SpecError(
+                "batches need either model or preprocessing: networks differ in what they take",
+                hint='batches("test", model=model), or for a network with random weights '
+                "preprocessing=dataset.preprocessing.",
+            )
+        if preprocessing is None:
+            from rezoo.sources.any_model import source_of
+
+            preprocessing = source_of(model, image_size=image_size).config.preprocessing.for_test()
+        return test_batches(
+            self.examples(split), preprocessing.at(image_size), batch_size=batch_size
+        )
 
 
 def list_datasets() -> list[str]:
@@ -125,20 +157,28 @@ def default_preprocessing(spec: DatasetSpec) -> Preprocessing:
     )
 
 
-def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
+def dataset_spec(reference: DatasetReference) -> DatasetSpec:
     """Return the description that a reference means, without opening the data.
 
     Args:
         reference: A registered name, `folder:PATH`, `csv:PATH`, `tfds:NAME[:version]` or
-            `hf:OWNER/NAME[@revision]`. A description is returned as it is.
+            `hf:OWNER/NAME[@revision]`. A `Path` is a table if it ends in `.csv`, else a folder.
+            A description is returned as it is.
 
     Raises:
         UnknownNameError: The name is unknown; the hint has near ones.
         NotFoundError: There is no such folder or table.
-        SpecError: Nothing follows the prefix.
+        SpecError: Nothing follows the prefix, or it is no reference.
     """
     if isinstance(reference, DatasetSpec):
         return reference
+    if isinstance(reference, Path):
+        reference = f"{'csv' if reference.suffix.lower() == '.csv' else 'folder'}:{reference}"
+    if not isinstance(reference, str):
+        raise SpecError(
+            f"not a dataset: an object of the type {type(reference).__name__}",
+            hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
+        )
     kind, colon, rest = reference.partition(":")
     if not colon or kind not in _KINDS:
         return registry.datasets.get(reference)
@@ -152,7 +192,7 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
     return DatasetSpec(name=reference, open=open_it, licence=licence)
 
 
-def open_splits(reference: str | DatasetSpec) -> Splits:
+def open_splits(reference: DatasetReference) -> Splits:
     """Open a dataset as it is: no example is left out, and no validation split is held out.
 
     Raises:
@@ -172,22 +212,26 @@ def open_splits(reference: str | DatasetSpec) -> Splits:
 
 
 def load_dataset(
-    reference: str | DatasetSpec,
+    reference: DatasetReference | Dataset,
     options: DataOptions = DataOptions(),
 ) -> Dataset:
     """Open a dataset. If it must be downloaded, its first use does so.
 
     Args:
         reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"`,
-            `"tfds:NAME[:version]"`, `"hf:OWNER/NAME[@revision]"`, or a description.
+            `"tfds:NAME[:version]"`, `"hf:OWNER/NAME[@revision]"`, or a description. A `Path` is a
+            table if it ends in `.csv`, else a folder. An opened dataset is returned as it is.
         options: What happens to images that cannot be read, and which examples are left out.
 
     Raises:
         UnknownNameError: There is no such dataset; the hint has near names.
+        SpecError: The reference is incomplete or of another type.
         NotFoundError: A folder is missing or has no images.
         NetworkError: A download is needed and the network does not answer.
         IntegrityError: More images are damaged than the options allow (one percent).
     """
+    if isinstance(reference, Dataset):
+        return reference
     from rezoo.data.unreadable import drop_unreadable
 
     spec = dataset_spec(reference)

@@ -106,7 +106,7 @@ def decode_file(content: bytes, channels: int) -> np.ndarray:
     """
     with open_image(content) as image:
         try:
-            return _pixels(image, channels)
+            return pixels_of(image, channels)
         except (MemoryError, UnreadableImageError):
             raise
         except Exception as error:
@@ -138,7 +138,12 @@ def other_format(content: bytes) -> str:
     return ""
 
 
-def _pixels(image: Image.Image, channels: int) -> np.ndarray:
+def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
+    """Return an image of Pillow as `decode_file` does; the image itself is changed.
+
+    Raises:
+        UnreadableImageError: It has 32 bits per channel.
+    """
     import numpy as np
     from PIL import Image, ImageOps
 

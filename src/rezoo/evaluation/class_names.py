@@ -62,6 +62,16 @@ def match_classes(
     )
 
 
+def same_classes(names: Sequence[str], config: ModelConfig) -> bool:
+    """Return whether a head has these classes in this order, by name or by readable name."""
+    return any(
+        len(names) == len(known)
+        and np.array_equal(pair_names(names, known).indices, np.arange(len(names)))
+        for known in (config.class_names, config.class_descriptions)
+        if known
+    )
+
+
 class Pairs(NamedTuple):
     """Names that mean the same.
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.forward import compiled_forward, source_of
+from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import full_precision
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
@@ -30,6 +30,7 @@ from rezoo.exporters.samples import (
     comparison_samples,
     halves,
 )
+from rezoo.sources.any_model import source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
 from rezoo.utils.files import write_json

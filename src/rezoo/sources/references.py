@@ -168,7 +168,12 @@ def resolve(reference: Reference, *, pretrained: bool = False) -> Source:
 
 def local_folder(reference: str | Path | WithFolder) -> Path:
     """Return the path that a reference to a local folder means; it need not exist."""
-    path = reference if isinstance(reference, (str, Path)) else reference.folder
+    path = reference if isinstance(reference, (str, Path)) else getattr(reference, "folder", None)
+    if not isinstance(path, (str, Path)):
+        raise SpecError(
+            f"not a model reference: an object of the type {type(reference).__name__}",
+            hint="pass a name, a Path, an address of the Hub or the result of train.",
+        )
     return expanded(path)
 
 
