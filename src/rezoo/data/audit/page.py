@@ -20,6 +20,7 @@ from PIL import Image
 
 from rezoo.data.audit.findings import Example, Findings
 from rezoo.data.audit.scan import decoded
+from rezoo.data.datasets import short_name
 from rezoo.data.examples import Splits
 from rezoo.errors import SpecError
 from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
@@ -34,7 +35,7 @@ _SIDE = 112  # pixels of the images on the page
 
 def default_folder(reference: str) -> Path:
     """Return `data-check-<name>`, with the last part of the reference."""
-    return Path(f"data-check-{Path(reference.split(':', 1)[-1]).name or 'data'}")
+    return Path(f"data-check-{short_name(reference)}")
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
