@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from rezoo.data.examples import SPLITS, Examples, Splits
-from rezoo.data.file_names import is_utf8, printed, split_of
+from rezoo.data.file_names import is_utf8, printed, require_utf8, split_of
 from rezoo.data.image_files import ENDINGS
 from rezoo.data.image_sources import FileSource
 from rezoo.data.listing import Found, joined, search
@@ -70,6 +70,7 @@ def open_folder(path: str | Path) -> Splits:
         IntegrityError: No name of an image is UTF-8, or the path itself is not.
     """
     root = Path(os.path.expanduser(path))
+    require_utf8(os.path.abspath(root))
     found = search(root)
     faults = found.faults()
     if not found.images:
@@ -128,7 +129,7 @@ def _check_layout(root: Path, tree: _Tree, layout: Layout, images: Iterable[str]
     for folder in layout.values():
         if not tree.full[folder]:
             first = next(path for path in images if path.rpartition("/")[0] == folder)
-            label = re.split(r"[._\s-]*\d", first.rpartition("/")[2])[0] or "cat"
+            label = re.split(r"[._\s-]*\d", Path(first).stem)[0] or "cat"
             place = f"{folder}/{label}/" if folder else f"{label}/"
             raise SpecError(
                 f"{printed(root / folder)} has {tree.flat[folder]:,} images and no class folders: "

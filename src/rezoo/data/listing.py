@@ -83,11 +83,9 @@ def search(folder: Path) -> Found:
 
     Raises:
         NotFoundError: The folder, or one below it, is missing or cannot be read.
-        IntegrityError: The path of the folder is not UTF-8.
     """
-    require_utf8(os.path.abspath(folder))
     found = Found()
-    waiting = [_Place("", os.path.realpath(folder))]
+    waiting = [_Place("", _real(folder))]
     while waiting:
         place = waiting.pop()
         waiting += reversed(_search_one(folder, place, found))
@@ -125,6 +123,8 @@ def require_regular(path: str | Path) -> None:
     require_utf8(path)
     try:
         reason = irregular(os.stat(path))
+    except FileNotFoundError:
+        raise NotFoundError(f"no such file: {printed(path)}", hint="check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise NotFoundError(
             f"cannot read {printed(path)}: {_reason(error)}", hint="check the path."
@@ -207,6 +207,13 @@ def _take(entry: os.DirEntry[str], path: str, place: _Place, found: Found) -> No
             found.links[path] = os.path.realpath(entry.path)
         elif place.linked:
             found.links[path] = f"{place.real}{os.sep}{entry.name}"
+
+
+def _real(folder: Path) -> str:
+    try:
+        return os.path.realpath(folder)
+    except ValueError as error:  # a NUL in the name
+        raise NotFoundError(f"no such folder: {printed(folder)}", hint="check the path.") from error
 
 
 def _contains(folder: str, inner: str) -> bool:

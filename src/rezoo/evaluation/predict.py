@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.file_names import printed
+from rezoo.data.file_names import printed, require_utf8
 from rezoo.data.image_files import ENDINGS
 from rezoo.data.listing import joined, matching, require_regular, search
 from rezoo.data.transforms import test_transform
@@ -114,6 +114,7 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
     """
     found: dict[str, None] = {}
     for item in (os.fspath(one) for one in wanted):
+        require_utf8(item)
         path = os.path.expanduser(item)
         if not (os.path.lexists(path) or (matches := matching(path))):
             raise NotFoundError(f"no such file, folder or match: {printed(item)}")
