@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    columns_option,
     data_options,
     json_option,
     pretrained_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@columns_option
 @data_options
 @pretrained_option
 @json_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import click
 
+from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.utils.paths import switched_on
@@ -59,6 +61,22 @@ def data_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def columns_option(command: Any) -> Any:
+    """Add `--columns` to a command with a dataset: the columns become part of the reference."""
+
+    @functools.wraps(command)
+    def run(*args: Any, columns: str | None, **given: Any) -> Any:
+        if columns:
+            given["dataset"] = with_columns(given["dataset"] or "", columns)
+        return command(*args, **given)
+
+    return click.option(
+        "--columns",
+        metavar="ROLE=COLUMN,…",
+        help="Other names of columns in the table csv:PATH: path=image,label=emotion.",
+    )(run)
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:

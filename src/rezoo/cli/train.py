@@ -12,6 +12,7 @@ import click
 from rezoo.cli.options import (
     BatchSize,
     Duration,
+    columns_option,
     data_options,
     json_option,
     parse_settings,
@@ -56,6 +57,7 @@ _SHOWN = 40  # classes at most, each with its count
 @click.option(
     "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
 )
+@columns_option
 @data_options
 @click.option(
     "--cache",

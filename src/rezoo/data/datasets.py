@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
+from rezoo.data.file_names import near_names, require_utf8
+from rezoo.data.listing import joined, require_regular
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 
@@ -192,12 +194,24 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
     return DatasetSpec(name=reference, open=open_it, licence=licence)
 
 
+def short_name(reference: str) -> str:
+    """Return the last part of a reference: `photos` of `folder:/data/photos`, never empty."""
+    from rezoo.data.csv_rows import parse_reference
+
+    text = reference.split(":", 1)[-1]
+    path = parse_reference(text)[0] if reference.startswith("csv:") else Path(text)
+    return path.name or "data"
+
+
 def open_splits(reference: DatasetReference) -> Splits:
     """Open a dataset as it is: no example is left out, and no validation split is held out.
 
+    Class names that differ only in case, blanks, `_` or Unicode's form are named in a warning.
+
     Raises:
         PluginError: The dataset's `open` did not return `Splits`.
-        RezooError: As `load_dataset`, except for images that cannot be decoded.
+        IntegrityError: A class name is not Unicode.
+        RezooError: As `load_dataset`, except for faults of single entries.
     """
     spec = dataset_spec(reference)
     splits = spec.open()
@@ -208,6 +222,13 @@ def open_splits(reference: DatasetReference) -> Splits:
             f"dataset {spec.name!r}: open returned a {type(splits).__name__}, "
             "not rezoo.data.examples.Splits"
         )
+    for name in splits.class_names:
+        require_utf8(name)
+    if near := near_names(splits.class_names):
+        first = " and ".join(map(repr, near[0]))
+        more = f", and {len(near) - 1:,} more groups," if len(near) > 1 else ""
+        text = f"{spec.name}: classes {first}{more} differ only in case, blanks or _: are they one?"
+        warnings.warn(DataWarning(text), stacklevel=3)
     return splits
 
 
@@ -228,7 +249,9 @@ def load_dataset(
         SpecError: The reference is incomplete or of another type.
         NotFoundError: A folder is missing or has no images.
         NetworkError: A download is needed and the network does not answer.
-        IntegrityError: More images are damaged than the options allow (one percent).
+        IntegrityError: More images are damaged than the options allow (one percent), or the name
+            of an image is not UTF-8.
+        IncompatibleError: A file has two classes or splits, or a row of a table lacks a value.
     """
     if isinstance(reference, Dataset):
         return reference
@@ -236,6 +259,8 @@ def load_dataset(
 
     spec = dataset_spec(reference)
     splits = open_splits(spec)
+    if splits.faults:
+        raise joined(splits.faults, spec.name)
     if options.ignore:
         splits = _without_ignored(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
@@ -252,8 +277,10 @@ def _without_ignored(splits: Splits, path: Path) -> Splits:
 
     The list is UTF-8 with one key per line; lines that begin with # are comments.
     """
+    path = Path(os.path.expanduser(path))
+    require_regular(path)
     try:
-        lines = path.expanduser().read_text("utf-8", "surrogateescape").splitlines()
+        lines = path.read_text("utf-8", "surrogateescape").splitlines()
     except OSError as error:
         raise NotFoundError(
             f"cannot read the list {path}: {error.strerror}",

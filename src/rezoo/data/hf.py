@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.data.examples import SPLITS, Examples, Splits
-from rezoo.data.folder import SPLIT_NAMES
+from rezoo.data.file_names import split_of
 from rezoo.data.hf_prepare import CLASSES, IMAGE, prepare
 from rezoo.data.image_sources import ImageSource, pick
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
@@ -226,7 +226,7 @@ def _parts(found: dict[str, Examples], notes: list[str]) -> dict[str, Examples]:
     """Map the dataset's splits to train, val and test; add to `notes` what was done."""
     parts: dict[str, Examples] = {}
     for name, examples in found.items():
-        part = SPLIT_NAMES.get(name.lower()) or ("train" if len(found) == 1 else None)
+        part = split_of(name) or ("train" if len(found) == 1 else None)
         if part is None or part in parts:
             notes.append(f"split {name!r} of the dataset is not used")
         else:

@@ -18,13 +18,17 @@ MAX_PIXELS = 64 * 1024 * 1024
 ENDING_FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
+    ".apng": "PNG",
     ".gif": "GIF",
     ".bmp": "BMP",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".avif": "AVIF",
+    ".avifs": "AVIF",
 }
 """Ending of a file name → Pillow's name of the format."""
 ENDINGS = tuple(ENDING_FORMATS)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
-from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing
+from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing, short_name
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
@@ -148,7 +148,7 @@ def default_folder(model: str, dataset: str) -> Path:
     """Return `runs/<model>-<dataset>`, with the last parts of paths."""
     if is_address(model):
         model = Address.parse(model).repo
-    parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
+    parts = (short_name(text) for text in (model, dataset))
     return Path("runs") / "-".join(parts).replace(":", "-")  # Windows forbids colons
 
 

@@ -88,6 +88,7 @@ def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = No
         colours=_counts(known["colour"]),
         bits=_counts(known["bits"]),
         spread=_spread(known),
+        refused=[str(fault) for fault in opened.faults],
         undecodable=[_example(scanned, *fault) for fault in sorted(scanned.faults.items())],
         bad_labels=_bad_labels(scanned),
         repeated_keys=[_example(scanned, row) for row in repeated],

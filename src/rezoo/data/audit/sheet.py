@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from rezoo import recipes
-from rezoo.data.datasets import dataset_spec, default_preprocessing, load_dataset
+from rezoo.data.datasets import (
+    dataset_spec,
+    default_preprocessing,
+    load_dataset,
+    short_name,
+)
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
@@ -114,7 +119,7 @@ class Sheet:
 
 def default_path(dataset: str) -> Path:
     """Return `data-sheet-<name>.png`, with the last part of the reference."""
-    return Path(f"data-sheet-{Path(dataset.split(':', 1)[-1]).name or 'data'}.png")
+    return Path(f"data-sheet-{short_name(dataset)}.png")
 
 
 def draw_sheet(
