@@ -155,7 +155,8 @@ class FileSource(ImageSource):
     encoded = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", Texts(self.paths))
+        if not isinstance(self.paths, Texts):
+            object.__setattr__(self, "paths", Texts(self.paths))
 
     def __len__(self) -> int:
         return len(self.paths)
