@@ -75,11 +75,19 @@ class Dataset:
         spec: Its description.
         splits: Its examples: `splits["train"]`. If there is no validation split, one has been held
             out of train.
+
+    Raises:
+        IncompatibleError: A label is not a class.
     """
 
     reference: str
     spec: DatasetSpec
     splits: Splits
+
+    def __post_init__(self) -> None:
+        from rezoo.data.labels import check_labels
+
+        check_labels(self.splits, self.reference)
 
     @property
     def class_names(self) -> tuple[str, ...]:

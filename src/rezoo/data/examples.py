@@ -64,7 +64,7 @@ class Examples:
         None if labels are known only by reading every example.
         """
         known = self.source.labels()
-        return None if known is None else known[self.positions]
+        return None if known is None else np.asarray(known)[self.positions]
 
     def files(self) -> Sequence[Path]:
         """Return the files that hold the examples; empty if they are unknown."""

@@ -116,7 +116,8 @@ def evaluate(
     data = _opened(dataset, source, options)
     task = _common_task(source, data)
     config, examples = source.config, data.examples(split)
-    faults = Faults(examples, options, f"{data.reference} ({split})")
+    total = sum(map(len, data.splits.parts.values()))
+    faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
     if task.multi_label and (classes >= 0).sum() < config.num_classes:
         note += "; the others are ignored"
@@ -133,6 +134,7 @@ def evaluate(
         )
     bad = len(faults.reasons)
     left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
+    left_out += faults.lost_classes()
     return Evaluation(
         model=source.reference,
         dataset=data.reference,
