@@ -17,6 +17,7 @@ import click
 
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
+from rezoo.models.settings import require_backend
 from rezoo.utils.paths import switched_on
 
 if TYPE_CHECKING:
@@ -110,7 +111,11 @@ def quietly() -> Iterator[None]:
 
     They are written by C++ before any setting is read, so the file descriptor is redirected.
     Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
+
+    Raises:
+        IncompatibleError: Keras is set to a backend that rezoo does not support.
     """
+    require_backend()
     with _late_interrupt():
         if switched_on(DEBUG_VARIABLE):
             yield

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rezoo import registry
 from rezoo.errors import PluginError, SpecError
+from rezoo.models.settings import keras_settings, require_backend
 from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE, ModelSpec
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def create_model(
     classifier_activation: str | None = None,
     stochastic_depth: float = 0.0,
     seed: int = 0,
+    precision: str = "float32",
 ) -> keras.Model:
     """Build an architecture with random weights, without access to disk or network.
+
+    Keras's settings (`keras.json`, `keras.config`, a global dtype policy) do not change the model.
 
     Args:
         name: A registered architecture, such as `"resnet50"`.
@@ -44,6 +48,8 @@ def create_model(
         stochastic_depth: Probability that training drops the residual branch of the last block, 0
             to below 1. It grows linearly with the depth of the block (arXiv:1603.09382).
         seed: Seed of stochastic depth; the weights do not depend on it.
+        precision: Dtype policy of the layers: `"float32"`, or `"mixed_bfloat16"` or
+            `"mixed_float16"` to compute in 16 bits. Weights and outputs are float32.
 
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32.
@@ -51,6 +57,7 @@ def create_model(
     Raises:
         UnknownNameError: There is no such architecture; the hint has similar names.
         SpecError: An argument is out of bounds, or the architecture has no stochastic depth.
+        IncompatibleError: Keras runs on a backend that rezoo does not support.
         PluginError: The architecture's plugin does not load or breaks the contract.
     """
     spec = registry.architectures.get(name)
@@ -60,11 +67,12 @@ def create_model(
     if stochastic_depth:
         _check_stochastic_depth(spec, stochastic_depth)
         options |= {"stochastic_depth": stochastic_depth, "seed": seed}
+    require_backend()
     activation = _activation(classifier_activation)
 
     import keras
 
-    with deep_graphs():
+    with deep_graphs(), keras_settings(precision):
         model = spec.build(
             name=spec.name,
             input_shape=tuple(input_shape),

@@ -38,6 +38,7 @@ def load(
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classifier_activation: str | None = None,
+    precision: str = "float32",
     allow_nonfinite: bool = False,
 ) -> keras.Model:
     """Load a network with its weights.
@@ -57,6 +58,7 @@ def load(
             new head with random weights; 0 gives pooled features.
         input_shape: `(height, width, channels)`; None for `(None, None, channels)`, any size.
         classifier_activation: None for logits, `"softmax"` for probabilities.
+        precision: Dtype policy of the layers; see `create_model`.
         allow_nonfinite: Load weights that have NaN or infinite values, too.
 
     Returns:
@@ -86,6 +88,7 @@ def load(
         num_classes=classes,
         input_shape=shape,
         classifier_activation=classifier_activation,
+        precision=precision,
     )
     sha256, new_head = "", HEAD if classes != config.num_classes else ""
     if source.has_weights:
