@@ -32,6 +32,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
+from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.files import FileRecord, unique_keys
 from rezoo.utils.typed_json import no_constant, number, numbers, triple, typed
@@ -121,13 +122,15 @@ def config_from_json(content: Any) -> ModelConfig:
     architecture = typed(content, "architecture", str)
     num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
     tag = typed(cfg, "tag", str, "")
+    preprocessing = _preprocessing(cfg)
+    check_network(content, cfg, num_classes=num_classes, channels=preprocessing.channels)
     names, descriptions = _labels(content)
     if not names and num_classes == 1000 and tag.endswith("in1k"):
         names, descriptions = imagenet1k_classes()
     return ModelConfig(
         architecture=architecture,
         num_classes=num_classes,
-        preprocessing=_preprocessing(cfg),
+        preprocessing=preprocessing,
         class_names=names,
         class_descriptions=descriptions,
         multi_label=typed(content, "multi_label", bool, False),

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from rezoo import registry
 from rezoo.errors import PluginError, SpecError
 from rezoo.models.settings import keras_settings, require_backend
-from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE, ModelSpec
+from rezoo.specs import (
+    MAX_CLASSES,
+    MAX_IMAGE_SIZE,
+    ModelConfig,
+    ModelSpec,
+    Preprocessing,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +58,9 @@ def create_model(
             `"mixed_float16"` to compute in 16 bits. Weights and outputs are float32.
 
     Returns:
-        A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32.
+        A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32. Its
+        attribute `rezoo_config` is a `ModelConfig` with the preprocessing for ImageNet, or for
+        grey images; None if the images have neither 1 nor 3 channels.
 
     Raises:
         UnknownNameError: There is no such architecture; the hint has similar names.
@@ -72,6 +80,8 @@ def create_model(
 
     import keras
 
+    from rezoo.models.configured import with_config
+
     with deep_graphs(), keras_settings(precision):
         model = spec.build(
             name=spec.name,
@@ -80,11 +90,31 @@ def create_model(
             classifier_activation=activation,
             **options,
         )
-    if not isinstance(model, keras.Model):
-        raise PluginError(
-            f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
-        )
-    return model
+        if not isinstance(model, keras.Model):
+            raise PluginError(
+                f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
+            )
+        return with_config(model, default_config(spec, input_shape, num_classes))
+
+
+def default_config(
+    spec: ModelSpec, input_shape: tuple[int | None, int | None, int], num_classes: int
+) -> ModelConfig | None:
+    """Return the configuration of an architecture with random weights.
+
+    Its preprocessing has the statistics of ImageNet, or 0.5 for grey images. Sides that are None
+    become the architecture's image size. None if there are neither 1 nor 3 channels.
+    """
+    height, width, channels = input_shape
+    if channels not in (1, 3):
+        return None
+    size = (channels, height or spec.image_size, width or spec.image_size)
+    statistics = {"mean": (0.5,), "std": (0.5,)} if channels == 1 else {}
+    return ModelConfig(
+        architecture=spec.name,
+        num_classes=num_classes,
+        preprocessing=Preprocessing(input_size=size, **statistics),
+    )
 
 
 def start_from_zeros(create: Callable[[], keras.Model], *, drawn: str = "") -> keras.Model:
