@@ -13,6 +13,7 @@ from rezoo.cli.options import (
     own_dataset,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
@@ -69,11 +70,13 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
 @pretrained_option
+@require_pinned_option
 @json_option
 def export(
     model: str | None,
     to: str | None,
     pretrained: bool,
+    require_pinned: bool,
     as_list: bool,
     as_json: bool,
     **options: Any,
@@ -100,7 +103,7 @@ def export(
     _check(options)
     # wrong names fail before TensorFlow is imported
     get_format(to, quantize=options["quantize"], takes=options["takes"])
-    source = resolve_weights(model, pretrained=pretrained)
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)
     exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:

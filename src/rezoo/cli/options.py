@@ -35,6 +35,13 @@ pretrained_option = click.option(
 )
 
 
+require_pinned_option = click.option(
+    "--require-pinned",
+    is_flag=True,
+    help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
+)
+
+
 def data_options(command: Any) -> Any:
     """Add the options of `DataOptions` to a command."""
     for option in reversed(

@@ -12,6 +12,8 @@ from rezoo import registry
 from rezoo.errors import PluginError, SpecError
 from rezoo.models.settings import keras_settings, require_backend
 from rezoo.specs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     MAX_CLASSES,
     MAX_IMAGE_SIZE,
     ModelConfig,
@@ -109,11 +111,11 @@ def default_config(
     if channels not in (1, 3):
         return None
     size = (channels, height or spec.image_size, width or spec.image_size)
-    statistics = {"mean": (0.5,), "std": (0.5,)} if channels == 1 else {}
+    mean, std = ((0.5,), (0.5,)) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
     return ModelConfig(
         architecture=spec.name,
         num_classes=num_classes,
-        preprocessing=Preprocessing(input_size=size, **statistics),
+        preprocessing=Preprocessing(input_size=size, mean=mean, std=std),
     )
 
 

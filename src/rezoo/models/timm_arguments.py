@@ -27,7 +27,7 @@ from typing import Any
 from rezoo import registry
 from rezoo.errors import IncompatibleError
 from rezoo.specs import ModelSpec
-from rezoo.utils.typed_json import typed
+from rezoo.utils.documents import short, typed
 
 _NO_EFFECT = (
     *("drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last"),
@@ -51,11 +51,17 @@ _RESNET = {
 
 
 def check_network(
-    content: Mapping[str, Any], cfg: Mapping[str, Any], *, num_classes: int, channels: int
+    architecture: str,
+    content: Mapping[str, Any],
+    cfg: Mapping[str, Any],
+    *,
+    num_classes: int,
+    channels: int,
 ) -> None:
     """Check that timm builds, from a `config.json`, the network that rezoo builds.
 
     Args:
+        architecture: Its name; nothing is checked if it is not registered.
         content: The JSON of the file.
         cfg: Its `pretrained_cfg`; `content` itself in timm's old form.
         num_classes: Width of the head by the other keys.
@@ -64,40 +70,41 @@ def check_network(
     Raises:
         IncompatibleError: It is another network; all differences are named.
     """
-    architecture, arguments = content["architecture"], typed(content, "model_args", dict, {})
+    arguments = typed(content, "model_args", dict, {})
+    if architecture not in registry.architectures.names():
+        return  # its own error follows
     given = {k: v for k, v in arguments.items() if v is not None and k not in _NO_EFFECT}
     allowed: dict[str, tuple[Any, ...]] = {
         "num_classes": (num_classes,),
         "in_chans": (channels,),
         "global_pool": _AVERAGE,
     }
-    # a plugin is loaded only if it matters
-    if not given.keys() <= allowed.keys() and architecture in registry.architectures.names():
+    if registry.architectures.find(architecture).builtin:
         allowed |= _allowed(registry.architectures.get(architecture))
-    problems = list(_problems(given, allowed))
+    problems = dict.fromkeys(_problems(given, allowed))
     for pooling in (content.get("global_pool"), cfg.get("global_pool")):
         if pooling is not None and "global_pool" not in given and pooling not in _AVERAGE:
-            problems.append(f"global_pool is {pooling!r}, not 'avg'")
+            problems[f"global_pool is {short(pooling)}, not 'avg'"] = None
     if offset := cfg.get("label_offset"):
-        problems.append(f"label_offset is {offset!r}, not 0")
+        problems[f"label_offset is {short(offset)}, not 0"] = None
     if problems:
         raise IncompatibleError(
-            f"this is not the {architecture} that rezoo builds: {'; '.join(dict.fromkeys(problems))}",
-            hint="nothing was loaded: the tensors may fit, and the logits would differ from timm's.",
+            f"this is not the {architecture} that rezoo builds: {'; '.join(problems)}",
+            hint="nothing was loaded: its tensors may fit, and its logits would be wrong.",
         )
 
 
 def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
     """Return the values of each argument of timm's class that give the network of a spec.
 
-    Empty if timm does not have the network, or if it is of a plugin.
+    Empty if timm does not have the network.
     """
     config = spec.config
-    if spec.in_timm and {"depths", "batch_norm"} <= config.keys():  # a VGG
+    if not spec.in_timm:
+        return {}
+    if "batch_norm" in config:  # a VGG
         norms: tuple[Any, ...] = _BATCH_NORM if config["batch_norm"] else ()
         return {**_DEFAULTS, "mlp_ratio": (1,), "norm_layer": norms}
-    if not spec.in_timm or not {"depths", "blocks"} <= config.keys():
-        return {}
     blocks = config["blocks"]
     stem, widths = config.get("stem", ("plain", (64,)))
     pooled = config.get("shortcut") == "pooled"
@@ -126,9 +133,9 @@ def _problems(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) 
         if key in allowed:
             if not any(_equal(value, wanted) for wanted in allowed[key]):
                 built = f", not {allowed[key][0]!r}" if allowed[key] else ""
-                yield f"{key} is {value!r}{built}"
+                yield f"{key} is {short(value)}{built}"
         elif key not in ignored:
-            yield f"{key} is {value!r}, a key that rezoo does not know"
+            yield f"{key} is {short(value)}, a key that rezoo does not know"
 
 
 def _equal(value: Any, wanted: Any) -> bool:
