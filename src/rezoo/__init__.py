@@ -8,7 +8,9 @@ Public names are loaded when they are first used, so `import rezoo` costs nothin
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,3 +63,37 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _WithKeras:
+    """Registers rezoo's layers with `keras.saving` as soon as the program imports Keras.
+
+    `keras.saving.load_model` then opens a saved network after `import rezoo` alone.
+    """
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return the spec of the package `keras` with a loader that registers; else None."""
+        found = PathFinder.find_spec(name, path) if name == "keras" else None
+        if found is None or found.loader is None:
+            return None
+        execute = found.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            sys.meta_path.remove(cls)
+            _register_layers()
+
+        found.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return found
+
+
+def _register_layers() -> None:
+    for name in ("configured", "drop_path", "primitives"):
+        import_module(f"rezoo.models.{name}")
+
+
+if "keras" in sys.modules:
+    _register_layers()
+else:
+    sys.meta_path.insert(0, _WithKeras)

@@ -12,6 +12,7 @@ from rezoo.cli.options import (
     json_option,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @columns_option
 @data_options
 @pretrained_option
+@require_pinned_option
 @json_option
 def eval_command(
     model: str,
@@ -43,6 +45,7 @@ def eval_command(
     batch_size: int,
     image_size: int | None,
     pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
     **handling: Any,
 ) -> None:
@@ -59,7 +62,7 @@ def eval_command(
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained)
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     dataset = dataset or own_dataset(source)
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")

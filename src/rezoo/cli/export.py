@@ -12,6 +12,7 @@ from rezoo.cli.options import (
     json_option,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
@@ -74,11 +75,13 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
 @pretrained_option
+@require_pinned_option
 @json_option
 def export(
     model: str | None,
     to: str | None,
     pretrained: bool,
+    require_pinned: bool,
     as_list: bool,
     as_json: bool,
     **options: Any,
@@ -107,7 +110,7 @@ def export(
     # wrong names and values fail before TensorFlow is imported
     kind = get_format(to, quantize=options["quantize"], takes=options["takes"])
     kind.check_threads(options["threads"], own_process=True)
-    source = resolve_weights(model, pretrained=pretrained)
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)
     exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:

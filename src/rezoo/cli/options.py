@@ -19,6 +19,7 @@ import click
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
+from rezoo.models.settings import require_backend
 from rezoo.utils.paths import switched_on
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
@@ -30,6 +31,13 @@ json_option = click.option(
 
 pretrained_option = click.option(
     "--pretrained", is_flag=True, help="Take the default published weights of an architecture."
+)
+
+
+require_pinned_option = click.option(
+    "--require-pinned",
+    is_flag=True,
+    help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
 )
 
 
@@ -118,7 +126,11 @@ def quietly() -> Iterator[None]:
 
     They are written by C++ before any setting is read, so the file descriptor is redirected.
     Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
+
+    Raises:
+        IncompatibleError: Keras is set to a backend that rezoo does not support.
     """
+    require_backend()
     with _late_interrupt():
         if switched_on(DEBUG_VARIABLE):
             yield

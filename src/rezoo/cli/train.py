@@ -18,6 +18,7 @@ from rezoo.cli.options import (
     parse_settings,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.data.datasets import CACHE, DataOptions
 
@@ -67,6 +68,7 @@ _SHOWN = 40  # classes at most, each with its count
     help="Keep a split in memory if it takes little of it.",
 )
 @pretrained_option
+@require_pinned_option
 @json_option
 def train(
     model: str,
@@ -76,6 +78,8 @@ def train(
     overwrite: bool,
     dry_run: bool,
     tensorboard: bool,
+    pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -87,11 +91,13 @@ def train(
     metrics, a checkpoint to resume from and a model card.
     """
     from rezoo.cli import progress
+    from rezoo.sources.references import as_reference, resolve
     from rezoo.training import train as training
 
     names = [field.name for field in dataclasses.fields(DataOptions)]
     options = DataOptions(**{name: rest.pop(name) for name in names})
-    keys = ("recipe", "output", "max_time_s", "pretrained")
+    source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
+    keys = ("recipe", "output", "max_time_s")
     common = {key: rest.pop(key) for key in keys} | {
         "options": options,
         "reporter": progress.reporter(),
@@ -99,7 +105,7 @@ def train(
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
-        plan, found = training.dry_run(model, dataset, changes=changes, **common)
+        plan, found = training.dry_run(source, dataset, changes=changes, **common)
         if as_json:
             notes = list(plan.notes)
             print_json({"recipe": plan.recipe.to_dict(), "notes": notes, **found.to_dict()})
@@ -107,7 +113,7 @@ def train(
             _print_plan(plan, found)
         return
     run = training.train(
-        model,
+        source,
         dataset,
         changes=changes,
         resume=resume,
@@ -115,7 +121,7 @@ def train(
         tensorboard=tensorboard,
         **common,
     )
-    answer = {"folder": str(run.folder), **run.metrics}
+    answer = {"folder": as_reference(run.folder), **run.metrics}
     print_json(answer) if as_json else _print_run(answer)
 
 

@@ -40,13 +40,14 @@ def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
     """Build the network with random weights, for one size of images or for any."""
     preprocessing = config.preprocessing
     size = preprocessing.size if has_one_size(recipe) else (None, None)
-    with _seeded(recipe.seed), dtype_policy(recipe.precision):
+    with _seeded(recipe.seed):
         return create_model(
             config.architecture,
             num_classes=config.num_classes,
             input_shape=(*size, preprocessing.channels),
             stochastic_depth=recipe.stochastic_depth,
             seed=recipe.seed,
+            precision=recipe.precision,
         )
 
 
@@ -61,17 +62,6 @@ def _seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under a precision; restore the user's own policy afterwards."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 class Start(NamedTuple):

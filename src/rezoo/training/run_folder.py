@@ -137,7 +137,7 @@ def finish(
         setup.data.spec, setup.data.examples("val"), config.preprocessing
     )
     in_float32 = forward if setup.recipe.precision == "float32" else None
-    write_reference(folder, resolve(str(folder)), images, what, forward=in_float32)
+    write_reference(folder, resolve(folder), images, what, forward=in_float32)
     _write_curves(folder, setup, progress.history)
     page = report(config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
