@@ -21,6 +21,7 @@ from rezoo.artifacts.card import model_card
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
+from rezoo.data.identity import Identity
 from rezoo.errors import writing
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
@@ -49,14 +50,16 @@ def occupy(folder: Path, *, overwrite: bool) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Write the recipe in full, the environment, and the names of model and dataset."""
+def write_plan(folder: Path, plan: Plan, identity: Identity) -> None:
+    """Write the recipe in full, the environment, the model's name, and which data the run has."""
     if (folder / CONFIG).exists():  # resumed: its files are about to change
         remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
     if not (folder / run_files.ENVIRONMENT).exists():
         write_json(folder / run_files.ENVIRONMENT, _environment())
-    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
+    identity.save(folder)
+    facts = {"model": plan.model, "dataset": identity.reference, "data_sha256": identity.sha256}
+    write_json(folder / LOCAL, facts)
 
 
 def _environment() -> dict[str, Any]:
