@@ -155,6 +155,8 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
 def open_splits(reference: str | DatasetSpec) -> Splits:
     """Open a dataset as it is: no example is left out, and no validation split is held out.
 
+    If it has no test split, `Splits.with_test` makes one.
+
     Raises:
         PluginError: The dataset's `open` did not return `Splits`.
         RezooError: As `load_dataset`, except for images that cannot be decoded.
@@ -168,7 +170,7 @@ def open_splits(reference: str | DatasetSpec) -> Splits:
             f"dataset {spec.name!r}: open returned a {type(splits).__name__}, "
             "not rezoo.data.examples.Splits"
         )
-    return splits
+    return splits.with_test()
 
 
 def load_dataset(

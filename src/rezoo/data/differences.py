@@ -23,9 +23,9 @@ def differences(before: Identity, now: Identity) -> list[str]:
         texts = _of_split(split, part, old, _labels_as(before.class_names, now.class_names, part))
         recorded = before.splits.get(split)
         if not texts and recorded is not None and recorded.content != part.content:
-            texts = ["files of the same names and sizes have another content"]
+            texts = ["files of the same names and sizes with another content"]
         if texts:
-            found.append(f"{split}: of {len(part.keys):,} images {', '.join(texts)}")
+            found.append(f"{split} ({len(part.keys):,} images): {', '.join(texts)}")
     absent = before.splits.keys() - now.splits.keys() if len(now.splits) > 1 else set()
     return found + [f"no split {split}" for split in SPLITS if split in absent]
 
@@ -70,14 +70,14 @@ def _of_split(split: str, part: SplitIdentity, old: _Images, labels: np.ndarray)
     resized[known] = old.sizes[at] != part.sizes[known]
     others = [(s, i) for i, s in enumerate(SPLITS) if i != number]
     kinds = [
-        ("are new", ~known),
-        *((f"were in the run's {other}", was == i) for other, i in others),
-        ("have another label", relabelled),
-        ("have a file of another size", resized & ~relabelled),
+        ("new", ~known),
+        *((f"from the run's {other}", was == i) for other, i in others),
+        ("with another label", relabelled),
+        ("with a file of another size", resized & ~relabelled),
     ]
     texts = [f"{mask.sum():,} {what}{part.named(mask)}" for what, mask in kinds if mask.any()]
     missing = int((old.splits == number).sum() - (was == number).sum())
-    return texts + ([f"{missing:,} of the run's are missing"] if missing > 0 else [])
+    return texts + ([f"{missing:,} missing"] if missing > 0 else [])
 
 
 def _labels_as(before: Sequence[str], now: Sequence[str], part: SplitIdentity) -> np.ndarray:
@@ -95,7 +95,7 @@ def _labels_as(before: Sequence[str], now: Sequence[str], part: SplitIdentity) -
 def _of_classes(before: Sequence[str], now: Sequence[str]) -> list[str]:
     texts = []
     for names, one, several in (
-        ([name for name in now if name not in set(before)], "is new", "are new"),
+        ([name for name in now if name not in set(before)], "is new", "new"),
         ([name for name in before if name not in set(now)], "is missing", "are missing"),
     ):
         shown = ", ".join(map(repr, names[:NAMED])) + (", …" if len(names) > NAMED else "")

@@ -19,6 +19,7 @@ from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of, source_of
 from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.recording import compare_with_run
 from rezoo.sources.references import Reference, Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
@@ -43,6 +44,7 @@ class Evaluation:
         origin: Origin of the weights, or None if it is not recorded.
         worst: Classes with the lowest accuracy (for multi-label data: average precision), as in
             `metrics.json`.
+        own_data: Whether these are the images of the same split of the run that is evaluated.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Evaluation:
     notes: tuple[str, ...]
     origin: Origin | None
     worst: tuple[dict[str, Any], ...]
+    own_data: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types."""
@@ -113,6 +116,7 @@ def evaluate(
     source = source_of(model, pretrained=pretrained)
     data = load_dataset(dataset, options)
     task = _common_task(source, data)
+    own_data, compared = compare_with_run(source, data, split)
     config, examples = source.config, data.examples(split)
     faults = Faults(examples, options, f"{dataset} ({split})")
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
@@ -141,7 +145,8 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *left_out),
+        notes=(*data.splits.notes, note, *left_out, *compared),
+        own_data=own_data,
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )
