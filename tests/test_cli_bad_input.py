@@ -140,9 +140,9 @@ def test_eval_out_of_bounds(call, trained):
 
 
 def test_eval_of_a_missing_split(call, run_copy, photographs):
-    data = photographs({"train/0": 3, "train/1": 3})
-    answer = call("eval", run_copy, "--dataset", f"folder:{data}")
-    fails(answer, 3, "no split 'test'", "it has train, val, all")
+    data = photographs({"test/0": 3, "test/1": 3})
+    answer = call("eval", run_copy, "--dataset", f"folder:{data}", "--split", "val")
+    fails(answer, 3, "no split 'val'", "it has test, all")
 
 
 def test_damaged_weights(call, run_copy):

@@ -63,6 +63,8 @@ def model_card(folder: Path, *, repo: str = "", licence: str = "") -> str:
         scores=[(split, metrics[split]) for split in ("test", "val") if split in metrics],
         worst=_worst(task, metrics),
         weights_kept=run_files.kept_weights(metrics) if "best_epoch" in metrics else "",
+        how_chosen=run_files.how_chosen(metrics) if "best_epoch" in metrics else "",
+        chosen_on_val=bool(metrics.get("epochs")),
         pre=config.preprocessing.for_test(),
         training=_training(folder, metrics),
         on_imagenet=config.base and "in1k" in f"{config.base.repo}{config.tag}",

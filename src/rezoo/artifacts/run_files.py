@@ -143,6 +143,13 @@ def kept_weights(metrics: Mapping[str, Any]) -> str:
     return f"{fitted}, before {epochs} epochs" if epochs else fitted
 
 
+def how_chosen(metrics: Mapping[str, Any]) -> str:
+    """Return in words what chose the weights of a run; `kept_weights` are its subject."""
+    if metrics["epochs"]:
+        return "selected on the validation split"
+    return "its regularization chosen by cross-validation on the training split"
+
+
 def read_history(folder: Path) -> list[dict[str, str]]:
     """Return the rows of `history.csv`, empty if there is none; raises as `read_metrics`."""
     path = folder / HISTORY

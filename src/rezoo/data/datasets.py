@@ -214,7 +214,8 @@ def short_name(reference: str) -> str:
 def open_splits(reference: DatasetReference) -> Splits:
     """Open a dataset as it is: no example is left out, and no validation split is held out.
 
-    Class names that differ only in case, blanks, `_` or Unicode's form are named in a warning.
+    If it has no test split, `Splits.with_test` makes one. Class names that differ only in case,
+    blanks, `_` or Unicode's form are named in a warning.
 
     Raises:
         PluginError: The dataset's `open` did not return `Splits`.
@@ -237,7 +238,7 @@ def open_splits(reference: DatasetReference) -> Splits:
         more = f", and {len(near) - 1:,} more groups," if len(near) > 1 else ""
         text = f"{spec.name}: classes {first}{more} differ only in case, blanks or _: are they one?"
         warnings.warn(DataWarning(text), stacklevel=3)
-    return splits
+    return splits.with_test()
 
 
 def load_dataset(

@@ -234,7 +234,4 @@ def _parts(found: dict[str, Examples], notes: list[str]) -> dict[str, Examples]:
             "the dataset has none of the splits train, validation and test",
             hint=f"it has {', '.join(found) or 'none with labels'}.",
         )
-    if "test" not in parts and "val" in parts:
-        parts["test"] = parts.pop("val")
-        notes.append("test: the dataset's validation split, as it has no other with labels")
     return {split: parts[split] for split in SPLITS if split in parts}

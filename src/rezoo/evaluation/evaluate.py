@@ -17,6 +17,7 @@ from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.recording import compare_with_run
 from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
@@ -42,6 +43,7 @@ class Evaluation:
         origin: Origin of the weights, or None if it is not recorded.
         worst: Classes with the lowest accuracy (for multi-label data: average precision), as in
             `metrics.json`.
+        own_data: Whether these are the images of the same split of the run that is evaluated.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Evaluation:
     notes: tuple[str, ...]
     origin: Origin | None
     worst: tuple[dict[str, Any], ...]
+    own_data: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types."""
@@ -115,6 +118,7 @@ def evaluate(
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     data = _opened(dataset, source, options)
     task = _common_task(source, data)
+    own_data, compared = compare_with_run(source, data, split)
     config, examples = source.config, data.examples(split)
     total = sum(map(len, data.splits.parts.values()))
     faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
@@ -145,7 +149,8 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *left_out),
+        notes=(*data.splits.notes, note, *left_out, *compared),
+        own_data=own_data,
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )

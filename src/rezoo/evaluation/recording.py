@@ -1,4 +1,4 @@
-"""Scores on the test split in the records of a run."""
+"""Which evaluations are on the data of a run, and the scores on its test split in its records."""
 
 from __future__ import annotations
 
@@ -6,24 +6,61 @@ import os
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import model_card, written_by_hand
 from rezoo.artifacts.config import CONFIG, local_facts, read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds, update_manifest
+from rezoo.data.datasets import Dataset
+from rezoo.data.differences import differences
+from rezoo.data.examples import SPLITS
+from rezoo.data.identity import Identity
 from rezoo.errors import RunLockedError, RunWarning
-from rezoo.evaluation.evaluate import Evaluation
 from rezoo.sources.references import Source
 from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked
+
+if TYPE_CHECKING:
+    from rezoo.evaluation.evaluate import Evaluation
+
+
+def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a split has the images of the same split of the source's run, and notes.
+
+    It is False without a note if the source is not a local run.
+
+    Args:
+        source: The network.
+        data: The opened dataset.
+        split: Name of a split, or `"all"`.
+
+    Raises:
+        IntegrityError: The record of the run's data is damaged.
+    """
+    folder = source.folder
+    facts = local_facts(folder) if folder and source.address is None else {}
+    if folder is None or "dataset" not in facts:
+        return False, ()
+    before = Identity.read(folder)
+    if before is None:
+        counts = run_files.read_metrics(folder).get("images", {})
+        same = data.reference == facts["dataset"] and len(data.splits[split]) == counts.get(split)
+        text = "the run does not record which data it has: name and number of images are compared"
+        return same, (text,) if same else ()
+    found = differences(before, Identity.of(data, SPLITS if split == "all" else [split]))
+    if not found:
+        return True, ()
+    text = f"these are other data than the run's, {before.reference}: {'; '.join(found)}"
+    return False, (f"{text}; the scores are not recorded",)
 
 
 def record_evaluation(source: Source, result: Evaluation) -> bool:
     """Write the scores of a run on its own test split to its `metrics.json` and its card.
 
-    Nothing is written if the source is not a local run, if the dataset or the split is another
-    one, if the records were changed since the manifest was written, or if another process
-    changes the run.
+    Nothing is written if the source is not a local run, if the images or the split are others,
+    if the records were changed since the manifest was written, or if another process changes
+    the run.
 
     Returns:
         Whether the scores were recorded.
@@ -32,8 +69,7 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     if folder is None or source.address is not None or result.split != "test":
         return False
     metrics = run_files.read_metrics(folder)
-    own = local_facts(folder).get("dataset")
-    if not metrics or result.dataset != own or not os.access(folder, os.W_OK):
+    if not metrics or not result.own_data or not os.access(folder, os.W_OK):
         return False
     try:
         with locked(folder, what="recording"):

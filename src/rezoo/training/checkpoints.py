@@ -85,7 +85,7 @@ def save(
     write_tensors(folder / CHECKPOINT, values, metadata={_META: json.dumps(meta)})
 
 
-def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> Progress | None:
+def restore(folder: Path, state: Iterable[tuple[str, Any]], *signatures: str) -> Progress | None:
     """Restore the last checkpoint of a run folder; return None if there is none.
 
     Nothing is assigned unless everything in the checkpoint is valid.
@@ -93,7 +93,7 @@ def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> P
     Args:
         folder: The run folder.
         state: Every variable of the run and its name; their values are assigned.
-        signature: As passed to `save`.
+        signatures: As passed to `save`; one of them must be the checkpoint's.
 
     Raises:
         IncompatibleError: The run was started with another recipe, dataset or network, or the
@@ -107,7 +107,7 @@ def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> P
     try:
         values, metadata = read_tensors(path)
         meta = _parse(metadata.get(_META), path)
-        if meta.pop("signature", None) != signature:
+        if meta.pop("signature", None) not in signatures:
             raise IncompatibleError(
                 f"the run in {folder} was started with another recipe, dataset or network",
                 hint="resume with the options it was started with (see its recipe.toml), "

@@ -14,12 +14,18 @@ from rezoo.artifacts import run_files
 from rezoo.artifacts.card import written_by_hand
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS, local_facts, read_config
 from rezoo.artifacts.run_files import CARD, CHECKPOINTS, EVENTS, EXPORTS, LAST_WEIGHTS
+from rezoo.data.identity import DATA
 from rezoo.errors import NotFoundError, RezooError, SpecError, writing
 from rezoo.utils.documents import read_document
 from rezoo.utils.lock import LOCK
 
 _FOLDERS = (CHECKPOINTS, EVENTS, EXPORTS)
-_STATE = (run_files.CHECKPOINT, f"{LAST_WEIGHTS}/{CONFIG}", f"{LAST_WEIGHTS}/{WEIGHTS}")
+_STATE = (
+    run_files.CHECKPOINT,
+    DATA.as_posix(),
+    f"{LAST_WEIGHTS}/{CONFIG}",
+    f"{LAST_WEIGHTS}/{WEIGHTS}",
+)
 _SHOWN = 10
 
 
@@ -136,7 +142,7 @@ def _of_export(export: Path) -> Iterator[str]:
 def _partial(folder: Path, name: str) -> Iterator[str]:
     """Yield what processes have left that were killed while they wrote a file."""
     path = folder / name
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.tmp")
     for other in path.parent.iterdir() if _is_folder(path.parent) else ():
         if pattern.fullmatch(other.name):
             yield other.relative_to(folder).as_posix()

@@ -20,6 +20,7 @@ from rezoo.artifacts.card import model_card, written_by_hand
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
+from rezoo.data.identity import Identity
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
@@ -35,12 +36,14 @@ _DRAW_EVERY_S = 30.0  # during a run; a drawing takes 0.2 s
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Write the names of model and dataset, the recipe in full, and the environment.
+def write_plan(folder: Path, plan: Plan, identity: Identity) -> None:
+    """Write the model's name, which data the run has, the recipe in full, and the environment.
 
     The names come first: by them, `rezoo.training.old_run` finds that the folder holds a run.
     """
-    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
+    facts = {"model": plan.model, "dataset": identity.reference, "data_sha256": identity.sha256}
+    write_json(folder / LOCAL, facts)
+    identity.save(folder)
     if (folder / CONFIG).exists():  # resumed: its files are about to change
         remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
