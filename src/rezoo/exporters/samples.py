@@ -16,7 +16,7 @@ from rezoo.data.datasets import DataOptions, load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.transforms import with_channels
-from rezoo.data.unreadable import Faults, unreadable
+from rezoo.data.unreadable import Faults
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.reference_batch import drawn_pictures, prepared
@@ -255,9 +255,10 @@ def _readable(
 
     def skipped(start: int, stop: int) -> None:
         if start < stop:
-            reasons = unreadable(examples.select(np.arange(start, stop)))
-            unknown = dict.fromkeys(range(stop - start), "cannot be decoded")
-            faults.add({int(places[start + i]): text for i, text in (unknown | reasons).items()})
+            faults.find(places[start:stop], channels)
+            unknown = set(places[start:stop].tolist()) - faults.reasons.keys()
+            if unknown:  # it can be read now
+                faults.add(dict.fromkeys(sorted(unknown), "could not be read"))
 
     following = 0
     stream = tf.data.Dataset.range(len(examples)).map(fetch, tf.data.AUTOTUNE)
