@@ -27,6 +27,7 @@ REPORT = "report.html"
 CURVES = "curves.svg"
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
+DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
 CHECKPOINT = f"{CHECKPOINTS}/last.safetensors"  # the complete state, to resume from
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"

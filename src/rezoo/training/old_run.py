@@ -14,7 +14,6 @@ from rezoo.artifacts import run_files
 from rezoo.artifacts.card import written_by_hand
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS, local_facts, read_config
 from rezoo.artifacts.run_files import CARD, CHECKPOINTS, EVENTS, EXPORTS, LAST_WEIGHTS
-from rezoo.data.identity import DATA
 from rezoo.errors import NotFoundError, RezooError, SpecError, writing
 from rezoo.utils.documents import read_document
 from rezoo.utils.lock import LOCK
@@ -22,7 +21,7 @@ from rezoo.utils.lock import LOCK
 _FOLDERS = (CHECKPOINTS, EVENTS, EXPORTS)
 _STATE = (
     run_files.CHECKPOINT,
-    DATA.as_posix(),
+    run_files.DATA,
     f"{LAST_WEIGHTS}/{CONFIG}",
     f"{LAST_WEIGHTS}/{WEIGHTS}",
 )
