@@ -15,6 +15,7 @@ from rezoo.data.file_names import near_names, require_utf8
 from rezoo.data.listing import joined, require_regular
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -195,11 +196,19 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
     follows, module, function, licence = _KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
-    if follows == "PATH" and not os.path.lexists(os.path.expanduser(rest)):
-        what = "folder" if kind == "folder" else "file"
-        raise NotFoundError(f"no such {what}: {rest}", hint="check the path.")
+    if follows == "PATH":
+        _require_path(kind, rest)
     open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
     return DatasetSpec(name=reference, open=open_it, licence=licence)
+
+
+def _require_path(kind: str, rest: str) -> None:
+    from rezoo.data.csv_rows import parse_reference
+
+    path = expanded(rest if kind == "folder" else parse_reference(rest)[0])
+    if not os.path.lexists(path):
+        what = "folder" if kind == "folder" else "file"
+        raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
 
 
 def short_name(reference: str) -> str:
