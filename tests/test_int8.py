@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rezoo
-from rezoo.errors import DataWarning, IntegrityError, SpecError
+from rezoo.errors import DataWarning, IncompatibleError, IntegrityError, SpecError
 from rezoo.exporters.comparing import compare
 from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
@@ -89,6 +89,17 @@ def test_calibration_uses_the_choosing_half_if_there_are_no_other_images(two_cla
     choosing, judged = halves(two_classes, f"folder:{root}", SMALL, count=100)
     found, _ = calibration_samples(f"folder:{root}", SMALL, count=9, without=(choosing, judged))
     assert contents(found) == contents(choosing.inputs)
+
+
+@pytest.mark.ci
+def test_classes_are_matched_as_eval_matches_them(two_classes, photographs):
+    other = photographs({"test/A": 1, "test/b": 1}, ending=".png")
+    samples = comparison_samples(two_classes, f"folder:{other}", SMALL, count=9)
+    assert samples.labels.tolist() == [0, 1]
+    assert "'A' = 'a'" in samples.notes[0]
+    other = photographs({"test/dog": 1}, root=other)
+    with pytest.raises(IncompatibleError, match="1 of the dataset's 3 classes .*'dog'"):
+        comparison_samples(two_classes, f"folder:{other}", SMALL, count=9)
 
 
 @pytest.fixture
