@@ -99,6 +99,11 @@ def test_a_link_is_replaced_and_its_target_stays(out):
     assert (out / "model.onnx").read_text() == "old"
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="File name too long"):
+        check_folder(tmp_path / ("x" * 300), overwrite=False)
+
+
 def test_the_current_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path.joinpath("."), tmp_path.cwd().relative_to(tmp_path)):

@@ -196,7 +196,7 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained_resnet18, tmp_path
     kind, source = FORMATS[to], resolve(str(trained_resnet18))
     bundle = read_bundle(source)
     samples = comparison_samples(source, "digits", bundle.preprocessing, count=100)
-    images = calibration_samples("digits", bundle.preprocessing, count=64)
+    images, _ = calibration_samples("digits", bundle.preprocessing, count=64)
     bundle = calibrated(kind, bundle, images)
     wanted = compiled_forward(bundle.network)(samples.inputs)
     errors = []
@@ -407,7 +407,7 @@ def test_a_process_is_limited_to_a_number_of_processors():
 
 
 @installed("onnx", "openvino", "litert")
-@pytest.mark.ci
+@pytest.mark.slow
 def test_every_runtime_with_a_number_of_threads_uses_it(folder, tmp_path):
     """Without a limit on the process: the runtime's own setting."""
     if usable_threads() < 2:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rezoo
-from rezoo.errors import DataWarning, IntegrityError, SpecError
+from rezoo.cli.export import print_passport
+from rezoo.errors import DataWarning, IncompatibleError, IntegrityError, SpecError
 from rezoo.exporters.comparing import compare
 from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
@@ -89,6 +90,17 @@ def test_calibration_uses_the_choosing_half_if_there_are_no_other_images(two_cla
     choosing, judged = halves(two_classes, f"folder:{root}", SMALL, count=100)
     found, _ = calibration_samples(f"folder:{root}", SMALL, count=9, without=(choosing, judged))
     assert contents(found) == contents(choosing.inputs)
+
+
+@pytest.mark.ci
+def test_classes_are_matched_as_eval_matches_them(two_classes, photographs):
+    other = photographs({"test/A": 1, "test/b": 1}, ending=".png")
+    samples = comparison_samples(two_classes, f"folder:{other}", SMALL, count=9)
+    assert samples.labels.tolist() == [0, 1]
+    assert "'A' = 'a'" in samples.notes[0]
+    other = photographs({"test/dog": 1}, root=other)
+    with pytest.raises(IncompatibleError, match=r"1 of the dataset's 3 classes .*'dog'"):
+        comparison_samples(two_classes, f"folder:{other}", SMALL, count=9)
 
 
 @pytest.fixture
@@ -178,7 +190,7 @@ def test_an_interval_contains_the_true_drop_as_often_as_it_says():
 
 
 @needs_onnx
-def test_an_int8_export_is_judged_by_images_that_chose_nothing(trained, tmp_path):
+def test_an_int8_export_is_judged_by_images_that_chose_nothing(trained, tmp_path, capsys):
     passport = export(
         str(trained), "onnx", output=str(tmp_path / "out"), quantize="int8", dataset="digits",
         images=40, calibration_images=30, measure=False,
@@ -190,5 +202,15 @@ def test_an_int8_export_is_judged_by_images_that_chose_nothing(trained, tmp_path
     assert written["calibration"] == {"what": "30 images of digits (train)", "count": 30}
     assert "largest errors" in written["choice"]["rule"]
     assert written["choice"]["attempts"][0]["kept_in_float32"] == []
-    assert not passport.comparison.proven
+    assert written["comparison"]["proven"] is False
+    print_passport(passport)
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "compared on 20 of 40 images of digits (test)",
+        "calibrated on 30 images of digits (train)",
+        "layers chosen on 20 other images",
+        "Not refused, but not shown to hold either",
+        "Note: the interval is wide: 20 images",
+    ):
+        assert text in shown
     assert "10 classes matched by names to 10" in passport.comparison.notes

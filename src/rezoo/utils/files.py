@@ -134,8 +134,14 @@ def _refuse_special(what: str, mode: int) -> None:
 
 
 def refuse_file(folder: Path) -> None:
-    """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
-    if folder.exists() and not folder.is_dir():
+    """Raise `SpecError` if the folder of `--output` is a file or cannot be looked at."""
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise SpecError(
+            f"{folder}: {error.strerror}", hint="choose another folder with --output."
+        ) from error
+    if is_file:
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
 
 
