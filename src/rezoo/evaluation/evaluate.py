@@ -118,8 +118,6 @@ def evaluate(
     config, examples = source.config, data.examples(split)
     faults = Faults(examples, options, f"{data.reference} ({split})")
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
-    if task.multi_label and (classes >= 0).sum() < config.num_classes:
-        note += "; the others are ignored"
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
     begun = time.perf_counter()
@@ -131,8 +129,6 @@ def evaluate(
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
-    bad = len(faults.reasons)
-    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
     return Evaluation(
         model=source.reference,
         dataset=data.reference,
@@ -143,7 +139,7 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *left_out),
+        notes=(*data.splits.notes, note, *_left_out(faults)),
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )
@@ -157,6 +153,11 @@ def _opened(
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
     return load_dataset(dataset, options)
+
+
+def _left_out(faults: Faults) -> list[str]:
+    bad = len(faults.reasons)
+    return [f"{bad} images left out: they cannot be decoded"] if bad else []
 
 
 def _in_words(preprocessing: Preprocessing) -> str:
