@@ -12,7 +12,7 @@ from PIL import Image
 import rezoo
 from conftest import encoded, picture
 from peers import logits_of
-from rezoo.errors import IntegrityError, SpecError
+from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.sources.any_model import source_of
 from rezoo.specs import ModelConfig, Preprocessing
@@ -58,6 +58,7 @@ def test_the_same_image_gives_the_same_pixels_in_any_form(model, tmp_path):
     wanted = rezoo.preprocess(model, file)
     assert (wanted.shape, wanted.dtype) == ((1, 28, 36, 3), np.float32)
     pixels = np.asarray(image)
+    assert np.array_equal(rezoo.preprocess(model, np.array([str(file)])), wanted)
     several = [file, str(file), content, image, pixels]
     for form in (*several, [image], pixels[None], np.stack([pixels])):
         np.testing.assert_array_equal(rezoo.preprocess(model, form), wanted)
@@ -145,6 +146,8 @@ def test_batches_without_a_model_are_refused(model):
     with pytest.raises(SpecError, match="batches need either model or preprocessing") as caught:
         data.batches("test")
     assert "model=model" in caught.value.hint
+    with pytest.raises(SpecError, match="batch_size: 0"):
+        data.batches("test", model=model, batch_size=0)
     with pytest.raises(SpecError, match="either"):
         data.batches("test", model=model, preprocessing=PREPROCESSING)
     images, _ = data.batches("all", preprocessing=data.preprocessing, image_size=8).element_spec
@@ -188,3 +191,7 @@ def test_a_network_without_a_head_is_refused():
     features.rezoo_config = ModelConfig(architecture=NETWORK, num_classes=0)
     with pytest.raises(SpecError, match="has no classes"):
         rezoo.predict(features, picture(1))
+    other = network(PREPROCESSING, "cat", "dog")
+    other.rezoo_config = ModelConfig(architecture=NETWORK, num_classes=3)
+    with pytest.raises(IncompatibleError, match=r"gives outputs \(None, 2\), its config has 3"):
+        rezoo.predict(other, picture(1))

@@ -135,12 +135,14 @@ class Dataset:
             are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones.
 
         Raises:
-            SpecError: Neither or both of `model` and `preprocessing` are given, or the model's
-                preprocessing is not known.
+            SpecError: Neither or both of `model` and `preprocessing` are given, the model's
+                preprocessing is not known, or a number is out of bounds.
             NotFoundError: The dataset has no such split.
         """
         from rezoo.data.pipeline import test_batches
 
+        if batch_size < 1:
+            raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
         if (model is None) == (preprocessing is None):
             raise SpecError(
                 "batches need either model or preprocessing: networks differ in what they take",

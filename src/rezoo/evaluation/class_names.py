@@ -132,6 +132,8 @@ def _note(names: Sequence[str], pairs: Pairs, what: str, config: ModelConfig) ->
     ignored = [names[i] for i in np.flatnonzero(pairs.indices < 0).tolist()]
     if ignored:
         text += f"; without images and ignored: {_few(ignored)}"
+    if config.multi_label and matched < config.num_classes:
+        text += "; the others of the network are ignored"
     return text
 
 

@@ -123,8 +123,6 @@ def evaluate(
     total = sum(map(len, data.splits.parts.values()))
     faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
-    if task.multi_label and (classes >= 0).sum() < config.num_classes:
-        note += "; the others are ignored"
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
     begun = time.perf_counter()
@@ -136,9 +134,6 @@ def evaluate(
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
-    bad = len(faults.reasons)
-    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
-    left_out += faults.lost_classes()
     return Evaluation(
         model=source.reference,
         dataset=data.reference,
@@ -149,7 +144,7 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *left_out, *compared),
+        notes=(*data.splits.notes, note, *_left_out(faults), *compared),
         own_data=own_data,
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
@@ -164,6 +159,12 @@ def _opened(
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
     return load_dataset(dataset, options)
+
+
+def _left_out(faults: Faults) -> list[str]:
+    bad = len(faults.reasons)
+    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
+    return left_out + faults.lost_classes()
 
 
 def _in_words(preprocessing: Preprocessing) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.errors import NotFoundError, SpecError
+from rezoo.errors import IncompatibleError, NotFoundError, SpecError
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
 from rezoo.sources.any_model import AnyModel
@@ -23,12 +23,20 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
 
     Raises:
         SpecError: The network gives features: it has no head.
+        IncompatibleError: The head of a model has another width than its `rezoo_config`.
     """
+    classes = source.config.num_classes
     network = model if isinstance(model, keras.Model) else load(source)
-    if not source.config.num_classes:
+    if not classes:
         raise SpecError(
             f"{source.reference} has no classes: it gives features",
             hint="load it without num_classes=0.",
+        )
+    if tuple(network.output_shape[1:]) != (classes,):
+        raise IncompatibleError(
+            f"{source.reference} gives outputs {network.output_shape}, its config has {classes} "
+            "classes",
+            hint="set model.rezoo_config to the ModelConfig of this model.",
         )
     last = network.layers[-1]
     if last.name != PROBABILITIES:

@@ -71,6 +71,8 @@ def as_list(images: Any) -> list[Any]:
         return [images]
     if hasattr(images, "__array__"):
         array = np.asarray(images)
+        if array.dtype.kind in "OU" and array.ndim == 1:  # paths in a column of a table
+            return list(array.tolist())
         return list(array) if array.ndim == 4 else [array]
     if not isinstance(images, Iterable):
         raise SpecError(
