@@ -186,7 +186,7 @@ SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
     [
         (changed(M, images={"train": "many"}), "key images.train is 'many'; it must be an integer"),
         (changed(M, images=None), "key images is missing"),
-        (changed(M, images={"x" * 300: 1}), "key name in images is 'xxx"),
+        (changed(M, images={"x" * 2000: 1}), "key name in images is 'xxx"),
         (changed(M, val={"top1": 0.5}), "key val.count is missing"),
         (changed(M, val=3), "key val is 3; it must be an object"),
         (changed(M, val__top1=True), "key val.top1 is True; it must be a number from 0 to 1"),
@@ -211,7 +211,7 @@ SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
         (changed(C, base_model={"commit": "main"}), "base_model: key commit is 'main'"),
         (changed(C, base_model="x"), "base_model: the document is 'x'; it must be an object"),
         (changed(C, architecture="x" * 2000), "key 'architecture' has 2,000 characters"),
-        (changed(C, label_names=["x" * 2000] * 10), "label_names must be a list of texts of at"),
+        (changed(C, label_names=["x" * 2000] * 10), "a class name has over 1,000 characters"),
         (changed(C, label_descriptions=[1] * 10), "label_descriptions must be a list of texts"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",

@@ -9,13 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.config import CONFIG, MAX_NAME, WEIGHTS
+from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.specs import MAX_CLASSES
+from rezoo.specs import MAX_CLASS_NAME, MAX_CLASSES
 from rezoo.tasks import task_of
-from rezoo.utils.documents import read_document, short
+from rezoo.utils.documents import MAX_TEXT, read_document, short
 from rezoo.utils.files import read_regular
-from rezoo.utils.schemas import FLAG, Rule, Schema, Table, conform, integer, optional, real, text
+from rezoo.utils.schemas import (
+    FLAG,
+    Constraint,
+    Schema,
+    Table,
+    conform,
+    integer,
+    optional,
+    real,
+    text,
+)
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.json"
@@ -40,8 +50,9 @@ PASSPORT = "passport.json"
 # What cards and commands use of the records of a run, which may come from elsewhere.
 _COUNT = integer(0, 10**12)
 _FRACTION = real(0, 1)
-_NAME = text(MAX_NAME)
-_INTERVAL = Rule(
+_TEXT = text()
+_NAME = text(MAX_CLASS_NAME)
+_INTERVAL = Constraint(
     lambda v: (
         v in (None, [None, None])
         or (isinstance(v, list) and len(v) == 2 and all(map(_FRACTION.allowed, v)))
@@ -58,7 +69,7 @@ _CLASS: dict[bool, Schema] = {
     True: {"name": _NAME, "count": _COUNT, "ap": _FRACTION},
 }
 _METRICS: Schema = {
-    "data?": {"name": text(), "licence": text(1000), "hub_id?": text(), "private?": FLAG},
+    "data?": {"name": _TEXT, "licence": _TEXT, "hub_id?": _TEXT, "private?": FLAG},
     "num_classes?": integer(0, MAX_CLASSES),
     "multi_label?": FLAG,
     "images?": Table(_COUNT),
@@ -67,7 +78,7 @@ _METRICS: Schema = {
     "wall_time_s?": real(0, 1e10),
 }
 _DATE = r"\d{4}-\d\d-\d\d(T[\d:.+-]*Z?)?"
-_ANY = Rule(lambda v: True, "")
+_ANY = Constraint(lambda v: True, "")
 _WITH = {  # key of metrics.json → the others that it needs
     "val": ("data", "num_classes"),
     "test": ("data", "num_classes"),
@@ -75,17 +86,17 @@ _WITH = {  # key of metrics.json → the others that it needs
     "best_epoch": ("epochs",),
 }
 _ENVIRONMENT: Schema = {
-    "devices?": [text()],
+    "devices?": [_TEXT],
     "cpus?": optional(integer(1, 10**6)),
-    "packages?": Table(text()),
+    "packages?": Table(_TEXT),
 }
 _PLAIN = (str, bool, int, float)
 _RECIPE: Schema = Table(
-    Rule(
+    Constraint(
         lambda v: (
-            len(v) <= 100 and all(isinstance(x, _PLAIN) and len(str(x)) <= 1000 for x in v)
+            len(v) <= 100 and all(isinstance(x, _PLAIN) and len(str(x)) <= MAX_TEXT for x in v)
             if isinstance(v, list)
-            else isinstance(v, _PLAIN) and len(str(v)) <= 1000
+            else isinstance(v, _PLAIN) and len(str(v)) <= MAX_TEXT
         ),
         "a text, a number, true or false, or a list of these",
     )

@@ -25,7 +25,9 @@ MAX_TOML_BYTES = 1024 * 1024
 # rezoo's and timm's documents have at most 6 levels; what works on values recurses.
 MAX_DEPTH = 32
 # TOML, NumPy and most readers of JSON have integers of 64 bits.
-_MAX_TEXT = 1000  # characters of a name, a licence or a tag
+MAX_TEXT = 1000  # characters of a name, a licence or a tag; a page has room for fewer
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80  # characters
 _INTEGERS = range(-(2**63), 2**64)
 # Python's parser needs quadratic time for a key of many parts, a.a.a.a.
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
@@ -120,7 +122,7 @@ class _RefusedValueError(ValueError):
 
 def short(value: object) -> str:
     """Return a value for a message: on one line, and cut if it is long."""
-    return reprlib.repr(value)
+    return _SHORT.repr(value)
 
 
 def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -> Any:
@@ -132,8 +134,8 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
         raise IncompatibleError(f"key {key!r} is missing")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise IncompatibleError(f"key {key!r} has the value {short(value)} of the wrong type")
-    if isinstance(value, str) and len(value) > _MAX_TEXT:
-        raise IncompatibleError(f"key {key!r} has {len(value):,} characters; at most {_MAX_TEXT}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise IncompatibleError(f"key {key!r} has {len(value):,} characters; at most {MAX_TEXT}")
     return value
 
 
@@ -221,11 +223,12 @@ def _check_value(key: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise _RefusedValueError(f"key {short(key)}: {value} is not a finite number")
     for text in (key, value):
-        if isinstance(text, str) and not text.isascii() and not _is_unicode(text):
+        if isinstance(text, str) and not text.isascii() and not is_unicode(text):
             raise _RefusedValueError(f"key {short(key)}: {short(text)} is not Unicode")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8: it has no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

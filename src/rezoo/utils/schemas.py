@@ -1,6 +1,6 @@
 """Schemas of documents: the types, ranges and lengths of their values.
 
-A schema is a `Rule` for a single value; a list of one schema, for lists; a mapping of keys to
+A schema is a `Constraint` for a single value; a list of one schema, for lists; a mapping of keys to
 schemas, where keys that end in `?` may be absent and other keys are not compared; or a `Table`,
 for a mapping whose keys are data.
 """
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rezoo.errors import IncompatibleError
-from rezoo.utils.documents import short
+from rezoo.utils.documents import MAX_TEXT, short
 
 MAX_ITEMS = 1000  # in a list or table of a record; a card has room for fewer
 
 
 @dataclass(frozen=True)
-class Rule:
+class Constraint:
     """The values that are allowed: a test, and its description in messages."""
 
     allowed: Callable[[Any], bool]
@@ -33,40 +33,44 @@ class Table:
     value: Schema
 
 
-Schema = Rule | Table | Sequence[Any] | Mapping[str, Any]
+Schema = Constraint | Table | Sequence[Any] | Mapping[str, Any]
 
 
-def integer(low: int, high: int) -> Rule:
+def integer(low: int, high: int) -> Constraint:
     """Return the rule of an integer within a range."""
-    return Rule(
+    return Constraint(
         lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
         f"an integer from {low:,} to {high:,}",
     )
 
 
-def real(low: float, high: float) -> Rule:
-    """Return the rule of a number within a range."""
-    return Rule(
-        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high,
+def real(low: float, high: float) -> Constraint:
+    """Return the rule of a number within a range, which rounding may exceed by a millionth."""
+    return Constraint(
+        lambda v: (
+            isinstance(v, (int, float))
+            and not isinstance(v, bool)
+            and low - 1e-6 <= v <= high + 1e-6
+        ),
         f"a number from {low:g} to {high:g}",
     )
 
 
-def text(most: int = 200, *, pattern: str = "", words: str = "") -> Rule:
+def text(most: int = MAX_TEXT, *, pattern: str = "", words: str = "") -> Constraint:
     """Return the rule of a text of at most `most` characters that matches a pattern, if given."""
     form = re.compile(pattern or r"(?s).*")
-    return Rule(
+    return Constraint(
         lambda v: isinstance(v, str) and len(v) <= most and bool(form.fullmatch(v)),
         words or f"a text of at most {most:,} characters",
     )
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: Constraint) -> Constraint:
     """Return a rule that also allows null."""
-    return Rule(lambda v: v is None or rule.allowed(v), f"{rule.words}, or null")
+    return Constraint(lambda v: v is None or rule.allowed(v), f"{rule.words}, or null")
 
 
-FLAG = Rule(lambda v: isinstance(v, bool), "true or false")
+FLAG = Constraint(lambda v: isinstance(v, bool), "true or false")
 _KEY = text()
 
 
@@ -82,7 +86,7 @@ def conform(value: Any, schema: Schema, origin: object, key: str = "") -> None:
     Raises:
         IncompatibleError: A key is missing, or a value is not allowed; the message names the key.
     """
-    if isinstance(schema, Rule):
+    if isinstance(schema, Constraint):
         if not schema.allowed(value):
             raise _refused(value, schema.words, origin, key)
     elif isinstance(schema, Sequence):
