@@ -54,8 +54,9 @@ def open_csv(path: str | Path) -> Splits:
     require_utf8(os.path.abspath(file))
     table = read_table(file, columns)
     rows = _existing(file.parent, table)
+    faults = [fault for _, fault in sorted(table.faults.items())]
     if not rows:
-        raise joined(table.faults, printed(file))
+        raise joined(faults, printed(file))
     class_names = _in_order({name for row in rows for name in row.labels})
     if not class_names:
         raise NotFoundError(f"{file} has no label in any row", hint="fill the column labels.")
@@ -75,7 +76,7 @@ def open_csv(path: str | Path) -> Splits:
         class_names=class_names,
         notes=tuple(notes),
         multi_label=table.multi_label,
-        faults=tuple(table.faults),
+        faults=tuple(faults),
     )
 
 
@@ -88,14 +89,14 @@ def _existing(root: Path, table: Table) -> list[Row]:
         try:
             path = _file_of(root, row)
         except RezooError as error:
-            table.faults.append(error)
+            table.faults[row.line] = error
             continue
         if path != row.path:
             slashed.append(row.line)
         row = dataclasses.replace(row, path=os.path.normpath(path))
         first = seen.setdefault(_real_path(root, row.path, real_folders), row)
         if (first.labels, first.split) != (row.labels, row.split):
-            table.faults.append(_contradiction(first, row))
+            table.faults[row.line] = _contradiction(first, row)
         elif first is not row:
             again.append((first, row))
     if slashed:

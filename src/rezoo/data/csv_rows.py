@@ -49,7 +49,7 @@ class Table:
     multi_label: bool
     separated: bool = False  # whether the labels of some row contain the separator
     rows: list[Row] = field(default_factory=list)
-    faults: list[RezooError] = field(default_factory=list)  # of rows that cannot be used
+    faults: dict[int, RezooError] = field(default_factory=dict)  # line → why it cannot be used
     notes: list[str] = field(default_factory=list)
 
 
@@ -119,7 +119,7 @@ def read_table(path: Path, names: Mapping[str, str]) -> Table:
         try:
             table.rows.append(_row(line, cells, len(columns), places))
         except RezooError as error:
-            table.faults.append(error)
+            table.faults[line] = error
         if table.multi_label and len(cells) > places["labels"]:
             table.separated |= SEPARATOR in cells[places["labels"]]
     if blank:
@@ -186,10 +186,12 @@ def _columns(
             _check_columns(path, columns, wanted, names)
             return separator, columns, places
         most = max(most, columns, key=len)
-    if re.split(r"[,;\t ]", first.lower())[0].endswith(ENDINGS):
+    cells = re.split(r"[,;\t ]+", first)
+    if cells[0].lower().endswith(ENDINGS):
         raise SpecError(
             f"the first line of {path} is an image: {first[:80]!r}",
-            hint=f"{_COLUMNS}; columns are separated by commas, semicolons or tabs.",
+            hint="write the line path,label above it, and separate the columns by commas: "
+            f"{','.join(cells[:2])}",
         )
     raise SpecError(
         f"{path} has the columns {', '.join(most)[:200]}",
