@@ -221,7 +221,8 @@ def _check_columns(
 def _row(line: int, cells: Sequence[str], width: int, places: Mapping[str, int]) -> Row:
     """Return one row; raises an error that names the line."""
     values = {role: cells[i].strip() for role, i in places.items() if i < len(cells)}
-    path, split = values.get("path", ""), values.get("split", "")
+    path, named = values.get("path", ""), values.get("split", "")
+    split = split_of(named) if named else ""
     if any(map(str.strip, cells[width:])):
         raise IncompatibleError(
             f"line {line}: {len(cells)} values for {width} columns",
@@ -236,10 +237,10 @@ def _row(line: int, cells: Sequence[str], width: int, places: Mapping[str, int])
     if not path or not all(labels):
         needed = "path is" if "labels" in places else "path and label are"
         raise IncompatibleError(f"line {line}: {needed} needed", hint="fill the row.")
-    if split and not split_of(split):
-        raise SpecError(f"line {line}: split {split!r}", hint="allowed are train, val and test.")
+    if split is None:
+        raise SpecError(f"line {line}: split {named!r}", hint="allowed are train, val and test.")
     labels = tuple(unicodedata.normalize("NFC", name) for name in labels)
-    return Row(line, path, labels, split_of(split) or "")
+    return Row(line, path, labels, split)
 
 
 def _check_separator(path: Path, rows: Sequence[Row]) -> None:
