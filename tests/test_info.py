@@ -164,7 +164,7 @@ def test_profile_leaves_the_model_alone(models):
 
 
 def test_info_of_an_architecture(call):
-    answer = call("info", "resnet50", "--json")
+    answer = call("info", "resnet50", "--layers", "--json")
     assert answer.rc == 0
     found = json.loads(answer.out)
     layers, params, statistics, macs, activations = COUNTS["resnet50"]
@@ -181,6 +181,16 @@ def test_info_of_an_architecture(call):
     }
     assert {key: found[key] for key in wanted} == wanted
     assert len(found["stages"]) == 8
+
+
+def test_info_states_the_counts_of_an_architecture_without_building_it(call):
+    _, params, _, macs, _ = COUNTS["resnet50"]
+    found = json.loads(call("info", "resnet50", "--json").out)
+    assert [found[key] for key in ("params", "macs", "flops")] == [params, macs, 2 * macs]
+    assert "stages" not in found
+    text = call("info", "resnet50").out
+    assert f"{macs:,} MACs" in text
+    assert "rezoo info resnet50 --layers" in text
 
 
 def test_info_as_text(call):

@@ -11,11 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 import rezoo
-from rezoo.artifacts.config import imagenet1k_classes
-from rezoo.errors import IncompatibleError, NotFoundError, SpecError
-from rezoo.evaluation.evaluate import match_classes
+from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval
-from rezoo.specs import ModelConfig
 
 
 @pytest.mark.parametrize(
@@ -128,65 +125,3 @@ def test_a_model_of_unknown_preprocessing_is_refused():
     model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten()])
     with pytest.raises(SpecError, match="has no rezoo_config"):
         rezoo.evaluate(model, "digits")
-
-
-# which class of the head is which of the data
-
-
-def config(names=(), descriptions=(), count=None) -> ModelConfig:
-    return ModelConfig(
-        architecture="resnet18",
-        num_classes=len(names) if count is None else count,
-        class_names=tuple(names),
-        class_descriptions=tuple(descriptions),
-    )
-
-
-def test_classes_are_matched_by_name():
-    found, note = match_classes(["dog", "Cat"], config(["cat", "bird", "DOG"]))
-    assert found.tolist() == [2, 0]
-    assert note == "2 classes matched by names to 3"
-    found, _ = match_classes(["great_dane", "Boxer"], config(["boxer", "Great Dane"]))
-    assert found.tolist() == [1, 0]
-
-
-def test_classes_are_matched_by_readable_name():
-    found, note = match_classes(["shark", "tench"], config(["n1", "n2"], ["Tench", "Shark"]))
-    assert found.tolist() == [1, 0]
-    assert "readable names" in note
-    known = config(*imagenet1k_classes())
-    assert match_classes(["n01440764", "n15075141"], known)[0].tolist() == [0, 999]
-    assert match_classes(["tench"], known)[0].tolist() == [0]
-
-
-def test_first_of_two_classes_with_one_name():
-    assert match_classes(["crane"], config(["n1", "n2"], ["crane", "crane"]))[0].tolist() == [0]
-
-
-def test_classes_without_names_are_matched_by_position():
-    found, note = match_classes(["a", "b"], config(count=2))
-    assert found.tolist() == [0, 1]
-    assert "by position" in note
-
-
-@pytest.mark.parametrize(
-    ("names", "known"),
-    [
-        (["cat", "horse"], config(["cat", "dog"])),
-        (["cat", "dog", "horse"], config(["cat", "dog"])),
-        (["a", "b"], config(count=3)),
-        ([], config(["cat"])),
-        (["1", "2"], config(["0", "1"])),
-    ],
-)
-def test_classes_that_do_not_fit(names, known):
-    with pytest.raises(IncompatibleError, match="are not among the network's") as caught:
-        match_classes(names, known)
-    assert "new head" in caught.value.hint
-    for name in (*names, *known.class_names):
-        assert repr(name) in str(caught.value)
-
-
-def test_long_lists_of_classes_are_shortened():
-    with pytest.raises(IncompatibleError, match=r"'n5' … 94 more"):
-        match_classes([f"n{i}" for i in range(100)], config(["a"]))

@@ -212,7 +212,7 @@ def test_claim_of_a_file(tmp_path):
         ("0.75", "75", "must be a table of architectures and fractions"),
         ("{ resnet18 = 0.5, resnet50 = 0.75 }", "0.5", "must be a table of"),
         ("0.01", "1.5", "must be a fraction"),
-        ("0.01", "nan", "must be a fraction"),
+        ("0.01", "nan", "nan is not a finite number"),
         ("0.01", "true", "must be a fraction"),
         ('["all"]', '"all"', "must be a list of texts"),
         ('["all"]', "[1]", "must be a list of texts"),

@@ -448,7 +448,7 @@ def test_config_that_is_too_large(tmp_path):
     path = tmp_path / "config.json"
     with open(path, "wb") as file:
         file.truncate(2**31)  # sparse: nothing is read
-    with pytest.raises(IntegrityError, match="at most 8388608"):
+    with pytest.raises(IntegrityError, match="at most 8,388,608"):
         read_config(tmp_path)
 
 

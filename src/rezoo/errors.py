@@ -2,6 +2,7 @@
 
 ```
 RezooError                        1   any other known error
+├── RunLockedError                    1   another process uses the folder
 ├── UnknownNameError (LookupError)    2   no such model, dataset, recipe, option; near names
 ├── SpecError (ValueError)            2   a value that is not allowed
 ├── NotFoundError (FileNotFoundError) 3   a path, split or run folder that does not exist
@@ -48,6 +49,10 @@ class RezooError(Exception):
     def __str__(self) -> str:
         """Return the message alone; OSError would add an error number."""
         return self.message
+
+
+class RunLockedError(RezooError):
+    """Another process changes the folder; the message names process, host and start."""
 
 
 class UnknownNameError(RezooError, LookupError):
@@ -146,6 +151,10 @@ class HubWarning(RezooWarning):
 
 class HubNote(HubWarning):
     """Information from the Hub that needs no action."""
+
+
+class RunWarning(RezooWarning):
+    """Information about a run folder, such as a lock that a killed process has left."""
 
 
 class DataWarning(RezooWarning):

@@ -16,7 +16,6 @@ rezoo's own keys are at the root, where timm ignores unknown keys:
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -27,20 +26,20 @@ from typing import Any
 
 from rezoo.errors import (
     IncompatibleError,
-    IntegrityError,
     NotFoundError,
+    RezooError,
     SpecError,
     UnsafeFileError,
 )
 from rezoo.specs import ModelConfig, Origin, Preprocessing
-from rezoo.utils.files import FileRecord, unique_keys
-from rezoo.utils.typed_json import no_constant, number, numbers, triple, typed
+from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
+from rezoo.utils.files import FileRecord
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # Paths on this machine; checkpoints/ is never published.
 LOCAL = "checkpoints/local.json"
-MAX_CONFIG_BYTES = 8 * 1024 * 1024
+MAX_CONFIG_BYTES = MAX_JSON_BYTES
 FORMAT_VERSION = 1
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
@@ -79,7 +78,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise IncompatibleError(f"{folder / CONFIG}: {error}", hint=error.hint) from error
 
 
-def read_json(folder: Path) -> Any:
+def read_json(folder: Path) -> dict[str, Any]:
     """Return the parsed `config.json` of a folder; raises as `read_config` does."""
     path = folder / CONFIG
     if not folder.is_dir():
@@ -91,14 +90,7 @@ def read_json(folder: Path) -> Any:
             f"{folder} has no {CONFIG}",
             hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
         )
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise UnsafeFileError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES}")
-    try:
-        return json.loads(
-            path.read_text("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
-        )
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
+    return read_document(path)
 
 
 def config_from_json(content: Any) -> ModelConfig:
@@ -191,10 +183,10 @@ def _given(**values: Any) -> dict[str, Any]:
 def local_facts(folder: Path) -> dict[str, str]:
     """Return the model and dataset references that a run was started with, if it is a run."""
     try:
-        facts = json.loads((folder / LOCAL).read_text("utf-8"))
-    except (OSError, ValueError):
+        facts = read_document(folder / LOCAL)
+    except RezooError:
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return {key: value for key, value in facts.items() if isinstance(value, str)}
 
 
 def _check_version(content: Mapping[str, Any]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import tomllib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS
-from rezoo.errors import IntegrityError
+from rezoo.utils.documents import read_document
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.json"
@@ -33,17 +32,17 @@ OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Return `metrics.json`, empty if the folder is not a finished run."""
-    return _read(folder / METRICS, json.loads)
+    return _read(folder / METRICS)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """Return `environment.json`, empty if there is none."""
-    return _read(folder / ENVIRONMENT, json.loads)
+    return _read(folder / ENVIRONMENT)
 
 
 def read_recipe_of_run(folder: Path) -> dict[str, Any]:
     """Return `recipe.toml`, empty if there is none."""
-    return _read(folder / RECIPE, tomllib.loads)
+    return _read(folder / RECIPE)
 
 
 def kept_weights(metrics: Mapping[str, Any]) -> str:
@@ -64,13 +63,5 @@ def read_history(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
-    try:
-        content = parse(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise IntegrityError(f"{path} is damaged: it is not a table")
-    return content
+def _read(path: Path) -> dict[str, Any]:
+    return read_document(path) if os.path.lexists(path) else {}

@@ -7,7 +7,6 @@ the header, the number of tensors and duplicate keys. Tensors are read one at a 
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Mapping
@@ -21,7 +20,8 @@ import safetensors
 import safetensors.numpy
 
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnsafeFileError
-from rezoo.utils.files import FileRecord, digest, unique_keys, write_bytes
+from rezoo.utils.documents import parse_json
+from rezoo.utils.files import FileRecord, digest, write_bytes
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 10_000
@@ -173,10 +173,7 @@ def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None) -> int
 def _check_header(file: BinaryIO, path: Path, length: int) -> None:
     """Refuse duplicate keys, of which the library takes the last, and too many tensors."""
     file.seek(8)
-    try:
-        content = json.loads(file.read(length), object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path}: the header is damaged: {error}", hint=_AGAIN) from error
+    content = parse_json(file.read(length), f"{path} is damaged: the header")
     if isinstance(content, dict) and len(content) > MAX_TENSORS:
         raise UnsafeFileError(
             f"{path} has {len(content)} tensors; at most {MAX_TENSORS} are allowed"

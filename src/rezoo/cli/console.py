@@ -78,7 +78,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         grid.add_column(
             key,
             justify="right" if numeric else "left",
-            no_wrap=key == "name",
+            no_wrap=numeric or key == "name",
             style="bold" if key == "name" else "",
         )
     for row in rows:

@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from rezoo.errors import UnknownNameError
     from rezoo.models.profile import Profile
+    from rezoo.specs import ModelSpec
 
 
 @click.command()
 @click.argument("name")
 @click.option("--image-size", type=int, help="Height and width in pixels for the counts.")
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")
+@click.option("--layers", is_flag=True, help="Build the network, and show its layer table.")
 @json_option
-def info(name: str, image_size: int | None, num_classes: int | None, as_json: bool) -> None:
+def info(
+    name: str, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
+) -> None:
     """Show details of NAME: an architecture, weights, a dataset or a recipe.
 
     Weights are a folder, hf://owner/name, or published ones (resnet50.a1_in1k), whose entry in
     the catalogue is shown. A recipe is one of rezoo's or a .toml file; the keys that differ from
     the defaults are shown, and the results of its source.
 
-    For an architecture: the layer table of the paper, parameters and multiply-adds (MACs),
-    counted from the built network. One MAC is two FLOPs; the paper calls a MAC a FLOP.
+    For an architecture: parameters and multiply-adds (MACs). Those of another size, another
+    head and each layer (--layers, the table of the paper) are counted from the built network.
+    One MAC is two FLOPs; the paper calls a MAC a FLOP.
     """
     from rezoo import recipes, registry
     from rezoo.errors import UnknownNameError
@@ -44,7 +49,7 @@ def info(name: str, image_size: int | None, num_classes: int | None, as_json: bo
         _show(catalogue.to_record(catalogue.get(name)), as_json)
     else:
         try:
-            _show_network(name, image_size, num_classes, as_json)
+            _show_network(name, image_size, num_classes, layers, as_json)
         except UnknownNameError as error:
             raise _with_more_names(error, name) from None
 
@@ -73,21 +78,22 @@ def _show_recipe(name: str, as_json: bool) -> None:
 
 
 def _show_network(
-    name: str, image_size: int | None, num_classes: int | None, as_json: bool
+    name: str, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
 ) -> None:
-    from rezoo.models.factory import create_model
     from rezoo.registry import architectures
     from rezoo.sources.references import resolve
 
     source = resolve(name)
-    profile = import_quietly("rezoo.models.profile").profile
     config = source.config
+    spec = architectures.get(config.architecture)
     classes = config.num_classes if num_classes is None else num_classes
     pre = config.preprocessing.at(image_size)
     shape = (*pre.size, pre.channels)
-    model = create_model(config.architecture, num_classes=classes, input_shape=shape)
-    counted = profile(model, input_shape=shape)
-    spec = architectures.get(config.architecture)
+    # the counts of the spec hold for this size and this head; another one is built and counted
+    stated = (spec.image_size, spec.image_size, 3) == shape and spec.num_classes == classes
+    counted = None
+    if layers or not (stated and spec.params and spec.macs):
+        counted = _built(config.architecture, classes, shape)
     document = {
         "name": name,
         "architecture": config.architecture,
@@ -96,13 +102,7 @@ def _show_network(
         "source": spec.source,
         "input_shape": list(shape),
         "num_classes": classes,
-        "weighted_layers": counted.weighted_layers,
-        "params": counted.params,
-        "statistics": counted.statistics,
-        "macs": counted.macs,
-        "flops": counted.flops,
-        "activations": counted.activations,
-        "stages": [dataclasses.asdict(stage) for stage in counted.stages()],
+        **_counts(spec, counted),
     }
     if source.has_weights:
         document |= {
@@ -116,19 +116,54 @@ def _show_network(
     print_json(document) if as_json else _print_network(document, counted)
 
 
-def _print_network(document: Mapping[str, Any], profile: Profile) -> None:
-    """Print the layer table of an architecture and its counts."""
-    from rezoo.cli.console import escaped, lines, new_grid, open_console
+def _built(architecture: str, classes: int, shape: tuple[int, int, int]) -> Profile:
+    """Build a network, and count it; TensorFlow is loaded here."""
+    from rezoo.cli.console import load
+    from rezoo.models.factory import create_model
 
-    console = open_console()
+    profile = load("rezoo.models.profile").profile
+    model = create_model(architecture, num_classes=classes, input_shape=shape)
+    counted: Profile = profile(model, input_shape=shape)
+    return counted
+
+
+def _counts(spec: ModelSpec, counted: Profile | None) -> dict[str, Any]:
+    """Return the counts that the spec states, or those of the built network."""
+    if counted is None:
+        macs = spec.macs or 0
+        return {"params": spec.params, "macs": macs, "flops": 2 * macs}
+    return {
+        "weighted_layers": counted.weighted_layers,
+        "params": counted.params,
+        "statistics": counted.statistics,
+        "macs": counted.macs,
+        "flops": counted.flops,
+        "activations": counted.activations,
+        "stages": [dataclasses.asdict(stage) for stage in counted.stages()],
+    }
+
+
+def _print_network(document: Mapping[str, Any], counted: Profile | None) -> None:
+    """Print the counts of a network, and its layer table if it was built."""
+    from rezoo.cli.console import lines
+
     lines(f"{document['name']}: {document['summary']}", style="bold")
     lines(document["source"])
+    if counted is not None:
+        _print_layers(counted)
+    lines(*_notes(document, counted))
+
+
+def _print_layers(counted: Profile) -> None:
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    console = open_console()
     grid = new_grid(console)
     for column in ("stage", "output", "layers"):
         grid.add_column(column, no_wrap=column != "layers")
     for column in ("weighted layers", "parameters", "MACs"):
-        grid.add_column(column, justify="right")
-    for stage in profile.stages():
+        grid.add_column(column, justify="right", no_wrap=column != "weighted layers")
+    for stage in counted.stages():
         grid.add_row(
             stage.name,
             "×".join(map(str, stage.output_shape)),
@@ -139,24 +174,29 @@ def _print_network(document: Mapping[str, Any], profile: Profile) -> None:
         )
     grid.add_section()
     grid.add_row(
-        "all", "", "", str(profile.weighted_layers), f"{profile.params:,}", f"{profile.macs:,}"
+        "all", "", "", str(counted.weighted_layers), f"{counted.params:,}", f"{counted.macs:,}"
     )
     console.print(grid)
-    lines(*_notes(document, profile))
 
 
-def _notes(document: Mapping[str, Any], profile: Profile) -> Iterator[str]:
-    height, width, channels = profile.input_shape
+def _notes(document: Mapping[str, Any], counted: Profile | None) -> Iterator[str]:
+    height, width, channels = document["input_shape"]
+    macs = document["macs"]
     yield (
-        f"for one image of {height}×{width}×{channels}: {profile.macs / 1e9:.2f} GMACs = "
-        f"{profile.flops / 1e9:.2f} GFLOPs (1 MAC, a multiply-add, is 2 FLOPs; the paper's "
+        f"for one image of {height}×{width}×{channels}: {macs:,} MACs, that is {macs / 1e9:.2f} "
+        f"GMACs = {2 * macs / 1e9:.2f} GFLOPs (1 MAC, a multiply-add, is 2 FLOPs; the paper's "
         '"FLOPs" are MACs)'
     )
-    yield (
-        f"{profile.params:,} trainable parameters, {profile.statistics:,} running statistics; "
-        f"{profile.activations:,} activations, the outputs of convolutions and fc"
-    )
-    yield "weighted layers are convolutions and fc, without projection shortcuts"
+    params = f"{document['params']:,} trainable parameters, {document['num_classes']:,} classes"
+    if counted is None:
+        yield params
+        yield f"layer table: rezoo info {document['name']} --layers"
+    else:
+        yield (
+            f"{params}; {counted.statistics:,} running statistics; {counted.activations:,} "
+            "activations, the outputs of convolutions and fc"
+        )
+        yield "weighted layers are convolutions and fc, without projection shortcuts"
     if "licence" in document:
         where = document["repository"] or "a local folder"
         state = "with a manifest" if document["sealed"] else "without a manifest"

@@ -48,7 +48,7 @@ def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
     if "recipes" in tables:
         tables["recipes"] = [_recipe_row(row) for row in tables["recipes"]]
     for name, rows in tables.items():
-        table(name, rows)
+        table(*_without_one_origin(name, rows))
     if kinds == "recipes":
         lines(
             "top-1: as published by the source; rezoo info NAME shows whether rezoo reproduced it"
@@ -117,9 +117,19 @@ def _datasets() -> list[dict[str, Any]]:
         ("folder:PATH", "your photographs, one folder per class"),
         ("csv:PATH", "your photographs, listed in a table of paths and labels"),
         ("tfds:NAME", "any image classification dataset of TensorFlow Datasets"),
+        ("hf:OWNER/NAME", "any image classification dataset of the Hugging Face Hub"),
     ):
         rows.append({"name": name, "classes": None, "summary": summary, "licence": "", "from": ""})
     return rows
+
+
+def _without_one_origin(title: str, rows: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """Move the column `from` to the title if all rows with a package have the same."""
+    origins = {row["from"] for row in rows if row.get("from")}
+    if len(origins) != 1:
+        return title, rows
+    kept = [{key: value for key, value in row.items() if key != "from"} for row in rows]
+    return f"{title} of {origins.pop()}", kept
 
 
 def _recipes() -> list[dict[str, Any]]:

@@ -143,7 +143,8 @@ def _show_warning(
 
 @cache
 def _print_once(line: str) -> None:
-    click.echo(line, err=True)
+    # unlike click.echo, print goes through Rich's stderr, which first clears a spinner or bar
+    print(line, file=sys.stderr)
 
 
 def _replace_unknown_characters() -> None:

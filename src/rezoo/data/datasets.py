@@ -136,6 +136,7 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
 
     Raises:
         UnknownNameError: The name is unknown; the hint has near ones.
+        NotFoundError: There is no such folder or table.
         SpecError: Nothing follows the prefix.
     """
     if isinstance(reference, DatasetSpec):
@@ -146,6 +147,9 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
     follows, module, function, licence = _KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
+    if follows == "PATH" and not os.path.lexists(os.path.expanduser(rest)):
+        what = "folder" if kind == "folder" else "file"
+        raise NotFoundError(f"no such {what}: {rest}", hint="check the path.")
     open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
     return DatasetSpec(name=reference, open=open_it, licence=licence)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from rezoo.data.batches import UNREADABLE, InOrder
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
+from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of, source_of
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.sources.references import Reference, Source
-from rezoo.specs import ModelConfig, Origin, Preprocessing
+from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 
 
@@ -115,8 +115,8 @@ def evaluate(
     task = _common_task(source, data)
     config, examples = source.config, data.examples(split)
     faults = Faults(examples, options, f"{dataset} ({split})")
-    classes, note = match_classes(data.class_names, config)
-    if task.multi_label and len(classes) < config.num_classes:
+    classes, note = match_classes(data.class_names, config, labels=examples.labels())
+    if task.multi_label and (classes >= 0).sum() < config.num_classes:
         note += "; the others are ignored"
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
@@ -164,40 +164,6 @@ def _common_task(source: Source, data: Dataset) -> Task:
     return ours
 
 
-def match_classes(names: Sequence[str], config: ModelConfig) -> tuple[np.ndarray, str]:
-    """Find the index in the head of each class of a dataset.
-
-    Classes are matched by name, else by readable name, both without regard to case, blanks and
-    underscores. If the network has no names, they are matched by position.
-
-    Args:
-        names: Classes of the dataset.
-        config: Config of the network.
-
-    Returns:
-        The indices, int64 of shape `(len(names),)`, and how they were found, as text.
-
-    Raises:
-        IncompatibleError: The network lacks a class; the message shows both lists.
-    """
-    for known, what in (
-        (config.class_names, "names"),
-        (config.class_descriptions, "readable names"),
-    ):
-        index = {_plain(name): i for i, name in reversed(list(enumerate(known)))}
-        if names and all(_plain(name) in index for name in names):
-            found = np.array([index[_plain(name)] for name in names], np.int64)
-            return found, f"{len(names)} classes matched by {what} to {config.num_classes}"
-    if not config.class_names and len(names) == config.num_classes:
-        return np.arange(len(names)), "classes matched by position: the weights have no names"
-    raise IncompatibleError(
-        f"the dataset's {len(names)} classes ({_few(names)}) are not among the network's "
-        f"{config.num_classes} ({_few(config.class_names) or 'without names'})",
-        hint="evaluate on data with the classes that the network was trained on; "
-        "or train a new head for this dataset.",
-    )
-
-
 @contextmanager
 def readable_errors(dataset: str) -> Iterator[None]:
     """Replace errors of TensorFlow on images by an `IntegrityError`."""
@@ -209,12 +175,3 @@ def readable_errors(dataset: str) -> Iterator[None]:
             f"an image of {dataset} could not be read: {first}",
             hint="the files changed after they were checked, or the prepared data is damaged.",
         ) from error
-
-
-def _plain(name: str) -> str:
-    return "".join(name.lower().replace("_", " ").split())
-
-
-def _few(names: Sequence[str], most: int = 6) -> str:
-    more = f" … {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(n) for n in names[:most]) + more

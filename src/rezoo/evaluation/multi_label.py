@@ -101,16 +101,19 @@ def score_multi_label(
     """Return the scores of a network on multi-label batches.
 
     For the arguments see `rezoo.evaluation.metrics.score`; labels are `(B, K)`, 0 or 1. Classes
-    of the head that the dataset lacks are ignored: their truth is not known.
+    of the head that the dataset lacks are ignored: their truth is not known. So are classes of
+    the dataset with the index -1, which have no image.
 
     Raises:
         NotFoundError: There are no images, or none of them has a label.
         DivergedError: A logit is not finite.
     """
     found, truths = [], []
+    known = slice(None) if classes is None else classes >= 0
+    classes = None if classes is None else classes[known]
     for logits, labels in logits_and_labels(forward, batches, progress):
         found.append(logits if classes is None else logits[:, classes])
-        truths.append(labels > THRESHOLD)
+        truths.append(labels[:, known] > THRESHOLD)
     return scores_of(np.concatenate(found), np.concatenate(truths), classes)
 
 

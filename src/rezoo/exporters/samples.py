@@ -15,7 +15,7 @@ from rezoo.data.examples import Examples
 from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform, with_channels
 from rezoo.errors import NotFoundError
-from rezoo.evaluation.evaluate import match_classes
+from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.reference_batch import drawn_pictures, prepared
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
@@ -58,7 +58,7 @@ def comparison_samples(
         found = list(_fetched(chosen, preprocessing.channels))
         pictures += [picture for picture, _ in found]
         if not data.splits.multi_label:
-            classes, _ = match_classes(data.class_names, source.config)
+            classes, _ = match_classes(data.class_names, source.config, labels=examples.labels())
             labels = classes[[int(label) for _, label in found]]
         what += f", {len(found)} images of {dataset} ({split})"
     inputs = prepared(pictures, preprocessing)

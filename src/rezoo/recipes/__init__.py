@@ -10,7 +10,7 @@ interpolation come from the weights or from the dataset if none of these sets th
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,11 +18,13 @@ from typing import Any
 
 import tomli_w
 
-from rezoo.errors import NotFoundError, SpecError, UnknownNameError
+from rezoo.errors import SpecError, UnknownNameError
 from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_scaling, scaling
 from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils.documents import MAX_TOML_BYTES, parse_toml
+from rezoo.utils.files import read_regular
 from rezoo.utils.names import suggest
 
 
@@ -48,10 +50,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
     """Return the keys and values of a recipe, and its claim or None; see `read_recipe`."""
-    try:
-        values = tomllib.loads(_text(name))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"recipe {name} is not valid TOML: {error}") from error
+    values = parse_toml(_content(name), f"recipe {name}", error=SpecError)
     claim = None
     if TABLE in values:
         claim = Claim.from_dict(values.pop(TABLE), origin=f"recipe {name}")
@@ -60,16 +59,12 @@ def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
     return values, claim
 
 
-def _text(name: str) -> str:
+def _content(name: str) -> bytes:
     if name.endswith(".toml"):
-        try:
-            return Path(name).expanduser().read_text("utf-8")
-        except OSError as error:
-            raise NotFoundError(f"cannot read the recipe {name}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise SpecError(f"recipe {name} is not in UTF-8: {error.reason}") from error
+        path = Path(os.path.expanduser(name))
+        return read_regular(path, most=MAX_TOML_BYTES, what=f"the recipe {name}")
     if name in list_recipes():
-        return (files(__name__) / f"{name}.toml").read_text("utf-8")
+        return (files(__name__) / f"{name}.toml").read_bytes()
     raise UnknownNameError(
         f"unknown recipe {name!r}",
         hint=suggest(name, list_recipes(), "The recipes are")

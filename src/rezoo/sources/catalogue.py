@@ -15,7 +15,6 @@ Loads without Keras and NumPy.
 from __future__ import annotations
 
 import os
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -36,7 +35,8 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address
 from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, WeightsSpec
-from rezoo.utils.files import is_sha256
+from rezoo.utils.documents import MAX_TOML_BYTES, parse_toml, short
+from rezoo.utils.files import is_sha256, read_regular
 from rezoo.utils.names import natural_key, suggest
 
 VARIABLE = "REZOO_CATALOGUE"
@@ -152,7 +152,7 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
 
 def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        yield from _read(str(Path(path).expanduser()), path)
+        yield from _read(os.path.expanduser(path), path)
     yield from _read(str(files("rezoo.sources") / "weights.toml"), BUILTIN)
     for name, paths in _plugins().items():
         for path in paths:
@@ -186,13 +186,14 @@ def _read(path: str, catalogue: str) -> tuple[WeightsSpec, ...]:
 
 @cache
 def _parse(path: str, catalogue: str, stamp: int) -> tuple[WeightsSpec, ...]:
-    try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise SpecError(f"the catalogue {path} is not valid TOML: {error}") from error
-    if content.get("format_version", 1) != 1:
-        raise SpecError(f"the catalogue {path} has format_version {content['format_version']!r}")
-    entries = content.get("weights", [])
+    what = f"the catalogue {path}"
+    content = read_regular(Path(path), most=MAX_TOML_BYTES, what=what)
+    values = parse_toml(content, what, error=SpecError)
+    if values.get("format_version", 1) != 1:
+        raise SpecError(
+            f"the catalogue {path} has format_version {short(values['format_version'])}"
+        )
+    entries = values.get("weights", [])
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise SpecError(f"the catalogue {path} has no [[weights]]")
     specs = []

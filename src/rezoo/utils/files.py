@@ -6,12 +6,21 @@ import hashlib
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rezoo.errors import IntegrityError, ResourceError, SpecError, writing
+from rezoo.errors import (
+    IntegrityError,
+    NotFoundError,
+    ResourceError,
+    RezooError,
+    SpecError,
+    UnsafeFileError,
+    writing,
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,60 @@ def record(path: Path, *, source: str = "") -> FileRecord:
         return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
 
 
+def open_regular(path: Path, *, follow_links: bool = True, what: str = "") -> BinaryIO:
+    """Open a regular file for reading; never waits, as opening a FIFO would.
+
+    Args:
+        path: The file.
+        follow_links: Whether the file may be a symbolic link to a regular file.
+        what: The file in messages, such as "the recipe mine.toml"; its path if empty.
+
+    Raises:
+        NotFoundError: The file does not exist or cannot be read.
+        UnsafeFileError: It is a folder, a device, a FIFO or a socket, or a link that must not be.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow_links:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    what = what or str(path)
+    try:
+        _refuse_special(what, os.stat(path, follow_symlinks=follow_links).st_mode)
+        handle = os.open(path, flags)
+    except RezooError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: NUL in a path
+        reason = getattr(error, "strerror", None) or error
+        raise NotFoundError(f"cannot read {what}: {reason}") from error
+    try:
+        _refuse_special(what, os.fstat(handle).st_mode)  # it may have been replaced meanwhile
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, *, most: int, what: str = "") -> bytes:
+    """Return the content of a regular file of at most `most` bytes; see `open_regular`."""
+    what = what or str(path)
+    with open_regular(path, what=what) as file:
+        content = file.read(most + 1)
+        size = max(len(content), os.fstat(file.fileno()).st_size)
+    if size > most:
+        raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
+    return content
+
+
+def _refuse_special(what: str, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
+    kinds |= {stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    raise UnsafeFileError(
+        f"{what} is {kinds.get(stat.S_IFMT(mode), 'a special file')}, not a regular file",
+        hint="put a copy of the file itself there.",
+    )
+
+
 def refuse_file(folder: Path) -> None:
     """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
     if folder.exists() and not folder.is_dir():
@@ -123,7 +186,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8) atomically; numbers that are not finite become null."""
+    """Write JSON (UTF-8) atomically; numbers that are not finite become null.
+
+    Characters that are not Unicode, as names of files can have, become escapes in the text.
+    """
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
@@ -134,24 +200,21 @@ def canonical_digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object and refuse duplicate keys."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return result
-
-
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {_unicode(str(k)): _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     if hasattr(value, "item"):  # a scalar of NumPy
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return _unicode(value) if isinstance(value, str) else value
+
+
+def _unicode(text: str) -> str:
+    """Escape what is not Unicode, such as bytes in names of files that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -28,6 +29,16 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"{otherwise} {', '.join(known)}."
+
+
+def normalized(name: str) -> str:
+    """Return the Unicode form NFC: an accented letter is one character, not two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """Return a form without case, blanks and underscores, in the Unicode form NFC."""
+    return normalized("".join(normalized(name).casefold().replace("_", " ").split()))
 
 
 def printable(text: str) -> str:
