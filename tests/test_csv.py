@@ -176,7 +176,7 @@ def test_faults_of_rows_are_counted(table):
     with pytest.raises(IncompatibleError) as caught:
         load_dataset(table("path,label", *rows("a", "x"), *rows("b", "y"), *bad))
     text = str(caught.value)
-    assert ": 13 faults: line 44: path and label are needed; line 45: 3 values" in text
+    assert ": 13 faults: line 42: a/000.jpg is listed above, in line 2, as 'x'; line 43: n" in text
     assert text.endswith("and 8 more")
     assert "`rezoo data check` lists all faults" in caught.value.hint
 

@@ -182,8 +182,8 @@ def test_special_files_are_not_read(photographs, kind, tmp_path, monkeypatch):
     data = load_dataset(f"folder:{root}")
     assert len(data.examples("all")) == 6
     what = "link to a folder" if kind == "folder" else kind
-    assert f"skipped: 1 {what} ({path.relative_to(root)})" in data.splits.notes
-    with pytest.warns(DataWarning, match=f"skipped: 1 {what}"):
+    assert f"skipped: 1 × {what} ({path.relative_to(root)})" in data.splits.notes
+    with pytest.warns(DataWarning, match=f"skipped: 1 × {what}"):
         assert len(find_images([root])) == 6
     if kind != "folder":
         with pytest.raises(UnsafeFileError, match=f"x.jpg is a {kind}"):
@@ -217,7 +217,7 @@ def test_what_is_ignored(photographs):
     assert opened.class_names == ("a", "b")
     assert len(opened["all"]) == 6
     assert "1 images beside class folders are left out (top.jpg)" in opened.notes
-    assert "skipped: 1 .txt (a/notes.txt)" in opened.notes
+    assert "skipped: 1 × .txt (a/notes.txt)" in opened.notes
 
 
 SYSTEM = ("@eaDir/a", "a/@eaDir/1.jpg", "__MACOSX/a", "lost+found", "$RECYCLE.BIN/S-1")
@@ -244,10 +244,10 @@ def test_skipped_files_are_counted_by_ending(photographs):
         (root / "c" / f"{i}{ending}").write_bytes(b"x")
     opened = open_folder(root)
     (note,) = (note for note in opened.notes if note.startswith("skipped"))
-    assert note.startswith("skipped: 3 .jpg_large (c/0.jpg_large, …), 1 .heic (c/3.HEIC), ")
+    assert note.startswith("skipped: 3 × .jpg_large (c/0.jpg_large, …), 1 × .heic (c/3.HEIC), ")
     assert note.endswith(", 2 of 2 other kinds")
     assert "class folder 'c' has no images" in opened.notes
-    with pytest.warns(DataWarning, match=r"photographs: skipped: 3 \.jpg_large"):
+    with pytest.warns(DataWarning, match=r"photographs: skipped: 3 × \.jpg_large"):
         assert len(find_images([root])) == 6
     with pytest.raises(NotFoundError) as caught:
         open_folder(root / "c")
@@ -311,6 +311,9 @@ def test_path_that_is_not_utf8_is_refused(photographs, tmp_path, monkeypatch):
     root = photographs({"a": 3, "b": 3}, root=tmp_path / os.fsdecode(b"\xe9"))
     with pytest.raises(IntegrityError, match=r"/\\xe9 is not a name in UTF-8"):
         load_dataset(f"folder:{root}")
+    (root / "t.csv").write_text("path,label\na/000.jpg,x\n")
+    with pytest.raises(IntegrityError, match=r"/\\xe9/t.csv is not a name in UTF-8"):
+        load_dataset(f"csv:{root}/t.csv")
     monkeypatch.chdir(root)
     with pytest.raises(IntegrityError, match=r"/\\xe9 is not a name in UTF-8"):
         open_folder(".")
@@ -337,7 +340,7 @@ def test_links(photographs, tmp_path):
     assert opened.class_names == ("a", "b", "c")
     assert len(opened["all"]) == 11
     notes = " ".join(opened.notes)
-    assert "skipped: 2 link to a folder (a/up, …)" in notes
+    assert "skipped: 2 × link to a folder (a/up, …)" in notes
     assert "1 links to images of their own class are left out (a/link.jpg)" in notes
 
 

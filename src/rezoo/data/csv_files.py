@@ -54,8 +54,9 @@ def open_csv(path: str | Path) -> Splits:
     require_utf8(os.path.abspath(file))
     table = read_table(file, columns)
     rows = _existing(file.parent, table)
+    faults = [fault for _, fault in sorted(table.faults.items())]
     if not rows:
-        raise joined(table.faults, printed(file))
+        raise joined(faults, printed(file))
     class_names = _in_order({name for row in rows for name in row.labels})
     if not class_names:
         raise NotFoundError(f"{file} has no label in any row", hint="fill the column labels.")
@@ -75,27 +76,28 @@ def open_csv(path: str | Path) -> Splits:
         class_names=class_names,
         notes=tuple(notes),
         multi_label=table.multi_label,
-        faults=tuple(table.faults),
+        faults=tuple(faults),
     )
 
 
 def _existing(root: Path, table: Table) -> list[Row]:
     """Return the rows whose files are there, each file once; add faults and notes to the table."""
-    real_folders: dict[str, str] = {}
+    folder, real_folders = os.fspath(root), dict[str, str]()
     seen: dict[str, Row] = {}
     slashed, again = [], []
     for row in table.rows:
         try:
-            path = _file_of(root, row)
+            path = _file_of(folder, row)
         except RezooError as error:
-            table.faults.append(error)
+            table.faults[row.line] = error
             continue
         if path != row.path:
             slashed.append(row.line)
-        row = dataclasses.replace(row, path=os.path.normpath(path))
-        first = seen.setdefault(_real_path(root, row.path, real_folders), row)
+        if (path := os.path.normpath(path)) != row.path:
+            row = dataclasses.replace(row, path=path)
+        first = seen.setdefault(_real_path(folder, path, real_folders), row)
         if (first.labels, first.split) != (row.labels, row.split):
-            table.faults.append(_contradiction(first, row))
+            table.faults[row.line] = _contradiction(first, row)
         elif first is not row:
             again.append((first, row))
     if slashed:
@@ -109,21 +111,27 @@ def _existing(root: Path, table: Table) -> list[Row]:
     return list(seen.values())
 
 
-def _file_of(root: Path, row: Row) -> str:
+def _file_of(root: str, row: Row) -> str:
     """Return the path of a row as the file system spells it; raise an error with its line."""
-    what, hint = f"line {row.line}: {printed(row.path[:200])}", "paths are relative to the table."
     for spelling in _spellings(row.path):
         try:
-            reason = irregular(os.stat(root / spelling))
+            reason = irregular(os.stat(os.path.join(root, spelling)))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             reason = getattr(error, "strerror", None) or str(error)
-            raise NotFoundError(f"{what}: {reason}", hint=hint) from error
+            raise NotFoundError(f"{_where(row)}: {reason}", hint="check the path.") from error
         if reason:
-            raise UnsafeFileError(f"{what} is a {reason}", hint="only regular files are read.")
+            raise UnsafeFileError(
+                f"{_where(row)} is a {reason}", hint="only regular files are read."
+            )
         return spelling
-    raise NotFoundError(f"{what}: no such file", hint=hint)
+    hint = "paths are relative to the table's folder."
+    raise NotFoundError(f"{_where(row)}: no such file", hint=hint)
+
+
+def _where(row: Row) -> str:
+    return f"line {row.line}: {printed(row.path[:200])}"
 
 
 def _spellings(path: str) -> Iterator[str]:
@@ -135,7 +143,7 @@ def _spellings(path: str) -> Iterator[str]:
         yield from (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
 
 
-def _real_path(root: Path, path: str, real_folders: dict[str, str]) -> str:
+def _real_path(root: str, path: str, real_folders: dict[str, str]) -> str:
     """Return the path of a file without links; `real_folders` keeps those of its folders."""
     folder, name = os.path.split(os.path.join(root, path))
     if folder not in real_folders:

@@ -49,7 +49,7 @@ class Table:
     multi_label: bool
     separated: bool = False  # whether the labels of some row contain the separator
     rows: list[Row] = field(default_factory=list)
-    faults: list[RezooError] = field(default_factory=list)  # of rows that cannot be used
+    faults: dict[int, RezooError] = field(default_factory=dict)  # line → why it cannot be used
     notes: list[str] = field(default_factory=list)
 
 
@@ -119,7 +119,7 @@ def read_table(path: Path, names: Mapping[str, str]) -> Table:
         try:
             table.rows.append(_row(line, cells, len(columns), places))
         except RezooError as error:
-            table.faults.append(error)
+            table.faults[line] = error
         if table.multi_label and len(cells) > places["labels"]:
             table.separated |= SEPARATOR in cells[places["labels"]]
     if blank:
@@ -186,10 +186,12 @@ def _columns(
             _check_columns(path, columns, wanted, names)
             return separator, columns, places
         most = max(most, columns, key=len)
-    if re.split(r"[,;\t ]", first.lower())[0].endswith(ENDINGS):
+    cells = re.split(r"[,;\t ]+", first)
+    if cells[0].lower().endswith(ENDINGS):
         raise SpecError(
             f"the first line of {path} is an image: {first[:80]!r}",
-            hint=f"{_COLUMNS}; columns are separated by commas, semicolons or tabs.",
+            hint="write the line path,label above it, and separate the columns by commas: "
+            f"{','.join(cells[:2])}",
         )
     raise SpecError(
         f"{path} has the columns {', '.join(most)[:200]}",
@@ -219,7 +221,8 @@ def _check_columns(
 def _row(line: int, cells: Sequence[str], width: int, places: Mapping[str, int]) -> Row:
     """Return one row; raises an error that names the line."""
     values = {role: cells[i].strip() for role, i in places.items() if i < len(cells)}
-    path, split = values.get("path", ""), values.get("split", "")
+    path, named = values.get("path", ""), values.get("split", "")
+    split = split_of(named) if named else ""
     if any(map(str.strip, cells[width:])):
         raise IncompatibleError(
             f"line {line}: {len(cells)} values for {width} columns",
@@ -234,10 +237,10 @@ def _row(line: int, cells: Sequence[str], width: int, places: Mapping[str, int])
     if not path or not all(labels):
         needed = "path is" if "labels" in places else "path and label are"
         raise IncompatibleError(f"line {line}: {needed} needed", hint="fill the row.")
-    if split and not split_of(split):
-        raise SpecError(f"line {line}: split {split!r}", hint="allowed are train, val and test.")
+    if split is None:
+        raise SpecError(f"line {line}: split {named!r}", hint="allowed are train, val and test.")
     labels = tuple(unicodedata.normalize("NFC", name) for name in labels)
-    return Row(line, path, labels, split_of(split) or "")
+    return Row(line, path, labels, split)
 
 
 def _check_separator(path: Path, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rezoo import registry
 from rezoo.data.file_names import near_names, require_utf8
 from rezoo.data.listing import joined, require_regular
-from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
+from rezoo.errors import DataWarning, IntegrityError, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.paths import expanded
 
@@ -298,12 +298,14 @@ def _without_ignored(splits: Splits, path: Path) -> Splits:
     The list is UTF-8 with one key per line; lines that begin with # are comments.
     """
     path = Path(os.path.expanduser(path))
-    require_regular(path)
     try:
+        require_regular(path)
         lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    except IntegrityError:  # not a regular file
+        raise
     except OSError as error:
         raise NotFoundError(
-            f"cannot read the list {path}: {error.strerror}",
+            f"cannot read the list {path}: {error.strerror or error}",
             hint="`rezoo data check` writes one.",
         ) from error
     listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}

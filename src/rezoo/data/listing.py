@@ -59,7 +59,7 @@ class Found:
         """Return how many files of which kind are skipped, or `""` if none is."""
         most = sorted(self.skipped.items(), key=lambda item: -item[1][0])
         shown = [
-            f"{count:,} {printed(kind)} ({printed(first)}{', …' if count > 1 else ''})"
+            f"{count:,} × {printed(kind)} ({printed(first)}{', …' if count > 1 else ''})"
             for kind, (count, first) in most[:_SHOWN]
         ]
         if rest := [count for _, (count, _) in most[_SHOWN:]]:
