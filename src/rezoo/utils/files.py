@@ -21,6 +21,7 @@ from rezoo.errors import (
     UnsafeFileError,
     writing,
 )
+from rezoo.utils.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,18 @@ def refuse_file(folder: Path) -> None:
     """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+
+
+def refuse_inside_dataset(path: Path, dataset: str) -> None:
+    """Raise `SpecError` if `--output` lies in the folder of a dataset reference `folder:PATH`."""
+    kind, _, place = dataset.partition(":")
+    if kind == "folder":
+        root = os.path.realpath(expanded(place))
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise SpecError(
+                f"{path} is inside the dataset {dataset}",
+                hint="choose a place outside of it with --output: files there may count as data.",
+            )
 
 
 def refuse_unwritable(folder: Path) -> None:
