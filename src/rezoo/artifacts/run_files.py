@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS
-from rezoo.errors import IntegrityError
 from rezoo.utils.documents import read_document
-from rezoo.utils.files import read_regular
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.json"
@@ -31,7 +29,6 @@ LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPOR
 PUBLISHED = (CONFIG, *LISTED)
 EXPORTS = "exports"  # a folder for each format, with a passport
 PASSPORT = "passport.json"
-_MAX_HISTORY_BYTES = 64 * 1024 * 1024
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -60,18 +57,11 @@ def kept_weights(metrics: Mapping[str, Any]) -> str:
 
 def read_history(folder: Path) -> list[dict[str, str]]:
     """Return the rows of `history.csv`, empty if there is none."""
-    path = folder / HISTORY
-    if not os.path.lexists(path):
-        return []
-    content = read_regular(path, most=_MAX_HISTORY_BYTES)
     try:
-        rows = list(csv.DictReader(content.decode().splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:  # a cell has at most 128 KB
-        raise IntegrityError(f"{path} is damaged: {error}") from error
-    for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():
-            raise IntegrityError(f"{path} is damaged: row {number} does not fit the columns")
-    return rows
+        text = (folder / HISTORY).read_text("utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _read(path: Path) -> dict[str, Any]:
