@@ -40,6 +40,12 @@ def test_a_good_checkpoint_is_restored(tmp_path):
     assert np.isnan(restore(tmp_path, {"rezoo": json.dumps(diverged)}).history[0]["val_loss"])
 
 
+def test_a_long_history_is_restored(tmp_path):
+    history = [{**ROW, "epoch": epoch, "note": "x" * 300} for epoch in range(5000)]
+    progress = restore(tmp_path, {"rezoo": json.dumps({**GOOD, "history": history})})
+    assert progress.history == history
+
+
 @pytest.mark.parametrize("text", ["", "{", "0", "null", '["a"]', "[" * 100_000, "9" * 5000])
 def test_metadata_that_are_no_table_are_damaged(tmp_path, text):
     with pytest.raises(IntegrityError, match=r"last\.safetensors is damaged") as caught:

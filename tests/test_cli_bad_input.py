@@ -300,6 +300,8 @@ def test_output_inside_the_dataset(call, animals, photographs, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(animals)
     fails(train(call, f"folder:{link}", animals / "run"), 2, "is inside the dataset")
+    sheet = ("data", "show", f"folder:{animals}", "--output", animals / "sheet.png")
+    fails(call(*sheet), 2, "is inside the dataset")
     assert sorted(p.name for p in animals.iterdir()) == ["cat", "dog"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.config import LOCAL
-from rezoo.errors import IntegrityError, NotFoundError, SpecError, UnsafeFileError
+from rezoo.errors import NotFoundError, SpecError
 from rezoo.training import old_run
 from rezoo.utils.files import write_json
 from rezoo.utils.paths import expanded
@@ -155,44 +155,6 @@ def test_a_finished_run_without_a_checkpoint_is_not_started_anew(run):
 
 def test_a_run_that_was_killed_in_its_first_epoch_is_resumed(unfinished):
     old_run.check(unfinished, resume=True, overwrite=False)
-
-
-# records that cannot be read
-
-
-@pytest.mark.parametrize("name", [run_files.HISTORY, run_files.METRICS, run_files.RECIPE])
-def test_records_that_cannot_be_read_are_rezoos_errors(tmp_path, name):
-    read = {
-        run_files.HISTORY: run_files.read_history,
-        run_files.METRICS: run_files.read_metrics,
-        run_files.RECIPE: run_files.read_recipe_of_run,
-    }[name]
-    assert not read(tmp_path)
-    (tmp_path / name).mkdir()
-    with pytest.raises(UnsafeFileError, match="is a folder"):
-        read(tmp_path)
-    (tmp_path / name).rmdir()
-    (tmp_path / name).symlink_to("nowhere")
-    with pytest.raises(NotFoundError, match="cannot read"):
-        read(tmp_path)
-    (tmp_path / name).unlink()
-    (tmp_path / name).write_bytes(b"epoch,\xff\n1,2\n")
-    with pytest.raises(IntegrityError, match=name):
-        read(tmp_path)
-
-
-def test_a_history_that_may_not_be_read_is_named(tmp_path, not_root):
-    put(tmp_path, "history.csv")
-    (tmp_path / "history.csv").chmod(0)
-    with pytest.raises(NotFoundError, match="Permission denied"):
-        run_files.read_history(tmp_path)
-
-
-@pytest.mark.parametrize("row", ["1," + "9" * 200_000, "1,2,3", "1"])
-def test_a_damaged_history_is_named(tmp_path, row):
-    (tmp_path / "history.csv").write_text(f"epoch,loss\n0,1\n{row}\n")
-    with pytest.raises(IntegrityError, match=r"history\.csv is damaged"):
-        run_files.read_history(tmp_path)
 
 
 # paths

@@ -173,8 +173,6 @@ def read_history(folder: Path) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error) as error:  # a cell has at most 128 KB
         raise IntegrityError(f"{path} is damaged: {error}") from error
     for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise IntegrityError(f"{path} is damaged: line {line} does not fit the columns")
         if not re.fullmatch(r"\d{1,12}", row.get("epoch") or ""):
             found = short(row.get("epoch"))
             raise IncompatibleError(f"{path}, line {line}: epoch is {found}; it must be an integer")

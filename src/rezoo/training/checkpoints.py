@@ -18,7 +18,7 @@ import keras
 from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.utils.documents import short
+from rezoo.utils.documents import MAX_JSON_BYTES, short
 
 _META = "rezoo"
 
@@ -105,7 +105,8 @@ def restore(folder: Path, state: Iterable[tuple[str, Any]], *signatures: str) ->
     if not path.exists():
         return None
     try:
-        values, metadata = read_tensors(path)
+        # 380 bytes for each epoch, more than in other files
+        values, metadata = read_tensors(path, max_header_bytes=MAX_JSON_BYTES)
         meta = _parse(metadata.get(_META), path)
         if meta.pop("signature", None) not in signatures:
             raise IncompatibleError(

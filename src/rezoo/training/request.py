@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from rezoo.sources.hub_address import Address, is_address
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
-from rezoo.utils.files import refuse_file, refuse_unwritable
+from rezoo.utils.files import refuse_file, refuse_inside_dataset, refuse_unwritable
 from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
@@ -112,18 +111,8 @@ class Request:
         if resume and overwrite:
             raise SpecError("resume and overwrite exclude each other", hint="choose one.")
         refuse_file(folder)
-        kind, _, place = self.dataset.partition(":")
-        if kind == "folder" and _is_inside(folder, expanded(place)):
-            raise SpecError(
-                f"{folder} is inside the dataset {self.dataset}",
-                hint="choose another folder with --output: "
-                "the files of a run among the images would count as data.",
-            )
+        refuse_inside_dataset(folder, self.dataset)
         refuse_unwritable(folder)
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _recipe(

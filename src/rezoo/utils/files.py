@@ -22,6 +22,7 @@ from rezoo.errors import (
     UnsafeFileError,
     writing,
 )
+from rezoo.utils.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,18 @@ def refuse_file(folder: Path) -> None:
         ) from error
     if is_file:
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+
+
+def refuse_inside_dataset(path: Path, dataset: str) -> None:
+    """Raise `SpecError` if `--output` lies in the folder of a dataset reference `folder:PATH`."""
+    kind, _, place = dataset.partition(":")
+    if kind == "folder":
+        root = os.path.realpath(expanded(place))
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise SpecError(
+                f"{path} is inside the dataset {dataset}",
+                hint="choose a place outside of it with --output: files there may count as data.",
+            )
 
 
 def refuse_unwritable(folder: Path) -> None:

@@ -25,7 +25,7 @@ from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
-from rezoo.utils.files import write_bytes
+from rezoo.utils.files import refuse_inside_dataset, write_bytes
 from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
@@ -95,7 +95,7 @@ class SheetRequest:
             epoch=epoch,
             draws=min(draws, resolved.epochs - epoch),
             augment=split == "train" and not no_augment,
-            path=_checked(expanded(output or default_path(dataset)), overwrite=overwrite),
+            path=_checked(expanded(output or default_path(dataset)), dataset, overwrite=overwrite),
         )
 
 
@@ -193,8 +193,9 @@ def _title(request: SheetRequest) -> str:
     return ", ".join(parts)
 
 
-def _checked(path: Path, *, overwrite: bool) -> Path:
+def _checked(path: Path, dataset: str, *, overwrite: bool) -> Path:
     """Return a path if a sheet may be written there; else raise `SpecError`."""
+    refuse_inside_dataset(path, dataset)
     if path.suffix.lower() != ".png":
         raise SpecError(f"--output {path}; a sheet is a PNG file", hint="end its name in .png.")
     if path.is_dir():
