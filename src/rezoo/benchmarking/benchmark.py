@@ -17,6 +17,7 @@ from rezoo.artifacts.config import WEIGHTS
 from rezoo.benchmarking.results import PEAK, Benchmark, Measured, Spread
 from rezoo.benchmarking.targets import Options, Target, find_targets
 from rezoo.errors import ResourceError, RezooError
+from rezoo.models.settings import require_backend
 from rezoo.sources.references import WithFolder
 from rezoo.utils.device import usable_threads
 from rezoo.utils.paths import switched_on
@@ -98,6 +99,7 @@ def measure(
     progress: Progress = lambda done, total: None,
 ) -> Benchmark:
     """Measure resolved targets; see `benchmark`."""
+    require_backend()
     for target in targets:
         if target.source is not None and target.source.has_weights:
             target.source.file(WEIGHTS)  # downloads happen here, with progress

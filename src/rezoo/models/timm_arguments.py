@@ -2,7 +2,7 @@
 
 timm builds the architecture of a folder with the arguments in `model_args`, so two folders of one
 architecture can be different networks with tensors of the same names and shapes. Arguments of
-`timm.models.resnet.ResNet` and `timm.models.vgg.VGG` (timm 1.0.31):
+`timm.models.resnet.ResNet` (timm 1.0.31):
 
 | arguments                                                     | here                           |
 |---------------------------------------------------------------|--------------------------------|
@@ -11,7 +11,7 @@ architecture can be different networks with tensors of the same names and shapes
 | `avg_down`, `down_kernel_size`, `norm_layer`                  |                                |
 | `global_pool`, `act_layer`, `output_stride`, `cardinality`,   | the default only: rezoo builds |
 | `replace_stem_pool`, `block_reduce_first`, `aa_layer`,        | no other                       |
-| `block_args`, `mlp_ratio`                                     |                                |
+| `block_args`                                                  |                                |
 | `drop_rate`, `drop_path_rate`, `drop_block_rate`,             | any value: no effect on the    |
 | `zero_init_last`, `pretrained_strict`, `device`, `dtype`      | weights or on inference        |
 | every other key                                               | refused                        |
@@ -38,15 +38,13 @@ _BATCH_NORM = ("batchnorm", "batchnorm2d")
 _DEFAULTS: dict[str, tuple[Any, ...]] = {  # the values with which timm builds what rezoo builds
     "global_pool": _AVERAGE,
     "act_layer": ("relu",),
+    "norm_layer": _BATCH_NORM,
     "output_stride": (32,),
-}
-_RESNET = {
     "cardinality": (1,),
     "replace_stem_pool": (False,),
     "block_reduce_first": (1,),
     "aa_layer": (),
     "block_args": ({},),
-    "norm_layer": _BATCH_NORM,
 }
 
 
@@ -102,15 +100,11 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
     config = spec.config
     if not spec.in_timm:
         return {}
-    if "batch_norm" in config:  # a VGG
-        norms: tuple[Any, ...] = _BATCH_NORM if config["batch_norm"] else ()
-        return {**_DEFAULTS, "mlp_ratio": (1,), "norm_layer": norms}
     blocks = config["blocks"]
     stem, widths = config.get("stem", ("plain", (64,)))
     pooled = config.get("shortcut") == "pooled"
-    found = {
+    found: dict[str, tuple[Any, ...]] = {
         **_DEFAULTS,
-        **_RESNET,
         "layers": (list(config["depths"]),),
         "channels": ([width for _, width in blocks],),
         "base_width": (128 if any(block == "bottleneck_2x" for block, _ in blocks) else 64,),
