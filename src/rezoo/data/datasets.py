@@ -110,15 +110,16 @@ class Dataset:
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
-            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones.
+            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones. Images that
+            cannot be decoded are left out with a warning.
 
         Raises:
             NotFoundError: The dataset has no such split.
         """
-        from rezoo.data.pipeline import test_batches
+        from rezoo.data.batches import as_dataset
 
         preprocessing = default_preprocessing(self.spec).at(image_size)
-        return test_batches(self.examples(split), preprocessing, batch_size=batch_size)
+        return as_dataset(self, split, preprocessing, batch_size=batch_size)
 
 
 def list_datasets() -> list[str]:
