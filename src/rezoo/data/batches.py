@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.order import epoch_indices
 from rezoo.data.pipeline import TrainingStream, test_batches
 from rezoo.data.unreadable import Faults
@@ -127,6 +128,35 @@ class InOrder:
     def _rest(self, position: int, without: frozenset[int]) -> np.ndarray:
         readable = np.setdiff1d(np.arange(len(self._faults.examples)), list(without))
         return readable[position * self._size :]
+
+
+def as_dataset(
+    data: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int
+) -> tf.data.Dataset:
+    """Return the readable examples of a split in order, as a `tf.data.Dataset`.
+
+    Args:
+        data: The dataset.
+        split: Name of the split.
+        preprocessing: Size and normalization of the network's input.
+        batch_size: Images per batch; the last batch may be smaller.
+    """
+    faults = Faults(
+        data.examples(split), DataOptions(), f"{data.reference} ({split})", data.class_names
+    )
+    batches = InOrder(faults, preprocessing, batch_size=batch_size)
+    sides = (None, *preprocessing.size, preprocessing.channels)
+    several = data.splits.multi_label
+    labels = (None, len(data.class_names)) if several else (None,)
+    signature = (
+        tf.TensorSpec(sides, tf.float32),
+        tf.TensorSpec(labels, tf.float32 if several else tf.int32),
+    )
+    kind = signature[1].dtype
+    return tf.data.Dataset.from_generator(
+        lambda: ((images, tf.cast(labels, kind)) for images, labels in batches),
+        output_signature=signature,
+    )
 
 
 def _skipping(

@@ -132,14 +132,15 @@ class Dataset:
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
-            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones.
+            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones. Images that
+            cannot be decoded are left out with a warning.
 
         Raises:
             SpecError: Neither or both of `model` and `preprocessing` are given, the model's
                 preprocessing is not known, or a number is out of bounds.
             NotFoundError: The dataset has no such split.
         """
-        from rezoo.data.pipeline import test_batches
+        from rezoo.data.batches import as_dataset
 
         if batch_size < 1:
             raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
@@ -153,9 +154,7 @@ class Dataset:
             from rezoo.sources.any_model import source_of
 
             preprocessing = source_of(model, image_size=image_size).config.preprocessing.for_test()
-        return test_batches(
-            self.examples(split), preprocessing.at(image_size), batch_size=batch_size
-        )
+        return as_dataset(self, split, preprocessing.at(image_size), batch_size=batch_size)
 
 
 def list_datasets() -> list[str]:

@@ -94,6 +94,8 @@ def opened_file(path: str | bytes | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    except FileNotFoundError as error:
+        raise UnreadableImageError("the file is not there") from error
     except (OSError, ValueError) as error:  # ValueError: NUL in a path
         raise UnreadableImageError(getattr(error, "strerror", None) or str(error)) from error
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +124,10 @@ class Faults:
         lost = "".join(f" {note}." for note in self.lost_classes())
         warnings.warn(DataWarning(f"{text}. They are left out.{lost}"), stacklevel=2)
 
+    def readable(self) -> np.ndarray:
+        """Return the indices of the other examples, int64 `(M,)`."""
+        return np.setdiff1d(np.arange(len(self.examples)), list(self.reasons))
+
     def lost_classes(self) -> list[str]:
         """Return a sentence on each class of which no image can be read."""
         labels, names = self.examples.labels(), self.class_names
@@ -165,14 +168,16 @@ class Faults:
         """Return why an example cannot be decoded, from the error of TensorFlow."""
         import tensorflow as tf
 
-        if said := re.search(r"NoImageError: (.*)", error.message):
-            return said[1]
+        from rezoo.data.images import stated_reason
+
+        if stated := stated_reason(error):
+            return stated
         if not self.examples.encoded:
             return f"cannot be read: {error.message.splitlines()[0]}"
         try:
             content = self.examples.fetch(tf.constant(index, tf.int64))[0].numpy()
         except tf.errors.NotFoundError:
-            return "No such file"
+            return "the file is not there"
         except tf.errors.OpError as again:
             return f"cannot be read: {again.message.splitlines()[0]}"
         return unreadable_reason(content)

@@ -137,7 +137,9 @@ def finish(
     metrics = _metrics(setup, plan, progress, scores)
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
-        setup.data.spec, setup.data.examples("val"), config.preprocessing
+        setup.data.spec,
+        setup.data.examples("val").select(setup.val.readable()),
+        config.preprocessing,
     )
     in_float32 = forward if setup.recipe.precision == "float32" else None
     write_reference(folder, resolve(folder), images, what, forward=in_float32)

@@ -115,7 +115,8 @@ def _class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the number of examples of each class, int64 `(K,)`."""
     if labels.ndim == 2:
         return (labels == 1).sum(0)
-    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
+    known = labels[(labels >= 0) & (labels < classes)].astype(np.int64)
+    return np.bincount(known, minlength=classes)
 
 
 def _bad_labels(scanned: Scan) -> list[Example]:
@@ -124,7 +125,7 @@ def _bad_labels(scanned: Scan) -> list[Example]:
     if labels.ndim == 2:
         bad = ((labels != 0) & (labels != 1)).any(1)
     else:
-        bad = (labels < 0) | (labels >= len(scanned.classes))
+        bad = (labels < 0) | (labels >= len(scanned.classes)) | (labels.dtype.kind == "f")
     rows = [row for row in np.flatnonzero(bad).tolist() if row not in scanned.faults]
     return [_example(scanned, row, f"label {labels[row]}") for row in rows]
 
