@@ -54,8 +54,8 @@ def test_splits_do_not_depend_on_the_place(photographs, tmp_path):
     [
         ({"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1, "test/a": 2, "test/b": 2}, (8, 2, 4)),
         ({"Training/a": 4, "Training/b": 4, "VALID/a": 1, "Test/b": 2}, (8, 1, 2)),
-        ({"train/a": 4, "train/b": 4, "validation/b": 1}, (8, 1, 0)),
-        ({"train/a": 4, "train/b": 4}, (6, 2, 0)),
+        ({"train/a": 4, "train/b": 4, "validation/b": 1}, (6, 2, 1)),
+        ({"train/a": 4, "train/b": 4}, (4, 2, 2)),
         ({"test/a": 4, "test/b": 4}, (0, 0, 8)),
     ],
 )

@@ -35,7 +35,7 @@ class Lines(Reporter):
         self._stream = stream or (sys.stdout if notebook else sys.stderr)
         self._live = (notebook or self._stream.isatty()) if live is None else live
         self._shown = 0  # characters in the line that is overwritten
-        self._steps, self._began, self._first = 0, 0.0, 0
+        self._steps, self._began, self._first = 0, time.monotonic(), 0
         self.epochs = 0
         self.task = SINGLE_LABEL
 
@@ -110,8 +110,9 @@ def _length(plan: Plan) -> str:
     recipe = plan.recipe
     if not recipe.epochs:
         return "linear probe on the features of the weights, no epochs"
+    count = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
     return (
-        f"{recipe.epochs} epochs of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{count} of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
         f"{recipe.optimizer} lr {recipe.learning_rate:g}"
     )
 
