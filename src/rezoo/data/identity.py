@@ -53,6 +53,13 @@ class SplitIdentity:
     content: str
     examples: Examples | None = None
 
+    def __post_init__(self) -> None:
+        arrays = {"keys": self.keys, "labels": self.labels, "sizes": self.sizes}
+        for name, array in arrays.items():
+            wanted = np.uint64 if name == "keys" else np.uint32
+            if array.dtype != wanted or array.shape != (len(self.keys),):
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
     @classmethod
     def of(cls, examples: Examples) -> Self:
         """Return the identity of a split; it takes about 5 microseconds for a file."""
@@ -118,7 +125,7 @@ class Identity:
         Raises:
             IntegrityError: The record is damaged.
         """
-        if not (folder / DATA).exists():
+        if not (folder / DATA).is_file():
             return None
         try:
             with TensorFile(folder / DATA) as file:
