@@ -21,6 +21,7 @@ REPORT = "report.html"
 CURVES = "curves.svg"
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
+DATA = f"{CHECKPOINTS}/data.safetensors"  # which images the run has (`rezoo.data.identity`)
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # The files in the manifest. These and config.json are pushed, and no others.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from rezoo.artifacts.run_files import DATA
 from rezoo.artifacts.safetensors import TensorFile, write_tensors
 from rezoo.data.examples import SPLITS, Examples
 from rezoo.data.image_sources import ArraySource, FileSource
@@ -26,7 +27,6 @@ from rezoo.errors import IntegrityError, RezooError
 if TYPE_CHECKING:
     from rezoo.data.datasets import Dataset
 
-DATA = Path("checkpoints") / "data.safetensors"
 _READ = 16  # files of a split whose content is compared, too
 _READ_BYTES = 1 << 20  # of each of them, at most
 NAMED = 3  # images or classes that a message names

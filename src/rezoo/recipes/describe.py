@@ -11,12 +11,8 @@ from typing import Any
 from rezoo.recipes.claims import Claim
 from rezoo.recipes.recipe import Recipe
 
-_ALWAYS = (
-    "epochs",
-    "batch_size",
-    "optimizer",
-    "learning_rate",
-)  # also if they are the defaults, but for a probe
+# Shown also if they are the defaults, except by a probe, which has no steps.
+_ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate")
 _ELSEWHERE = ("name", "summary", "source")
 _FIELD = re.compile(r"    (?P<key>\w+): [^#]+?  # (?P<meaning>.+)")
 
