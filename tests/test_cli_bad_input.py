@@ -231,7 +231,7 @@ def test_resume_of_a_finished_run(call, run_copy):
 
 def test_resume_with_another_recipe(call, run_copy):
     answer = train(call, "digits", run_copy, *TINY, "--lr", "0.5", "--resume", model=TRAINED)
-    fails(answer, 6, "started with another recipe, dataset or network", "--overwrite")
+    fails(answer, 6, "another recipe: learning_rate = 0.5 in place of 0.2", "--overwrite")
 
 
 def test_failed_resume_leaves_the_run_unchanged(call, run_copy):

@@ -12,11 +12,12 @@ import pytest
 import rezoo
 from conftest import fails, picture
 from rezoo.artifacts.config import LOCAL, local_facts, read_config
-from rezoo.artifacts.run_files import PUBLISHED
+from rezoo.artifacts.run_files import DATA, PUBLISHED
+from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.datasets import Dataset, load_dataset
 from rezoo.data.differences import differences
 from rezoo.data.examples import Examples, Splits
-from rezoo.data.identity import DATA, Identity, resolved_reference
+from rezoo.data.identity import Identity, resolved_reference
 from rezoo.data.image_sources import ArraySource, FileSource
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.specs import DatasetSpec
@@ -124,6 +125,11 @@ def test_an_identity_is_read_as_it_was_written(tmp_path):
     back = Identity.read(tmp_path)
     assert (back.reference, back.class_names, back.sha256) == ("mine", NAMES, written.sha256)
     assert differences(back, written) == []
+    values, metadata = read_tensors(tmp_path / DATA)
+    short = {**values, "train.labels": values["train.labels"][1:]}
+    write_tensors(tmp_path / DATA, short, metadata=metadata)
+    with pytest.raises(IntegrityError, match=r"damaged: labels is uint32 \(2,\)"):
+        Identity.read(tmp_path)
     (tmp_path / DATA).write_bytes(b"nothing")
     with pytest.raises(IntegrityError, match="record of the run's data, is damaged"):
         Identity.read(tmp_path)
@@ -185,7 +191,7 @@ def test_a_run_records_the_absolute_path_and_publishes_none(run, places):
     assert json.loads((run / LOCAL).read_text())["model"] == NETWORK
     for name in PUBLISHED:
         assert str(places).encode() not in (run / name).read_bytes()
-    assert not {LOCAL, DATA.as_posix()} & {*PUBLISHED, *read_config(run).files}
+    assert not {LOCAL, DATA} & {*PUBLISHED, *read_config(run).files}
 
 
 def test_eval_measures_the_runs_own_data_from_everywhere(run, places, call, monkeypatch, tmp_path):

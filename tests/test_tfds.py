@@ -160,8 +160,11 @@ def test_imagenet(tmp_path, monkeypatch):
     named = {opened.class_names[label] for label, _ in contents(opened["train"])}
     assert named == set(archives.IMAGENET_WNIDS)
     secret = open_tfds("imagenet2012", folder=tmp_path)
-    assert list(secret.parts) == ["train", "val"]
-    assert secret.notes == ("test: left out, its labels are not public",)
+    assert {name: len(part) for name, part in secret.parts.items()} == {"train": 12, "test": 5}
+    assert secret.notes == (
+        "test: left out, its labels are not public",
+        "test: the 5 images of val, as there is no other test split",
+    )
 
 
 def test_imagenet_without_its_archives(tmp_path, monkeypatch):

@@ -174,7 +174,7 @@ def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
     yield "network", f"{profile.params:,} parameters; {counts} for an image of {height}×{width}"
     parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
     batch = f"{recipe.batch_size} images per step{parts if recipe.accumulation > 1 else ''}"
-    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}"
+    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}" if recipe.epochs else batch
     yield "memory", "\n".join(_memory(found))
     yield "time", "\n".join(_time(found, recipe.batch_size))
     yield "disk", f"at most {size(found.disk_bytes)}; {size(found.disk_free)} are free"

@@ -112,7 +112,7 @@ def resolve_recipe(
         if key not in changes and value != getattr(plain, key)
     ]
     with_size = _for_batch_size(recipe, changes)
-    if with_size:
+    if with_size and changes.get("epochs", recipe.epochs):  # a probe has no learning rate
         notes.append(describe_scaling(recipe, with_size))
     in_steps = {k: v for k, v in with_size.items() if k in ("steps", "warmup_steps")}
     own = dataclasses.replace(recipe, **in_steps)

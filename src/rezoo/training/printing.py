@@ -35,7 +35,7 @@ class Lines(Reporter):
         self._stream = stream or (sys.stdout if notebook else sys.stderr)
         self._live = (notebook or self._stream.isatty()) if live is None else live
         self._shown = 0  # characters in the line that is overwritten
-        self._steps, self._began, self._first = 0, 0.0, 0
+        self._steps, self._began, self._first = 0, time.monotonic(), 0
         self.epochs = 0
         self.task = SINGLE_LABEL
 
@@ -101,18 +101,19 @@ def describe(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "dataset", f"{plan.dataset}: {sizes}"
     yield from (("classes" if n == 0 else "", t) for n, t in enumerate(class_lines(plan)))
     yield "recipe", f"{recipe.name}{reason}: {recipe.summary}"
-    yield "", f"{_length(plan)}, {recipe.image_size} px, {recipe.precision}, seed {recipe.seed}"
+    yield "", f"{_course(plan)}, {recipe.precision}, seed {recipe.seed}"
     yield "output", plan.folder
     yield from (("note", note) for note in plan.notes)
 
 
-def _length(plan: Plan) -> str:
+def _course(plan: Plan) -> str:
     recipe = plan.recipe
     if not recipe.epochs:
-        return "linear probe on the features of the weights, no epochs"
+        return f"linear probe on the features of the weights, no epochs, {recipe.image_size} px"
+    count = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
     return (
-        f"{recipe.epochs} epochs of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
-        f"{recipe.optimizer} lr {recipe.learning_rate:g}"
+        f"{count} of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{recipe.image_size} px, {recipe.optimizer} lr {recipe.learning_rate:g}"
     )
 
 
