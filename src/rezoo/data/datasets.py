@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
 from rezoo.data.file_names import near_names, require_utf8
-from rezoo.data.listing import joined, require_regular
-from rezoo.errors import DataWarning, IntegrityError, NotFoundError, PluginError, SpecError
+from rezoo.data.listing import joined
+from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.paths import expanded
 
@@ -274,6 +274,7 @@ def load_dataset(
     """
     if isinstance(reference, Dataset):
         return reference
+    from rezoo.data.ignored import without_listed
     from rezoo.data.unreadable import drop_unreadable
 
     spec = dataset_spec(reference)
@@ -281,7 +282,7 @@ def load_dataset(
     if splits.faults:
         raise joined(splits.faults, spec.name)
     if options.ignore:
-        splits = _without_ignored(splits, Path(options.ignore))
+        splits = without_listed(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
     return Dataset(spec.name, spec, splits.with_validation(spec.val_fraction))
 
@@ -289,34 +290,3 @@ def load_dataset(
 def _open(module: str, function: str, rest: str) -> Splits:
     splits: Splits = getattr(importlib.import_module(module), function)(rest)
     return splits
-
-
-def _without_ignored(splits: Splits, path: Path) -> Splits:
-    """Return the splits without the examples in a list of keys.
-
-    The list is UTF-8 with one key per line; lines that begin with # are comments.
-    """
-    path = Path(os.path.expanduser(path))
-    try:
-        require_regular(path)
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except IntegrityError:  # not a regular file
-        raise
-    except OSError as error:
-        raise NotFoundError(
-            f"cannot read the list {path}: {error.strerror or error}",
-            hint="`rezoo data check` writes one.",
-        ) from error
-    listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    left_out, unknown = {}, set(listed)
-    for split, part in splits.parts.items():
-        keys = {part.key(i): i for i in range(len(part))}
-        left_out[split] = {keys[key] for key in listed & keys.keys()}
-        unknown -= keys.keys()
-    if unknown:
-        shown = ", ".join(sorted(unknown)[:5])
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        text = f"{path} lists {len(unknown)} examples that the dataset does not have: "
-        warnings.warn(DataWarning(text + shown + more), stacklevel=3)
-    count = sum(map(len, left_out.values()))
-    return splits.without(left_out, f"{count} examples left out by {path.name}")
