@@ -17,11 +17,11 @@ from conftest import encoded, fails, picture
 from rezoo.data import unreadable
 from rezoo.data.datasets import DataOptions, load_dataset
 from rezoo.data.examples import Examples, Splits
+from rezoo.data.finding import find_images
 from rezoo.data.folder import open_folder
 from rezoo.data.image_files import ENDING_FORMATS, FORMATS
 from rezoo.data.image_sources import ArraySource
 from rezoo.errors import DataWarning, IntegrityError, NotFoundError, SpecError, UnsafeFileError
-from rezoo.evaluation.predict import find_images
 from rezoo.specs import DatasetSpec
 
 
