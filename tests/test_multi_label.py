@@ -129,11 +129,11 @@ def test_cells_are_sets_of_names(table):
     [
         (["path,label,labels", "000.png,a,b"], SpecError, "a column label and a column labels"),
         (["path,labels", "000.png,", "001.png, ;"], NotFoundError, "no label in any row"),
-        (["path,labels", "000.png,a,b"], IncompatibleError, "line 2: more values than columns"),
+        (["path,labels", "000.png,a,b"], IncompatibleError, "line 2: 3 values for 2 columns"),
         (
             ["path,labels", "000.png,a", "./000.png,a;b"],
             IncompatibleError,
-            "listed above as 'a'",
+            "listed above, in line 2, as 'a'",
         ),
         (["path,labels,split", "000.png,a,tset"], SpecError, "line 2: split 'tset'"),
         (["path,Label s", "000.png,a"], SpecError, "has the columns path, label s"),

@@ -12,11 +12,13 @@ import click
 from rezoo.cli.options import (
     BatchSize,
     Duration,
+    columns_option,
     data_options,
     json_option,
     parse_settings,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.data.datasets import CACHE, DataOptions
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
 )
+@columns_option
 @data_options
 @click.option(
     "--cache",
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     help="Keep a split in memory if it takes little of it.",
 )
 @pretrained_option
+@require_pinned_option
 @json_option
 def train(
     model: str,
@@ -72,6 +76,8 @@ def train(
     overwrite: bool,
     dry_run: bool,
     tensorboard: bool,
+    pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -83,11 +89,13 @@ def train(
     metrics, a checkpoint to resume from and a model card.
     """
     from rezoo.cli import progress
+    from rezoo.sources.references import as_reference, resolve
     from rezoo.training import train as training
 
     names = [field.name for field in dataclasses.fields(DataOptions)]
     options = DataOptions(**{name: rest.pop(name) for name in names})
-    keys = ("recipe", "output", "max_time_s", "pretrained")
+    source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
+    keys = ("recipe", "output", "max_time_s")
     common = {key: rest.pop(key) for key in keys} | {
         "options": options,
         "reporter": progress.reporter(),
@@ -95,14 +103,14 @@ def train(
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
-        plan, found = training.dry_run(model, dataset, changes=changes, **common)
+        plan, found = training.dry_run(source, dataset, changes=changes, **common)
         if as_json:
             print_json({**plan.to_dict(), **found.to_dict()})
         else:
             _print_plan(plan, found)
         return
     run = training.train(
-        model,
+        source,
         dataset,
         changes=changes,
         resume=resume,
@@ -110,7 +118,7 @@ def train(
         tensorboard=tensorboard,
         **common,
     )
-    answer = {"folder": str(run.folder), **run.metrics}
+    answer = {"folder": as_reference(run.folder), **run.metrics}
     print_json(answer) if as_json else _print_run(answer)
 
 

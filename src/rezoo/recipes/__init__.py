@@ -23,7 +23,7 @@ from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_changes, describe_scaling, scaling, shortening
 from rezoo.specs import DatasetSpec, Preprocessing
-from rezoo.utils.documents import MAX_TOML_BYTES, parse_toml
+from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml
 from rezoo.utils.files import read_regular
 from rezoo.utils.names import suggest
 
@@ -54,7 +54,9 @@ def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
     claim = None
     if TABLE in values:
         claim = Claim.from_dict(values.pop(TABLE), origin=f"recipe {name}")
-    values.setdefault("name", Path(name).stem)
+    # a file's name may have bytes that are not UTF-8
+    stem = Path(name).stem.encode("utf-8", "backslashreplace").decode()
+    values.setdefault("name", stem[:MAX_TEXT])
     Recipe.from_dict(values, origin=f"recipe {name}")
     return values, claim
 

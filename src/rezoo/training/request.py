@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
-from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing
+from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing, short_name
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import WARMUP_PART, describe_changes, describe_scaling, scaling
@@ -19,7 +19,8 @@ from rezoo.sources.hub_address import Address, is_address
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
-from rezoo.utils.files import refuse_file, refuse_unwritable
+from rezoo.utils.files import refuse_file, refuse_inside_dataset, refuse_unwritable
+from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
 # Keys that may follow from the machine: a run that is resumed elsewhere keeps its own.
@@ -91,7 +92,7 @@ class Request:
                 interpolation=resolved.interpolation or base.interpolation,
                 test_crop_pct=None,
             ),
-            folder=Path(output or default_folder(source.reference, reference)).expanduser(),
+            folder=expanded(output or default_folder(source.reference, reference)),
             notes=notes,
             chosen=frozenset({*changes, "epochs"} if "steps" in changes else changes),
             own=isinstance(recipe, Recipe) or str(recipe).endswith(".toml"),
@@ -99,29 +100,18 @@ class Request:
         )
 
     def check_folder(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that the run may write into its folder, without changing it.
+        """Check the path of the run folder, without a look at its content.
 
         Raises:
-            SpecError: The folder holds a run or other files, and neither `resume` nor
-                `overwrite` allows it.
+            SpecError: `resume` and `overwrite` are both set, the path is that of a file, or it
+                lies inside the dataset.
             ResourceError: The folder cannot be written.
         """
         folder = self.folder
         if resume and overwrite:
             raise SpecError("resume and overwrite exclude each other", hint="choose one.")
-        holds_run = (folder / RECIPE).exists()
         refuse_file(folder)
-        if holds_run and not (resume or overwrite):
-            raise SpecError(
-                f"{folder} already holds a run",
-                hint="continue it with --resume, replace it with --overwrite, "
-                "or choose another --output.",
-            )
-        if folder.is_dir() and not holds_run and any(folder.iterdir()):
-            raise SpecError(
-                f"{folder} is not empty and holds no run",
-                hint="choose another folder with --output: rezoo does not write among other files.",
-            )
+        refuse_inside_dataset(folder, self.dataset)
         refuse_unwritable(folder)
 
 
@@ -171,7 +161,7 @@ def default_folder(model: str, dataset: str) -> Path:
     """Return `runs/<model>-<dataset>`, with the last parts of paths."""
     if is_address(model):
         model = Address.parse(model).repo
-    parts = (Path(text.split(":", 1)[-1]).name or "data" for text in (model, dataset))
+    parts = (short_name(text) for text in (model, dataset))
     return Path("runs") / "-".join(parts).replace(":", "-")  # Windows forbids colons
 
 

@@ -192,7 +192,7 @@ class Setup:
         if self.head_images < len(train.examples):
             order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
             some = train.examples.select(np.sort(order[: self.head_images]))
-            train = Faults(some, train.options, train.what)
+            train = Faults(some, train.options, train.what, train.class_names, train.of)
         return batches.InOrder(
             train,
             self.config.preprocessing,
@@ -226,13 +226,14 @@ def _config(request: Request, data: Dataset) -> ModelConfig:
 def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
     """Return the splits for training and validation, in memory if they fit, and notes."""
     parts, notes = {}, []
+    names, total = data.class_names, sum(map(len, data.splits.parts.values()))
     for split in ("train", "val"):
         examples, done = data.examples(split), ""
         if options.cache == "auto":
             examples, done = in_memory(examples, channels=channels)
         if done:
             notes.append(f"{split}: {done}")
-        parts[split] = Faults(examples, options, f"{data.reference} ({split})")
+        parts[split] = Faults(examples, options, f"{data.reference} ({split})", names, total)
     return parts["train"], parts["val"], notes
 
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
+from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
@@ -85,7 +88,7 @@ def train(
         resume: Continue the run in that folder from its last checkpoint, to the same bits. Its
             data and its recipe must be the same. More epochs are allowed if the learning rate is
             constant or `schedule` is set.
-        overwrite: Replace the run in that folder.
+        overwrite: Replace the run in that folder. Files that rezoo did not write stay.
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
         tensorboard: Also write event files to `events` in the run folder.
@@ -100,23 +103,29 @@ def train(
         UnknownNameError: No such model, dataset or recipe.
         SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
         IncompatibleError: The run to be resumed has other data or another recipe.
+        RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
+    began = time.monotonic()
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
-    return _train(
-        request,
-        options,
-        reporter or (Lines() if verbose else Reporter()),
-        resume=resume,
-        overwrite=overwrite,
-        max_time_s=max_time_s,
-        tensorboard=tensorboard,
-    )
+    request.check_folder(resume=resume, overwrite=overwrite)
+    with locked(request.folder, what="training"):
+        old_run.check(request.folder, resume=resume, overwrite=overwrite)
+        return _train(
+            request,
+            options,
+            reporter or (Lines() if verbose else Reporter()),
+            began=began,
+            resume=resume,
+            overwrite=overwrite,
+            max_time_s=max_time_s,
+            tensorboard=tensorboard,
+        )
 
 
 def _train(
@@ -124,26 +133,28 @@ def _train(
     options: DataOptions,
     reporter: Reporter,
     *,
+    began: float,
     resume: bool,
     overwrite: bool,
     max_time_s: float | None,
     tensorboard: bool,
 ) -> Run:
-    began, folder = time.monotonic(), request.folder
-    request.check_folder(resume=resume, overwrite=overwrite)
+    """Train in the run folder, which is locked and may be written."""
+    folder = request.folder
     with reporter.loading():
         from rezoo.data.identity import Identity
-        from rezoo.training import checkpoints, run_folder
+        from rezoo.training import run_folder
         from rezoo.training.loop import Loop
         from rezoo.training.resuming import check_data, describe_more_epochs
-    resumed = resume and (folder / checkpoints.LAST).exists()
+    resumed = resume and (folder / CHECKPOINT).exists()
     before = read_run(folder) if resumed else None
     setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
     identity = Identity.of(setup.data)
     notes = [check_data(folder, identity)] if resumed else []
     if resume and not resumed:
         notes.append("nothing to resume: a new run")
-    run_folder.occupy(folder, overwrite=overwrite)
+    if overwrite:
+        notes += old_run.remove(folder)
     step = setup.new_step()
     if tensorboard:
         reporter = Several(reporter, TensorBoard())
