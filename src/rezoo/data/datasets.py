@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rezoo import registry
-from rezoo.data.file_names import near_names, require_utf8
-from rezoo.data.listing import joined, require_regular
-from rezoo.errors import DataWarning, IntegrityError, NotFoundError, PluginError, SpecError
+from rezoo.data.csv_rows import parse_reference
+from rezoo.data.file_names import near_names, printed, require_utf8
+from rezoo.data.listing import MAX_BYTES, joined
+from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
+from rezoo.utils.files import read_regular
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -147,17 +149,18 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
     follows, module, function, licence = _KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
-    if follows == "PATH" and not os.path.lexists(os.path.expanduser(rest)):
-        what = "folder" if kind == "folder" else "file"
-        raise NotFoundError(f"no such {what}: {rest}", hint="check the path.")
+    if follows == "PATH":
+        path = os.fspath(parse_reference(rest)[0]) if kind == "csv" else rest
+        require_utf8(path)
+        if not os.path.lexists(os.path.expanduser(path)):
+            what = "folder" if kind == "folder" else "file"
+            raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
     open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
     return DatasetSpec(name=reference, open=open_it, licence=licence)
 
 
 def short_name(reference: str) -> str:
     """Return the last part of a reference: `photos` of `folder:/data/photos`, never empty."""
-    from rezoo.data.csv_rows import parse_reference
-
     text = reference.split(":", 1)[-1]
     path = parse_reference(text)[0] if reference.startswith("csv:") else Path(text)
     return path.name or "data"
@@ -234,16 +237,8 @@ def _without_ignored(splits: Splits, path: Path) -> Splits:
     The list is UTF-8 with one key per line; lines that begin with # are comments.
     """
     path = Path(os.path.expanduser(path))
-    try:
-        require_regular(path)
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except IntegrityError:  # not a regular file
-        raise
-    except OSError as error:
-        raise NotFoundError(
-            f"cannot read the list {path}: {error.strerror or error}",
-            hint="`rezoo data check` writes one.",
-        ) from error
+    content = read_regular(path, most=MAX_BYTES, what=f"the list {path}")
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
     listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
     left_out, unknown = {}, set(listed)
     for split, part in splits.parts.items():
@@ -251,7 +246,7 @@ def _without_ignored(splits: Splits, path: Path) -> Splits:
         left_out[split] = {keys[key] for key in listed & keys.keys()}
         unknown -= keys.keys()
     if unknown:
-        shown = ", ".join(sorted(unknown)[:5])
+        shown = ", ".join(map(printed, sorted(unknown)[:5]))
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         text = f"{path} lists {len(unknown)} examples that the dataset does not have: "
         warnings.warn(DataWarning(text + shown + more), stacklevel=3)
