@@ -25,13 +25,17 @@ MAX_FILE_BYTES = 8 * MAX_PIXELS
 ENDING_FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
+    ".apng": "PNG",
     ".gif": "GIF",
     ".bmp": "BMP",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".avif": "AVIF",
+    ".avifs": "AVIF",
 }
 """Ending of a file name → Pillow's name of the format."""
 ENDINGS = tuple(ENDING_FORMATS)
@@ -185,7 +189,7 @@ def decode_file(content: bytes, channels: int) -> np.ndarray:
     with open_image(content) as image:
         try:
             with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
-                return _pixels(image, channels)
+                return pixels_of(image, channels)
         except (MemoryError, UnreadableImageError):
             raise
         except Exception as error:
@@ -217,8 +221,14 @@ def other_format(content: bytes) -> str:
     return ""
 
 
-def _pixels(image: Image.Image, channels: int) -> np.ndarray:
-    """Return uint8 `(H, W, channels)`, converted in bands of rows: one copy is in memory."""
+def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
+    """Return an image of Pillow as `decode_file` does; the image itself is changed.
+
+    It is converted in bands of rows, so that one copy is in memory.
+
+    Raises:
+        UnreadableImageError: It has 32 bits per channel.
+    """
     import numpy as np
 
     if channels == 1:

@@ -16,6 +16,7 @@ from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
 from rezoo.data.audit.scan import Progress, Scan, label_name, scan
 from rezoo.data.examples import Splits
+from rezoo.utils.paths import expanded
 
 _SMALL, _LARGE, _THIN = 32, 20_000_000, 16  # shorter side, pixels, longer / shorter side
 _LISTED = 1000  # examples of each of these
@@ -43,7 +44,7 @@ def check(
     Raises:
         SpecError: The folder has a file that may not be replaced.
     """
-    folder = Path(output).expanduser() if output else default_folder(reference)
+    folder = expanded(output) if output else default_folder(reference)
     check_folder(folder, overwrite=overwrite)
     fraction = datasets.dataset_spec(reference).val_fraction
     opened = datasets.open_splits(reference).with_validation(fraction)
@@ -87,6 +88,7 @@ def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = No
         colours=_counts(known["colour"]),
         bits=_counts(known["bits"]),
         spread=_spread(known),
+        refused=[str(fault) for fault in opened.faults],
         undecodable=[_example(scanned, *fault) for fault in sorted(scanned.faults.items())],
         bad_labels=_bad_labels(scanned),
         repeated_keys=[_example(scanned, row) for row in repeated],
