@@ -42,8 +42,8 @@ class DataOptions:
     Attributes:
         on_bad_image: What happens to images that cannot be read: `"skip"` leaves them out, counts
             and names them; `"error"` stops.
-        bad_limit: The part of a split that may be left out in this way, 0 to 1. Above it, reading
-            stops with an error.
+        bad_limit: The part of the dataset's images that may be left out in this way, 0 to 1.
+            Above it, reading stops with an error.
         ignore: A file with the keys of examples to leave out, one per line, as `rezoo data check`
             writes it; empty for none.
         cache: `"auto"` keeps a split in memory if it takes at most a quarter of the free memory,
@@ -255,6 +255,8 @@ def load_dataset(
     options: DataOptions = DataOptions(),
 ) -> Dataset:
     """Open a dataset. If it must be downloaded, its first use does so.
+
+    Of image files, the headers of some are read: see `rezoo.data.unreadable.drop_unreadable`.
 
     Args:
         reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"`,
