@@ -2,8 +2,8 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `export`, `benchmark`, `verify`, `push`, and the
-exceptions of `rezoo.errors`.
+`DataOptions`, `train`, `evaluate`, `predict`, `preprocess`, `export`, `benchmark`, `verify`,
+`push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
     from rezoo.evaluation.evaluate import evaluate
+    from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
     from rezoo.exporters.export import export
     from rezoo.models.factory import create_model, list_models
@@ -38,6 +39,7 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
+    "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.benchmark",
     "verify": "rezoo.publishing.verify",

@@ -35,6 +35,7 @@ from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
+from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES
 
 CONFIG = "config.json"
@@ -231,12 +232,22 @@ def imagenet1k_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ids, names
 
 
+_ORIGIN: Schema = {
+    "repo?": text(pattern=r"([\w.-]+/[\w.-]+)?", words="owner/name"),
+    "commit?": text(pattern=r"([0-9a-f]{40})?", words="40 hexadecimal digits"),
+    "sha256?": text(pattern=r"([0-9a-f]{64})?", words="64 hexadecimal digits"),
+    "licence?": text(),
+    "architecture?": text(),
+}
+
+
 def _base(content: Mapping[str, Any]) -> Origin | None:
     value = content.get("base_model")
-    if not isinstance(value, dict):
+    if value is None:
         return None
+    conform(value, _ORIGIN, "base_model")
     known = {f.name for f in dataclasses.fields(Origin)}
-    return Origin(**{k: v for k, v in value.items() if k in known and isinstance(v, str)})
+    return Origin(**{k: v for k, v in value.items() if k in known})
 
 
 def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
@@ -275,11 +286,13 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
         return (), ()
     if isinstance(names, dict):
         raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise IncompatibleError("label_names must be a list of strings")
     described = content.get("label_descriptions")
     if isinstance(described, dict):
         described = [described.get(n, n) for n in names]
-    if not isinstance(described, list) or not all(isinstance(d, str) for d in described):
-        return tuple(names), ()
-    return tuple(names), tuple(described)
+    return _names("label_names", names), _names("label_descriptions", described or [])
+
+
+def _names(key: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
+        raise IncompatibleError(f"{key} must be a list of texts")
+    return tuple(values)

@@ -9,8 +9,9 @@ from typing import Any
 
 from rezoo import registry
 from rezoo.errors import SpecError
-from rezoo.sources.references import Source, resolve
+from rezoo.sources.references import Source, WithFolder, as_reference, local_folder, resolve
 from rezoo.utils.device import usable_threads
+from rezoo.utils.paths import expanded
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 DEVICES = ("auto", "cpu", "gpu")
@@ -115,7 +116,7 @@ def find_target(
         NotFoundError: There is no such path.
         NetworkError, IntegrityError, IncompatibleError: As `rezoo.load`.
     """
-    path = Path(reference).expanduser()
+    path = expanded(reference)
     named = reference in registry.architectures.names()  # then a file is ./name
     exported = path.is_dir() and any((path / name).is_file() for name in _EXPORTS)
     if not named and (path.is_file() or exported):
@@ -126,13 +127,22 @@ def find_target(
 
 
 def find_targets(
-    references: Sequence[str], *, pretrained: bool = False, require_pinned: bool = False
+    given: Sequence[str | Path | WithFolder],
+    *,
+    pretrained: bool = False,
+    require_pinned: bool = False,
 ) -> list[Target]:
     """Resolve references in order; raises as `find_target`.
+
+    A `Path` and the result of `train` are folders or files, never names.
 
     Raises:
         SpecError: There are no targets, or one is given twice.
     """
+    references = [
+        target if isinstance(target, str) else as_reference(local_folder(target))
+        for target in given
+    ]
     if not references:
         raise SpecError("nothing to measure", hint="name an architecture, a run or a file.")
     for place, name in enumerate(references):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    columns_option,
     data_options,
     json_option,
-    own_dataset,
     pretrained_option,
     print_json,
     require_pinned_option,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@columns_option
 @data_options
 @pretrained_option
 @require_pinned_option
@@ -57,6 +58,7 @@ def eval_command(
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported

@@ -45,6 +45,7 @@ from rezoo.sources.refusals import (
 )
 from rezoo.specs import ModelConfig, Origin, WeightsSpec
 from rezoo.utils.files import FileRecord
+from rezoo.utils.paths import expanded
 from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
@@ -181,8 +182,13 @@ def resolve(
 
 def local_folder(reference: str | Path | WithFolder) -> Path:
     """Return the path that a reference to a local folder means; it need not exist."""
-    path = reference if isinstance(reference, (str, Path)) else reference.folder
-    return Path(path).expanduser()
+    path = reference if isinstance(reference, (str, Path)) else getattr(reference, "folder", None)
+    if not isinstance(path, (str, Path)):
+        raise SpecError(
+            f"not a model reference: an object of the type {type(reference).__name__}",
+            hint="pass a name, a Path, an address of the Hub or the result of train.",
+        )
+    return expanded(path)
 
 
 def as_reference(folder: Path) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import ResourceError
+from rezoo.evaluation.class_names import same_classes
 from rezoo.models.factory import create_model
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -82,8 +83,7 @@ def start_from(source: Source, network: keras.Model, config: ModelConfig) -> Sta
     if not source.has_weights:
         return Start((), None, new_head=True)
     ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
-    same = bool(config.class_names) and source.config.class_names == config.class_names
-    keep_head = same and ours is theirs
+    keep_head = same_classes(config.class_names, source.config) and ours is theirs
     origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
     head = f"new head for {config.num_classes} classes; all else from {source.reference}"
     if ours is not theirs:
