@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from rezoo.cli import doctor
 from rezoo.utils import device
 
 
@@ -91,3 +95,15 @@ def test_free_memory_of_a_cpu_is_that_of_the_host(monkeypatch):
     monkeypatch.setattr(device, "on_gpu", lambda: False)
     monkeypatch.setattr(device, "free_host_bytes", lambda: 123)
     assert device.free_bytes() == 123
+
+
+def test_doctor_has_the_extras_of_the_package():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    wanted = {
+        name: tuple(re.match(r"[\w-]+", package).group() for package in packages)
+        for name, packages in extras.items()
+        if name not in ("docs", "test")
+    }
+    wanted["cuda"] = ("nvidia-cudnn-cu12",)  # what tensorflow[and-cuda] adds
+    assert wanted == doctor._EXTRAS
