@@ -23,7 +23,7 @@ BAD_JSON = {
     "{": "Expecting property name",
     "[" * 200_000: "more than 32 levels",
     '{"a":' * 200_000: "more than 32 levels",
-    "[" * 33 + "]" * 33: "more than 32 levels",
+    "[" * 33 + "1" + "]" * 33: "more than 32 levels",
     '{"n": ' + "1" * 5000 + "}": "integer has more than 64 bits",
     '{"n": [1, NaN]}': "NaN is not a JSON number",
     '{"n": -Infinity}': "-Infinity is not a JSON number",

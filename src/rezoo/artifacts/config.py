@@ -279,10 +279,10 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
         return (), ()
     if isinstance(names, dict):
         raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
-    described = content.get("label_descriptions")
+    named, described = _names("label_names", names), content.get("label_descriptions")
     if isinstance(described, dict):
-        described = [described.get(n, n) for n in names]
-    return _names("label_names", names), _names("label_descriptions", described or [])
+        described = [described.get(name, name) for name in named]
+    return named, _names("label_descriptions", described or [])
 
 
 def _names(key: str, values: Any) -> tuple[str, ...]:
