@@ -109,10 +109,7 @@ def test_unknown_weights():
         resolve("resnet51", pretrained=True)
 
 
-def test_weights_without_a_pin_are_not_loaded_by_name():
-    with pytest.raises(NotFoundError, match="no pinned SHA-256") as refused:
-        resolve("resnet50.ram_in1k")
-    assert "hf://timm/resnet50.ram_in1k@main" in refused.value.hint
+def test_architecture_without_default_weights():
     with pytest.raises(NotFoundError, match="no default weights of resnet18d") as refused:
         resolve("resnet18d", pretrained=True)
     assert "resnet18d.ra2_in1k" in refused.value.hint

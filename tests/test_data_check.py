@@ -121,6 +121,45 @@ def test_planted_duplicates(planted, tmp_path):
     assert document["problems"]["duplicates within a split"] == 0
 
 
+def test_faulty_rows_are_all_listed(planted, tmp_path, call):
+    root, _ = planted
+    rows = [p.relative_to(root).as_posix() for p in sorted(root.rglob("*.jpg"))]
+    lines = [f"{path},{path.split('/')[1]}" for path in rows]
+    wrong = [f"{rows[0]},c", "nosuch.jpg,a", f"{rows[1]},", f"train/../{rows[2]},d", "\0,a"]
+    (root / "table.csv").write_text("\n".join(["path,label", *lines, ",", *wrong, ""]))
+    answer = call("data", "check", f"csv:{root / 'table.csv'}", "--output", tmp_path / "out")
+    assert answer.rc == 0, answer
+    assert f"note: 1 empty rows are left out (line {len(lines) + 2})" in answer.out
+    document = json.loads((tmp_path / "out" / "data-report.json").read_text())
+    first = len(lines) + 3
+    where = [f"line {first + i}: " for i in range(len(wrong))]
+    assert sorted(text.partition(": ")[0] + ": " for text in document["refused"]) == where
+    assert document["problems"]["refused entries"] == len(wrong)
+    assert sum(document["examples"].values()) == len(rows)
+    page = (tmp_path / "out" / "data-report.html").read_text()
+    assert f"line {first}: {rows[0]} is listed above, in line 2, as &#39;a&#39;" in page
+
+
+def test_names_and_links_that_are_refused_are_listed(photographs, tmp_path):
+    root = photographs({"a": 3, "b": 3})
+    (root / "b" / "link.jpg").symlink_to(root / "a" / "000.jpg")
+    try:
+        (root / os.fsdecode(b"caf\xe9")).mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (root / os.fsdecode(b"caf\xe9/1.jpg")).write_bytes(b"x")
+    (root / "a" / "pipe.jpg").mkdir()
+    (root / "a" / "@eaDir").mkdir()
+    (root / "a" / "@eaDir" / "1.jpg").write_bytes(b"x")
+    findings, document = run(root, tmp_path / "out")
+    assert findings.refused == [
+        r"caf\xe9 is not a name in UTF-8 (1 images)",
+        "b/link.jpg and a/000.jpg are one file, by a link",
+    ]
+    assert findings.examples == {"train": 2, "val": 2, "test": 2}
+    assert document["problems"]["cannot be decoded"] == 0
+
+
 def test_the_test_split_is_kept(planted, tmp_path):
     root, copies = planted
     findings, _ = run(root, tmp_path / "out")
@@ -337,14 +376,15 @@ def test_names_that_are_no_unicode(call, tmp_path):
     root = tmp_path / "photos"
     for i in range(24):
         put(root / "ab"[i % 2] / f"{i}.jpg", encoded(drawing(i)))
-    name = os.fsdecode(b"\xff.jpg")
-    put(root / "a" / name, b"no picture")
+    put(root / "a" / os.fsdecode(b"\xff.jpg"), b"no picture")
     put(root / "b" / os.fsdecode(b"\xfe.jpg"), encoded(half(drawing(1))))
     answer = call("data", "check", f"folder:{root}", "--output", tmp_path / "out", "--json")
     assert answer.rc == 0, answer.err
-    assert json.loads(answer.out)["undecodable"][0]["key"] == r"a/\udcff.jpg"
-    assert b"a/\xff.jpg" in (tmp_path / "out" / "ignore.txt").read_bytes().splitlines()
-    assert call("data", "check", f"folder:{root}", "--output", tmp_path / "out").rc == 0
+    refused = [rf"{odd}.jpg is not a name in UTF-8 (1 images)" for odd in (r"a/\xff", r"b/\xfe")]
+    assert json.loads(answer.out)["refused"] == refused
+    assert refused[0] in (tmp_path / "out" / "data-report.html").read_text("utf-8")
+    for command in ("show", "prepare"):
+        fails(call("data", command, f"folder:{root}"), 5, "2 faults", *refused)
 
 
 def test_labels_are_text(call, tmp_path):

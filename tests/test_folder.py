@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import unicodedata
 import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from conftest import encoded, fails, picture
 from rezoo.data import unreadable
-from rezoo.data.datasets import load_dataset
+from rezoo.data.datasets import DataOptions, load_dataset
+from rezoo.data.examples import Examples, Splits
+from rezoo.data.finding import find_images
 from rezoo.data.folder import open_folder
-from rezoo.errors import DataWarning, IntegrityError, NotFoundError, SpecError
+from rezoo.data.image_files import ENDING_FORMATS, FORMATS
+from rezoo.data.image_sources import ArraySource
+from rezoo.errors import DataWarning, IntegrityError, NotFoundError, SpecError, UnsafeFileError
+from rezoo.specs import DatasetSpec
 
 
 def keys(examples) -> list[str]:
@@ -54,8 +63,8 @@ def test_splits_do_not_depend_on_the_place(photographs, tmp_path):
     [
         ({"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1, "test/a": 2, "test/b": 2}, (8, 2, 4)),
         ({"Training/a": 4, "Training/b": 4, "VALID/a": 1, "Test/b": 2}, (8, 1, 2)),
-        ({"train/a": 4, "train/b": 4, "validation/b": 1}, (8, 1, 0)),
-        ({"train/a": 4, "train/b": 4}, (6, 2, 0)),
+        ({"train/a": 4, "train/b": 4, "validation/b": 1}, (6, 2, 1)),
+        ({"train/a": 4, "train/b": 4}, (4, 2, 2)),
         ({"test/a": 4, "test/b": 4}, (0, 0, 8)),
     ],
 )
@@ -75,6 +84,114 @@ def test_folders_that_are_splits_or_classes(photographs, tmp_path):
     twice = photographs({"train/a": 2, "val/a": 2, "valid/a": 2}, root=tmp_path / "three")
     with pytest.raises(SpecError, match=r"two folders for one split: .*val, valid"):
         open_folder(twice)
+
+
+def test_pictures_beside_class_folders_do_not_turn_splits_into_classes(photographs):
+    root = photographs({"train/a": 3, "train/b": 3, "test/a": 2, "train": 1, "val": 0, "notes": 0})
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b")
+    assert sizes(opened) == {"train": 6, "test": 2}
+    assert "1 images beside class folders are left out (train/000.jpg)" in opened.notes
+    assert {"folder 'val' has no images", "folder 'notes' has no images"} <= set(opened.notes)
+
+
+def test_names_of_splits(photographs, tmp_path):
+    """In any case, with blanks, `_` and `-`; next to each other they are never classes."""
+    names = ("Training Set", "DEV", "test-set"), ("Training", "valid", "Testing")
+    for i, (train, val, test) in enumerate(names):
+        classes = {f"{train}/a": 2, f"{train}/b": 2, f"{val}/a": 1, f"{test}/b": 1}
+        opened = open_folder(photographs(classes, root=tmp_path / str(i)))
+        assert sizes(opened) == {"train": 4, "val": 1, "test": 1}
+    flat = photographs({"train": 2, "test": 2, "bus": 2}, root=tmp_path / "flat")
+    with pytest.raises(SpecError, match=r"split folders \(test, train\) and others \(bus\)"):
+        open_folder(flat)
+
+
+def test_splits_without_class_folders(photographs, tmp_path):
+    flat = photographs({"train": 4, "test": 4}, root=tmp_path / "flat")
+    for i in range(4):
+        (flat / "train" / f"{i:03d}.jpg").rename(flat / "train" / f"cat.{i}.jpg")
+    with pytest.raises(SpecError, match="flat/train has 4 images and no class folders") as caught:
+        open_folder(flat)
+    assert "train/cat/" in caught.value.hint
+    assert "train/cat.0.jpg,cat below path,label and use csv:TABLE" in caught.value.hint
+    public = photographs({"train/a": 2, "train/b": 2, "test": 4}, root=tmp_path / "public")
+    opened = open_folder(public)
+    assert sizes(opened) == {"train": 4}
+    assert "test has 4 images and no class folders: they have no label and are left out" in (
+        opened.notes
+    )
+    val = photographs({"train/a": 2, "train/b": 2, "val": 4}, root=tmp_path / "val")
+    with pytest.raises(SpecError, match="val has 4 images and no class folders"):
+        open_folder(val)
+
+
+@pytest.mark.parametrize("above", ["data", "cat"])
+def test_splits_inside_of_classes(photographs, above):
+    """The folder above the dataset, or splits below classes: training would mix the splits."""
+    inner = {f"{above}/train/x": 2, f"{above}/test/x": 2, "dog/train": 2, "dog/test": 2}
+    root = photographs(inner if above == "cat" else dict(list(inner.items())[:2]))
+    with pytest.raises(SpecError, match=rf"{above} has split folders \(test, train\)") as caught:
+        open_folder(root)
+    assert f"write folder:{root / above}" in caught.value.hint
+
+
+def test_unicode_forms_of_one_class_name(photographs):
+    composed, decomposed = (unicodedata.normalize(form, "éléphant") for form in ("NFC", "NFD"))
+    root = photographs({f"train/{composed}": 2, "train/chat": 2, f"test/{decomposed}": 2})
+    photographs({f"train/{decomposed}": 1}, root=root)
+    opened = open_folder(root)
+    assert opened.class_names == ("chat", composed)
+    assert sizes(opened) == {"train": 5, "test": 2}
+    assert opened["test"].labels().tolist() == [1, 1]
+    assert "2 folders in train are one class 'éléphant': only their Unicode form differs" in (
+        opened.notes
+    )
+    assert {int(opened["all"].fetch(tf.constant(i, tf.int64))[1]) for i in range(7)} == {0, 1}
+
+
+def test_near_names_warn(photographs):
+    root = photographs({"A_11": 2, "A_1_1": 2, "a 11": 2, "cat": 2, "Cat": 2, "dog": 2})
+    with pytest.warns(
+        DataWarning, match="'A_11' and 'A_1_1' and 'a 11', and 1 more groups, differ"
+    ):
+        assert len(load_dataset(f"folder:{root}").class_names) == 6
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "device", "socket", "file over 512 MiB", "folder"])
+def test_special_files_are_not_read(photographs, kind, tmp_path, monkeypatch):
+    root = photographs({"a": 3, "b": 3})
+    path = root / "a" / "x.jpg"
+    monkeypatch.chdir(root / "a")  # the path of a socket must be short
+    with contextlib.ExitStack() as opened:
+        if kind == "named pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind("x.jpg")
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "folder":
+            (tmp_path / "empty").mkdir()
+            (root / "a" / "deep" / "er").mkdir(parents=True)
+            path = root / "a" / "deep" / "er" / "x.jpg"
+            path.symlink_to(tmp_path / "empty")
+        else:
+            with open(path, "wb") as file:
+                file.truncate(2**40)
+    data = load_dataset(f"folder:{root}")
+    assert len(data.examples("all")) == 6
+    what = "link to a folder" if kind == "folder" else kind
+    assert f"skipped: 1 × {what} ({path.relative_to(root)})" in data.splits.notes
+    with pytest.warns(DataWarning, match=f"skipped: 1 × {what}"):
+        assert len(find_images([root])) == 6
+    if kind != "folder":
+        with pytest.raises(UnsafeFileError, match=f"x.jpg is a {kind}"):
+            find_images([path])
+        with pytest.raises(UnsafeFileError, match=f"x.jpg is a {kind}"):
+            load_dataset(f"csv:{path}")
+        with pytest.raises(UnsafeFileError, match=f"x.jpg is a {kind}"):
+            load_dataset(f"folder:{root}", DataOptions(ignore=str(path)))
 
 
 def test_classes_of_vehicles(photographs):
@@ -99,6 +216,47 @@ def test_what_is_ignored(photographs):
     opened = open_folder(root)
     assert opened.class_names == ("a", "b")
     assert len(opened["all"]) == 6
+    assert "1 images beside class folders are left out (top.jpg)" in opened.notes
+    assert "skipped: 1 × .txt (a/notes.txt)" in opened.notes
+
+
+SYSTEM = ("@eaDir/a", "a/@eaDir/1.jpg", "__MACOSX/a", "lost+found", "$RECYCLE.BIN/S-1")
+SYSTEM += ("System Volume Information", "a/.ipynb_checkpoints", ".thumbnails", "a/#recycle")
+
+
+def test_files_of_systems_are_never_data(photographs):
+    root = photographs({"a": 3, "b": 3})
+    photographs(dict.fromkeys(SYSTEM, 2), root=root)
+    (root / "a" / "._001.jpg").write_bytes(b"\0\5\x16\7")
+    opened = open_folder(root)
+    assert opened.class_names == ("a", "b")
+    assert len(opened["all"]) == 6
+    found = find_images([root])
+    assert found == sorted(f"{root}/{c}/{i:03d}.jpg" for c in "ab" for i in range(3))
+    assert find_images([f"{root}/**/*.jpg"]) == found
+    assert len(find_images([f"{root}/@eaDir/*/*.jpg"])) == 2  # it is asked for
+
+
+def test_skipped_files_are_counted_by_ending(photographs):
+    root = photographs({"a": 3, "b": 3})
+    (root / "c").mkdir()
+    for i, ending in enumerate((*[".jpg_large"] * 3, ".HEIC", ".txt", ".xml", ".json", "", ".mov")):
+        (root / "c" / f"{i}{ending}").write_bytes(b"x")
+    opened = open_folder(root)
+    (note,) = (note for note in opened.notes if note.startswith("skipped"))
+    assert note.startswith("skipped: 3 × .jpg_large (c/0.jpg_large, …), 1 × .heic (c/3.HEIC), ")
+    assert note.endswith(", 2 of 2 other kinds")
+    assert "class folder 'c' has no images" in opened.notes
+    with pytest.warns(DataWarning, match=r"photographs: skipped: 3 × \.jpg_large"):
+        assert len(find_images([root])) == 6
+    with pytest.raises(NotFoundError) as caught:
+        open_folder(root / "c")
+    assert ".jpg_large" in caught.value.hint
+
+
+def test_endings_are_those_that_pillow_decodes():
+    known = {e: kind for e, kind in Image.registered_extensions().items() if kind in FORMATS}
+    assert known == ENDING_FORMATS
 
 
 def test_nested_folders_and_endings(photographs):
@@ -119,29 +277,84 @@ def test_odd_names(photographs):
         assert opened["all"].fetch(tf.constant(i, tf.int64))[0].numpy()[:2] == b"\xff\xd8"
 
 
-def test_names_that_are_no_text(photographs, tmp_path):
-    root = photographs({"a": 3, "b": 3})
-    odd = os.fsencode(root / "b") + b"/\xff.jpg"
+@pytest.fixture
+def any_names(tmp_path):
     try:
-        with open(odd, "wb") as file:
-            file.write(encoded(picture(1)))
+        os.mkdir(os.fsencode(tmp_path) + b"/\xe9")
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
-    opened = load_dataset(f"folder:{root}")
-    assert len(opened.examples("all")) == 7
-    for images, _ in opened.batches("all", image_size=8):
-        assert images.shape[0] == 7
+
+
+@pytest.mark.usefixtures("any_names")
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"caf\xe9/1.jpg", r"caf\xe9"), (b"b/\xff.jpg", r"b/\xff.jpg")]
+)
+def test_names_that_are_not_utf8_are_refused(photographs, name, shown, call, tmp_path):
+    root = photographs({"a": 3, "b": 3})
+    path = root / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encoded(picture(1)))
+    with pytest.raises(IntegrityError) as caught:
+        load_dataset(f"folder:{root}")
+    assert f"{shown} is not a name in UTF-8 (1 images)" in str(caught.value)
+    answer = call("train", "test_resnet", "--dataset", f"folder:{root}", "--output", tmp_path / "r")
+    fails(answer, 5, shown, "convmv")
+    assert not (tmp_path / "r").exists()
+    for wanted in (root, path, f"{root}/**/*.jpg"):
+        with pytest.raises(IntegrityError) as caught:
+            find_images([wanted])
+        assert shown in str(caught.value)
+
+
+@pytest.mark.usefixtures("any_names")
+def test_path_that_is_not_utf8_is_refused(photographs, tmp_path, monkeypatch):
+    root = photographs({"a": 3, "b": 3}, root=tmp_path / os.fsdecode(b"\xe9"))
+    with pytest.raises(IntegrityError, match=r"/\\xe9 is not a name in UTF-8"):
+        load_dataset(f"folder:{root}")
+    (root / "t.csv").write_text("path,label\na/000.jpg,x\n")
+    with pytest.raises(IntegrityError, match=r"/\\xe9/t.csv is not a name in UTF-8"):
+        load_dataset(f"csv:{root}/t.csv")
+    monkeypatch.chdir(root)
+    with pytest.raises(IntegrityError, match=r"/\\xe9 is not a name in UTF-8"):
+        open_folder(".")
+
+
+def test_class_names_of_plugins_must_be_unicode():
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    part = Examples(ArraySource(images, np.array([0, 1]), ["0", "1"]))
+    splits = Splits(parts={"train": part}, class_names=("a", "\ud800"))
+    spec = DatasetSpec(name="odd", open=lambda: splits)
+    with pytest.raises(IntegrityError, match=r"\\ud800 is not a name in UTF-8"):
+        load_dataset(spec)
 
 
 def test_links(photographs, tmp_path):
-    elsewhere = photographs({"c": 3}, root=tmp_path / "elsewhere")
+    elsewhere = photographs({"c": 3, "d": 2}, root=tmp_path / "elsewhere")
     root = photographs({"a": 3, "b": 3})
     (root / "c").symlink_to(elsewhere / "c")
+    (root / "a" / "more").symlink_to(elsewhere / "d")
     (root / "a" / "up").symlink_to(root)  # a loop, inside a class
-    (root / "a" / "link.jpg").symlink_to(root / "b" / "000.jpg")
+    (root / "a" / "more" / "deeper").symlink_to(elsewhere / "c")
+    (root / "a" / "link.jpg").symlink_to(root / "a" / "000.jpg")
     opened = open_folder(root)
     assert opened.class_names == ("a", "b", "c")
-    assert len(opened["all"]) == 10
+    assert len(opened["all"]) == 11
+    notes = " ".join(opened.notes)
+    assert "skipped: 2 × link to a folder (a/up, …)" in notes
+    assert "1 links to images of their own class are left out (a/link.jpg)" in notes
+
+
+@pytest.mark.parametrize("name", ["b/link.jpg", "test"])
+def test_file_in_two_classes_or_splits_by_a_link(photographs, call, name, tmp_path):
+    splits = name == "test"
+    root = photographs({"train/a": 2, "train/b": 2} if splits else {"a": 2, "b": 2})
+    (root / name).symlink_to(root / ("train" if splits else "a/001.jpg"))
+    first, second = ("a/001.jpg", "b/link.jpg")
+    if splits:
+        first, second = ("test/a/000.jpg", "train/a/000.jpg")
+    answer = call("train", "test_resnet", "--dataset", f"folder:{root}", "--output", tmp_path / "r")
+    fails(answer, 6, f"{second} and {first} are one file, by a link")
+    assert len(open_folder(root)["all"]) == 4  # for a data check
 
 
 def test_link_to_itself(photographs):
@@ -164,7 +377,7 @@ def test_link_to_the_folder_itself(photographs):
 def test_dangling_link_is_named(photographs):
     root = photographs({"a": 150})
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
-    with pytest.warns(DataWarning, match=r"'a/gone\.jpg': No such file"):
+    with pytest.warns(DataWarning, match=r"'a/gone\.jpg': the file is not there"):
         assert len(load_dataset(f"folder:{root}").examples("all")) == 150
 
 
@@ -172,7 +385,7 @@ def test_empty_class(photographs):
     root = photographs({"a": 3, "b": 3})
     (root / "c").mkdir()
     opened = open_folder(root)
-    assert opened.class_names == ("a", "b", "c")
+    assert opened.class_names == ("a", "b")
     assert "class folder 'c' has no images" in opened.notes
 
 
@@ -188,9 +401,12 @@ def test_folders_that_cannot_be_opened(tmp_path, photographs):
     flat = tmp_path / "flat"
     flat.mkdir()
     (flat / "one.jpg").write_bytes(encoded(picture(1)))
-    with pytest.raises(NotFoundError, match="no images in") as caught:
+    with pytest.raises(SpecError, match="flat has 1 images and no class folders") as caught:
         open_folder(flat)
-    assert "one folder per class" in caught.value.hint
+    assert "one.jpg,one below path,label" in caught.value.hint
+    for path in ("a\0b", "x" * 300, "~nosuchuser/x"):
+        with pytest.raises(NotFoundError):
+            open_folder(path)
 
 
 def test_folder_that_cannot_be_read(photographs, not_root):
@@ -216,7 +432,7 @@ BAD = {
     "empty": (b"", "the file is empty"),
     "cut": (encoded(picture(7))[:400], "damaged or cut off (400 bytes)"),
     "page": (b"<!DOCTYPE html><html>", "a web page"),
-    "png": (encoded(picture(7), "PNG")[:-200], "damaged or cut off"),
+    "png": (encoded(picture(7), "PNG")[:20], "damaged or cut off"),
 }
 
 
@@ -276,42 +492,36 @@ def test_wrong_ending_is_no_matter(photographs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load_dataset(f"folder:{root}").examples("all")) == 10
-    batches = load_dataset(f"folder:{root}").batches("all", image_size=8)
+    data = load_dataset(f"folder:{root}")
+    batches = data.batches("all", preprocessing=data.preprocessing, image_size=8)
     assert sum(len(images) for images, _ in batches) == 10
 
 
-def test_files_are_decoded_once(photographs, monkeypatch):
+def test_what_only_decoding_shows_is_met_later(photographs):
     root = photographs({"a": 120, "b": 3})
-    (root / "a" / "bad.jpg").write_bytes(b"x")
-    decoded = []
-    original = unreadable.unreadable
-    monkeypatch.setattr(unreadable, "unreadable", lambda *a: decoded.append(1) or original(*a))
-    for _ in range(2):
-        with pytest.warns(DataWarning, match=r"a/bad\.jpg"):
-            load_dataset(f"folder:{root}")
-    assert len(decoded) == 1
-    (root / "a" / "bad.jpg").write_bytes(encoded(picture(3)))
-    load_dataset(f"folder:{root}")
-    assert len(decoded) == 2
-    (root / "b" / "000.jpg").write_bytes(encoded(picture(4)) + b"longer")
-    load_dataset(f"folder:{root}")
-    assert len(decoded) == 3
+    (root / "b" / "cut.png").write_bytes(encoded(picture(7), "PNG")[:-200])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_dataset(f"folder:{root}")
+    assert len(data.examples("all")) == 124
+    with pytest.warns(DataWarning, match=r"'b/cut\.png': damaged or cut off"):
+        assert sum(len(images) for images, _ in data.batches("all", image_size=8)) == 123
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
-def test_damaged_cache_is_made_again(photographs, tmp_path, content):
-    root = photographs({"a": 3, "b": 3})
-    load_dataset(f"folder:{root}")
-    (memo,) = (tmp_path / "cache" / "images").iterdir()
-    memo.write_text(content)
-    assert len(load_dataset(f"folder:{root}").examples("all")) == 6
-
-
-def test_cache_that_cannot_be_written(photographs, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "file"))
-    data = load_dataset(f"folder:{photographs({'a': 3, 'b': 3})}")
-    assert len(data.examples("all")) == 6
+def test_few_of_many_files_are_looked_at(photographs, monkeypatch):
+    """Of each class the first, and others evenly spaced: a class of bad files is found."""
+    monkeypatch.setattr(unreadable, "LOOKED_AT", 20)
+    root = photographs({"a": 60, "b": 3, "c": 20})
+    for path in (root / "b").iterdir():
+        path.write_bytes(b"x")
+    some = DataOptions(bad_limit=0.1)
+    with pytest.warns(DataWarning, match=r"of the 18 images looked at in .* 'b/"):
+        opened = load_dataset(f"folder:{root}", some).splits
+    assert any("class 'b': none of the" in note for note in opened.notes)
+    for path in (root / "a").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(IntegrityError, match="images looked at"):
+        load_dataset(f"folder:{root}", some)
 
 
 def test_every_format_in_a_folder(tmp_path):
@@ -325,5 +535,6 @@ def test_every_format_in_a_folder(tmp_path):
             (tmp_path / "data" / name / f"one{ending}").write_bytes(content)
     data = load_dataset(f"folder:{tmp_path / 'data'}")
     assert len(data.examples("all")) == 2 * len(kinds)
-    batches = data.batches("all", batch_size=16, image_size=16)
+    resized = data.preprocessing.at(16)
+    batches = data.batches("all", preprocessing=resized, batch_size=16)
     assert [images.shape for images, _ in batches] == [(16, 16, 16, 3)]

@@ -35,6 +35,7 @@ from rezoo.publishing.plan import plan_push
 from rezoo.publishing.push import push
 from rezoo.sources.hub_client import endpoint
 from rezoo.utils.files import record, write_json
+from rezoo.utils.lock import locked
 
 REPO = "me/digits"
 READ_TOKEN = "hf_readREADreadREADreadREAD0123"
@@ -416,6 +417,13 @@ def test_test_figures_are_kept_and_shown(call, run):
     card = (run / "README.md").read_text()
     assert f"| test | top-1 | {result['top1']:.2%} |" in card
     assert rezoo.verify(str(run)).holds  # with a new manifest
+    before = (run / "metrics.json").read_bytes()
+    with locked(run, what="training"):
+        answer = call("eval", run, "--json")
+    assert "in use: training" in answer.err
+    assert "not recorded" in answer.err
+    assert json.loads(answer.out)["top1"] == result["top1"]
+    assert (run / "metrics.json").read_bytes() == before
     tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
     (run / "metrics.json").write_text(tampered)
     answer = call("eval", run, "--json")

@@ -206,7 +206,7 @@ class WeightsSpec:
         tag: What follows the dot in `arch.tag`.
         repo: `owner/name` on the Hub.
         commit: Pinned commit, 40 hexadecimal digits; empty if only the hash is pinned.
-        sha256: SHA-256 of `model.safetensors`; if empty, they are not loaded by name.
+        sha256: SHA-256 of `model.safetensors`; if empty, that of the Hub is compared.
         size: Size of `model.safetensors` in bytes; None if it is not known.
         licence: Licence of the weights, as their authors state it.
         num_classes: Width of the head.

@@ -13,14 +13,16 @@ from typing import Any
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config
-from rezoo.errors import IncompatibleError
+from rezoo.errors import IncompatibleError, RezooError
 from rezoo.registry import architectures
 from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
+from rezoo.utils.files import read_regular
 from rezoo.utils.pages import render
 
 _G_CO2_PER_KWH = 473  # world average of 2024: Ember, Global Electricity Review 2025
 _MOST_CLASSES = 100
+_MAX_CARD_BYTES = 4 * 1024 * 1024
 MARK = "<!-- written by rezoo from the records in this folder -->"
 
 
@@ -61,6 +63,8 @@ def model_card(folder: Path, *, repo: str = "", licence: str = "") -> str:
         scores=[(split, metrics[split]) for split in ("test", "val") if split in metrics],
         worst=_worst(task, metrics),
         weights_kept=run_files.kept_weights(metrics) if "best_epoch" in metrics else "",
+        how_chosen=run_files.how_chosen(metrics) if "best_epoch" in metrics else "",
+        chosen_on_val=bool(metrics.get("epochs")),
         pre=config.preprocessing.for_test(),
         training=_training(folder, metrics),
         on_imagenet=config.base and "in1k" in f"{config.base.repo}{config.tag}",
@@ -160,3 +164,14 @@ def _training(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "g_co2": f"{kwh * _G_CO2_PER_KWH:.2g}",
         "g_co2_per_kwh": _G_CO2_PER_KWH,
     }
+
+
+def written_by_hand(folder: Path) -> bool:
+    """Return whether a folder has a README.md that rezoo did not write; a link is none."""
+    path = folder / run_files.CARD
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return MARK.encode() not in read_regular(path, most=_MAX_CARD_BYTES)
+    except RezooError:
+        return True

@@ -31,10 +31,12 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
+from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
 from rezoo.utils.schemas import Schema, conform, text
+from rezoo.utils.timm_names import OLD_NAMES
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -112,15 +114,20 @@ def config_from_json(content: Any) -> ModelConfig:
         raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is supported")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
+    architecture = OLD_NAMES.get(architecture, architecture).partition(".")[0]
     num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
     tag = typed(cfg, "tag", str, "")
+    preprocessing = _preprocessing(cfg)
+    check_network(
+        architecture, content, cfg, num_classes=num_classes, channels=preprocessing.channels
+    )
     names, descriptions = _labels(content)
     if not names and num_classes == 1000 and tag.endswith("in1k"):
         names, descriptions = imagenet1k_classes()
     return ModelConfig(
         architecture=architecture,
         num_classes=num_classes,
-        preprocessing=_preprocessing(cfg),
+        preprocessing=preprocessing,
         class_names=names,
         class_descriptions=descriptions,
         multi_label=typed(content, "multi_label", bool, False),

@@ -37,14 +37,15 @@ REPORT = "report.html"
 CURVES = "curves.svg"
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
+DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
+CHECKPOINT = f"{CHECKPOINTS}/last.safetensors"  # the complete state, to resume from
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # The files in the manifest. These and config.json are pushed, and no others.
 LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
 PUBLISHED = (CONFIG, *LISTED)
-EXPORTS = "exports"  # a folder for each format
-OWN = (*PUBLISHED, CHECKPOINTS, EVENTS, EXPORTS)
-
+EXPORTS = "exports"  # a folder for each format, with a passport
+PASSPORT = "passport.json"
 
 # What cards and commands use of the records of a run, which may come from elsewhere.
 _COUNT = integer(0, 10**12)
@@ -154,6 +155,13 @@ def kept_weights(metrics: Mapping[str, Any]) -> str:
     return f"{fitted}, before {epochs} epochs" if epochs else fitted
 
 
+def how_chosen(metrics: Mapping[str, Any]) -> str:
+    """Return in words what chose the weights of a run; `kept_weights` are its subject."""
+    if metrics["epochs"]:
+        return "selected on the validation split"
+    return "its regularization chosen by cross-validation on the training split"
+
+
 def read_history(folder: Path) -> list[dict[str, str]]:
     """Return the rows of `history.csv`, empty if there is none; raises as `read_metrics`."""
     path = folder / HISTORY
@@ -161,14 +169,13 @@ def read_history(folder: Path) -> list[dict[str, str]]:
         return []
     content = read_regular(path, most=_MAX_HISTORY_BYTES)
     try:
-        table = csv.DictReader(content.decode().splitlines())
-        rows = list(table)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise IntegrityError(f"{path} is not a table in UTF-8: {error}") from error
+        rows = list(csv.DictReader(content.decode().splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:  # a cell has at most 128 KB
+        raise IntegrityError(f"{path} is damaged: {error}") from error
     for line, row in enumerate(rows, start=2):
         if not re.fullmatch(r"\d{1,12}", row.get("epoch") or ""):
             found = short(row.get("epoch"))
-            raise IncompatibleError(f"{path}, row {line}: epoch is {found}; it must be an integer")
+            raise IncompatibleError(f"{path}, line {line}: epoch is {found}; it must be an integer")
     return rows
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, parse_settings, print_json
+from rezoo.cli.options import columns_option, json_option, parse_settings, print_json
 from rezoo.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("dataset")
+@columns_option
 @json_option
 def prepare(dataset: str, as_json: bool) -> None:
     """Do now what the first use of DATASET takes: download, convert, decode once.
@@ -45,6 +46,7 @@ def prepare(dataset: str, as_json: bool) -> None:
 
 @data.command()
 @click.argument("dataset")
+@columns_option
 @click.option("--output", type=click.Path(), help="Folder for the report [data-check-<name>].")
 @click.option("--overwrite", is_flag=True, help="Replace files there that are not the report's.")
 @click.option("--strict", is_flag=True, help="End with exit code 5 if there is any problem.")
@@ -82,6 +84,7 @@ def check(
 
 @data.command()
 @click.argument("dataset")
+@columns_option
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
@@ -157,6 +160,7 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
         number = escaped(f"{len(cases):,}", "bold red" if cases else "dim")
         grid.add_row(escaped(name), number, escaped("; ".join(cases[:2])))
     console.print(grid)
+    lines(*(f"note: {note}" for note in findings.notes))
     remarks = ", ".join(f"{n:,} {name}" for name, n in findings.remarks.items() if n)
     if remarks:
         lines(f"worth knowing: {remarks}")

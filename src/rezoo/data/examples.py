@@ -16,7 +16,7 @@ import numpy as np
 
 from rezoo.data import splits
 from rezoo.data.image_sources import ImageSource, JoinedSource, pick
-from rezoo.errors import NotFoundError
+from rezoo.errors import NotFoundError, RezooError
 
 SPLITS = ("train", "val", "test")
 
@@ -64,7 +64,7 @@ class Examples:
         None if labels are known only by reading every example.
         """
         known = self.source.labels()
-        return None if known is None else known[self.positions]
+        return None if known is None else np.asarray(known)[self.positions]
 
     def files(self) -> Sequence[Path]:
         """Return the files that hold the examples; empty if they are unknown."""
@@ -93,6 +93,8 @@ class Splits:
         class_descriptions: Readable names if `class_names` are ids; may be empty.
         notes: Messages for the user: rules that were applied, files that are left out.
         multi_label: Whether an image has any number of the classes, including none.
+        faults: Entries that contradict each other or cannot be used, and are in no part: loading
+            raises them, and a data check lists them.
     """
 
     parts: Mapping[str, Examples]
@@ -100,6 +102,7 @@ class Splits:
     class_descriptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     multi_label: bool = False
+    faults: tuple[RezooError, ...] = ()
 
     def __getitem__(self, split: str) -> Examples:
         """Return the examples of a split, or of all splits one after another for `"all"`.
@@ -126,10 +129,18 @@ class Splits:
         return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
     def with_test(self) -> Splits:
-        """Return the same splits with a test part held out of train, if there is only train."""
-        if set(self.parts) != {"train"}:
+        """Return the same splits with a test split, if there is none.
+
+        The validation split becomes the test split, as published test scores are mostly on it. If
+        there is only train, a part of it is held out.
+        """
+        if "test" in self.parts or not self.parts:
             return self
-        return self._divided("test", splits.TEST_FRACTION)
+        if "val" not in self.parts:
+            return self._divided("test", splits.TEST_FRACTION)
+        parts = {"test" if split == "val" else split: part for split, part in self.parts.items()}
+        note = f"test: the {len(parts['test'])} images of val, as there is no other test split"
+        return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
     def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
         """Return the same splits with a validation part held out of train, if there is none."""

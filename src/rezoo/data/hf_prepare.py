@@ -20,6 +20,7 @@ from typing import Any
 
 from rezoo.errors import (
     AccessError,
+    HubNote,
     HubWarning,
     IncompatibleError,
     IntegrityError,
@@ -33,6 +34,7 @@ from rezoo.sources.hub_address import Address, is_commit
 from rezoo.sources.hub_client import causes, endpoint, file_metadata, hub_errors, repository
 from rezoo.utils.documents import read_document
 from rezoo.utils.files import require_room, write_bytes, write_json
+from rezoo.utils.lock import locked
 from rezoo.utils.paths import data_dir
 
 IMAGE, CLASSES = "Image", "ClassLabel"
@@ -70,17 +72,24 @@ def prepare(address: Address, config: str = "") -> HubTables:
         IncompatibleError: It has a loading script, or cannot be read.
         IntegrityError: Its files are damaged.
         ResourceError: Too little room on the disk.
+        RunLockedError: A process on another host prepares it.
     """
     address = dataclasses.replace(address, kind="dataset")
     home = data_dir() / "huggingface" / address.repo.replace("/", "--")
     pinned = _resolve(address, home / "refs" / address.revision)
     note = home / pinned.revision / f"{config or '_'}.json"
     if (known := _read_note(note)) is None:
-        _convert(pinned, config, note)
-        known = _read_note(note)
+        with locked(note.parent, what=f"preparing {pinned}", wait=_say):
+            if _read_note(note) is None:  # another process may have been first
+                _convert(pinned, config, note)
+            known = _read_note(note)
     if known is None:
         raise IntegrityError(f"{pinned}: its tables in {note.parent} are incomplete")
     return known
+
+
+def _say(text: str) -> None:
+    warnings.warn(HubNote(text), stacklevel=5)
 
 
 def _resolve(address: Address, memory: Path) -> Address:

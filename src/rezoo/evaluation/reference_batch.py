@@ -27,6 +27,7 @@ from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import Forward, compiled_forward
+from rezoo.models.settings import keras_settings
 from rezoo.sources.load import load
 from rezoo.sources.references import Source
 from rezoo.specs import DatasetSpec, Preprocessing
@@ -216,19 +217,15 @@ def full_precision() -> Iterator[None]:
     TensorFloat-32, which GPUs would compute in, differs in the third digit.
     """
     tensor_float = tf.config.experimental.tensor_float_32_execution_enabled()
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
     try:
-        if keras.config.backend() == "jax":
-            import jax
+        with keras_settings():
+            if keras.config.backend() == "jax":
+                import jax
 
-            with jax.default_matmul_precision("highest"):
+                with jax.default_matmul_precision("highest"):
+                    yield
+            else:
                 yield
-        else:
-            yield
     finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float)

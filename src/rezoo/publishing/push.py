@@ -13,8 +13,9 @@ from rezoo.errors import IntegrityError, NetworkError, SpecError
 from rezoo.publishing.plan import PushPlan, compare, plan_push
 from rezoo.sources.hub_address import Address
 from rezoo.sources.hub_client import endpoint, hub_errors, open_api, repository
-from rezoo.sources.references import WithFolder
+from rezoo.sources.references import WithFolder, local_folder
 from rezoo.utils.files import write_bytes
+from rezoo.utils.lock import locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +80,19 @@ def push(
         UnsafeFileError: A file contains what looks like a secret, or is not a regular file.
         IncompatibleError: The repository changed meanwhile, or rezoo did not write its card.
         SpecError: The folder is not a finished run, or an argument is not allowed.
+        RunLockedError: Another process changes the folder, such as a training.
     """
-    plan = plan_push(run, repo, private=private, licence=licence, force=force)
+    folder = local_folder(run)
+    read_config(folder)  # a folder without a network is an error before it is locked
+    with locked(folder, what="pushing"):
+        plan = plan_push(folder, repo, private=private, licence=licence, force=force)
+        return _push(plan, message, confirm)
+
+
+def _push(plan: PushPlan, message: str, confirm: Callable[[PushPlan], bool]) -> Pushed:
     if not confirm(plan):
         raise SpecError("nothing was pushed", hint="it was not confirmed.")
-    url = f"{endpoint()}/{repo}"
+    repo, url = plan.repo, f"{endpoint()}/{plan.repo}"
     if plan.exists and all(upload.state == "unchanged" for upload in plan.uploads):
         return Pushed(repo=repo, commit=plan.parent, url=url, changed=False)
     plan.contents.refuse_changed()

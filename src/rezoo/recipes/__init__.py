@@ -21,7 +21,7 @@ import tomli_w
 from rezoo.errors import SpecError, UnknownNameError
 from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
-from rezoo.recipes.scaling import describe_scaling, scaling
+from rezoo.recipes.scaling import describe_changes, describe_scaling, scaling, shortening
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml
 from rezoo.utils.files import read_regular
@@ -97,8 +97,8 @@ def resolve_recipe(
         preprocessing: Of the weights, or of the dataset where there are none.
 
     Returns:
-        The recipe with every key set, and in words what was changed unasked: by the dataset, and
-        by another batch size without a learning rate.
+        The recipe with every key set, and in words what was changed unasked: by the dataset, by
+        another batch size without a learning rate, and by a run that is shorter than the recipe.
     """
     if isinstance(name, Recipe):
         plain, wanted = name, {}
@@ -112,11 +112,17 @@ def resolve_recipe(
         if key not in changes and value != getattr(plain, key)
     ]
     with_size = _for_batch_size(recipe, changes)
-    if with_size:
+    if with_size and changes.get("epochs", recipe.epochs):  # a probe has no learning rate
         notes.append(describe_scaling(recipe, with_size))
+    in_steps = {k: v for k, v in with_size.items() if k in ("steps", "warmup_steps")}
+    own = dataclasses.replace(recipe, **in_steps)
     recipe = Recipe.from_dict({**recipe.to_dict(), **with_size, **changes}, origin="--set")
     if "epochs" in changes and "steps" not in changes:
         recipe = dataclasses.replace(recipe, steps=None)
+    shorter = {k: v for k, v in shortening(own, recipe).items() if k not in changes}
+    if shorter:
+        notes.append(f"{describe_changes(own, shorter)}: the run is shorter than its recipe")
+        recipe = dataclasses.replace(recipe, **shorter)
     height, width = preprocessing.size
     resolved = dataclasses.replace(
         recipe,

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from rezoo.errors import (
@@ -21,6 +22,7 @@ from rezoo.errors import (
     UnsafeFileError,
     writing,
 )
+from rezoo.utils.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,27 @@ def _refuse_special(what: str, mode: int) -> None:
 
 
 def refuse_file(folder: Path) -> None:
-    """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
-    if folder.exists() and not folder.is_dir():
+    """Raise `SpecError` if the folder of `--output` is a file or cannot be looked at."""
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise SpecError(
+            f"{folder}: {error.strerror}", hint="choose another folder with --output."
+        ) from error
+    if is_file:
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+
+
+def refuse_inside_dataset(path: Path, dataset: str) -> None:
+    """Raise `SpecError` if `--output` lies in the folder of a dataset reference `folder:PATH`."""
+    kind, _, place = dataset.partition(":")
+    if kind == "folder":
+        root = os.path.realpath(expanded(place))
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise SpecError(
+                f"{path} is inside the dataset {dataset}",
+                hint="choose a place outside of it with --output: files there may count as data.",
+            )
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -170,12 +190,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.unlink(missing_ok=True)  # a link there is not followed
-            with open(partial, "xb") as file:
+            with open(partial, "xb") as file:  # a new file: no other one, no link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

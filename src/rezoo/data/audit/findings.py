@@ -1,7 +1,8 @@
 """What a check found, as data.
 
-Problems make a metric doubtful: examples that cannot be decoded, duplicates, contradictory labels,
-missing classes. Remarks do no harm by themselves: formats, colours, sizes.
+Problems stop a run or make a metric doubtful: entries that cannot be used, examples that cannot
+be decoded, duplicates, contradictory labels, missing classes. Remarks do no harm by themselves:
+formats, colours, sizes.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Findings:
     colours: dict[str, int]  # grey, colour, CMYK or palette, with or without alpha → number
     bits: dict[str, int]  # bits per channel → number of examples
     spread: dict[str, dict[str, float]]  # width, height, …, kilobytes → "min", "median", "max"
+    refused: list[str]  # entries that contradict each other or cannot be used, and why
     undecodable: list[Example]  # the note is the reason
     bad_labels: list[Example]  # the label is not a class
     repeated_keys: list[Example]  # the key is that of an earlier example
@@ -69,6 +71,7 @@ class Findings:
         """Return the problems, one line of text for each case."""
         groups = self.duplicates
         return {
+            "refused entries": self.refused,
             "cannot be decoded": [f"{e.key} ({e.note})" for e in self.undecodable],
             "invalid labels": [f"{e.key} ({e.note})" for e in self.bad_labels],
             "duplicates across splits": [str(g) for g in groups if g.across_splits],

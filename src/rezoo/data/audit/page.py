@@ -19,6 +19,7 @@ from PIL import Image
 
 from rezoo.data.audit.findings import Example, Findings
 from rezoo.data.audit.scan import decoded
+from rezoo.data.datasets import short_name
 from rezoo.data.examples import Splits
 from rezoo.errors import RezooError, SpecError
 from rezoo.utils.documents import read_document
@@ -35,7 +36,7 @@ _SIDE = 112  # pixels of the images on the page
 
 def default_folder(reference: str) -> Path:
     """Return `data-check-<name>`, with the last part of the reference."""
-    return Path(f"data-check-{Path(reference.split(':', 1)[-1]).name or 'data'}")
+    return Path(f"data-check-{short_name(reference)}")
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:

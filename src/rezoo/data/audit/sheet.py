@@ -15,12 +15,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from rezoo import recipes
-from rezoo.data.datasets import dataset_spec, default_preprocessing, load_dataset
+from rezoo.data.datasets import (
+    dataset_spec,
+    default_preprocessing,
+    load_dataset,
+    short_name,
+)
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
-from rezoo.utils.files import write_bytes
+from rezoo.utils.files import refuse_inside_dataset, write_bytes
+from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
 
@@ -89,7 +95,7 @@ class SheetRequest:
             epoch=epoch,
             draws=min(draws, resolved.epochs - epoch),
             augment=split == "train" and not no_augment,
-            path=_checked(Path(output or default_path(dataset)).expanduser(), overwrite=overwrite),
+            path=_checked(expanded(output or default_path(dataset)), dataset, overwrite=overwrite),
         )
 
 
@@ -113,7 +119,7 @@ class Sheet:
 
 def default_path(dataset: str) -> Path:
     """Return `data-sheet-<name>.png`, with the last part of the reference."""
-    return Path(f"data-sheet-{Path(dataset.split(':', 1)[-1]).name or 'data'}.png")
+    return Path(f"data-sheet-{short_name(dataset)}.png")
 
 
 def draw_sheet(
@@ -187,8 +193,9 @@ def _title(request: SheetRequest) -> str:
     return ", ".join(parts)
 
 
-def _checked(path: Path, *, overwrite: bool) -> Path:
+def _checked(path: Path, dataset: str, *, overwrite: bool) -> Path:
     """Return a path if a sheet may be written there; else raise `SpecError`."""
+    refuse_inside_dataset(path, dataset)
     if path.suffix.lower() != ".png":
         raise SpecError(f"--output {path}; a sheet is a PNG file", hint="end its name in .png.")
     if path.is_dir():

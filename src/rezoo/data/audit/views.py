@@ -15,6 +15,7 @@ from rezoo.data.audit.layout import Cell
 from rezoo.data.audit.scan import decoded
 from rezoo.data.audit.sheet import SheetRequest
 from rezoo.data.examples import Examples
+from rezoo.data.order import epoch_indices
 from rezoo.errors import NotFoundError, UnknownNameError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -36,7 +37,7 @@ def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest
     if request.augment:
         recipe = _possible(request.recipe, count)
         epochs = range(request.epoch, request.epoch + request.draws)
-        drawn = [pipeline.epoch_indices(count, recipe, epoch) for epoch in epochs]
+        drawn = [epoch_indices(count, recipe, epoch) for epoch in epochs]
         _, first = np.unique(drawn[0], return_index=True)
         order = drawn[0][np.sort(first)]
         lacking = np.sum([~np.isin(order, other) for other in drawn], 0)
@@ -68,10 +69,10 @@ def trained(
     alone: then only the chosen ones are drawn, in batches of one.
     """
     recipe = _possible(request.recipe, len(examples))
-    within = np.isin(chosen, pipeline.epoch_indices(len(examples), recipe, epoch))
+    within = np.isin(chosen, epoch_indices(len(examples), recipe, epoch))
     if not recipe.mixes:
         recipe = dataclasses.replace(recipe, repeated_augmentation=1, batch_size=1)
-    order = pipeline.epoch_indices(len(examples), recipe, epoch)
+    order = epoch_indices(len(examples), recipe, epoch)
     first = np.zeros(len(examples), np.int64)  # position of the first repetition
     first[order[::-1]] = np.arange(len(order))[::-1]
     wanted = {int(first[i]): int(i) for i in chosen[within]}

@@ -1,0 +1,240 @@
+"""Which files are data: one search for `folder:`, `rezoo predict FOLDER` and `rezoo data check`.
+
+Data are regular files with the ending of an image, outside of hidden and system folders. Links to
+files are followed. Links to folders are followed in the folder itself and in the folders directly
+below it, unless they lead to a folder that contains them. Neither NumPy nor Pillow is imported.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from rezoo.data.file_names import is_system, is_utf8, printed, require_utf8
+from rezoo.data.image_files import ENDINGS, MAX_PIXELS
+from rezoo.errors import IntegrityError, NotFoundError, RezooError, UnsafeFileError
+
+MAX_BYTES = 8 * MAX_PIXELS
+"""Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
+_FOLLOWED = 2  # levels of folders in which links to folders are followed
+_SHOWN = 5  # faults, and kinds of skipped files, in one message
+_KINDS = (
+    (stat.S_ISFIFO, "named pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+    (stat.S_ISDIR, "folder"),
+)
+
+
+@dataclass(eq=False)
+class Found:
+    """The result of a search. Paths are below the searched folder, with `/`.
+
+    Attributes:
+        images: The images: of each folder its files by name, then those of its subfolders.
+        folders: Folder → number of images directly in it; `""` is the searched folder.
+        links: Image that was reached through a link → its real path.
+        skipped: Kind of files that are no data → their number, and the first of them.
+        undecodable: Path whose last name is not UTF-8 → number of images at or below it. These
+            images are not in `images`.
+    """
+
+    images: list[str] = field(default_factory=list)
+    folders: dict[str, int] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, tuple[int, str]] = field(default_factory=dict)
+    undecodable: dict[str, int] = field(default_factory=dict)
+
+    def skip(self, kind: str, path: str) -> None:
+        """Count a file that is no data."""
+        count, first = self.skipped.get(kind, (0, path))
+        self.skipped[kind] = (count + 1, first)
+
+    def note(self) -> str:
+        """Return how many files of which kind are skipped, or `""` if none is."""
+        most = sorted(self.skipped.items(), key=lambda item: -item[1][0])
+        shown = [
+            f"{count:,} × {printed(kind)} ({printed(first)}{', …' if count > 1 else ''})"
+            for kind, (count, first) in most[:_SHOWN]
+        ]
+        if rest := [count for _, (count, _) in most[_SHOWN:]]:
+            shown.append(f"{sum(rest):,} of {len(rest)} other kinds")
+        return f"skipped: {', '.join(shown)}" if shown else ""
+
+    def faults(self) -> list[RezooError]:
+        """Return an error for each name that is not UTF-8."""
+        return [
+            IntegrityError(
+                f"{printed(path)} is not a name in UTF-8 ({count:,} images)",
+                hint="rename it; `convmv -r -f latin1 -t utf8 --notest FOLDER` renames all, "
+                "if they are in Latin-1.",
+            )
+            for path, count in self.undecodable.items()
+        ]
+
+
+def search(folder: Path) -> Found:
+    """Return the images in a folder and below it.
+
+    Raises:
+        NotFoundError: The folder, or one below it, is missing or cannot be read.
+    """
+    found = Found()
+    waiting = [_Place("", _real(folder))]
+    while waiting:
+        place = waiting.pop()
+        waiting += reversed(_search_one(folder, place, found))
+    return found
+
+
+def matching(pattern: str) -> list[str]:
+    """Return what a pattern such as `"photos/**/*.jpg"` matches, in order.
+
+    System names match only if they are written in the pattern.
+    """
+    written = set(Path(pattern).parts)
+    return [
+        path
+        for path in sorted(glob.glob(pattern, recursive=True))
+        if not any(is_system(name) for name in Path(path).parts if name not in written)
+    ]
+
+
+def irregular(status: os.stat_result) -> str:
+    """Return why a file is not read: its kind or its size; `""` if it is."""
+    if not stat.S_ISREG(status.st_mode):
+        return next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "special file")
+    return f"file over {MAX_BYTES >> 20} MiB" if status.st_size > MAX_BYTES else ""
+
+
+def require_regular(path: str | Path) -> None:
+    """Refuse everything but regular files of at most `MAX_BYTES`; links are followed.
+
+    Raises:
+        NotFoundError: There is no such file.
+        UnsafeFileError: It is a named pipe, a device or the like, or too large.
+        IntegrityError: The path is not UTF-8.
+    """
+    require_utf8(path)
+    try:
+        reason = irregular(os.stat(path))
+    except FileNotFoundError:
+        raise NotFoundError(f"no such file: {printed(path)}", hint="check the path.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise NotFoundError(
+            f"cannot read {printed(path)}: {_reason(error)}", hint="check the path."
+        ) from error
+    if reason:
+        raise UnsafeFileError(
+            f"{printed(path)} is a {reason}", hint="only regular files are read: copy it to one."
+        )
+
+
+def joined(faults: Sequence[RezooError], what: str) -> RezooError:
+    """Return one error for some faults of a dataset: of the kind of the first.
+
+    Args:
+        faults: One or more.
+        what: The dataset, for the message.
+    """
+    first = faults[0]
+    shown = "; ".join(str(fault) for fault in faults[:_SHOWN])
+    if len(faults) == 1:
+        return type(first)(f"{what}: {shown}", hint=first.hint)
+    more = f"; and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
+    return type(first)(
+        f"{what}: {len(faults):,} faults: {shown}{more}",
+        hint=f"{first.hint} `rezoo data check` lists all faults.",
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder to search."""
+
+    below: str  # its path below the first folder, with `/` at the end
+    real: str  # its path without links
+    linked: bool = False  # whether a link led to it
+    depth: int = 0
+
+
+def _search_one(root: Path, place: _Place, found: Found) -> list[_Place]:
+    """Add the images of one folder to `found`; return its subfolders."""
+    inner, before = [], len(found.images)
+    for entry in _entries(root / place.below):
+        if is_system(entry.name):
+            continue
+        path = place.below + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            real = f"{place.real}{os.sep}{entry.name}"
+            inner.append(_Place(f"{path}/", real, place.linked, place.depth + 1))
+        elif entry.is_symlink() and os.path.isdir(entry.path):
+            real = os.path.realpath(entry.path)
+            if place.depth < _FOLLOWED and not _contains(real, place.real):
+                inner.append(_Place(f"{path}/", real, True, place.depth + 1))
+            else:
+                found.skip("link to a folder", path)
+        else:
+            _take(entry, path, place, found)
+    found.folders[place.below[:-1]] = len(found.images) - before
+    return inner
+
+
+def _take(entry: os.DirEntry[str], path: str, place: _Place, found: Found) -> None:
+    """Add one entry, which is not a folder, to the images or to what is skipped."""
+    if not entry.name.lower().endswith(ENDINGS):
+        found.skip(PurePath(entry.name).suffix.lower() or "without an ending", path)
+        return
+    try:
+        reason = irregular(entry.stat())
+    except OSError:  # a link that leads nowhere: it is an image that cannot be read
+        reason = ""
+    if reason:
+        found.skip(reason, path)
+    elif not is_utf8(path):
+        names = path.split("/")
+        first = next(i for i, name in enumerate(names) if not is_utf8(name))
+        odd = "/".join(names[: first + 1])
+        found.undecodable[odd] = found.undecodable.get(odd, 0) + 1
+    else:
+        found.images.append(path)
+        if entry.is_symlink():
+            found.links[path] = os.path.realpath(entry.path)
+        elif place.linked:
+            found.links[path] = f"{place.real}{os.sep}{entry.name}"
+
+
+def _real(folder: Path) -> str:
+    try:
+        return os.path.realpath(folder)
+    except ValueError as error:  # a NUL in the name
+        raise NotFoundError(f"no such folder: {printed(folder)}", hint="check the path.") from error
+
+
+def _contains(folder: str, inner: str) -> bool:
+    return Path(inner).is_relative_to(folder)
+
+
+def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
+    """Return the entries of a folder, sorted by name (code points)."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        raise NotFoundError(f"no such folder: {printed(folder)}", hint="check the path.") from None
+    except NotADirectoryError:
+        raise NotFoundError(f"not a folder: {printed(folder)}", hint="name a folder.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise NotFoundError(
+            f"cannot read the folder {printed(folder)}: {_reason(error)}",
+            hint="check the path, and the permission to read it.",
+        ) from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
