@@ -16,6 +16,7 @@ rezoo's own keys are at the root, where timm ignores unknown keys:
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -84,11 +85,11 @@ def read_config(folder: Path) -> ModelConfig:
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the parsed `config.json` of a folder; raises as `read_config` does."""
     path = folder / CONFIG
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise NotFoundError(
             f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NotFoundError(
             f"{folder} has no {CONFIG}",
             hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
