@@ -117,9 +117,11 @@ def read_regular(path: Path, *, most: int, follow_links: bool = True, what: str 
     what = what or str(path)
     with open_regular(path, follow_links=follow_links, what=what) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > most else file.read(most + 1)
-    if max(size, len(content)) > most:  # files of /proc have no size
-        raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
+        if size > most:
+            raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
+        content = file.read(size + 1)
+    if len(content) > size:  # such as a file of /proc
+        raise UnsafeFileError(f"{what} has more than the {size:,} bytes of its size")
     return content
 
 
