@@ -249,8 +249,9 @@ _RUN_FILES = {
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
-    "checkpoints/": "last state, for `--resume`; `local.json`, the model and the dataset of the "
-    "run; `data.safetensors`, which images it has; `last/`, a model folder with the last weights",
+    "checkpoints/": "last state and the one before, for `--resume`; `local.json`, the model and "
+    "the dataset of the run; `data.safetensors`, which images it has; `last/`, a model folder with "
+    "the last weights",
     "events/": "for TensorBoard, with `--tensorboard`",
     "exports/": "output of `rezoo export`, one folder per format",
 }

@@ -10,11 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from rezoo.artifacts.run_files import CHECKPOINT
-from rezoo.artifacts.safetensors import write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError, RezooError
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
+from rezoo.training.generations import Content, Generations
 
 ROW = {"epoch": 1, "val_loss": 0.5, "val_top1": 0.9, "gradient_norm": None, "finished_utc": "now"}
 GOOD = {**asdict(Progress(epoch=1, history=[ROW], best_epoch=1)), "signature": "sig"}
@@ -23,11 +22,13 @@ VALUES = {"a": np.ones((2, 3), np.float32), "n": np.array(7, np.int32)}
 
 def restore(folder, metadata, values=VALUES):
     """Write a checkpoint and restore it; the variables are zero unless it succeeds."""
-    write_tensors(folder / CHECKPOINT, values, metadata=metadata)
+    files = Generations(folder)
+    files.write(Content(values, metadata))
+    files.previous.unlink(missing_ok=True)
     state = [("a", keras.Variable(np.zeros((2, 3), np.float32)))]
     state.append(("n", keras.Variable(0, dtype="int32")))
     try:
-        return checkpoints.restore(folder, state, "sig")
+        return checkpoints.restore(files, state, "sig")
     except RezooError:
         assert not any(np.any(keras.ops.convert_to_numpy(variable)) for _, variable in state)
         raise

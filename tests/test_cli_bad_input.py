@@ -19,6 +19,7 @@ from conftest import encoded, fails, picture, start
 from rezoo.artifacts import manifest
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.cli.options import import_quietly
+from rezoo.training.generations import read_whole
 from rezoo.utils.lock import LOCK, locked
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -454,7 +455,7 @@ def test_second_signal_stops_at_once(tmp_path):
     code, _, err = interrupted(tmp_path / "run", [signal.SIGINT, signal.SIGINT], tmp_path)
     assert code == 130, err
     assert "Traceback" not in err
-    read_tensors(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    read_whole(tmp_path / "run" / "checkpoints" / "last.safetensors")
 
 
 @pytest.mark.parametrize("end", ["pass", "raise ImportError('initialization failed')"])

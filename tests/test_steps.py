@@ -14,6 +14,7 @@ from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
+from rezoo.training.generations import Generations
 from rezoo.training.loop import Loop
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request
@@ -181,9 +182,10 @@ def test_checkpoints_have_the_whole_state(tmp_path, optimizer, precision):
     straight = step_of(small(precision), **keys)
     for _ in range(3):
         straight(batch(2))
-    checkpoints.save(tmp_path, straight.state(), Progress(step=3), "one")
+    files = Generations(tmp_path)
+    files.write(checkpoints.snapshot(straight.state(), Progress(step=3), "one"))
     resumed = step_of(small(precision), **keys)
-    assert checkpoints.restore(tmp_path, resumed.state(), "one") == Progress(step=3)
+    assert checkpoints.restore(files, resumed.state(), "one") == Progress(step=3)
     figures = [[step(batch(2)).read() for _ in range(3)] for step in (straight, resumed)]
     assert figures[0] == figures[1]
     assert same_bits(*(values(v for _, v in step.state()) for step in (straight, resumed)))

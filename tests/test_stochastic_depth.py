@@ -14,13 +14,13 @@ import pytest
 
 import rezoo
 from hub_fixtures import TOKEN
-from rezoo.artifacts.safetensors import read_tensors
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import Interrupted, SpecError
 from rezoo.models import tensors
 from rezoo.models.drop_path import Add
 from rezoo.models.fingerprint import fingerprint
 from rezoo.publishing.push import push
+from rezoo.training.generations import read_whole
 from rezoo.training.reporters import Reporter
 
 NETWORK = "test_resnet"
@@ -128,7 +128,7 @@ def test_a_run_resumes_to_the_same_bits(run, tmp_path):
     for name in ("model.safetensors", "reference.safetensors"):
         assert (tmp_path / name).read_bytes() == (run.folder / name).read_bytes()
     ours, theirs = (
-        read_tensors(f / "checkpoints" / "last.safetensors")[0] for f in (tmp_path, run.folder)
+        read_whole(f / "checkpoints" / "last.safetensors").values for f in (tmp_path, run.folder)
     )
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 

@@ -17,6 +17,7 @@ from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import DivergedError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
+from rezoo.training.generations import read_whole
 from rezoo.training.optimizers import build_optimizer
 from rezoo.training.reporters import Reporter
 from rezoo.training.schedules import schedule
@@ -144,7 +145,7 @@ def test_reference_batch_is_reproduced(run):
 def assert_same_bits(one, other):
     for name in ("model.safetensors", "reference.safetensors"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
-    ours, theirs = (read_tensors(f / "checkpoints" / "last.safetensors")[0] for f in (one, other))
+    ours, theirs = (read_whole(f / "checkpoints" / "last.safetensors").values for f in (one, other))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -184,7 +185,7 @@ def test_resume_restores_all_of_the_state(tmp_path, changes):
     rezoo.train(NETWORK, "digits", changes=changes, output=halves, resume=True)
     assert_same_bits(halves, whole)
     if "ema_decay" in changes:  # what the run leaves is the average, not the network
-        state = read_tensors(whole / "checkpoints" / "last.safetensors")[0]
+        state = read_whole(whole / "checkpoints" / "last.safetensors").values
         last = read_tensors(whole / "checkpoints" / "last" / "model.safetensors")[0]
         bias = last["fc.bias"]
         assert any(np.array_equal(v, bias) for n, v in state.items() if n.startswith("average"))

@@ -39,6 +39,7 @@ EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
 CHECKPOINT = f"{CHECKPOINTS}/last.safetensors"  # the complete state, to resume from
+PREVIOUS = f"{CHECKPOINTS}/previous.safetensors"  # the one before, for when that is damaged
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # The files in the manifest. These and config.json are pushed, and no others.
@@ -102,6 +103,11 @@ _RECIPE: Schema = Table(
     )
 )
 _MAX_HISTORY_BYTES = 64 * 1024 * 1024  # the lines of 100,000 epochs, the most of a recipe
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run folder has a file to resume from."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -7,9 +7,11 @@ the header, the number of tensors and duplicate keys. Tensors are read one at a 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -21,7 +23,7 @@ import safetensors.numpy
 
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnsafeFileError
 from rezoo.utils.documents import parse_json
-from rezoo.utils.files import FileRecord, digest, write_bytes
+from rezoo.utils.files import FileRecord, digest, open_regular, write_bytes
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 10_000
@@ -29,6 +31,9 @@ _AGAIN = "get the file again from its source."
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _DTYPES |= {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
 _DTYPES |= {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)} | {"BOOL": "bool"}
+DIGEST = "sha256"  # the last tensor of a file with its own SHA-256
+_DIGEST_BYTES = 32
+_BLOCK = 2**24  # bytes that are hashed and written at once
 _PICKLE = "is a pickle or an archive of one"
 # First bytes of other kinds of files that are mistaken for weights: (bytes, what, hint).
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -153,6 +158,62 @@ def write_tensors(
     if not same:
         raise IntegrityError(f"{path.name}: the tensors read back are not those written")
     write_bytes(path, content)
+
+
+def with_digest(
+    values: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> Iterator[memoryview | bytes]:
+    """Yield a safetensors file in blocks, without a copy of the tensors.
+
+    Its last 32 bytes are the SHA-256 of all bytes before them, as the uint8 tensor `sha256`, so
+    that `check_digest` notices any other bit, also in the header.
+
+    Args:
+        values: Name of each tensor → its values, in C order.
+        metadata: Texts for the header.
+    """
+    widest_first = sorted(values.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name, value in widest_first:
+        kind = next(kind for kind, dtype in _DTYPES.items() if value.dtype == np.dtype(dtype))
+        offsets = [at, at := at + value.nbytes]
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
+    offsets = [at, at + _DIGEST_BYTES]
+    header[DIGEST] = {"dtype": "U8", "shape": [_DIGEST_BYTES], "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    found = hashlib.sha256()
+    parts: list[memoryview] = [memoryview(struct.pack("<Q", len(text)) + text)]
+    for part in parts + [_raw(value) for _, value in widest_first]:
+        for start in range(0, len(part), _BLOCK):
+            block = part[start : start + _BLOCK]
+            found.update(block)
+            yield block
+    yield found.digest()
+
+
+def _raw(value: np.ndarray) -> memoryview:
+    """Return the bytes of an array; NumPy gives no buffer of bfloat16."""
+    return value.reshape(-1).view(np.uint8).data
+
+
+def check_digest(path: Path) -> None:
+    """Compare a file of `with_digest` with the SHA-256 at its end.
+
+    Raises:
+        NotFoundError: The file does not exist or cannot be read.
+        IntegrityError: A byte differs or is missing, or the file is of another kind.
+    """
+    found = hashlib.sha256()
+    with open_regular(path) as file:
+        left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            found.update(block)
+            left -= len(block)
+        recorded = file.read(_DIGEST_BYTES)
+    if recorded != found.digest():
+        raise IntegrityError(f"{path} is damaged: it does not end in the SHA-256 of its content")
 
 
 def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None, most: int) -> int:

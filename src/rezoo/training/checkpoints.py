@@ -1,24 +1,23 @@
-"""The complete state of a run in one file, replaced atomically.
+"""The complete state of a run: everything that decides how it goes on.
 
 A checkpoint holds every variable of the model, of the optimizer, of the average of the weights
-and of the loss scale, and in its metadata the position of the run. One rename makes it valid, so a
-crash leaves no half of one.
+and of the loss scale, and in its metadata the position of the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from rezoo.artifacts.run_files import CHECKPOINT
-from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.utils.documents import MAX_JSON_BYTES, short
+from rezoo.training.generations import Content, Generations
+from rezoo.utils.documents import short
 
 _META = "rezoo"
 
@@ -69,55 +68,72 @@ class Progress:
             self.best_epoch = epoch
 
 
-def save(
-    folder: Path, state: Iterable[tuple[str, Any]], progress: Progress, signature: str
-) -> None:
-    """Write the state of a run.
+def snapshot(state: Iterable[tuple[str, Any]], progress: Progress, signature: str) -> Content:
+    """Return a copy of the state of a run, which later steps do not change.
 
     Args:
-        folder: The run folder.
         state: Every variable of the run and its name, as `TrainingStep.state` yields them.
         progress: The position of the run.
         signature: What must be equal to resume from the state (recipe, data, network).
     """
-    values = {name: keras.ops.convert_to_numpy(variable) for name, variable in state}
+    values = {
+        name: np.array(keras.ops.convert_to_numpy(variable), order="C") for name, variable in state
+    }
     meta = {**asdict(progress), "signature": signature}
-    write_tensors(folder / CHECKPOINT, values, metadata={_META: json.dumps(meta)})
+    return Content(values, {_META: json.dumps(meta)})
 
 
-def restore(folder: Path, state: Iterable[tuple[str, Any]], *signatures: str) -> Progress | None:
-    """Restore the last checkpoint of a run folder; return None if there is none.
+def restore(
+    files: Generations, state: Iterable[tuple[str, Any]], *signatures: str
+) -> Progress | None:
+    """Restore the newest whole checkpoint of a run; return None if there is none.
 
-    Nothing is assigned unless everything in the checkpoint is valid.
+    Nothing is assigned unless everything in the checkpoint is valid. A `RunWarning` states that
+    the newest is damaged and the one before it is used.
 
     Args:
-        folder: The run folder.
+        files: Of the run folder.
         state: Every variable of the run and its name; their values are assigned.
-        signatures: As passed to `save`; one of them must be the checkpoint's.
+        signatures: As passed to `snapshot`; one of them must be the checkpoint's.
 
     Raises:
         IncompatibleError: The run was started with another recipe, dataset or network, or the
             file is no checkpoint of this version of rezoo.
-        IntegrityError: The checkpoint is damaged.
+        IntegrityError: All checkpoints are damaged.
         NotFoundError: It cannot be read.
     """
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    try:
-        # 380 bytes for each epoch, more than in other files
-        values, metadata = read_tensors(path, max_header_bytes=MAX_JSON_BYTES)
-        meta = _parse(metadata.get(_META), path)
-        if meta.pop("signature", None) not in signatures:
-            raise IncompatibleError(
-                f"the run in {folder} was started with another recipe, dataset or network",
-                hint="resume with the options it was started with (see its recipe.toml), "
-                "or start a new run with --overwrite or another --output.",
-            )
-        progress = _progress(meta, path)
-    except IntegrityError as error:
-        raise type(error)(error.message, hint=_HINT) from error
     variables = dict(state)
+
+    def interpret(content: Content, path: Path) -> tuple[Content, Progress]:
+        progress = _interpret(content, path, signatures)
+        _check_fit(content, path, variables)
+        return content, progress
+
+    found = files.read(interpret)
+    if found is None:
+        return None
+    content, progress = found
+    for name, variable in variables.items():
+        variable.assign(content.values[name])
+    return progress
+
+
+_HINT = "start again with --overwrite or another --output."
+
+
+def _interpret(content: Content, path: Path, signatures: Collection[str]) -> Progress:
+    meta = _parse(content.metadata.get(_META), path)
+    if meta.pop("signature", None) not in signatures:
+        raise IncompatibleError(
+            f"the run in {path.parents[1]} was started with another recipe, dataset or network",
+            hint="resume with the options it was started with (see its recipe.toml), "
+            "or start a new run with --overwrite or another --output.",
+        )
+    return _progress(meta, path)
+
+
+def _check_fit(content: Content, path: Path, variables: Mapping[str, Any]) -> None:
+    values = content.values
     fits = values.keys() == variables.keys() and all(
         values[name].shape == tuple(variable.shape) for name, variable in variables.items()
     )
@@ -125,15 +141,6 @@ def restore(folder: Path, state: Iterable[tuple[str, Any]], *signatures: str) ->
         raise IncompatibleError(
             f"{path} does not fit the network of this version of rezoo", hint=_HINT
         )
-    for name, variable in variables.items():
-        variable.assign(values[name])
-    return progress
-
-
-_HINT = (
-    "the run cannot be continued, but its best weights are still there: copy the folder to keep "
-    "them, then start again with --overwrite or another --output."
-)
 
 
 def _parse(text: str | None, path: Path) -> dict[str, Any]:

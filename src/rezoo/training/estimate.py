@@ -174,7 +174,7 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
         compile_s=max(taken[0] - step_s, 0.0) if taken else 0.0,
         step_s=step_s,
         validation_s=image_s * images,
-        save_s=_BEFORE_WRITING_S + _disk_bytes(setup, step) / 2 / _WRITTEN_PER_S,
+        save_s=_BEFORE_WRITING_S + _disk_bytes(setup, step) / 3 / _WRITTEN_PER_S,
         probe_s=image_s * setup.head_images if setup.starts_with_probe else 0.0,
         loss=loss,
     )
@@ -201,10 +201,10 @@ def _forward_s(setup: Setup) -> float:
 
 
 def _disk_bytes(setup: Setup, step: TrainingStep) -> int:
-    """Return the size of the run folder while one checkpoint replaces another."""
+    """Return the size of the run folder while a third checkpoint is written."""
     state = sum(np.prod(v.shape, dtype=np.int64) * 4 for _, v in step.state())
     weights = 4 * setup.network.count_params()
-    return int(2 * state + 2 * weights + _OTHER_FILES)
+    return int(3 * state + 2 * weights + _OTHER_FILES)
 
 
 def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float) -> Recipe:

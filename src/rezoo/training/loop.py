@@ -20,8 +20,9 @@ from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.training import checkpoints, linear_probe, run_folder
+from rezoo.training import checkpoints, linear_probe, old_run, run_folder
 from rezoo.training.checkpoints import Progress
+from rezoo.training.generations import Generations
 from rezoo.training.health import Health
 from rezoo.training.reporters import Reporter
 from rezoo.training.schedules import schedule
@@ -59,8 +60,10 @@ class Loop:
         self.step = step
         self.folder = folder
         self.reporter = reporter
+        old_run.remove_partial(folder)
         signatures = setup.signature, setup.signature_before
-        found = checkpoints.restore(folder, step.state(), *signatures)
+        self._files = Generations(folder)
+        found = checkpoints.restore(self._files, step.state(), *signatures)
         self.progress = found or Progress()
         # the time of the resumed run counts, too
         self._deadline = (deadline or math.inf) - self.progress.wall_time_s
@@ -98,7 +101,8 @@ class Loop:
     def save(self) -> None:
         """Write the checkpoint."""
         self.progress.left_out = sorted(self.setup.train.reasons)
-        checkpoints.save(self.folder, self.step.state(), self.progress, self.setup.signature)
+        state, signature = self.step.state(), self.setup.signature
+        self._files.write(checkpoints.snapshot(state, self.progress, signature))
 
     def _reason_to_end(self, epoch_s: float) -> str:
         """Return why the run ends before its last epoch; empty if it does not.

@@ -21,6 +21,7 @@ from rezoo.utils.lock import LOCK
 _FOLDERS = (CHECKPOINTS, EVENTS, EXPORTS)
 _STATE = (
     run_files.CHECKPOINT,
+    run_files.PREVIOUS,
     run_files.DATA,
     f"{LAST_WEIGHTS}/{CONFIG}",
     f"{LAST_WEIGHTS}/{WEIGHTS}",
@@ -54,7 +55,7 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
             hint="continue it with --resume, replace it with --overwrite, "
             "or choose another --output.",
         )
-    elif (folder / run_files.METRICS).exists() and not (folder / run_files.CHECKPOINT).exists():
+    elif (folder / run_files.METRICS).exists() and not run_files.has_checkpoint(folder):
         raise NotFoundError(
             f"{folder} holds a finished run without {run_files.CHECKPOINT}: it cannot be resumed",
             hint="train on from its weights with another --output, or replace it with --overwrite.",
@@ -95,6 +96,17 @@ def remove(folder: Path) -> list[str]:
     if others := _names(folder):
         notes.append(f"kept in {folder}, since rezoo did not write it: {_listed(others)}")
     return notes
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed processes have left of the files they were writing for the run.
+
+    The caller holds the lock of the folder, so no living process writes them.
+    """
+    with writing(folder):
+        for name in (*run_files.PUBLISHED, *_STATE, LOCAL):
+            for partial in () if _behind_link(folder, name) else _partial(folder, name):
+                (folder / partial).unlink(missing_ok=True)
 
 
 def own_files(folder: Path) -> list[str]:
@@ -143,7 +155,7 @@ def _partial(folder: Path, name: str) -> Iterator[str]:
     path = folder / name
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.tmp")
     for other in path.parent.iterdir() if _is_folder(path.parent) else ():
-        if pattern.fullmatch(other.name):
+        if pattern.fullmatch(other.name) and not _is_folder(other):
             yield other.relative_to(folder).as_posix()
 
 

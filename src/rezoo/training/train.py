@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rezoo.artifacts.run_files import CHECKPOINT
+from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
@@ -146,7 +146,7 @@ def _train(
         from rezoo.training import run_folder
         from rezoo.training.loop import Loop
         from rezoo.training.resuming import check_data, describe_more_epochs
-    resumed = resume and (folder / CHECKPOINT).exists()
+    resumed = resume and has_checkpoint(folder)
     before = read_run(folder) if resumed else None
     setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
     identity = Identity.of(setup.data)

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -197,14 +198,31 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, *, previous: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of another one once it is complete and on the disk.
+
+    Args:
+        path: The file to be replaced. An error inside the block leaves it as it is.
+        previous: Where the replaced file goes; None to remove it.
+
+    Raises:
+        ResourceError: The disk is full, or the folder cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(partial, "xb") as file:  # a new file: no other one, no link
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if previous:
+                path.replace(previous)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
