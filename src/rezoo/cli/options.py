@@ -6,7 +6,6 @@ import functools
 import importlib
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.models.settings import require_backend
+from rezoo.training.timetable import parse_duration
 from rezoo.utils.paths import switched_on
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
@@ -182,13 +182,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Return seconds, above 0."""
-        text = str(value).strip().lower()
-        seconds = 0.0
-        if re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|[0-9]+(?:\.[0-9]+)?", text):
-            units = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
-            parts = re.findall(r"([0-9.]+)([dhms]?)", text)
-            seconds = sum(float(count) * units[unit] for count, unit in parts)
-        if not 0 < seconds < 1e9:
+        seconds = parse_duration(str(value))
+        if seconds is None:
             self.fail(f"{value!r} is not a duration; write 90s, 45m, 2h or 1h30m", param, ctx)
         return seconds
 

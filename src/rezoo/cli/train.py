@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     help="Shorten the schedule so that the run ends in this time: 90m, 2h, 1h30m.",
 )
 @click.option(
+    "--checkpoint-every",
+    metavar="10m|500steps|epoch",
+    help="When to save inside an epoch [10m, at most 2 % of the time].",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Do a few steps and estimate the run's costs; write nothing."
 )
 @click.option(
@@ -74,6 +79,7 @@ def train(
     settings: tuple[str, ...],
     resume: bool,
     overwrite: bool,
+    checkpoint_every: str | None,
     dry_run: bool,
     tensorboard: bool,
     pretrained: bool,
@@ -115,6 +121,7 @@ def train(
         changes=changes,
         resume=resume,
         overwrite=overwrite,
+        checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
         **common,
     )

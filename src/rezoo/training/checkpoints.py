@@ -34,6 +34,9 @@ class Progress:
         norm_sum: Sum of the finite gradient norms of these steps.
         norms: Number of finite norms; the other steps were left out by the loss scaling.
         wall_time_s: Seconds of training so far, over all resumptions.
+        total_s: Seconds of the run so far, also of validation and saving.
+        epoch_began_s: That time at the beginning of the current epoch.
+        epoch_s: Seconds of the last completed epoch, with validation.
         history: One record for each completed epoch; number 0 is the network before the first.
         best_epoch: The epoch with the best validation figure; None before the first.
         left_out: Training examples that could not be read, by index.
@@ -47,6 +50,9 @@ class Progress:
     norm_sum: float = 0.0
     norms: int = 0
     wall_time_s: float = 0.0
+    total_s: float = 0.0
+    epoch_began_s: float = 0.0
+    epoch_s: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int | None = None
     left_out: list[int] = field(default_factory=list)
@@ -64,6 +70,7 @@ class Progress:
         self.epoch = epoch
         self.step, self.loss_sum, self.hits = 0, 0.0, 0
         self.norm_sum, self.norms = 0.0, 0
+        self.epoch_s, self.epoch_began_s = self.total_s - self.epoch_began_s, self.total_s
         if best:
             self.best_epoch = epoch
 
@@ -195,10 +202,12 @@ def _is_memory(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     given = value.get("given", {})
+    others = [v for key, v in value.items() if key != "given"]
+    figures = [x for v in others for x in (v if isinstance(v, list) else [v])]
     return (
         isinstance(given, dict)
         and all(isinstance(text, str) for text in given.values())
-        and all(type(v) is bool or _is_figure(v) for key, v in value.items() if key != "given")
+        and all(type(x) is bool or _is_figure(x) for x in figures)
     )
 
 
@@ -210,6 +219,9 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "norm_sum": _is_figure,
     "norms": _is_count,
     "wall_time_s": _is_figure,
+    "total_s": _is_figure,
+    "epoch_began_s": _is_figure,
+    "epoch_s": _is_figure,
     "history": lambda value: isinstance(value, list) and all(map(_is_record, value)),
     "best_epoch": lambda value: value is None or _is_count(value),
     "left_out": lambda value: isinstance(value, list) and all(map(_is_count, value)),

@@ -7,7 +7,6 @@ none: a warning needs two signs if one may be chance.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -59,15 +58,16 @@ class Health:
 
     def __post_init__(self) -> None:
         start = {"given": {}, "steps": 0, "first_loss": 0.0, "first_hits": 0}
+        start |= {"losses": [], "hits": [], "norms": []}
         self.memory.update({**start, **self.memory})
         self._binary = self.multi_label or self.recipe.loss == "binary_cross_entropy"
         self.guessing = math.log(2 if self._binary else self.classes)
         self._warmup = warmup_steps(self.recipe, self.steps_per_epoch)
         least, most = JUDGED_AFTER
         self._judged_at = self._warmup + min(max(self.steps_per_epoch, least), most)
-        self._losses: deque[float] = deque(maxlen=WINDOW)
-        self._hits: deque[int] = deque(maxlen=WINDOW)
-        self._norms: deque[float] = deque(maxlen=20)
+        self._losses: list[float] = self.memory["losses"]
+        self._hits: list[int] = self.memory["hits"]
+        self._norms: list[float] = self.memory["norms"]
 
     @classmethod
     def of(cls, setup: Setup, memory: dict[str, Any]) -> Self:
@@ -95,6 +95,8 @@ class Health:
         self._hits.append(hits)
         if math.isfinite(gradient_norm):
             self._norms.append(gradient_norm)
+        for window, most in ((self._losses, WINDOW), (self._hits, WINDOW), (self._norms, 20)):
+            del window[:-most]
         if len(self._losses) == WINDOW:
             self.memory["lowest"] = min(self.memory.get("lowest", math.inf), fmean(self._losses))
 

@@ -25,9 +25,11 @@ from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations
 from rezoo.training.health import Health
 from rezoo.training.reporters import Reporter
+from rezoo.training.saving import Saver
 from rezoo.training.schedules import schedule
 from rezoo.training.setup import Setup
 from rezoo.training.step import Figures, MicroBatch, Outcome, TrainingStep
+from rezoo.training.timetable import Clock, Timetable
 
 
 class Loop:
@@ -45,6 +47,7 @@ class Loop:
     Args:
         deadline: Of `time.monotonic()`, less what the run took before it was resumed: no epoch
             begins that would end after it. None for no limit.
+        timetable: When to save inside an epoch.
     """
 
     def __init__(
@@ -55,18 +58,19 @@ class Loop:
         reporter: Reporter,
         *,
         deadline: float | None = None,
+        timetable: Timetable = Timetable(),  # noqa: B008 - it is frozen
     ) -> None:
         self.setup = setup
         self.step = step
         self.folder = folder
         self.reporter = reporter
         old_run.remove_partial(folder)
-        signatures = setup.signature, setup.signature_before
-        self._files = Generations(folder)
-        found = checkpoints.restore(self._files, step.state(), *signatures)
-        self.progress = found or Progress()
-        # the time of the resumed run counts, too
-        self._deadline = (deadline or math.inf) - self.progress.wall_time_s
+        files, signatures = Generations(folder), (setup.signature, setup.signature_before)
+        self.progress = checkpoints.restore(files, step.state(), *signatures) or Progress()
+        self._saver, self._timetable = Saver(files), timetable
+        self._before_s = self.progress.total_s - time.monotonic()
+        # the time before the run was resumed counts, too
+        self._deadline = (deadline or math.inf) - self.progress.total_s
         setup.train.reasons.update(dict.fromkeys(self.progress.left_out, "found before"))
         self.health = Health.of(setup, self.progress.watched)
         self.forward = compiled_forward(setup.network)
@@ -79,17 +83,16 @@ class Loop:
             DivergedError: The loss is not finite, or no gradient is, at any loss scale. The last
                 checkpoint is kept.
             Interrupted: Ctrl-C or SIGTERM; the state has been saved.
+            ResourceError: A checkpoint could not be written. Those before it are kept.
         """
-        progress, epochs, why, epoch_s = self.progress, self.setup.recipe.epochs, "", 0.0
-        with readable_errors(self.setup.data.reference):
+        progress, epochs, why = self.progress, self.setup.recipe.epochs, ""
+        with readable_errors(self.setup.data.reference), self._saver:
             if self.setup.starts_with_probe and not progress.history and not progress.step:
                 self._close(0, self._fit_head())
             batches = self.setup.train_batches(progress.epoch, progress.step)
             with _stop_signals() as signals:
-                while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
-                    began = time.perf_counter()
+                while progress.epoch < epochs and not (why := self._reason_to_end()):
                     self._epoch(batches, signals)
-                    epoch_s = time.perf_counter() - began
         if why:
             self.reporter.note(f"stopped after epoch {progress.epoch} of {epochs}: {why}")
         return progress
@@ -99,12 +102,23 @@ class Loop:
         return measure(self.setup.task, self.forward, self.setup.validation_batches)
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        self.progress.left_out = sorted(self.setup.train.reasons)
-        state, signature = self.step.state(), self.setup.signature
-        self._files.write(checkpoints.snapshot(state, self.progress, signature))
+        """Write the checkpoint, and wait until it is on the disk."""
+        self._begin_to_save()
+        self._saver.wait()
 
-    def _reason_to_end(self, epoch_s: float) -> str:
+    def _begin_to_save(self) -> None:
+        """Copy the state; it is written while training goes on."""
+        self.progress.left_out = sorted(self.setup.train.reasons)
+        self.progress.total_s = self._before_s + time.monotonic()
+        self._saver.save(self.step.state(), self.progress, self.setup.signature)
+
+    def _is_save_due(self) -> bool:
+        saver, table = self._saver, self._timetable
+        at = self.progress.epoch * self.setup.steps_per_epoch + self.progress.step
+        due = table.is_due(at, since_s=saver.since_s, save_s=saver.save_s)
+        return due and (bool(table.steps) or not saver.is_busy)
+
+    def _reason_to_end(self) -> str:
         """Return why the run ends before its last epoch; empty if it does not.
 
         Patience depends on the progress alone, so a resumed run that has ended trains no further.
@@ -112,35 +126,39 @@ class Loop:
         patience, best = self.setup.recipe.early_stopping_epochs, self.progress.best_epoch or 0
         if patience and self.progress.epoch - best >= patience:
             return f"none of the last {patience} was better than epoch {best}"
-        if self._deadline - time.monotonic() < epoch_s:
+        if self._deadline - time.monotonic() < self.progress.epoch_s:
             return "another one would take longer than the time that is left"
         return ""
 
     def _epoch(self, batches: Iterator[MicroBatch], signals: list[int]) -> None:
-        setup, progress, clock = self.setup, self.progress, _Clock()
+        setup, progress, clock = self.setup, self.progress, Clock()
         pending: list[Outcome] = []
         while progress.step < setup.steps_per_epoch:
+            self._saver.check()
             batch = self._next(batches)
             self._warn(self.health.before_training(*batch[0]))
             pending.append(self.step(batch))
             progress.step += 1
             clock.images += setup.recipe.batch_size
             last = progress.step == setup.steps_per_epoch
-            if last or signals or clock.due(self.reporter.interval_s):
+            due = not last and self._is_save_due()
+            if last or signals or due or clock.due(self.reporter.interval_s):
                 recent = self._collect(pending)
                 figures = {**self._figures(clock), **recent}
                 self.reporter.step(progress.epoch, progress.step, figures)
                 self._warn(self.health.after_steps())
+            if signals or due:
+                progress.wall_time_s += clock.new_s()
+                self._begin_to_save()
             if signals:
-                progress.wall_time_s += clock.elapsed_s()
-                self.save()
+                self._saver.wait()
                 raise Interrupted(
                     f"stopped at epoch {progress.epoch + 1}, step {progress.step}; state saved",
                     hint="continue with the same command and --resume.",
                     exit_code=128 + signals[0],
                 )
         figures = self._figures(clock)
-        progress.wall_time_s += clock.elapsed_s()
+        progress.wall_time_s += clock.new_s()
         self._close(progress.epoch + 1, figures)
 
     def _next(self, batches: Iterator[MicroBatch]) -> list[MicroBatch]:
@@ -194,7 +212,7 @@ class Loop:
         at = self.progress.epoch * self.setup.steps_per_epoch + step
         return float(keras.ops.convert_to_numpy(self._rate(at)))
 
-    def _figures(self, clock: _Clock) -> dict[str, Any]:
+    def _figures(self, clock: Clock) -> dict[str, Any]:
         """Return the means of the epoch so far."""
         progress, size = self.progress, self.setup.recipe.batch_size
         return {
@@ -242,34 +260,16 @@ class Loop:
         hits = figures[setup.task.hits.key]
         texts = self.health.after_epoch(scores, number=epoch, train_hits=hits) if epoch else []
         progress.history.append(record)
+        progress.total_s = self._before_s + time.monotonic()
         progress.complete(epoch, best=best)
         run_folder.write_history(self.folder, setup, progress.history)
-        self.save()
+        self._begin_to_save()
         self.reporter.epoch(record, best=best)
         self._warn(texts)
 
     def _warn(self, texts: list[str]) -> None:
         for text in texts:
             self.reporter.warning(text)
-
-
-class _Clock:
-    """Time and images of an epoch, without validation and saving."""
-
-    def __init__(self) -> None:
-        self._began = self._reported = time.perf_counter()
-        self.images = 0
-
-    def due(self, interval_s: float) -> bool:
-        """Return whether a report is due, and if so, begin the next interval."""
-        now = time.perf_counter()
-        if now - self._reported < interval_s:
-            return False
-        self._reported = now
-        return True
-
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self._began
 
 
 @contextmanager

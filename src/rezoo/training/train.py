@@ -20,6 +20,7 @@ from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.training.timetable import Timetable
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     max_time_s: float | None = None,
+    checkpoint_every: str | None = None,
     tensorboard: bool = False,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     verbose: int = 1,
@@ -91,6 +93,9 @@ def train(
         overwrite: Replace the run in that folder. Files that rezoo did not write stay.
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
+        checkpoint_every: When to save inside an epoch: a time (`"10m"`), a number of steps
+            (`"500steps"`) or `"epoch"` for not at all. By default, after 10 minutes or 50 times the
+            duration of the last save, whichever is longer. The end of an epoch is always saved.
         tensorboard: Also write event files to `events` in the run folder.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset.
@@ -108,6 +113,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     began = time.monotonic()
+    timetable = Timetable.of(checkpoint_every)
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     request = Request.of(
@@ -124,6 +130,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             max_time_s=max_time_s,
+            timetable=timetable,
             tensorboard=tensorboard,
         )
 
@@ -137,6 +144,7 @@ def _train(
     resume: bool,
     overwrite: bool,
     max_time_s: float | None,
+    timetable: Timetable,
     tensorboard: bool,
 ) -> Run:
     """Train in the run folder, which is locked and may be written."""
@@ -159,7 +167,7 @@ def _train(
     if tensorboard:
         reporter = Several(reporter, TensorBoard())
     deadline = began + max_time_s - finish_s if max_time_s else None
-    loop = Loop(setup, step, folder, reporter, deadline=deadline)
+    loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
     if setup.signature != setup.signature_before:
         notes.append(describe_more_epochs(setup, loop.progress))
         loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed
