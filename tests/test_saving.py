@@ -20,7 +20,7 @@ import pytest
 import rezoo
 from conftest import fails
 from rezoo.artifacts.run_files import read_history
-from rezoo.errors import ResourceError, RunWarning, SpecError
+from rezoo.errors import DivergedError, ResourceError, RunWarning, SpecError
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations, read_whole
 from rezoo.training.reporters import Reporter
@@ -168,6 +168,18 @@ def test_an_error_of_the_thread_reaches_the_training_thread(full_disk):
             saver.check()
     assert saved(files) == [0, 1, 2, 3, 4, 5]
     assert not list(full_disk.rglob("*.tmp"))
+
+
+def test_a_state_that_is_not_finite_does_not_replace_a_good_one(tmp_path):
+    files = Generations(tmp_path)
+    pairs = variables()
+    saver = Saver(files)
+    saver.save(pairs, Progress(), "one")
+    pairs[0][1].assign([1, 2, 3, 4, 5, np.inf])
+    saver.save(pairs, Progress(), "one")
+    with pytest.raises(DivergedError, match=r"not finite \(a\)"):
+        saver.wait()
+    assert saved(files) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_second_signal_stops_writing_and_leaves_the_last_checkpoint(tmp_path):

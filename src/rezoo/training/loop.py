@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.artifacts import weights
+from rezoo.artifacts import run_files, weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
@@ -135,7 +135,7 @@ class Loop:
         pending: list[Outcome] = []
         while progress.step < setup.steps_per_epoch:
             self._saver.check()
-            batch = self._next(batches)
+            batch = self._next(batches, pending, clock)
             self._warn(self.health.before_training(*batch[0]))
             pending.append(self.step(batch))
             progress.step += 1
@@ -161,7 +161,9 @@ class Loop:
         progress.wall_time_s += clock.new_s()
         self._close(progress.epoch + 1, figures)
 
-    def _next(self, batches: Iterator[MicroBatch]) -> list[MicroBatch]:
+    def _next(
+        self, batches: Iterator[MicroBatch], pending: list[Outcome], clock: Clock
+    ) -> list[MicroBatch]:
         """Return a whole batch, before the network sees any part of it.
 
         If too many images cannot be read, the state is saved before the error is raised.
@@ -169,6 +171,9 @@ class Loop:
         try:
             return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
+            if pending:
+                self._collect(pending)
+            self.progress.wall_time_s += clock.new_s()
             self.save()
             raise
 
@@ -201,11 +206,12 @@ class Loop:
         if math.isfinite(figures.loss):
             what = "no gradient is finite in float16, at any loss scale"
         cause = self.health.cause(figures.loss)
+        kept = self._saver.is_busy or run_files.has_checkpoint(self.folder)
         raise DivergedError(
             f"{what} at epoch {self.progress.epoch + 1}, step {step + 1}, learning rate "
             f"{self._learning_rate(step):.3g}{cause and f'; {cause}'}",
-            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
-            "the last checkpoint is kept.",
+            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5)"
+            f"{'; the last checkpoint is kept' * kept}.",
         )
 
     def _learning_rate(self, step: int) -> float:

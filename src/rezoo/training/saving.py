@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterable
 from typing import Any, Self
 
+import numpy as np
+
+from rezoo.errors import DivergedError
 from rezoo.training.checkpoints import Progress, snapshot
 from rezoo.training.generations import Content, Generations
 
@@ -57,6 +60,7 @@ class Saver:
 
         Raises:
             ResourceError: The last one could not be written.
+            DivergedError: It was not finite, and has not been written.
         """
         self.wait()
         self._began = time.perf_counter()
@@ -82,6 +86,7 @@ class Saver:
 
     def _write(self, content: Content) -> None:
         try:
+            _check_finite(content)
             self._files.write(content, proceed=self._proceed)
         except _Cancelled:
             return
@@ -92,6 +97,17 @@ class Saver:
     def _proceed(self) -> None:
         if self._cancelled.is_set():
             raise _Cancelled
+
+
+def _check_finite(content: Content) -> None:
+    """Raise `DivergedError` for a state that would not be worth going on from."""
+    for name, value in content.values.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise DivergedError(
+                f"the state of the run is not finite ({name}): it is not saved",
+                hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
+                "checkpoints that were saved before are kept.",
+            )
 
 
 class _Cancelled(Exception):  # noqa: N818 - not an error
