@@ -1,5 +1,6 @@
 """The compiled step and the loop: micro-batches, clipping, averages, loss scaling, statistics."""
 
+import json
 import math
 from contextlib import contextmanager
 
@@ -9,12 +10,12 @@ import pytest
 
 import rezoo
 from rezoo.data.datasets import DataOptions
-from rezoo.errors import DivergedError, IncompatibleError
+from rezoo.errors import DivergedError, IncompatibleError, IntegrityError
 from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
-from rezoo.training.generations import Generations
+from rezoo.training.generations import Generations, read_whole
 from rezoo.training.loop import Loop
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request
@@ -319,6 +320,23 @@ def test_loop_stops_where_no_epoch_is_better_and_stays_stopped(loop_of):
     count = len(step.batches)
     assert loop.run() is progress
     assert len(step.batches) == count
+
+
+def test_the_steps_before_an_unreadable_image_count(loop_of, tmp_path):
+    """They are saved with their figures, though these were not reported yet."""
+    loop = loop_of(FakeStep(1.5, 2, 3.0, 1.0), [])
+    loop.reporter.interval_s = math.inf
+
+    def batches():
+        yield from [(np.zeros((200, 8, 8, 1), np.float32), np.arange(200) % 10)] * 5
+        raise IntegrityError("too many images cannot be read")
+
+    with pytest.raises(IntegrityError):
+        loop._epoch(batches(), [])
+    meta = read_whole(Generations(tmp_path).last).metadata["rezoo"]
+    position = json.loads(meta)
+    assert (position["step"], position["loss_sum"], position["hits"]) == (2, 3.0, 4)
+    assert position["wall_time_s"] > 0
 
 
 def test_loop_without_patience_goes_on(loop_of):
