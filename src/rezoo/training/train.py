@@ -170,6 +170,7 @@ def _train(
         progress = loop.run()
     finally:
         reporter.finished()
+    reporter.status("writing the results")
     with step.averaged():
         metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
     return Run(folder=folder, metrics=metrics)
