@@ -133,7 +133,9 @@ def test_options_and_keywords_of_train_have_the_same_names():
     keywords = {*inspect.signature(rezoo.train).parameters}
     keywords |= {*inspect.signature(rezoo.DataOptions).parameters}
     named = {option.replace("-", "_") for option in options}
-    assert named - keywords == {"json", "dry_run", "set", "max_time"}  # in Python max_time_s
+    of_the_shell = {"json", "dry_run", "set", "max_time", "columns", "require_pinned"}
+    assert named - keywords <= of_the_shell  # in Python max_time_s, and columns in the reference
+    assert {"epochs", "batch_size", "lr", "image_size", "seed"} <= named & keywords
 
 
 @pytest.mark.parametrize(
