@@ -17,6 +17,7 @@ from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
 from rezoo.data.finding import find_images
+from rezoo.data.image_files import UnreadableImageError, read_file
 from rezoo.data.images import decode
 from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
@@ -161,9 +162,9 @@ def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndar
     if not paths:
         return drawn_pictures(pre), "drawn pictures"
     try:
-        found = [decode(Path(p).read_bytes(), pre.channels) for p in find_images(paths)]
-    except tf.errors.InvalidArgumentError as error:
-        raise IntegrityError(f"an image cannot be decoded: {error.message}") from error
+        found = [decode(read_file(p), pre.channels) for p in find_images(paths)]
+    except (tf.errors.InvalidArgumentError, UnreadableImageError) as error:
+        raise IntegrityError(f"an image cannot be decoded: {error}") from error
     return [image.numpy() for image in found], "images that the owner chose"
 
 
