@@ -52,7 +52,7 @@ def wrong_label(labels: np.ndarray, names: Sequence[str], *, multi_label: bool) 
     if labels.shape == expected and labels.dtype.kind in "iubf":
         allowed = np.arange(2 if multi_label else len(names))
         wrong = np.asarray(~np.isin(labels, allowed))
-        bad = wrong.any(axis=tuple(range(1, labels.ndim)))
+        bad = np.asarray(wrong.any(axis=tuple(range(1, labels.ndim))))
         if not multi_label and labels.dtype.kind == "f" and not bad.any():
             bad = np.ones(len(labels), bool)  # floats, even if they are whole
     else:
