@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
+from rezoo.data.csv_rows import parse_reference
 from rezoo.data.file_names import near_names, require_utf8
 from rezoo.data.listing import joined
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
@@ -204,9 +205,9 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
 
 
 def _require_path(kind: str, rest: str) -> None:
-    from rezoo.data.csv_rows import parse_reference
-
-    path = expanded(rest if kind == "folder" else parse_reference(rest)[0])
+    path = rest if kind == "folder" else os.fspath(parse_reference(rest)[0])
+    require_utf8(path)
+    path = os.fspath(expanded(path))
     if not os.path.lexists(path):
         what = "folder" if kind == "folder" else "file"
         raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
@@ -214,8 +215,6 @@ def _require_path(kind: str, rest: str) -> None:
 
 def short_name(reference: str) -> str:
     """Return the last part of a reference: `photos` of `folder:/data/photos`, never empty."""
-    from rezoo.data.csv_rows import parse_reference
-
     text = reference.split(":", 1)[-1]
     path = parse_reference(text)[0] if reference.startswith("csv:") else Path(text)
     return path.name or "data"
