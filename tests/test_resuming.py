@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import time
 import tomllib
 
 import pytest
 
 import rezoo
 from conftest import fails
+from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import resuming
+from rezoo.training import train as training
+from rezoo.training.reporters import Reporter
+from rezoo.training.request import Request, settle
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SIZES = {"batch_size": 256, "image_size": 8}
@@ -91,6 +97,17 @@ def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
     answer = call(*command, "--set", "schedule=cosine")
     assert answer.rc == 0, answer
     assert "epochs 1 → 2: the learning rate goes on at 0.005 after 0.01" in answer.err
+
+
+def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
+    """The time may have shortened the schedule, so the same command goes on with it."""
+    request = Request.of(NETWORK, "digits", changes={"epochs": 90, **SIZES}, output=tmp_path)
+    before, _ = settle(request.recipe, count=1295, chosen=request.chosen)
+    before = dataclasses.replace(before, epochs=7, warmup_epochs=0.5)
+    began = time.monotonic()
+    setup, _ = training._set_up(request, DataOptions(), Reporter(), 600.0, began, before)
+    assert setup.recipe == before
+    assert setup.notes[-1] == "epochs stay 7: with a time limit, a run keeps its length"
 
 
 def test_verbose_0_is_silent(constant, capsys, tmp_path):

@@ -16,6 +16,7 @@ rezoo's own keys are at the root, where timm ignores unknown keys:
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -84,11 +85,11 @@ def read_config(folder: Path) -> ModelConfig:
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the parsed `config.json` of a folder; raises as `read_config` does."""
     path = folder / CONFIG
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise NotFoundError(
             f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NotFoundError(
             f"{folder} has no {CONFIG}",
             hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
@@ -286,10 +287,10 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
         return (), ()
     if isinstance(names, dict):
         raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
-    described = content.get("label_descriptions")
+    named, described = _names("label_names", names), content.get("label_descriptions")
     if isinstance(described, dict):
-        described = [described.get(n, n) for n in names]
-    return _names("label_names", names), _names("label_descriptions", described or [])
+        described = [described.get(name, name) for name in named]
+    return named, _names("label_descriptions", described or [])
 
 
 def _names(key: str, values: Any) -> tuple[str, ...]:

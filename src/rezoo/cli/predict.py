@@ -43,15 +43,17 @@ def predict(
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
     from rezoo.cli.console import counter, load
+    from rezoo.data.finding import find_images
     from rezoo.sources.references import resolve_weights
 
-    # a wrong name is an error before TensorFlow is imported
+    # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
+    found = find_images(images)
     prediction = load("rezoo.evaluation.predict")
     with counter("classifying") as progress:
         results = prediction.predict(
             source,
-            images,
+            found,
             top_k=top_k,
             batch_size=batch_size,
             image_size=image_size,

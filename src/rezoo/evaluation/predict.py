@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.file_names import printed, require_utf8
-from rezoo.data.image_files import ENDINGS, UnreadableImageError
-from rezoo.data.listing import joined, matching, require_regular, search
-from rezoo.errors import DataWarning, NotFoundError, SpecError
+from rezoo.data.finding import find_images
+from rezoo.data.image_files import UnreadableImageError
+from rezoo.errors import SpecError
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.evaluation.multi_label import THRESHOLD
@@ -110,46 +107,6 @@ def _found(pictures: Sequence[Any]) -> list[Any]:
     for picture in pictures:
         found += find_images([picture]) if isinstance(picture, (str, Path)) else [picture]
     return found
-
-
-def find_images(wanted: Iterable[str | Path]) -> list[str]:
-    """Return the image files of files, folders and patterns, in order and each once.
-
-    Folders are searched as `rezoo.data.listing` does; a warning counts what is skipped there.
-    Files that are named, or match a pattern, are taken with any ending.
-
-    Raises:
-        NotFoundError: A path does not exist, or no image is found.
-        UnsafeFileError: A named file is not a regular file.
-        IntegrityError: A name is not UTF-8.
-    """
-    found: dict[str, None] = {}
-    for item in (os.fspath(one) for one in wanted):
-        require_utf8(item)
-        path = os.path.expanduser(item)
-        if not (os.path.lexists(path) or (matches := matching(path))):
-            raise NotFoundError(f"no such file, folder or match: {printed(item)}")
-        for one in [path] if os.path.lexists(path) else matches:
-            if os.path.isdir(one):
-                found.update(dict.fromkeys(_in_folder(Path(one))))
-            else:
-                require_regular(one)
-                found[str(Path(one))] = None
-    if not found:
-        raise NotFoundError(
-            "no images found", hint=f"expected are files that end in {', '.join(ENDINGS)}."
-        )
-    return list(found)
-
-
-def _in_folder(folder: Path) -> Iterable[str]:
-    listed = search(folder)
-    if faults := listed.faults():
-        raise joined(faults, printed(folder))
-    if note := listed.note():
-        warnings.warn(DataWarning(f"{folder}: {note}"), stacklevel=4)
-    in_order = sorted(listed.images, key=lambda path: path.split("/"))
-    return [str(folder / path) for path in in_order]
 
 
 Answers = Iterable[list[tuple[int, float]]]

@@ -16,9 +16,9 @@ from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
 from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write_manifest
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
+from rezoo.data.finding import find_images
 from rezoo.data.images import decode
 from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
-from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.sources.load import load

@@ -207,10 +207,10 @@ def _check(values: list[Any]) -> None:
                 else ((name, value) for value in container)
             )
             for key, value in pairs:
-                if isinstance(value, (dict, list)):
-                    inner.append((key, value))
-                else:
+                if not isinstance(value, (dict, list)):
                     _check_value(key, value)
+                elif value:
+                    inner.append((key, value))
         if not inner:
             return
         containers = inner
