@@ -196,8 +196,8 @@ _CATALOGUE_KEYS = {
     "default": "whether `--pretrained` loads these weights; requires a `sha256` and a licence that "
     "allows commercial use",
     "commit": "40 hexadecimal digits; without it, `main` is asked for and the hash decides",
-    "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the entry "
-    "is listed and not loaded by name",
+    "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the file "
+    "is compared with the SHA-256 that the Hub states",
     "bytes": "size of `model.safetensors`; a larger file is not downloaded",
     "num_classes": "width of the head; 1000 if not given",
     "train_size": "height and width in pixels; 224 if not given",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -133,10 +135,11 @@ def test_eval_without_weights(call):
     fails(call("predict", "resnet18", "x.jpg"), 2, "has no weights")
 
 
-def test_eval_out_of_bounds(call, trained):
+def test_eval_out_of_bounds(call, trained, tmp_path):
     for option in ("--batch-size", "--image-size"):
         fails(call("eval", trained, option, "0"), 2, option[2:].split("-")[1])
-    fails(call("predict", trained, "x.jpg", "--top-k", "0"), 2, "top_k: 0")
+    (tmp_path / "x.png").write_bytes(encoded(picture(1), "PNG"))
+    fails(call("predict", trained, tmp_path / "x.png", "--top-k", "0"), 2, "top_k: 0")
 
 
 def test_eval_of_a_missing_split(call, run_copy, photographs):
@@ -474,6 +477,21 @@ def test_start_up_of_training_is_quiet(cli, tmp_path):
     answer = cli("train", "test_resnet", *TINY, "--json", env={"PYTHONIOENCODING": "ascii"})
     assert answer.rc == 0, answer.err
     assert json.loads(answer.out)["folder"] == "runs/test_resnet-digits"
-    starts = ("model ", "dataset ", "recipe ", "  ", "output ", "note ", "epoch ", "opening ")
+    starts = ("model ", "dataset ", "classes ", "recipe ", "  ", "output ", "note ", "epoch ")
+    starts += ("starting TensorFlow", "opening ", "writing ")
     assert [line for line in answer.err.splitlines() if not line.startswith(starts)] == []
     assert (tmp_path / "runs" / "test_resnet-digits" / "metrics.json").exists()
+
+
+@pytest.mark.ci
+def test_times_and_numbers_depend_on_neither_time_zone_nor_language(cli, tmp_path):
+    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
+    answer = cli("train", "test_resnet", *TINY, "--json", env=env)
+    assert answer.rc == 0, answer.err
+    folder = tmp_path / "runs" / "test_resnet-digits"
+    began = json.loads((folder / "environment.json").read_text("utf-8"))["started_utc"]
+    assert datetime.fromisoformat(began).utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(began)) < timedelta(hours=1)
+    (row, *_) = csv.DictReader((folder / "history.csv").read_text("utf-8").splitlines())
+    assert float(row["train_loss"]) > 0
+    assert row["finished_utc"].endswith("+00:00")

@@ -240,7 +240,7 @@ def test_values_of_another_kind_are_named(finished_run, tmp_path, change, messag
     ("name", "content", "message"),
     [
         ("history.csv", "epoch,x\n1," + "a" * 200_000, "field larger than field limit"),
-        ("history.csv", "epoch,x\n\xe9,1".encode("latin-1"), "is damaged: 'utf-8' codec"),
+        ("history.csv", "epoch,x\n\xe9,1".encode("latin-1"), "history.csv is damaged: 'utf-8'"),
         ("history.csv", "loss\n1\n", "line 2: epoch is None; it must be an integer"),
         ("history.csv", "epoch\n1\none\n", "line 3: epoch is 'one'; it must be an integer"),
         ("metrics.json", "[" * 10_000, "is not valid JSON: it has more than 32 levels"),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import shutil
+import time
 import tomllib
 
 import pytest
 
 import rezoo
 from conftest import fails
+from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import resuming
+from rezoo.training import train as training
+from rezoo.training.reporters import Reporter
+from rezoo.training.request import Request, settle
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SIZES = {"batch_size": 256, "image_size": 8}
@@ -93,6 +100,17 @@ def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
     assert "epochs 1 → 2: the learning rate goes on at 0.005 after 0.01" in answer.err
 
 
+def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
+    """The time may have shortened the schedule, so the same command goes on with it."""
+    request = Request.of(NETWORK, "digits", changes={"epochs": 90, **SIZES}, output=tmp_path)
+    before, _ = settle(request.recipe, count=1295, chosen=request.chosen)
+    before = dataclasses.replace(before, epochs=7, warmup_epochs=0.5)
+    began = time.monotonic()
+    setup, _ = training._set_up(request, DataOptions(), Reporter(), 600.0, began, before)
+    assert setup.recipe == before
+    assert setup.notes[-1] == "epochs stay 7: with a time limit, a run keeps its length"
+
+
 def test_verbose_0_is_silent(constant, capsys, tmp_path):
     run = shutil.copytree(constant / "1", tmp_path / "run")
     keys = {**KEYS, "schedule": "constant", "epochs": 1}
@@ -106,6 +124,18 @@ def test_verbose_0_is_silent(constant, capsys, tmp_path):
 def test_keywords_are_recipe_keys(constant):
     told = tomllib.loads((constant / "1" / "recipe.toml").read_text("utf-8"))
     assert (told["learning_rate"], told["schedule"], told["epochs"]) == (0.01, "constant", 1)
+
+
+def test_options_and_keywords_of_train_have_the_same_names():
+    from rezoo.cli.train import train
+
+    options = {name.lstrip("-") for option in train.params for name in option.opts}
+    keywords = {*inspect.signature(rezoo.train).parameters}
+    keywords |= {*inspect.signature(rezoo.DataOptions).parameters}
+    named = {option.replace("-", "_") for option in options}
+    of_the_shell = {"json", "dry_run", "set", "max_time", "columns", "require_pinned"}
+    assert named - keywords <= of_the_shell  # in Python max_time_s, and columns in the reference
+    assert {"epochs", "batch_size", "lr", "image_size", "seed"} <= named & keywords
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ _WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 def benchmark(
     *targets: str | Path | WithFolder,
     pretrained: bool = False,
+    require_pinned: bool = False,
     batch_sizes: Sequence[int] = (1, 16),
     image_size: int | None = None,
     precision: str = "float32",
@@ -56,6 +57,7 @@ def benchmark(
         targets: Architectures, weights, folders with weights, runs of `train`, exported files or
             folders.
         pretrained: Use the default published weights of bare architectures.
+        require_pinned: Refuse files of the Hub that are not pinned, as `rezoo.load` does.
         batch_sizes: Batch sizes for throughput. Latency is always that of one image.
         image_size: Height and width in pixels; None for that of the architecture or the weights.
         precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto` for the precision that
@@ -87,7 +89,7 @@ def benchmark(
         train=train,
         device=device,
     )
-    found = find_targets(targets, pretrained=pretrained)
+    found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
     return measure(found, options, pretrained=pretrained, progress=progress)
 
 

@@ -32,7 +32,7 @@ _EXTRAS = {
     "cuda": ("nvidia-cudnn-cu12",),
     "jax": ("jax",),
     "onnx": ("onnx", "onnxruntime"),
-    "openvino": ("openvino",),
+    "openvino": ("onnx", "onnxruntime", "openvino"),
     "litert": ("ai-edge-litert",),
     "hf": ("datasets",),
 }

@@ -40,7 +40,8 @@ class PlainLines(Lines):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Keep the start-up lines of TensorFlow off stderr."""
+        """Say what takes seconds, and keep the start-up lines of TensorFlow off stderr."""
+        self.note("starting TensorFlow")
         with quietly():
             yield
 

@@ -192,6 +192,8 @@ def _memory(found: Estimate) -> Iterator[str]:
     yield f"  {size(memory.activations)} activations"
     yield f"  {size(memory.work)} gradients and buffers"
     yield f"  {size(memory.optimizer)} optimizer state and average of the weights"
+    if memory.data:
+        yield f"  {size(memory.data)} image files, kept once they are read"
     yield f"  {size(found.before_bytes)} before training: libraries, weights, images in memory"
     if found.peak_bytes is not None:
         yield f"{size(found.peak_bytes)} measured in a few steps"

@@ -25,6 +25,7 @@ from rezoo.utils import device
 _AT_ONCE = 50_000  # images, and
 _AT_ONCE_BYTES = 500_000_000  # bytes of their files, that are read before the first step
 _BATCH = 256
+_OBJECT = 150  # bytes that Python takes for each file, besides its content
 _PART_OF_FREE = 0.25
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -113,6 +114,14 @@ def in_memory(
         return examples, f"read from the disk each time: {_megabytes(size)}"
     kept = KeptFiles(source.root, source.paths, source.targets, budget)
     return Examples(kept, examples.positions), f"files kept once read: {_megabytes(size)}"
+
+
+def bytes_to_come(examples: Examples) -> int:
+    """Return about how many bytes a split will take in memory that are not there yet."""
+    source = examples.source
+    if not isinstance(source, KeptFiles):
+        return 0
+    return min(source.stored_bytes(examples.positions), source.most) + _OBJECT * len(examples)
 
 
 def _is_small(examples: Examples) -> bool:

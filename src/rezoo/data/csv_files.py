@@ -27,7 +27,7 @@ from rezoo.data.csv_rows import SEPARATOR, CsvTable, Row, parse_reference, read_
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.file_names import printed, require_utf8
 from rezoo.data.image_sources import FileSource
-from rezoo.data.listing import irregular, joined
+from rezoo.data.listing import ONLY_REGULAR, irregular, joined
 from rezoo.data.splits import TEST_FRACTION
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, UnsafeFileError
 
@@ -122,9 +122,7 @@ def _file_of(root: str, row: Row) -> str:
             reason = getattr(error, "strerror", None) or str(error)
             raise NotFoundError(f"{_where(row)}: {reason}", hint="check the path.") from error
         if reason:
-            raise UnsafeFileError(
-                f"{_where(row)} is a {reason}", hint="only regular files are read."
-            )
+            raise UnsafeFileError(f"{_where(row)} is a {reason}", hint=ONLY_REGULAR)
         return spelling
     hint = "paths are relative to the table's folder."
     raise NotFoundError(f"{_where(row)}: no such file", hint=hint)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezoo.data.file_names import printed, split_of
 from rezoo.data.image_files import ENDINGS
-from rezoo.data.listing import require_regular
+from rezoo.data.listing import MAX_BYTES
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -20,6 +19,8 @@ from rezoo.errors import (
     RezooError,
     SpecError,
 )
+from rezoo.utils.files import read_regular
+from rezoo.utils.names import normalized
 
 SEPARATOR = ";"  # of the labels in a cell
 ROLES = ("path", "label", "labels", "split")
@@ -133,11 +134,7 @@ def read_table(path: Path, names: Mapping[str, str]) -> CsvTable:
 
 def _text(path: Path) -> str:
     """Return the text of a table."""
-    require_regular(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise NotFoundError(f"cannot read {path}: {error.strerror}", hint="check it.") from error
+    content = read_regular(path, most=MAX_BYTES)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise IntegrityError(f"{path} is in UTF-16", hint="save it as CSV in UTF-8.")
     try:
@@ -239,7 +236,7 @@ def _row(line: int, cells: Sequence[str], width: int, places: Mapping[str, int])
         raise IncompatibleError(f"line {line}: {needed} needed", hint="fill the row.")
     if split is None:
         raise SpecError(f"line {line}: split {named!r}", hint="allowed are train, val and test.")
-    labels = tuple(unicodedata.normalize("NFC", name) for name in labels)
+    labels = tuple(normalized(name) for name in labels)
     return Row(line, path, labels, split)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
+from rezoo.data.csv_rows import parse_reference
 from rezoo.data.file_names import near_names, require_utf8
 from rezoo.data.listing import joined
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
@@ -41,8 +42,8 @@ class DataOptions:
     Attributes:
         on_bad_image: What happens to images that cannot be read: `"skip"` leaves them out, counts
             and names them; `"error"` stops.
-        bad_limit: The part of a split that may be left out in this way, 0 to 1. Above it, reading
-            stops with an error.
+        bad_limit: The part of the dataset's images that may be left out in this way, 0 to 1.
+            Above it, reading stops with an error.
         ignore: A file with the keys of examples to leave out, one per line, as `rezoo data check`
             writes it; empty for none.
         cache: `"auto"` keeps a split in memory if it takes at most a quarter of the free memory,
@@ -133,7 +134,8 @@ class Dataset:
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
             are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones. Images that
-            cannot be decoded are left out with a warning.
+            cannot be decoded are left out with a warning, so the number of batches is not known
+            beforehand: Keras says at the end that it "ran out of data".
 
         Raises:
             SpecError: Neither or both of `model` and `preprocessing` are given, the model's
@@ -204,9 +206,9 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
 
 
 def _require_path(kind: str, rest: str) -> None:
-    from rezoo.data.csv_rows import parse_reference
-
-    path = expanded(rest if kind == "folder" else parse_reference(rest)[0])
+    path = rest if kind == "folder" else os.fspath(parse_reference(rest)[0])
+    require_utf8(path)
+    path = os.fspath(expanded(path))
     if not os.path.lexists(path):
         what = "folder" if kind == "folder" else "file"
         raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
@@ -214,8 +216,6 @@ def _require_path(kind: str, rest: str) -> None:
 
 def short_name(reference: str) -> str:
     """Return the last part of a reference: `photos` of `folder:/data/photos`, never empty."""
-    from rezoo.data.csv_rows import parse_reference
-
     text = reference.split(":", 1)[-1]
     path = parse_reference(text)[0] if reference.startswith("csv:") else Path(text)
     return path.name or "data"
@@ -256,6 +256,8 @@ def load_dataset(
     options: DataOptions = DataOptions(),
 ) -> Dataset:
     """Open a dataset. If it must be downloaded, its first use does so.
+
+    Of image files, the headers of some are read: see `rezoo.data.unreadable.drop_unreadable`.
 
     Args:
         reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"`,

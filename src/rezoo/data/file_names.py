@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from rezoo.errors import IntegrityError
+from rezoo.utils.names import folded
 
 SYSTEM_NAMES = frozenset(
     (  # of archives, Synology and QNAP storage, Windows, Unix, Python; hidden names need no entry
@@ -66,6 +66,5 @@ def near_names(names: Iterable[str]) -> list[list[str]]:
     """Return the groups of names that differ only in case, blanks, `_` or Unicode's form."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        plain = unicodedata.normalize("NFC", name).casefold().replace("_", " ")
-        groups.setdefault("".join(plain.split()), []).append(name)
+        groups.setdefault(folded(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]

@@ -26,11 +26,11 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
     """
     found: dict[str, None] = {}
     for item in (os.fspath(one) for one in wanted):
-        require_utf8(item)
         path = os.path.expanduser(item)
         if not (os.path.lexists(path) or (matches := matching(path))):
             raise NotFoundError(f"no such file, folder or match: {printed(item)}")
         for one in [path] if os.path.lexists(path) else matches:
+            require_utf8(one)
             if os.path.isdir(one):
                 found.update(dict.fromkeys(_in_folder(Path(one))))
             else:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from rezoo.data.image_files import ENDINGS
 from rezoo.data.image_sources import FileSource
 from rezoo.data.listing import Found, joined, search
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
+from rezoo.utils.names import normalized
 
 _LAYOUT = "one folder per class is needed, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
 
@@ -153,7 +153,7 @@ def _by_class(images: Iterable[str], split: str) -> Classes:
     found, start = Classes(), f"{split}/" if split else ""
     for path in images:
         if path.startswith(start) and "/" in (below := path[len(start) :]):
-            name = unicodedata.normalize("NFC", below.partition("/")[0])
+            name = normalized(below.partition("/")[0])
             found.setdefault(name, []).append(path)
     return found
 
@@ -214,7 +214,7 @@ def _notes(tree: _Tree, layout: Layout, images: Iterable[str]) -> list[str]:
             f"class folder {folder.rpartition('/')[2]!r} has no images{where}"
             for folder in tree.empty[split]
         ]
-        names = (unicodedata.normalize("NFC", f.rpartition("/")[2]) for f in tree.full[split])
+        names = (normalized(f.rpartition("/")[2]) for f in tree.full[split])
         notes += [
             f"{count} folders{where} are one class {name!r}: only their Unicode form differs"
             for name, count in Counter(names).items()

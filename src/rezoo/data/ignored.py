@@ -7,8 +7,10 @@ import warnings
 from pathlib import Path
 
 from rezoo.data.examples import Splits
-from rezoo.data.listing import require_regular
-from rezoo.errors import DataWarning, IntegrityError, NotFoundError
+from rezoo.data.file_names import printed
+from rezoo.data.listing import MAX_BYTES
+from rezoo.errors import DataWarning
+from rezoo.utils.files import read_regular
 
 
 def without_listed(splits: Splits, path: Path) -> Splits:
@@ -20,19 +22,11 @@ def without_listed(splits: Splits, path: Path) -> Splits:
 
     Raises:
         NotFoundError: The list cannot be read.
-        IntegrityError: It is not a regular file.
+        UnsafeFileError: It is not a regular file.
     """
     path = Path(os.path.expanduser(path))
-    try:
-        require_regular(path)
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except IntegrityError:  # not a regular file
-        raise
-    except OSError as error:
-        raise NotFoundError(
-            f"cannot read the list {path}: {error.strerror or error}",
-            hint="`rezoo data check` writes one.",
-        ) from error
+    content = read_regular(path, most=MAX_BYTES, what=f"the list {path}")
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
     listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
     left_out, unknown = {}, set(listed)
     for split, part in splits.parts.items():
@@ -40,7 +34,7 @@ def without_listed(splits: Splits, path: Path) -> Splits:
         left_out[split] = {keys[key] for key in listed & keys.keys()}
         unknown -= keys.keys()
     if unknown:
-        shown = ", ".join(sorted(unknown)[:5])
+        shown = ", ".join(map(printed, sorted(unknown)[:5]))
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         text = f"{path} lists {len(unknown)} examples that the dataset does not have: "
         warnings.warn(DataWarning(text + shown + more), stacklevel=3)

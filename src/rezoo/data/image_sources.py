@@ -282,7 +282,7 @@ def _as_labels(targets: np.ndarray) -> np.ndarray:
     `rezoo.data.labels.check_labels` refuses the rest.
     """
     labels = np.asarray(targets)
-    kind = np.dtype(np.int32 if labels.ndim == 1 else np.uint8)
+    kind: type[np.integer[Any]] = np.int32 if labels.ndim == 1 else np.uint8
     limits = np.iinfo(kind)
     if labels.dtype.kind not in "iub" or not labels.size:
         return labels if labels.size else labels.astype(kind)

@@ -48,15 +48,15 @@ def wrong_label(labels: np.ndarray, names: Sequence[str], *, multi_label: bool) 
         multi_label: Whether an image has any number of classes.
     """
     expected = (len(labels), len(names)) if multi_label else (len(labels),)
-    if labels.shape != expected or labels.dtype.kind not in ("iubf" if multi_label else "iub"):
-        bad = np.ones(len(labels), bool)
-        if labels.dtype.kind == "f" and labels.ndim == 1:  # the most telling one
-            bad = ~np.isin(labels, np.arange(len(names))) if len(labels) else bad
-            bad = bad if bad.any() else np.ones(len(labels), bool)
-    elif multi_label:
-        bad = ~np.isin(labels, (0, 1)).all(1)
+    bad: np.ndarray
+    if labels.shape == expected and labels.dtype.kind in "iubf":
+        allowed = np.arange(2 if multi_label else len(names))
+        wrong = np.asarray(~np.isin(labels, allowed))
+        bad = np.asarray(wrong.any(axis=tuple(range(1, labels.ndim))))
+        if not multi_label and labels.dtype.kind == "f" and not bad.any():
+            bad = np.ones(len(labels), bool)  # floats, even if they are whole
     else:
-        bad = (labels < 0) | (labels >= len(names))
+        bad = np.ones(len(labels), bool)
     return int(bad.argmax()) if bad.any() else None
 
 

@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from rezoo.data.file_names import is_system, is_utf8, printed, require_utf8
+from rezoo.data.file_names import is_system, is_utf8, printed
 from rezoo.data.image_files import ENDINGS, MAX_PIXELS
 from rezoo.errors import IntegrityError, NotFoundError, RezooError, UnsafeFileError
+from rezoo.utils.files import special_kind
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
+ONLY_REGULAR = "only regular files are read: put a copy of the file itself there."
 _FOLLOWED = 2  # levels of folders in which links to folders are followed
 _SHOWN = 5  # faults, and kinds of skipped files, in one message
-_KINDS = (
-    (stat.S_ISFIFO, "named pipe"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-    (stat.S_ISDIR, "folder"),
-)
 
 
 @dataclass(eq=False)
@@ -107,32 +101,23 @@ def matching(pattern: str) -> list[str]:
 
 def irregular(status: os.stat_result) -> str:
     """Return why a file is not read: its kind or its size; `""` if it is."""
-    if not stat.S_ISREG(status.st_mode):
-        return next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "special file")
-    return f"file over {MAX_BYTES >> 20} MiB" if status.st_size > MAX_BYTES else ""
+    large = f"file over {MAX_BYTES >> 20} MiB" if status.st_size > MAX_BYTES else ""
+    return special_kind(status.st_mode) or large
 
 
-def require_regular(path: str | Path) -> None:
+def require_regular(path: str) -> None:
     """Refuse everything but regular files of at most `MAX_BYTES`; links are followed.
 
     Raises:
-        NotFoundError: There is no such file.
-        UnsafeFileError: It is a named pipe, a device or the like, or too large.
-        IntegrityError: The path is not UTF-8.
+        NotFoundError: The file cannot be reached.
+        UnsafeFileError: It is a FIFO, a device or the like, or too large.
     """
-    require_utf8(path)
     try:
         reason = irregular(os.stat(path))
-    except FileNotFoundError:
-        raise NotFoundError(f"no such file: {printed(path)}", hint="check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise NotFoundError(
-            f"cannot read {printed(path)}: {_reason(error)}", hint="check the path."
-        ) from error
+        raise NotFoundError(f"cannot read {path}: {_reason(error)}", hint="check it.") from error
     if reason:
-        raise UnsafeFileError(
-            f"{printed(path)} is a {reason}", hint="only regular files are read: copy it to one."
-        )
+        raise UnsafeFileError(f"{path} is a {reason}", hint=ONLY_REGULAR)
 
 
 def joined(faults: Sequence[RezooError], what: str) -> RezooError:

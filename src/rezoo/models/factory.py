@@ -96,7 +96,21 @@ def create_model(
             raise PluginError(
                 f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
             )
+        _refuse_replaced_classes(name)
         return with_config(model, default_config(spec, input_shape, num_classes))
+
+
+def _refuse_replaced_classes(name: str) -> None:
+    """Refuse a plugin that registers a class of its own with Keras under a name of rezoo."""
+    import keras
+
+    for key, registered in keras.saving.get_custom_objects().items():
+        if key.startswith("rezoo>") and registered.__module__.partition(".")[0] != "rezoo":
+            raise PluginError(
+                f"architecture {name!r}: {registered.__module__} registers {key!r} with Keras, "
+                "which is a name of rezoo",
+                hint="the plugin must register its classes under a package name of its own.",
+            )
 
 
 def default_config(

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rezoo.data.cache import bytes_to_come
 from rezoo.errors import DivergedError, SpecError
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
@@ -122,11 +123,12 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
     shape = (size, size, setup.config.preprocessing.channels)
     counted = profile(setup.network, input_shape=shape)
     free, before = device.free_bytes(), device.resident_bytes()
+    data = sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
-        memory=predict_memory(counted, recipe),
+        memory=dataclasses.replace(predict_memory(counted, recipe), data=data),
         before_bytes=before,
         peak_bytes=device.peak_bytes(),
         free_bytes=free,

@@ -102,16 +102,18 @@ class Memory:
         activations: What a step keeps of one micro-batch until its gradients are computed.
         optimizer: State of the optimizer, and the average of the weights.
         work: Gradients, buffers, compiled graphs.
+        data: Image files that are kept once they are read; in the host's memory.
     """
 
     activations: int
     optimizer: int
     work: int
+    data: int = 0
 
     @property
     def total(self) -> int:
-        """The sum of the three."""
-        return self.activations + self.optimizer + self.work
+        """The sum of all."""
+        return self.activations + self.optimizer + self.work + self.data
 
 
 def predict_memory(counted: Profile, recipe: Recipe) -> Memory:

@@ -170,6 +170,7 @@ def _train(
         progress = loop.run()
     finally:
         reporter.finished()
+    reporter.status("writing the results")
     with step.averaged():
         metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
     return Run(folder=folder, metrics=metrics)
@@ -217,10 +218,16 @@ def _set_up(
     from rezoo.training.setup import Setup
 
     reporter.status(f"opening {request.dataset}")
-    if max_time_s and before is not None:  # the time decided on the length
+    if max_time_s and before is not None:
+        asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
         request = dataclasses.replace(request, chosen=request.chosen - {*LENGTH})
+        setup = Setup.of(request, options, before=before)
+        if asked != before.epochs:
+            note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
+            setup = setup.with_recipe(setup.recipe, note)
+        return setup, FINISH_S
     setup = Setup.of(request, options, before=before)
-    if not max_time_s or before is not None:
+    if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
     times = measure(setup, setup.new_step())

@@ -125,15 +125,20 @@ def read_regular(path: Path, *, most: int, follow_links: bool = True, what: str 
     return content
 
 
-def _refuse_special(what: str, mode: int) -> None:
+def special_kind(mode: int) -> str:
+    """Return what a file is if it is not regular, such as `"FIFO"`; `""` if it is."""
     if stat.S_ISREG(mode):
-        return
-    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
-    kinds |= {stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-    raise UnsafeFileError(
-        f"{what} is {kinds.get(stat.S_IFMT(mode), 'a special file')}, not a regular file",
-        hint="put a copy of the file itself there.",
-    )
+        return ""
+    kinds = {stat.S_IFLNK: "link", stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO"}
+    kinds |= {stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    return kinds.get(stat.S_IFMT(mode), "special file")
+
+
+def _refuse_special(what: str, mode: int) -> None:
+    if kind := special_kind(mode):
+        raise UnsafeFileError(
+            f"{what} is a {kind}, not a regular file", hint="put a copy of the file itself there."
+        )
 
 
 def refuse_file(folder: Path) -> None:

@@ -140,7 +140,7 @@ def draw_sheet(
 
     data = load_dataset(request.dataset)
     examples, names = data.examples(request.split), data.class_names
-    chosen = views.choose(examples, names, request)
+    chosen = views.decodable(examples, views.choose(examples, names, request), request)
     if len(data.splits.class_descriptions) == len(names):
         names = data.splits.class_descriptions
     as_stored, labels = views.stored(examples, chosen)
