@@ -177,6 +177,16 @@ def changed(name, **values):
     return change
 
 
+def copied(name, key, other):
+    """Return a change that gives a key of a JSON file the value of another."""
+
+    def change(run):
+        content = json.loads((run / name).read_text())
+        write_json(run / name, {**content, other: content[key]})
+
+    return change
+
+
 M, E, C = "metrics.json", "environment.json", "config.json"
 SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
 
@@ -196,6 +206,7 @@ SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
         (changed(M, val__measured_utc="](x)"), "val.measured_utc is '](x)'; it must be a date"),
         (changed(M, val__worst_classes=[SIZE]), "key val.worst_classes[0].count is -1"),
         (changed(M, val__worst_classes=[{}]), "key val.worst_classes[0].name is missing"),
+        (copied(M, "val", "test"), "key test.measured_utc is missing"),
         (changed(M, data={"name": "x"}), "key data.licence is missing"),
         (changed(M, data=["x"]), "key data is ['x']; it must be an object"),
         (changed(M, best_epoch=HOSTILE), "key best_epoch is '[x](http://e"),
