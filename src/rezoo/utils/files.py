@@ -114,8 +114,9 @@ def read_regular(path: Path, *, most: int, what: str = "") -> bytes:
     """Return the content of a regular file of at most `most` bytes; see `open_regular`."""
     what = what or str(path)
     with open_regular(path, what=what) as file:
-        content = file.read(most + 1)
-        size = max(len(content), os.fstat(file.fileno()).st_size)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most + 1) if size <= most else b""  # it may grow meanwhile
+        size = max(len(content), size)
     if size > most:
         raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
     return content
