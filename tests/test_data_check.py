@@ -137,7 +137,7 @@ def test_faulty_rows_are_all_listed(photographs, tmp_path, call):
     assert document["problems"]["refused entries"] == len(wrong)
     assert sum(document["examples"].values()) == len(rows)
     page = (tmp_path / "out" / "data-report.html").read_text()
-    assert f"line {first}: {rows[0]} is listed above, in line 2, as &#39;a&#39;" in page
+    assert f"line {first}: {rows[0]} is listed above, in line 2, as &#39;b&#39;" in page
 
 
 def test_names_and_links_that_are_refused_are_listed(photographs, tmp_path):
