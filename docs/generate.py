@@ -196,8 +196,8 @@ _CATALOGUE_KEYS = {
     "default": "whether `--pretrained` loads these weights; requires a `sha256` and a licence that "
     "allows commercial use",
     "commit": "40 hexadecimal digits; without it, `main` is asked for and the hash decides",
-    "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the entry "
-    "is listed and not loaded by name",
+    "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the file "
+    "is compared with the SHA-256 that the Hub states",
     "bytes": "size of `model.safetensors`; a larger file is not downloaded",
     "num_classes": "width of the head; 1000 if not given",
     "train_size": "height and width in pixels; 224 if not given",
@@ -250,7 +250,7 @@ _RUN_FILES = {
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
     "checkpoints/": "last state, for `--resume`; `local.json`, the model and the dataset of the "
-    "run; `last/`, a model folder with the last weights",
+    "run; `data.safetensors`, which images it has; `last/`, a model folder with the last weights",
     "events/": "for TensorBoard, with `--tensorboard`",
     "exports/": "output of `rezoo export`, one folder per format",
 }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from conftest import fails
+from conftest import encoded, fails, picture
 from rezoo import DataOptions, load_dataset, train
-from rezoo.data import batches, pipeline, unreadable
+from rezoo.data import batches, image_files, pipeline
 from rezoo.data.examples import Examples
 from rezoo.data.image_sources import FileSource
 from rezoo.data.records import open_records
@@ -26,6 +28,7 @@ from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SMALL = Preprocessing(input_size=(3, 16, 16))
 RECIPE = Recipe(name="test", epochs=2, batch_size=4)
+CUT = encoded(picture(7), "PNG")[:-200]  # its header is sound
 MANY = DataOptions(bad_limit=0.5, cache="off")
 
 
@@ -126,7 +129,7 @@ def test_evaluation_goes_on(files):
     np.testing.assert_array_equal(labels, wanted)
 
 
-def test_the_pipeline_is_built_once_until_the_examples_change(files, monkeypatch):
+def test_the_pipeline_is_built_once(files, monkeypatch):
     built = []
 
     def counted(*args, **keys):
@@ -141,9 +144,68 @@ def test_the_pipeline_is_built_once_until_the_examples_change(files, monkeypatch
     with pytest.warns(DataWarning):
         labels.append(np.concatenate([y for _, y in stream]))
     labels.append(np.concatenate([y for _, y in stream]))
-    assert len(built) == 2
+    assert len(built) == 1
     wanted = [files.labels()] * 2 + [np.delete(files.labels(), 2)] * 2
     assert [found.tolist() for found in labels] == [labels.tolist() for labels in wanted]
+
+
+def test_one_bad_validation_image_is_within_the_limit_of_the_dataset(files):
+    """One of a hundred is allowed, and a split of it may be small."""
+    spoil(files, 0, CUT)
+    few = Faults(files, DataOptions(), "data", of=100)
+    with pytest.warns(DataWarning):
+        assert sum(len(y) for _, y in batches.InOrder(few, SMALL, batch_size=4)) == 11
+    with pytest.raises(IntegrityError, match="1 of 12 images in data"):
+        list(batches.InOrder(Faults(files, DataOptions(), "data"), SMALL, batch_size=4))
+
+
+def test_classes_without_a_readable_image_are_named(files):
+    for index in np.flatnonzero(files.labels() == 1):
+        spoil(files, index, CUT)
+    faults = Faults(files, DataOptions(bad_limit=1.0), "data", ("cat", "dog"))
+    with pytest.warns(DataWarning) as seen:
+        labels = np.concatenate([y for _, y in batches.InOrder(faults, SMALL, batch_size=4)])
+    assert set(labels) == {0}
+    assert any("class 'dog' has no image left in data" in str(w.message) for w in seen)
+    assert faults.lost_classes() == ["class 'dog' has no image left in data"]
+
+
+def test_warnings_do_not_flood(files):
+    faults = Faults(files, DataOptions(bad_limit=1.0), "data")
+    many = Examples(FileSource(files.source.root, ["x"] * 3000, np.zeros(3000, np.int32)))
+    faults.examples = many
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for index in range(2000):
+            faults.add({index: "bad"})
+    assert len(seen) < 20
+    assert str(seen[-1].message).startswith("1280 of 3000 images in data cannot be decoded")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "large", "gone", "forbidden"])
+def test_what_is_no_regular_file_is_not_read(files, kind):
+    """A file that became something else after the listing neither hangs nor fills memory."""
+    path = files.source.root / files.key(5)
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(image_files.MAX_FILE_BYTES + 1)
+    elif kind == "forbidden":
+        if os.geteuid() == 0:
+            pytest.skip("root may read everything")
+        path.touch(mode=0)
+    faults = Faults(files, MANY, "data")
+    with pytest.warns(DataWarning, match="1 of 12 images in data cannot be decoded"):
+        labels = np.concatenate([y for _, y in batches.InOrder(faults, SMALL, batch_size=4)])
+    assert labels.tolist() == np.delete(files.labels(), 5).tolist()
+    said = {"large": "the file has 537 MB; at most 537", "gone": "the file is not there"}
+    assert faults.reasons[5].startswith(said.get(kind, "not a regular file"))
 
 
 def test_damaged_record_is_left_out(tmp_path):
@@ -170,12 +232,11 @@ def test_damaged_record_is_left_out(tmp_path):
 
 @pytest.mark.ci
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path, monkeypatch):
-    """A file is damaged after the check: the run ends; stopped and resumed, it is the same run."""
+def test_run_meets_damage_and_resumes_to_the_same_bits(photographs, tmp_path):
+    """Only decoding shows the damage: the run ends; stopped and resumed, it is the same run."""
     root = photographs({"a": 12, "b": 12})
     opened = load_dataset(f"folder:{root}").examples("train")
-    monkeypatch.setattr(unreadable, "_known_or_found", lambda *rest: {})  # the check came before
-    spoil(opened, 5)
+    spoil(opened, 5, CUT)
     wanted = {
         "recipe": "quick",
         "changes": {"epochs": 2, "batch_size": 4, "image_size": 32},

@@ -9,7 +9,7 @@ import pytest
 
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.errors import IncompatibleError
-from rezoo.evaluation.class_names import match_classes
+from rezoo.evaluation.class_names import match_classes, same_classes
 from rezoo.evaluation.multi_label import score_multi_label
 from rezoo.specs import ModelConfig
 
@@ -89,6 +89,23 @@ def test_classes_are_matched_by_readable_name():
 def test_one_name_of_two_classes_is_refused():
     _, hint = refusal(["crane"], config(["n1", "n2"], ["crane", "crane"]))
     assert "2 classes of the network are called 'crane'" in hint
+
+
+@pytest.mark.parametrize(
+    ("names", "same"),
+    [
+        (["cat", "dog"], True),
+        (["Cat", "dog"], True),
+        (["dog", "cat"], False),  # another order is another head
+        (["cat"], False),
+        (["cat", "dog", "eel"], False),
+        (["tabby", "pug"], True),
+        ([], False),
+    ],
+)
+def test_a_head_is_kept_for_the_same_classes_in_the_same_order(names, same):
+    assert same_classes(names, config(["cat", "dog"], ["Tabby", "Pug"])) is same
+    assert not same_classes(names, config(count=len(names)))
 
 
 # what is missing

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import signal
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from conftest import encoded, fails, picture, start
 from rezoo.artifacts import manifest
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.cli.options import import_quietly
+from rezoo.utils.lock import LOCK, locked
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 TRAINED = "test_resnet"  # the network of the fixture `trained`
@@ -122,7 +126,8 @@ def test_eval_and_predict_on_missing_paths(call, trained, tmp_path):
 
 def test_eval_on_other_classes(call, trained, animals):
     answer = call("eval", trained, "--dataset", f"folder:{animals}")
-    fails(answer, 6, "the dataset's 2 classes ('cat', 'dog')", "among the network's 10", "new head")
+    text = "2 of the dataset's 2 classes are not among the network's 10: 'cat', 'dog'"
+    fails(answer, 6, text, "new head")
 
 
 def test_eval_without_weights(call):
@@ -130,16 +135,17 @@ def test_eval_without_weights(call):
     fails(call("predict", "resnet18", "x.jpg"), 2, "has no weights")
 
 
-def test_eval_out_of_bounds(call, trained):
+def test_eval_out_of_bounds(call, trained, tmp_path):
     for option in ("--batch-size", "--image-size"):
         fails(call("eval", trained, option, "0"), 2, option[2:].split("-")[1])
-    fails(call("predict", trained, "x.jpg", "--top-k", "0"), 2, "top_k: 0")
+    (tmp_path / "x.png").write_bytes(encoded(picture(1), "PNG"))
+    fails(call("predict", trained, tmp_path / "x.png", "--top-k", "0"), 2, "top_k: 0")
 
 
 def test_eval_of_a_missing_split(call, run_copy, photographs):
-    data = photographs({"train/0": 3, "train/1": 3})
-    answer = call("eval", run_copy, "--dataset", f"folder:{data}")
-    fails(answer, 3, "no split 'test'", "it has train, val, all")
+    data = photographs({"test/0": 3, "test/1": 3})
+    answer = call("eval", run_copy, "--dataset", f"folder:{data}", "--split", "val")
+    fails(answer, 3, "no split 'val'", "it has test, all")
 
 
 def test_damaged_weights(call, run_copy):
@@ -175,12 +181,12 @@ def test_predict_names_files_that_are_not_images(call, trained, tmp_path):
     (tmp_path / "bad\x1b[31m.png").write_text("no image")
     answer = call("predict", trained, tmp_path / "good.png", tmp_path / "bad\x1b[31m.png", "--json")
     assert answer.rc == 5
-    assert "not an image that can be decoded" in answer.err
+    assert "not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image" in answer.err
     assert "\x1b" not in answer.err
     good, bad = json.loads(answer.out)
     assert len(good["predictions"]) == 5
     assert sum(p["probability"] for p in good["predictions"]) <= 1.000001
-    assert bad["error"] == "not an image that can be decoded"
+    assert bad["error"] == "not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image"
     text = call("predict", trained, tmp_path / "good.png", tmp_path / "bad\x1b[31m.png")
     assert "\x1b" not in text.out  # a file's name must not steer the terminal
 
@@ -228,7 +234,7 @@ def test_resume_of_a_finished_run(call, run_copy):
 
 def test_resume_with_another_recipe(call, run_copy):
     answer = train(call, "digits", run_copy, *TINY, "--lr", "0.5", "--resume", model=TRAINED)
-    fails(answer, 6, "started with another recipe, dataset or network", "--overwrite")
+    fails(answer, 6, "another recipe: learning_rate = 0.5 in place of 0.2", "--overwrite")
 
 
 def test_failed_resume_leaves_the_run_unchanged(call, run_copy):
@@ -245,11 +251,68 @@ def test_resume_from_a_damaged_checkpoint(call, run_copy):
 
 
 def test_overwrite(call, run_copy):
-    (run_copy / "notes.txt").write_text("mine")
+    mine = [run_copy / name for name in ("notes.txt", "README.md", "checkpoints/mine.bin")]
+    for path in mine:
+        path.write_text("mine")
     answer = train(call, "digits", run_copy, *TINY, "--seed", "3", "--overwrite")
     assert answer.rc == 0, answer.err
     assert "seed = 3" in (run_copy / "recipe.toml").read_text()
-    assert (run_copy / "notes.txt").read_text() == "mine"  # nothing of the user's is removed
+    assert "rezoo did not write it: README.md, checkpoints/mine.bin, notes.txt" in answer.err
+    assert [path.read_text() for path in mine] == ["mine"] * 3  # a card by hand is kept, too
+    assert not (run_copy / LOCK).exists()
+
+
+@pytest.mark.parametrize("option", [(), ("--overwrite",), ("--resume",)])
+def test_a_folder_in_which_another_process_trains(call, run_copy, option):
+    before = {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()}
+    with locked(run_copy, what="training"):
+        answer = train(call, "digits", run_copy, *TINY, *option, model=TRAINED)
+        fails(answer, 1, f"is in use: training by process {os.getpid()} on host", "since 20")
+        fails(call("push", run_copy, "me/digits", "--yes"), 1, "is in use: training by process")
+    assert {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.ci
+def test_two_trainings_in_one_folder_and_what_a_killed_one_leaves(call, run_copy, tmp_path):
+    """One process trains, the second is told so; once the first is killed, a third goes on."""
+    options = ("train", TRAINED, *TINY, "--output", run_copy, "--overwrite", "--seed", "7")
+    with start(*options, cwd=tmp_path) as first:
+        try:
+            began = time.monotonic()
+            while not (run_copy / LOCK).exists():
+                time.sleep(0.05)
+                assert time.monotonic() < began + 60
+            began = time.monotonic()
+            with start(*options, cwd=tmp_path) as second:
+                _, err = second.communicate(timeout=30)
+            assert second.returncode == 1
+            assert f"is in use: training by process {first.pid} on host" in err
+            assert time.monotonic() - began < 5
+        finally:
+            first.kill()
+    third = train(call, "digits", run_copy, *TINY, "--overwrite", model=TRAINED)
+    assert third.rc == 0, third.err
+    assert f"left by a process that was killed: training by process {first.pid}" in third.err
+    assert rezoo.verify(run_copy).holds
+    assert not (run_copy / LOCK).exists()
+
+
+def test_output_inside_the_dataset(call, animals, photographs, tmp_path):
+    for output in (animals / "run", animals):
+        fails(train(call, f"folder:{animals}", output), 2, "is inside the dataset", "--output")
+    link = tmp_path / "link"
+    link.symlink_to(animals)
+    fails(train(call, f"folder:{link}", animals / "run"), 2, "is inside the dataset")
+    sheet = ("data", "show", f"folder:{animals}", "--output", animals / "sheet.png")
+    fails(call(*sheet), 2, "is inside the dataset")
+    assert sorted(p.name for p in animals.iterdir()) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nouser/x"])
+def test_names_that_no_folder_can_have(call, name):
+    fails(train(call, "digits", name), 2, name[:9])
+    fails(call("data", "check", "digits", "--output", name), 2, name[:9])
+    fails(call("eval", name), 2, name[:9])
 
 
 @pytest.mark.parametrize("reason", ["missing data", "batch too large"])
@@ -414,6 +477,21 @@ def test_start_up_of_training_is_quiet(cli, tmp_path):
     answer = cli("train", "test_resnet", *TINY, "--json", env={"PYTHONIOENCODING": "ascii"})
     assert answer.rc == 0, answer.err
     assert json.loads(answer.out)["folder"] == "runs/test_resnet-digits"
-    starts = ("model ", "dataset ", "recipe ", "  ", "output ", "note ", "epoch ", "opening ")
+    starts = ("model ", "dataset ", "classes ", "recipe ", "  ", "output ", "note ", "epoch ")
+    starts += ("starting TensorFlow", "opening ", "writing ")
     assert [line for line in answer.err.splitlines() if not line.startswith(starts)] == []
     assert (tmp_path / "runs" / "test_resnet-digits" / "metrics.json").exists()
+
+
+@pytest.mark.ci
+def test_times_and_numbers_depend_on_neither_time_zone_nor_language(cli, tmp_path):
+    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
+    answer = cli("train", "test_resnet", *TINY, "--json", env=env)
+    assert answer.rc == 0, answer.err
+    folder = tmp_path / "runs" / "test_resnet-digits"
+    began = json.loads((folder / "environment.json").read_text("utf-8"))["started_utc"]
+    assert datetime.fromisoformat(began).utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(began)) < timedelta(hours=1)
+    (row, *_) = csv.DictReader((folder / "history.csv").read_text("utf-8").splitlines())
+    assert float(row["train_loss"]) > 0
+    assert row["finished_utc"].endswith("+00:00")

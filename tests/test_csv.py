@@ -143,7 +143,13 @@ def test_backslashes_and_unicode_forms_of_paths(table, tmp_path):
     data = load_dataset(table("path,label", *names))
     assert len(data.examples("all")) == 40
     assert "40 paths are read with / or in another Unicode form (line 2)" in data.splits.notes
-    assert sum(len(images) for images, _ in data.batches("all", image_size=8)) == 40
+    assert (
+        sum(
+            len(images)
+            for images, _ in data.batches("all", preprocessing=data.preprocessing, image_size=8)
+        )
+        == 40
+    )
 
 
 def test_labels_in_two_unicode_forms_are_one_class(table):
@@ -192,7 +198,7 @@ def test_other_column_names(table, call):
     reference = table("emotion,Image,label,part", *lines)
     data = load_dataset(f"{reference}:path=image,label=emotion,split=part")
     assert data.class_names == ("fear", "joy")
-    assert sizes(data.reference) == {"val": 18}
+    assert sizes(data.reference) == {"test": 18}
     columns = ("--columns", "path=Image,label=emotion")
     answer = call("data", "prepare", reference, *columns, "--json")
     assert answer.rc == 0, answer

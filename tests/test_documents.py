@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rezoo.artifacts.config import read_config
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -23,7 +24,7 @@ BAD_JSON = {
     "{": "Expecting property name",
     "[" * 200_000: "more than 32 levels",
     '{"a":' * 200_000: "more than 32 levels",
-    "[" * 33 + "]" * 33: "more than 32 levels",
+    "[" * 33 + "1" + "]" * 33: "more than 32 levels",
     '{"n": ' + "1" * 5000 + "}": "integer has more than 64 bits",
     '{"n": [1, NaN]}': "NaN is not a JSON number",
     '{"n": -Infinity}': "-Infinity is not a JSON number",
@@ -123,6 +124,10 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
     with pytest.raises(UnsafeFileError, match=r"metrics\.json is a FIFO, not a regular file"):
         read_document(path)
     path.unlink()
+    path.symlink_to("/proc/self/environ")
+    with pytest.raises(UnsafeFileError, match="has more than the 0 bytes of its size"):
+        read_document(path)
+    path.unlink()
     path.symlink_to("/dev/zero")
     with pytest.raises(UnsafeFileError, match="is a device"):
         read_document(path)
@@ -130,6 +135,16 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
     path.mkdir()
     with pytest.raises(UnsafeFileError, match="is a folder"):
         read_document(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_that_may_not_be_read(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    path.chmod(0)
+    for read in (read_document, lambda path: read_config(path.parent)):
+        with pytest.raises(NotFoundError, match=r"cannot read .*config\.json: Permission denied"):
+            read(path)
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null", '"a"'])

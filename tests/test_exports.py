@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
+import resource
 import shutil
+import subprocess
+import sys
+import time
 
 import keras
 import numpy as np
@@ -33,6 +38,7 @@ from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import calibration_samples, comparison_samples
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
+from rezoo.utils.device import usable_threads
 
 MISSING = [name for name, kind in FORMATS.items() if kind.missing]
 
@@ -177,7 +183,7 @@ def test_smaller_numbers(trained_resnet18, tmp_path, to, quantize, part):
         calibration_images=64, images=100, measure=False,
     )  # fmt: skip
     assert passport.comparison.holds
-    assert passport.comparison.accuracy.count == 100
+    assert passport.comparison.accuracy.count == (50 if quantize == "int8" else 100)
     assert passport.size < part * (trained_resnet18 / "model.safetensors").stat().st_size
     assert 1e-6 < passport.comparison.rms_relative < 0.5
 
@@ -190,7 +196,7 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained_resnet18, tmp_path
     kind, source = FORMATS[to], resolve(str(trained_resnet18))
     bundle = read_bundle(source)
     samples = comparison_samples(source, "digits", bundle.preprocessing, count=100)
-    images = calibration_samples("digits", bundle.preprocessing, count=64)
+    images, _ = calibration_samples("digits", bundle.preprocessing, count=64)
     bundle = calibrated(kind, bundle, images)
     wanted = compiled_forward(bundle.network)(samples.inputs)
     errors = []
@@ -208,9 +214,10 @@ def test_int8_keeps_layers_until_the_accuracy_is_back(trained_resnet18, tmp_path
         )
 
     passport = keep_accuracy(bundle, tmp_path, attempt)
-    kept = [len(row["kept_in_float32"]) for row in passport.trade]
+    attempts = passport.choice.attempts
+    kept = [len(row["kept_in_float32"]) for row in attempts]
     assert kept[:3] == [0, 1, 2]
-    best = min(passport.trade, key=lambda row: row["rms_relative"])["kept_in_float32"]
+    best = min(attempts, key=lambda row: row["rms_relative"])["kept_in_float32"]
     assert best
     assert passport.metadata["kept_in_float32"] == best
     assert {type(bundle.network.get_layer(name)).__name__ for name in best} <= {"Conv2D", "Dense"}
@@ -318,6 +325,9 @@ def test_wrong_arguments(call, folder, tmp_path):
     fails(call("export", folder, "--to", "onnx", "--quantize", "dynamic"), 6, "litert")
     fails(call("export", folder, "--to", "keras", "--input", "raw"), 6, "saved_model")
     fails(call("export", folder, "--to", "keras", "--images", "0"), 2, "--images 0")
+    for threads in (0, 9999):
+        answer = call("export", folder, "--to", "keras", "--threads", threads)
+        fails(answer, 2, f"threads: {threads}; allowed is 1 to {usable_threads()}")
     fails(call("export", "resnet18", "--to", "keras"), 2, "no weights")
     with pytest.raises(UnknownNameError):
         export(str(folder), "tflite")
@@ -335,7 +345,9 @@ def test_command_lists_formats(call):
 @pytest.mark.ci
 def test_command_measures_and_prints_the_passport(call, folder, tmp_path):
     """The only test that measures latency, which takes several seconds."""
-    answer = call("export", folder, "--to", "saved_model", "--output", tmp_path / "k", "--json")
+    out = tmp_path / "k"
+    options = ("--threads", 1, "--output", out, "--json")
+    answer = call("export", folder, "--to", "saved_model", *options)
     assert answer.rc == 0, answer
     document = json.loads(answer.out)
     assert document == json.loads((tmp_path / "k" / "passport.json").read_text())
@@ -345,13 +357,80 @@ def test_command_measures_and_prints_the_passport(call, folder, tmp_path):
     assert cost["images_per_s"] > 0
     assert cost["memory_bytes"] > 1e6
     assert cost["batch_size"] == 16
+    assert cost["threads"] == 1
+    assert busy_processors(out, threads=1) < 1.1
+
+
+def busy_processors(folder, *, threads):
+    """Return how many processors the inference of an export keeps busy, in a process of its own."""
+    code = f"""
+import resource, time
+import numpy as np
+from pathlib import Path
+from rezoo.exporters.measuring import limit_processors
+from rezoo.exporters.runner import open_exported
+
+def used():
+    return sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+
+limit_processors({threads})
+run = open_exported(Path({str(folder)!r}), threads={threads})
+images = np.zeros((64, *run.shape), np.float32)
+run(images)
+begun, before = time.perf_counter(), used()
+while time.perf_counter() - begun < 1:
+    run(images)
+print((used() - before) / (time.perf_counter() - begun))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("to", ["keras", "saved_model", "stablehlo"])
+def test_a_runtime_that_cannot_use_fewer_threads_says_so(tmp_path, to):
+    if to in MISSING:
+        pytest.skip(FORMATS[to].install)
+    if usable_threads() < 2:
+        pytest.skip("there is one processor")
+    (tmp_path / FORMATS[to].file).write_bytes(b"")
+    with pytest.raises(SpecError, match=f"threads: 1; {to} uses all {usable_threads()} processors"):
+        open_exported(tmp_path, threads=1)
+
+
+def test_a_process_is_limited_to_a_number_of_processors():
+    code = (
+        "from rezoo.exporters.measuring import limit_processors; limit_processors(1);"
+        "from rezoo.utils.device import usable_threads; print(usable_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ("1\n" if hasattr(os, "sched_setaffinity") else f"{usable_threads()}\n")
+
+
+@installed("onnx", "openvino", "litert")
+@pytest.mark.slow
+def test_every_runtime_with_a_number_of_threads_uses_it(folder, tmp_path):
+    """Without a limit on the process: the runtime's own setting."""
+    if usable_threads() < 2:
+        pytest.skip("there is one processor")
+    for to in ("onnx", "openvino", "litert"):
+        export(str(folder), to, output=tmp_path / to, measure=False)
+        run = open_exported(tmp_path / to, threads=1)
+        assert run.threads == 1
+        images = np.zeros((64, *run.shape), np.float32)
+        run(images)
+        begun, before = time.perf_counter(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        while time.perf_counter() - begun < 0.5:
+            run(images)
+        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - before
+        assert used < 1.1 * (time.perf_counter() - begun), to
 
 
 def test_a_model_of_load_is_exported(folder, tmp_path):
     model = rezoo.load(str(folder))
     model.get_layer("fc").bias.assign([5.0, 0, 0, 0, 0])
     model(keras.Input((64, 64, 3)))  # its layers have a second output now
-    passport = export(model, "keras", output=tmp_path / "out", measure=False)
+    passport = export(model, "keras", output=str(tmp_path / "out"), measure=False)
+    assert passport.folder == tmp_path / "out"
     assert passport.metadata["class_names"] == [f"class {i}" for i in range(5)]
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
     wanted, found = compiled_forward(model)(images), open_exported(tmp_path / "out")(images)
@@ -378,6 +457,27 @@ def test_a_damaged_export_does_not_open(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(IncompatibleError, match="does not open"):
         open_exported(tmp_path / "out")
+
+
+@pytest.mark.ci
+def test_a_keras_export_opens_where_rezoo_cannot_be_imported(folder, tmp_path):
+    export(str(folder), "keras", output=tmp_path / "out", measure=False)
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    code = f"""
+import sys
+
+sys.modules.update(rezoo=None, tensorflow=None)  # importing them raises ImportError
+import keras
+import numpy as np
+
+model = keras.saving.load_model({str(tmp_path / "out" / "model.keras")!r})
+np.save({str(tmp_path / "outputs.npy")!r}, model(np.load({str(tmp_path / "images.npy")!r})))
+"""
+    env = {**os.environ, "KERAS_BACKEND": "numpy"}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    wanted, found = open_exported(tmp_path / "out")(images), np.load(tmp_path / "outputs.npy")
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
 def test_layers_of_keras_without_counterpart_are_copied(tmp_path):

@@ -61,6 +61,17 @@ def test_interrupted_write_leaves_the_old_file(file, monkeypatch):
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_no_other_file_is_written_or_removed_on_the_way(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"mine")
+    planted = tmp_path / f".x.{os.getpid()}.tmp"
+    planted.symlink_to(secret)
+    write_bytes(tmp_path / "x", b"content")
+    assert secret.read_bytes() == b"mine"
+    assert planted.is_symlink()
+    assert (tmp_path / "x").read_bytes() == b"content"
+
+
 def test_file_is_synced_before_it_is_named(tmp_path, monkeypatch):
     calls = []
     sync, replace = os.fsync, Path.replace

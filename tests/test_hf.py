@@ -107,7 +107,7 @@ def test_splits_that_are_missing(hub):
     data = open_hf("team/two")
     assert list(data.parts) == ["train", "test"]
     assert data["test"].key(0).endswith("/validation[0]")
-    assert data.notes[-1].startswith("test: the dataset's validation split")
+    assert data.notes[-1] == "test: the 9 images of val, as there is no other test split"
 
 
 def test_a_test_split_without_labels_is_left_out(hub):

@@ -33,6 +33,7 @@ from hub_fixtures import (
 from hub_stand_in import Fault
 from rezoo.errors import (
     AccessError,
+    HubNote,
     HubWarning,
     IncompatibleError,
     IntegrityError,
@@ -45,6 +46,8 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.models import tensors
+from rezoo.sources import hub_fetch
+from rezoo.sources.references import resolve
 
 NET = "team/net"
 
@@ -151,6 +154,91 @@ def test_pretrained_means_the_default(hub, pinned):
     assert asked(hub) == []
 
 
+# entries without a pin
+
+
+@pytest.fixture
+def unpinned(net, small_repository, tmp_path, monkeypatch) -> str:
+    """The same, listed without commit and SHA-256."""
+    path = catalogue(tmp_path, small_repository, sha256="", default=False)
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    return net
+
+
+def test_weights_without_a_pin_load_at_a_recorded_commit(hub, unpinned, small_repository):
+    with pytest.warns(HubNote) as said:
+        model = rezoo.load(f"{ARCHITECTURE}.mine")
+    (line,) = [str(warning.message) for warning in said]
+    assert line.startswith(f"no catalogue has the SHA-256 of {ARCHITECTURE}.mine; hf://team/net@")
+    assert line.endswith(f"{unpinned} is checked against the one that the Hub states.")
+    origin = model.rezoo_origin
+    assert (origin.commit, origin.licence) == (unpinned, "apache-2.0")
+    assert origin.sha256 == sha256(small_repository["model.safetensors"])
+    hub.add(NET, {"README.md": b"later"})
+    with pytest.warns(HubNote, match=hub.commit_of(NET)):  # what main is now
+        assert rezoo.load(f"{ARCHITECTURE}.mine").rezoo_origin.commit != unpinned
+
+
+@pytest.mark.filterwarnings("ignore::rezoo.errors.HubWarning")
+def test_weights_without_a_pin_are_checked_against_the_hubs_hash(hub, unpinned, monkeypatch):
+    hub.faults = [Fault("wrong_bytes", match="model.safetensors", times=1)]
+    with pytest.raises(IntegrityError, match="the Hub says"):
+        rezoo.load(f"{ARCHITECTURE}.mine")
+    # a cache without links does not name files by their hash, so the Hub is asked
+    monkeypatch.setattr(hub_fetch, "hub_record", lambda path: None)
+    rezoo.load(f"{ARCHITECTURE}.mine")
+    blob = next(p for p in cache().rglob("blobs/*") if len(p.name) == 64)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="the Hub says"):
+        rezoo.load(f"{ARCHITECTURE}.mine")
+    hub.faults = [Fault("no_etag", match="model.safetensors", method="HEAD")]
+    with pytest.raises((IntegrityError, NetworkError)):
+        rezoo.load(f"{ARCHITECTURE}.mine")
+
+
+def test_weights_without_a_pin_must_be_what_the_catalogue_says(hub, net, tmp_path, monkeypatch):
+    entry = {"sha256": "", "default": False, "crop_pct": 0.9}
+    path = catalogue(tmp_path, {"model.safetensors": b""}, **entry)
+    monkeypatch.setenv("REZOO_CATALOGUE", str(path))
+    with (
+        pytest.warns(HubNote),
+        pytest.raises(IntegrityError, match=r"crop_pct is 0\.95; the catalogue says 0\.9"),
+    ):
+        rezoo.load(f"{ARCHITECTURE}.mine")
+
+
+@pytest.mark.parametrize("reference", [f"{ARCHITECTURE}.mine", "hf://team/net", "hf://team/net@v1"])
+def test_require_pinned_refuses_what_may_change(hub, unpinned, reference):
+    with pytest.raises(IntegrityError, match="is not pinned: its files are what hf://team/net@"):
+        rezoo.load(reference, require_pinned=True)
+    assert asked(hub) == []
+
+
+def test_require_pinned_accepts_commits_hashes_folders_and_names(hub, pinned, finished_run):
+    for reference in (f"{ARCHITECTURE}.mine", "hf://team/net", f"hf://team/net@{pinned}"):
+        assert resolve(reference, require_pinned=True).address.revision == pinned
+    assert resolve(finished_run, require_pinned=True).has_weights
+    assert not resolve(ARCHITECTURE, require_pinned=True).has_weights
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "@", "--dataset", "digits"],
+        ["eval", "@", "--dataset", "digits"],
+        ["predict", "@", "photo.jpg"],
+        ["export", "@", "--to", "keras"],
+        ["benchmark", "@"],
+        ["info", "@"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_require_pinned_of_commands(hub, unpinned, call, command):
+    command = [part.replace("@", f"{ARCHITECTURE}.mine") for part in command]
+    fails(call(*command, "--require-pinned"), 5, f"{ARCHITECTURE}.mine is not pinned")
+    assert asked(hub) == []
+
+
 def test_timm_repositories_need_no_scheme(hub, small_repository):
     hub.add("timm/small.mine", small_repository)
     with pytest.warns(HubWarning):
@@ -231,7 +319,7 @@ def test_w14_repository_of_pickles(hub, small_repository):
         (b" " * 9_000_000, UnsafeFileError, "at most 8,388,608 are allowed"),
         (b"[" * 100_000, IntegrityError, "not valid JSON"),
         (b'{"architecture": NaN}', IntegrityError, "NaN is not a JSON number"),
-        (b'{"a": 1, "a": 2}', IntegrityError, "a key occurs twice"),
+        (b'{"a": 1, "a": 2}', IntegrityError, "the key .a. occurs twice"),
         (timm_config("resnet49"), RezooError, "resnet49"),
         (timm_config(num_classes=10**9), IncompatibleError, "allowed is 0 to 1000000"),
         (timm_config(size=10**6), IncompatibleError, "sides are 1 to 8192"),

@@ -112,12 +112,8 @@ def test_gradients_of_a_network_equal_those_of_keras(name, side, policy):
 
     def gradients(*, plain):
         keras.utils.set_random_seed(1)
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(policy)
-        try:
-            model = rezoo.create_model(name, num_classes=7, input_shape=(side, side, 3))
-        finally:
-            keras.config.set_dtype_policy(before)
+        shape = (side, side, 3)
+        model = rezoo.create_model(name, num_classes=7, input_shape=shape, precision=policy)
         for layer in model.layers:
             if layer.name.endswith((".bn2", ".bn3")):
                 layer.gamma.assign(np.full(layer.gamma.shape, 0.5))

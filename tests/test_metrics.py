@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import keras
@@ -11,8 +12,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 import rezoo
+from rezoo.cli import benchmark as cli_benchmark
+from rezoo.cli import predict as cli_predict
+from rezoo.cli import verify as cli_verify
+from rezoo.cli.eval import eval_command
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval
+from rezoo.publishing.verify import record_proof
+from rezoo.training.train import Run
 
 
 @pytest.mark.parametrize(
@@ -119,6 +126,51 @@ def test_a_path_and_a_model_are_evaluated_like_a_reference(trained, tmp_path):
     keras.utils.save_img(picture, pixels[0], scale=False)
     answers = [rezoo.predict(m, picture)[0] for m in (str(trained), Path(trained), model)]
     assert len({answer.labels for answer in answers}) == 1
+
+
+def test_a_run_is_evaluated_on_its_own_data(trained):
+    run = Run(folder=trained, metrics={})
+    result = rezoo.evaluate(run)
+    assert (result.dataset, result.split, result.scores.count) == ("digits", "test", 359)
+    again = rezoo.evaluate(run.folder, rezoo.load_dataset("digits"))
+    assert (again.dataset, again.scores) == ("digits", result.scores)
+    with pytest.raises(SpecError, match="does not record its dataset"):
+        rezoo.evaluate(rezoo.load(run))
+
+
+@pytest.mark.parametrize("value", [None, 3, keras.Sequential(), np.zeros(3)])
+def test_what_is_no_model_reference_is_refused(value):
+    for function in (rezoo.load, rezoo.verify, rezoo.benchmark):
+        with pytest.raises(SpecError, match="not a model reference"):
+            function(value)
+
+
+def test_what_is_no_dataset_is_refused(tmp_path):
+    for value in (None, 3, np.zeros(3)):
+        with pytest.raises(SpecError, match="not a dataset"):
+            rezoo.load_dataset(value)
+    with pytest.raises(NotFoundError, match="no such file"):
+        rezoo.load_dataset(tmp_path / "labels.csv")
+    digits = rezoo.load_dataset("digits")
+    assert rezoo.load_dataset(digits) is digits
+
+
+@pytest.mark.parametrize(
+    ("command", "functions"),
+    [
+        (eval_command, (rezoo.evaluate, rezoo.DataOptions)),
+        (cli_predict.predict, (rezoo.predict,)),
+        (cli_benchmark.benchmark, (rezoo.benchmark,)),
+        (cli_verify.verify, (rezoo.verify, record_proof)),
+    ],
+    ids=["eval", "predict", "benchmark", "verify"],
+)
+def test_options_and_keywords_have_the_same_names(command, functions):
+    keywords = {name for f in functions for name in inspect.signature(f).parameters}
+    options = {option.name for option in command.params}
+    loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
+    # the columns of a table are a part of a dataset reference in Python
+    assert options - keywords - loading <= {"as_json", "record", "columns"}
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

@@ -108,6 +108,7 @@ def test_cells_are_sets_of_names(table):
             "002.png,,train",
             "003.png,a b,val",
             "004.png",
+            "005.png,blue,test",
             "./000.png,blue;red;red,train",
         )
     )
@@ -116,7 +117,7 @@ def test_cells_are_sets_of_names(table):
     labels = data.examples("train").labels()
     assert labels.dtype == np.uint8
     assert labels.tolist() == [[0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
-    assert "0.80 on average; 2 of 5 have none" in data.splits.notes[0]
+    assert "0.83 on average; 2 of 6 have none" in data.splits.notes[0]
     image, label = data.examples("train").fetch(np.int64(1))
     assert image.dtype == "string"
     assert label.dtype == "float32"
@@ -304,7 +305,8 @@ def test_the_same_classes_keep_the_head(run, several, call, tmp_path):
 
 
 def test_no_label_to_validate_with(table, tmp_path):
-    lines = [f"{i:03d}.png,a,train" for i in range(16)] + ["100.png,,val"]
+    lines = [f"{i:03d}.png,a,train" for i in range(16)]
+    lines += ["100.png,,val", "101.png,a,test"]
     reference = table("path,labels,split", *lines)
     with pytest.raises(SpecError, match=r"no validation image of .* has a label"):
         rezoo.train(NETWORK, reference, changes=SMALL, output=tmp_path / "run")

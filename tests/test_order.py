@@ -12,6 +12,7 @@ import tensorflow as tf
 from rezoo.data import pipeline, splits
 from rezoo.data.examples import Examples
 from rezoo.data.image_sources import ArraySource
+from rezoo.data.order import epoch_indices
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -150,7 +151,7 @@ def test_mixing_needs_the_number_of_classes(examples):
 
 def test_repeated_augmentation():
     recipe = dataclasses.replace(PLAIN, repeated_augmentation=4)
-    indices = pipeline.epoch_indices(COUNT, recipe, 0).reshape(-1, BATCH)
+    indices = epoch_indices(COUNT, recipe, 0).reshape(-1, BATCH)
     assert len(indices) == COUNT // BATCH
     assert all((np.unique(step, return_counts=True)[1] == 4).all() for step in indices)
     assert len(np.unique(indices)) == len(indices) * BATCH // 4
@@ -173,17 +174,17 @@ def test_repetition_keys():
 
 def test_repetitions_need_not_divide_the_batch():
     thrice = dataclasses.replace(PLAIN, repeated_augmentation=3)
-    for batch in pipeline.epoch_indices(COUNT, thrice, 0).reshape(-1, 8):
+    for batch in epoch_indices(COUNT, thrice, 0).reshape(-1, 8):
         assert sorted(np.unique(batch, return_counts=True)[1]) == [2, 3, 3]
 
 
 def test_those_behind_an_unreadable_one_move_up():
-    plain = pipeline.epoch_indices(COUNT, PLAIN, 0)
+    plain = epoch_indices(COUNT, PLAIN, 0)
     bad = int(plain[10])
-    without = pipeline.epoch_indices(COUNT, PLAIN, 0, without={bad})
+    without = epoch_indices(COUNT, PLAIN, 0, without={bad})
     assert (without[:10] == plain[:10]).all()
     assert (without[10:-1] == plain[11:]).all()
     assert bad not in without
-    few = pipeline.epoch_indices(COUNT, PLAIN, 0, without=set(range(45)))
+    few = epoch_indices(COUNT, PLAIN, 0, without=set(range(45)))
     assert len(few) == len(plain)
     assert set(few) == set(range(45, COUNT))

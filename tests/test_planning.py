@@ -94,6 +94,27 @@ def test_a_batch_of_the_user_does_not():
         request.settle(recipe(batch_size=512), count=469, chosen={"batch_size"})
 
 
+def test_a_warmup_in_steps_is_at_most_a_tenth_of_these_data():
+    in_steps = recipe(epochs=90, batch_size=32, warmup_steps=1000)
+    found, notes = request.settle(in_steps, count=100, chosen=())  # 270 steps
+    assert found.warmup_steps == 27
+    assert notes == ["warmup_steps 1000 → 27: at most a tenth of these data's run"]
+    for kept in ({"chosen": {"warmup_steps"}}, {"chosen": (), "own": True}):
+        assert request.settle(in_steps, count=100, **kept) == (in_steps, [])
+    mixed = recipe(steps=30, batch_size=32, warmup_epochs=5.0)
+    found, _ = request.settle(mixed, count=100, chosen=("steps",), own=True)
+    assert (found.epochs, found.warmup_epochs) == (10, 5.0)
+    found, _ = request.settle(mixed, count=100, chosen=("steps", "epochs"), own=True)
+    assert found.warmup_epochs == 1.0
+
+
+def test_a_recipe_in_steps_keeps_its_warmup():
+    found, _ = request.settle(
+        recipe(steps=500, warmup_steps=100, batch_size=32), count=3000, chosen=()
+    )
+    assert found.warmup_steps == 100
+
+
 def test_a_resumed_run_keeps_what_its_machine_decided():
     before = recipe(precision="mixed_bfloat16", accumulation=4, epochs=7, warmup_epochs=0.5)
     found, _ = request.settle(recipe(precision="auto"), count=999, chosen=(), before=before)

@@ -19,13 +19,14 @@ from hub_fixtures import TOKEN
 from hub_stand_in import Fault
 from rezoo.artifacts import manifest, run_files
 from rezoo.artifacts.card import MARK, model_card
-from rezoo.artifacts.config import read_json
+from rezoo.artifacts.config import read_config, read_json
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
     IntegrityError,
     NetworkError,
+    NotFoundError,
     SpecError,
     UnsafeFileError,
 )
@@ -33,7 +34,8 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.publishing.plan import plan_push
 from rezoo.publishing.push import push
 from rezoo.sources.hub_client import endpoint
-from rezoo.utils.files import write_json
+from rezoo.utils.files import record, write_json
+from rezoo.utils.lock import locked
 
 REPO = "me/digits"
 READ_TOKEN = "hf_readREADreadREADreadREAD0123"
@@ -162,7 +164,7 @@ def test_a_card_of_ones_own_is_kept_and_pushed_again(owner, run):
 
 def test_h14_repository_that_changes_meanwhile(owner, run):
     push(run, REPO)
-    shutil.copy(run / "recipe.toml", run / "history.csv")
+    (run / "history.csv").write_text((run / "history.csv").read_text() + "2\n")
     manifest.update_manifest(run, ("history.csv",))
     head = owner.commit_of(REPO)
     meanwhile = Fault(
@@ -208,13 +210,118 @@ def test_upload_that_breaks(owner, run, monkeypatch):
 @pytest.mark.parametrize("name", ["history.csv", "README.md", "recipe.toml"])
 def test_h15_secrets_are_not_sent(owner, run, name):
     path = run / name
-    path.write_text(path.read_text() + "\n# hf_abcdefghijklmnopqrstuvwx\n")
+    before = "2," if name == "history.csv" else "# "
+    path.write_text(f"{path.read_text()}{before}hf_abcdefghijklmnopqrstuvwx\n")
     manifest.update_manifest(run, (name,))
     if name == "README.md":  # a card of one's own stays as it is
         path.write_text(path.read_text().replace(MARK, ""))
-    with pytest.raises(UnsafeFileError, match=f"{name} contains what looks like a token"):
+    with pytest.raises(
+        UnsafeFileError, match=rf"{name}, line \d+, contains what looks like a token"
+    ):
         push(run, REPO)
     assert no_writes(owner)
+
+
+LINKED = ("report.html", "history.csv", "curves.svg", "README.md", "config.json")
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_are_not_followed(owner, call, run, name):
+    """The manifest of a folder from elsewhere lists the file behind the link, as it is there."""
+    secret = run.parent / "secret"
+    shutil.copy(run / name, secret)
+    (run / name).unlink()
+    (run / name).symlink_to("../secret")
+    if name != "config.json":
+        listed = {**read_config(run).files, name: record(secret)}
+        write_json(run / "config.json", manifest.with_manifest(read_json(run), listed))
+    answer = call("push", run, REPO, "--yes")
+    fails(answer, 5, f"{name} is a link, not a regular file", "a copy of the file itself")
+    answer = call("verify", run, "--record", "--overwrite")
+    fails(answer, 5, f"{name} is a link, not a regular file")
+    assert (run / name).is_symlink()
+    assert no_writes(owner)
+
+
+def test_special_files_are_not_opened(owner, call, run):
+    (run / "history.csv").unlink()
+    os.mkfifo(run / "history.csv")
+    fails(call("push", run, REPO, "--yes"), 5, "history.csv is a FIFO, not a regular file")
+    with pytest.raises(UnsafeFileError, match=r"history\.csv is a FIFO"):
+        manifest.write_manifest(run)
+    (run / "history.csv").unlink()
+    (run / "history.csv").symlink_to("/proc/self/environ")
+    with pytest.raises(UnsafeFileError, match=r"history\.csv is a link"):
+        manifest.write_manifest(run)
+    with pytest.raises(UnsafeFileError, match=r"history\.csv is a link"):
+        manifest.update_manifest(run, ("history.csv",))
+
+
+def test_only_what_the_manifest_lists_is_pushed(owner, run):
+    content = read_json(run)
+    listed = {n: r for n, r in read_config(run).files.items() if n != "curves.svg"}
+    write_json(run / "config.json", manifest.with_manifest(content, listed))
+    push(run, REPO)
+    assert "curves.svg" not in owner.files(REPO)
+    (run / "id_rsa").write_text("mine")
+    listed["id_rsa"] = record(run / "id_rsa")
+    write_json(run / "config.json", manifest.with_manifest(content, listed))
+    with pytest.raises(IncompatibleError, match="id_rsa, which is not a file of a run"):
+        push(run, REPO)
+
+
+def replace_by_link(path):
+    path.rename(path.with_name("was"))
+    path.symlink_to("was")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda path: path.write_bytes(b"\0" * path.stat().st_size), IntegrityError, "was changed"),
+        (replace_by_link, UnsafeFileError, "is a link"),
+        (os.unlink, NotFoundError, "cannot read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "history.csv"])
+def test_file_that_changes_while_the_user_is_asked(owner, run, name, change, error, message):
+    def confirm(plan):
+        change(run / name)
+        return True
+
+    with pytest.raises(error, match=message):
+        push(run, REPO, confirm=confirm)
+    assert no_writes(owner)
+
+
+def test_file_that_changes_during_the_upload(owner, run):
+    """What is sent is what was checked, whatever happens to the files."""
+    before = {name: (run / name).read_bytes() for name in ("model.safetensors", "history.csv")}
+
+    def change():
+        for name in before:
+            (run / name).write_bytes(b"changed")
+
+    owner.faults = [Fault("then", match="/preupload/", times=1, action=change)]
+    push(run, REPO)
+    assert {name: owner.files(REPO)[name] for name in before} == before
+
+
+def test_card_that_is_not_in_utf_8(owner, call, run):
+    (run / "README.md").write_bytes("# Mein Netz\n\nfür Möwen\n".encode("latin-1"))
+    fails(call("push", run, REPO, "--yes"), 5, "README.md, line 3, is not UTF-8", "save it in")
+    fails(call("push", run, REPO, "--dry-run"), 5, "README.md, line 3, is not UTF-8")
+
+
+def test_half_a_surrogate_pair_in_the_records(owner, call, run):
+    text = (run / "config.json").read_text()
+    (run / "config.json").write_text(text.replace('"rezoo_version"', '"note": "\\ud800", "v"'))
+    fails(call("push", run, REPO, "--yes"), 6, r"config.json: key 'note': '\ud800' is not Unicode")
+    (run / "config.json").write_text(text)
+    metrics = (run / "metrics.json").read_text()
+    (run / "metrics.json").write_text(metrics.replace('"digits"', r'"\udcff"'))
+    with pytest.raises(IncompatibleError, match=r"metrics\.json: key 'dataset'"):
+        model_card(run)
 
 
 def test_run_that_differs_from_its_manifest(owner, run):
@@ -310,6 +417,13 @@ def test_test_figures_are_kept_and_shown(call, run):
     card = (run / "README.md").read_text()
     assert f"| test | top-1 | {result['top1']:.2%} |" in card
     assert rezoo.verify(str(run)).holds  # with a new manifest
+    before = (run / "metrics.json").read_bytes()
+    with locked(run, what="training"):
+        answer = call("eval", run, "--json")
+    assert "in use: training" in answer.err
+    assert "not recorded" in answer.err
+    assert json.loads(answer.out)["top1"] == result["top1"]
+    assert (run / "metrics.json").read_bytes() == before
     tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
     (run / "metrics.json").write_text(tampered)
     answer = call("eval", run, "--json")
@@ -407,7 +521,7 @@ class Tags(html.parser.HTMLParser):
 
 def test_damaged_records(run):
     write_json(run / "metrics.json", {"val": 3, "data": {"name": "x"}, "num_classes": 10})
-    with pytest.raises(IntegrityError, match=r"records in .* are damaged"):
+    with pytest.raises(IncompatibleError, match=r"metrics\.json: key data\.licence is missing"):
         model_card(run)
 
 

@@ -55,9 +55,8 @@ def test_accuracy_and_torch_on_the_same_pixels(weights, photographs):
     twin = timm_network("resnet50_v1").eval()
     twin.load_state_dict(load_file(weights / "model.safetensors"))
     model = rezoo.load(str(weights))
-    config = model.rezoo_config
-    data = rezoo.load_dataset(f"folder:{photographs}")
-    batches = pipeline.test_batches(data.examples("all"), config.preprocessing, batch_size=25)
+    data = rezoo.load_dataset(photographs)
+    batches = data.batches("all", model=str(weights), batch_size=25)
     ids, _ = imagenet1k_classes()
     truth = np.array([ids.index(name) for name in data.class_names])
     right = 0
@@ -67,6 +66,8 @@ def test_accuracy_and_torch_on_the_same_pixels(weights, photographs):
         assert np.array_equal(ours.argmax(1), theirs.argmax(1))
         right += int((theirs.argmax(1) == truth[labels]).sum())
     assert right / 100 == result.scores.top1
+    paths = [photographs / data.examples("all").key(i) for i in range(75, 100)]
+    assert np.array_equal(rezoo.preprocess(model, paths), images)
 
 
 def test_predictions_on_pillows_pixels(weights, photographs):

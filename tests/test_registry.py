@@ -120,6 +120,25 @@ def test_build_that_breaks_the_contract(install):
         create_model("odd")
 
 
+def test_plugin_that_registers_a_class_of_rezoo_with_keras(install):
+    import keras
+
+    code = (
+        f"{GOOD}import keras\n"
+        "@keras.saving.register_keras_serializable(package='rezoo', name='FusedBatchNorm')\n"
+        "class Mine(keras.layers.Layer): pass\n"
+    )
+    install("usurps", "tiny", code=code)
+    before = dict(keras.saving.get_custom_objects())
+    try:
+        with pytest.raises(PluginError, match="usurps_tiny registers 'rezoo>FusedBatchNorm'"):
+            create_model("tiny")
+    finally:
+        keras.saving.get_custom_objects().clear()
+        keras.saving.get_custom_objects().update(before)
+    assert create_model("tiny").count_params() > 0
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_broken_plugin_spoils_only_itself(install, kind):
     code, reason = BROKEN[kind]

@@ -106,3 +106,39 @@ def test_note_names_what_changes():
     assert "steps 1000 → 500" in note
     assert "ema_decay 0.99 → 0.9801" in note
     assert note.endswith("batch_size 512 in place of 256, linear scaling")
+
+
+# shorter runs
+
+
+def test_a_short_run_does_not_end_in_its_warmup():
+    recipe, notes = resolved({"epochs": 2}, "quick")  # 2 of 30 epochs are warm-up
+    assert (recipe.epochs, recipe.warmup_epochs) == (2, 0.2)
+    assert notes[-1] == "warmup_epochs 2 → 0.2: the run is shorter than its recipe"
+
+
+def test_a_recipe_with_a_longer_warmup_keeps_its_share():
+    recipe, _ = resolved({"epochs": 5}, "cifar")  # 2 of 10 epochs
+    assert recipe.warmup_epochs == 1.0
+    assert resolved({}, "cifar")[0].warmup_epochs == 2.0
+
+
+def test_a_warmup_in_steps_shrinks_with_them():
+    recipe, notes = resolved({"steps": 50}, "bit_hyperrule")  # 100 of 500 steps
+    assert (recipe.steps, recipe.warmup_steps) == (50, 10)
+    assert notes[-1].startswith("warmup_steps 100 → 10: ")
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 2, "warmup_epochs": 1.5}, {"epochs": 60}])
+def test_the_warmup_stays_if_it_is_set_or_the_run_is_longer(changes):
+    recipe, notes = resolved(changes, "quick")
+    assert recipe.warmup_epochs == changes.get("warmup_epochs", 2.0)
+    assert not any("shorter" in note for note in notes)
+
+
+def test_images_of_a_short_run_grow_to_their_full_size(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 10\nimage_size = 64\nstart_size = 32\ngrow_epochs = [4, 8]\n")
+    recipe, (note,) = resolved({"epochs": 5}, str(path))
+    assert recipe.grow_epochs == (2.0, 4.0)
+    assert note == "grow_epochs [4, 8] → [2, 4]: the run is shorter than its recipe"

@@ -190,7 +190,8 @@ def test_who_wins_in_a_recipe():
     weights = Preprocessing(input_size=(3, 100, 80), crop_pct=0.9, interpolation="bicubic")
     recipe, notes = recipes.resolve_recipe("finetune", spec, {"epochs": 3}, preprocessing=weights)
     assert (recipe.epochs, recipe.flip) == (3, 0.0)
-    assert notes == ("flip = 0.0: d asks for it",)
+    shorter = "warmup_epochs 1 → 0.428571: the run is shorter than its recipe"
+    assert notes == ("flip = 0.0: d asks for it", shorter)
     assert (recipe.image_size, recipe.crop_pct, recipe.interpolation) == (100, 0.9, "bicubic")
     quick, _ = recipes.resolve_recipe("quick", spec, {}, preprocessing=weights)
     assert quick.image_size == 64

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rezoo.data.datasets import load_dataset
+from rezoo.data.datasets import load_dataset, open_splits
 from rezoo.data.examples import Examples, Splits
 from rezoo.data.image_sources import ArraySource
 from rezoo.data.splits import epoch_key, epoch_order, hold_out, splitmix64, stable_hash
 from rezoo.errors import NotFoundError
+from rezoo.specs import DatasetSpec
 
 KEYS = [f"digits/{i}" for i in range(1000)]
 
@@ -134,6 +135,27 @@ def test_validation_is_held_out_once():
     assert held.with_validation(0.5) is held
     only_test = Splits(parts={"test": examples(4)}, class_names=("a", "b"))
     assert only_test.with_validation() is only_test
+
+
+def test_without_a_test_split_validation_is_the_test():
+    train, val = examples(40), examples(6, "v")
+    opened = Splits(parts={"train": train, "val": val}, class_names=("a", "b"))
+    made = opened.with_test()
+    assert (made.parts["train"], made.parts["test"]) == (train, val)
+    assert made.notes == ("test: the 6 images of val, as there is no other test split",)
+    assert made.with_test() is made
+    sizes = {s: len(p) for s, p in made.with_validation(0.25).parts.items()}
+    assert sizes == {"train": 30, "val": 10, "test": 6}
+    only_train = Splits(parts={"train": train}, class_names=("a", "b")).with_test()
+    assert {s: len(p) for s, p in only_train.parts.items()} == {"train": 36, "test": 4}
+
+
+def test_every_opened_dataset_has_a_test_split():
+    parts = {"train": examples(40), "val": examples(6, "v")}
+    spec = DatasetSpec(name="p", open=lambda: Splits(parts=parts, class_names=("a", "b")))
+    data = load_dataset(spec)
+    assert repr(data) == "<Dataset p: 2 classes; train 36, val 4, test 6>"
+    assert open_splits(spec).notes == data.splits.notes[:1]
 
 
 def test_joined_and_selected_examples():

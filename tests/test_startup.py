@@ -159,6 +159,17 @@ def test_missing_paths_are_answered_without_a_framework(loaded, args, rc, messag
     assert message in done.stderr
 
 
+def test_missing_images_and_existing_runs_are_answered_without_a_framework(loaded, trained):
+    for args, rc, message in (
+        (["predict", str(trained), "nosuch.jpg"], 3, "no such file, folder or match: nosuch.jpg"),
+        (["train", "resnet18", "--output", str(trained)], 2, "already holds a run"),
+    ):
+        done, modules = loaded(*args)
+        assert done.returncode == rc, done.stderr
+        assert not modules & FRAMEWORKS
+        assert message in done.stderr
+
+
 def test_near_names_are_several():
     from rezoo.errors import UnknownNameError
     from rezoo.sources.references import resolve

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from rezoo.data.imagenet2012 import imagenet2012
 from rezoo.data.oxford_iiit_pet import oxford_iiit_pet
 from rezoo.data.tfds import open_tfds
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnknownNameError
+from rezoo.utils.lock import locked
 
 PETS = archives.pets()
 
@@ -77,25 +80,32 @@ def test_what_a_killed_process_left_is_removed(tmp_path, known):
     leftover = tmp_path / "oxford_iiit_pet" / "incomplete.ABC123_4.0.0"
     leftover.mkdir(parents=True)
     (leftover / "part.tfrecord").write_bytes(b"x" * 99)
+    mine = [
+        leftover.with_name("incomplete.photos"),
+        tmp_path / "downloads" / "oxford_iiit_pet" / "a.tmp.mine",
+    ]
+    for folder in mine:
+        folder.mkdir(parents=True)
     open_tfds("oxford_iiit_pet", folder=tmp_path, say=lambda text: None)
     folders = sorted(p.name for p in leftover.parent.iterdir() if p.is_dir())
-    assert folders == ["4.0.0"]
+    assert folders == ["4.0.0", "incomplete.photos"]
+    assert all(folder.is_dir() for folder in mine)
 
 
 def test_a_second_process_waits_for_the_first(tmp_path, known):
-    fcntl = pytest.importorskip("fcntl")
     archives.write(PETS, tmp_path / "downloads" / "manual")
     known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))
     said = []
-    with (tmp_path / "downloads" / "oxford_iiit_pet.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as first:
+        first.enter_context(locked(tmp_path / "downloads" / "oxford_iiit_pet", what="preparing"))
 
         def say(text):
             said.append(text)
-            fcntl.flock(lock, fcntl.LOCK_UN)  # the first one is done
+            first.close()  # the first one is done
 
         open_tfds("oxford_iiit_pet", folder=tmp_path, say=say)
-    assert said[0] == "Another process prepares oxford_iiit_pet: waiting for it."
+    assert f"in use: preparing by process {os.getpid()} on host" in said[0]
+    assert "waiting" in said[0]
     assert "Prepared oxford_iiit_pet" in said[-1]
 
 
@@ -150,8 +160,11 @@ def test_imagenet(tmp_path, monkeypatch):
     named = {opened.class_names[label] for label, _ in contents(opened["train"])}
     assert named == set(archives.IMAGENET_WNIDS)
     secret = open_tfds("imagenet2012", folder=tmp_path)
-    assert list(secret.parts) == ["train", "val"]
-    assert secret.notes == ("test: left out, its labels are not public",)
+    assert {name: len(part) for name, part in secret.parts.items()} == {"train": 12, "test": 5}
+    assert secret.notes == (
+        "test: left out, its labels are not public",
+        "test: the 5 images of val, as there is no other test split",
+    )
 
 
 def test_imagenet_without_its_archives(tmp_path, monkeypatch):

@@ -56,7 +56,11 @@ def test_probe_is_a_run_like_any_other(trained, probed, call):
     assert call("verify", probed.folder).rc == 0
     answer = call("eval", probed.folder, "--json")
     assert json.loads(answer.out)["top1"] > 0.5
-    assert "linear probe" in (probed.folder / "README.md").read_text("utf-8")
+    chosen = "its regularization chosen by cross-validation on the training split"
+    card = (probed.folder / "README.md").read_text("utf-8")
+    assert f"the linear probe on the features of the weights, {chosen}: the validation" in card
+    assert "optimistic" not in card
+    assert chosen in (probed.folder / "report.html").read_text("utf-8")
     assert "epochs = 0" in (probed.folder / "recipe.toml").read_text("utf-8")
 
 
@@ -115,6 +119,7 @@ def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
     assert told["memory"]["measured_peak_bytes"] > 0
     assert 0 < told["times"]["step_s"] <= told["epoch_s"] <= told["total_s"]
     assert sum(told["classes"].values()) == 1295
+    assert list(told["classes"]) == list("0123456789")
     assert np.isfinite(told["times"]["loss"])
     words = call(*args).out
     for word in ("network", "batch", "memory", "time", "disk", "classes", "nothing was trained"):
@@ -134,6 +139,12 @@ def test_a_dry_run_without_epochs(trained, call):
     assert words.rc == 0, words
     assert "for the features" in words.out
     assert "images/s" not in words.out
+
+
+def test_a_dry_run_that_diverges(tmp_path, call):
+    args = ("--image-size", 8, "--lr", "1e30", "--set", "warmup_epochs=0", "--dry-run", "--json")
+    answer = call("train", NETWORK, *args, "--output", tmp_path / "run")
+    fails(answer, 8, "the loss is", "of a trial, learning rate 1e+30", "lower --lr")
 
 
 @pytest.mark.ci

@@ -116,6 +116,29 @@ def test_damaged_reference(run):
     assert failed(run) == ["reference batch"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image.3": np.zeros((0, 8, 1), np.uint8)},
+        {"image.0": np.zeros((1, 1, 2), np.uint8)},
+        {"image.0": np.zeros((1, 10_000_000, 1), np.uint8)},
+        {"inputs": np.zeros((4, 8, 8, 1), bool)},
+        {"logits": np.zeros((4, 10), np.int32)},
+    ],
+    ids=lambda change: repr(change)[:12],
+)
+def test_reference_batch_of_another_kind(run, change):
+    path = run / "reference.safetensors"
+    values, metadata = read_tensors(path)
+    inputs = change.get("inputs", values["inputs"])
+    change = {**change, "inputs": np.resize(inputs, values["inputs"].shape)}
+    write_tensors(path, {**values, **change}, metadata=metadata)
+    manifest.update_manifest(run, ("reference.safetensors",))
+    checks = rezoo.verify(str(run)).checks
+    (found,) = [check.found for check in checks if check.holds is False]
+    assert "is not a reference batch of this network" in found
+
+
 def test_command(call, run):
     answer = call("verify", run)
     assert answer.rc == 0, answer
@@ -159,6 +182,15 @@ def test_reference_batch_of_ones_own_images(call, foreign, tmp_path):
     values, _ = read_tensors(foreign / "reference.safetensors")
     assert values["image.0"].shape == (40, 48, 3)
     assert values["inputs"].shape == (3, 32, 32, 3)
+
+
+def test_files_that_are_no_images(call, foreign, tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"no image")
+    fails(call("verify", foreign, "--record", "--image", path), 5, "x.jpg cannot be decoded")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    fails(call("verify", foreign, "--record", "--image", path), 5, "x.jpg is a device")
 
 
 def test_wrong_use(call, foreign):

@@ -128,7 +128,7 @@ def write_all(arguments: argparse.Namespace, quantize: str, folder: Path) -> dic
     bundle = dataclasses.replace(bundle, quantize=quantize)
     images = None
     if quantize == "int8":
-        images = calibration_samples(
+        images, _ = calibration_samples(
             arguments.calibrate, bundle.preprocessing, count=arguments.count
         )
     paths = {}

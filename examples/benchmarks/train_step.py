@@ -59,9 +59,12 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Workload:
         for name in ("BatchNormalization", "Conv2D", "ReLU"):
             setattr(layers, name, getattr(keras.layers, name))
     size, classes = arguments.image_size, arguments.classes
-    keras.config.set_dtype_policy(arguments.precision)
-    model = create_model(arguments.model, num_classes=classes, input_shape=(size, size, 3))
-    keras.config.set_dtype_policy("float32")
+    model = create_model(
+        arguments.model,
+        num_classes=classes,
+        input_shape=(size, size, 3),
+        precision=arguments.precision,
+    )
     recipe = Recipe(
         name="benchmark",
         batch_size=arguments.batch,

@@ -2,13 +2,15 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `export`, `benchmark`, `verify`, `push`, and the
-exceptions of `rezoo.errors`.
+`DataOptions`, `train`, `evaluate`, `predict`, `preprocess`, `export`, `benchmark`, `verify`,
+`push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
     from rezoo.evaluation.evaluate import evaluate
+    from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
     from rezoo.exporters.export import export
     from rezoo.models.factory import create_model, list_models
@@ -36,6 +39,7 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "predict": "rezoo.evaluation.predict",
+    "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.benchmark",
     "verify": "rezoo.publishing.verify",
@@ -59,3 +63,37 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _WithKeras:
+    """Registers rezoo's layers with `keras.saving` as soon as the program imports Keras.
+
+    `keras.saving.load_model` then opens a saved network after `import rezoo` alone.
+    """
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return the spec of the package `keras` with a loader that registers; else None."""
+        found = PathFinder.find_spec(name, path) if name == "keras" else None
+        if found is None or found.loader is None:
+            return None
+        execute = found.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            sys.meta_path.remove(cls)
+            _register_layers()
+
+        found.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return found
+
+
+def _register_layers() -> None:
+    for name in ("configured", "drop_path", "primitives"):
+        import_module(f"rezoo.models.{name}")
+
+
+if "keras" in sys.modules:
+    _register_layers()
+else:
+    sys.meta_path.insert(0, _WithKeras)

@@ -29,6 +29,7 @@ from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.specs import DatasetSpec, ModelSpec
 from rezoo.utils.names import natural_key, suggest
 from rezoo.utils.paths import switched_on
+from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
 
 BUILTIN = "rezoo"
 DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"
@@ -101,6 +102,8 @@ class Registry(Generic[Spec]):
         elif any(e.builtin for e in claims):
             claims = [e for e in claims if e.builtin]  # a built-in cannot be shadowed
         if not claims:
+            if self.kind == "model":
+                _explain_name_of_timm(name)
             raise UnknownNameError(
                 f"unknown {self.kind} {name!r}",
                 hint=suggest(name, entries, f"The {self.kind}s are")
@@ -151,6 +154,21 @@ class Registry(Generic[Spec]):
                 hint=_REMEDY.format(entry.distribution),
             )
         return spec
+
+
+def _explain_name_of_timm(name: str) -> None:
+    """Raise the error for a name that only timm knows."""
+    architecture = name.partition(".")[0]
+    if architecture in NOT_BUILT:
+        raise UnknownNameError(
+            f"unknown model {name!r}: timm's {architecture}, which rezoo does not build",
+            hint="rezoo list --models shows what it builds.",
+        )
+    if name in OLD_NAMES:
+        raise UnknownNameError(
+            f"unknown model {name!r}: timm's old name of {OLD_NAMES[name]}",
+            hint=f"the architecture is {OLD_NAMES[name].partition('.')[0]}.",
+        )
 
 
 _REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGINS=1."

@@ -21,6 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_CLASSES = 1_000_000
 MAX_IMAGE_SIZE = 8192
 MIN_CROP_PCT = 0.05
+MAX_CLASS_NAME = 1000  # characters; descriptions of ImageNet-21k have up to 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +206,7 @@ class WeightsSpec:
         tag: What follows the dot in `arch.tag`.
         repo: `owner/name` on the Hub.
         commit: Pinned commit, 40 hexadecimal digits; empty if only the hash is pinned.
-        sha256: SHA-256 of `model.safetensors`; if empty, they are not loaded by name.
+        sha256: SHA-256 of `model.safetensors`; if empty, that of the Hub is compared.
         size: Size of `model.safetensors` in bytes; None if it is not known.
         licence: Licence of the weights, as their authors state it.
         num_classes: Width of the head.
@@ -286,12 +287,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.num_classes <= MAX_CLASSES:
             raise SpecError(f"num_classes: {self.num_classes}; allowed is 0 to {MAX_CLASSES}")
-        for key in ("class_names", "class_descriptions"):
-            names = getattr(self, key)
+        for what, names in (("names", self.class_names), ("descriptions", self.class_descriptions)):
             if names and len(names) != self.num_classes:
-                raise IncompatibleError(
-                    f"{len(names)} {key.replace('_', ' ')} for num_classes = {self.num_classes}"
-                )
+                count = self.num_classes
+                raise IncompatibleError(f"{len(names)} class {what} for num_classes = {count}")
+            if any(len(name) > MAX_CLASS_NAME for name in names):
+                raise IncompatibleError(f"a class name has over {MAX_CLASS_NAME:,} characters")
 
     def label(self, index: int) -> str:
         """Return the description of class `index`, else its name, else its number."""

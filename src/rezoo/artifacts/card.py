@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts import run_files
-from rezoo.artifacts.config import WEIGHTS, read_config
-from rezoo.errors import IntegrityError, RezooError
+from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config
+from rezoo.errors import IncompatibleError, RezooError
 from rezoo.registry import architectures
 from rezoo.specs import ModelConfig
 from rezoo.tasks import Task, task_of
+from rezoo.utils.files import read_regular
 from rezoo.utils.pages import render
 
 _G_CO2_PER_KWH = 473  # world average of 2024: Ember, Global Electricity Review 2025
 _MOST_CLASSES = 100
+_MAX_CARD_BYTES = 4 * 1024 * 1024
 MARK = "<!-- written by rezoo from the records in this folder -->"
 
 
@@ -35,26 +37,14 @@ def model_card(folder: Path, *, repo: str = "", licence: str = "") -> str:
     Raises:
         NotFoundError: The folder has no `config.json`.
         IntegrityError: A record is damaged.
+        IncompatibleError: A value in a record is not allowed; the message names the key.
     """
-    from jinja2 import UndefinedError
-
-    try:
-        return _card(folder, repo, licence)
-    except (KeyError, TypeError, ValueError, AttributeError, UndefinedError) as error:
-        if isinstance(error, RezooError):
-            raise
-        raise IntegrityError(
-            f"the records in {folder} are damaged: {type(error).__name__} {error}",
-            hint=f"rezoo verify {folder} shows which file was changed.",
-        ) from error
-
-
-def _card(folder: Path, repo: str, licence: str) -> str:
     import yaml
 
     config = read_config(folder)
     task, registered = task_of(config.multi_label), config.architecture in architectures.names()
     metrics = run_files.read_metrics(folder)
+    _check_same_network(folder / run_files.METRICS, metrics, config)
     licence = licence or config.licence or (config.base.licence if config.base else "")
     head = _head(config, metrics, licence, name=repo.partition("/")[2] or config.architecture)
     place = re.sub(r"[^\w./@-]", "", repo)  # it is also shown in blocks of code
@@ -73,11 +63,22 @@ def _card(folder: Path, repo: str, licence: str) -> str:
         scores=[(split, metrics[split]) for split in ("test", "val") if split in metrics],
         worst=_worst(task, metrics),
         weights_kept=run_files.kept_weights(metrics) if "best_epoch" in metrics else "",
+        how_chosen=run_files.how_chosen(metrics) if "best_epoch" in metrics else "",
+        chosen_on_val=bool(metrics.get("epochs")),
         pre=config.preprocessing.for_test(),
         training=_training(folder, metrics),
         on_imagenet=config.base and "in1k" in f"{config.base.repo}{config.tag}",
         has_weights=(folder / WEIGHTS).is_file(),
     )
+
+
+def _check_same_network(path: Path, metrics: Mapping[str, Any], config: ModelConfig) -> None:
+    """Raise `IncompatibleError` if the metrics are those of another network."""
+    facts = {"num_classes": config.num_classes, "multi_label": config.multi_label}
+    found = {"multi_label": False, **metrics} if metrics else facts
+    for key, wanted in facts.items():
+        if found.get(key, wanted) != wanted:
+            raise IncompatibleError(f"{path}: key {key} is {found[key]}; {CONFIG} says {wanted}")
 
 
 def _head(
@@ -163,3 +164,14 @@ def _training(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "g_co2": f"{kwh * _G_CO2_PER_KWH:.2g}",
         "g_co2_per_kwh": _G_CO2_PER_KWH,
     }
+
+
+def written_by_hand(folder: Path) -> bool:
+    """Return whether a folder has a README.md that rezoo did not write; a link is none."""
+    path = folder / run_files.CARD
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return MARK.encode() not in read_regular(path, most=_MAX_CARD_BYTES)
+    except RezooError:
+        return True

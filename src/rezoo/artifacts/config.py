@@ -16,6 +16,7 @@ rezoo's own keys are at the root, where timm ignores unknown keys:
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -31,9 +32,12 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
+from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
+from rezoo.utils.schemas import Schema, conform, text
+from rezoo.utils.timm_names import OLD_NAMES
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -81,11 +85,11 @@ def read_config(folder: Path) -> ModelConfig:
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the parsed `config.json` of a folder; raises as `read_config` does."""
     path = folder / CONFIG
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise NotFoundError(
             f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NotFoundError(
             f"{folder} has no {CONFIG}",
             hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
@@ -111,15 +115,20 @@ def config_from_json(content: Any) -> ModelConfig:
         raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is supported")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
+    architecture = OLD_NAMES.get(architecture, architecture).partition(".")[0]
     num_classes = typed(content if "num_classes" in content else cfg, "num_classes", int)
     tag = typed(cfg, "tag", str, "")
+    preprocessing = _preprocessing(cfg)
+    check_network(
+        architecture, content, cfg, num_classes=num_classes, channels=preprocessing.channels
+    )
     names, descriptions = _labels(content)
     if not names and num_classes == 1000 and tag.endswith("in1k"):
         names, descriptions = imagenet1k_classes()
     return ModelConfig(
         architecture=architecture,
         num_classes=num_classes,
-        preprocessing=_preprocessing(cfg),
+        preprocessing=preprocessing,
         class_names=names,
         class_descriptions=descriptions,
         multi_label=typed(content, "multi_label", bool, False),
@@ -224,12 +233,22 @@ def imagenet1k_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ids, names
 
 
+_ORIGIN: Schema = {
+    "repo?": text(pattern=r"([\w.-]+/[\w.-]+)?", words="owner/name"),
+    "commit?": text(pattern=r"([0-9a-f]{40})?", words="40 hexadecimal digits"),
+    "sha256?": text(pattern=r"([0-9a-f]{64})?", words="64 hexadecimal digits"),
+    "licence?": text(),
+    "architecture?": text(),
+}
+
+
 def _base(content: Mapping[str, Any]) -> Origin | None:
     value = content.get("base_model")
-    if not isinstance(value, dict):
+    if value is None:
         return None
+    conform(value, _ORIGIN, "base_model")
     known = {f.name for f in dataclasses.fields(Origin)}
-    return Origin(**{k: v for k, v in value.items() if k in known and isinstance(v, str)})
+    return Origin(**{k: v for k, v in value.items() if k in known})
 
 
 def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:
@@ -268,11 +287,13 @@ def _labels(content: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
         return (), ()
     if isinstance(names, dict):
         raise IncompatibleError("label_names is a mapping with gaps; a list is needed")
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise IncompatibleError("label_names must be a list of strings")
-    described = content.get("label_descriptions")
+    named, described = _names("label_names", names), content.get("label_descriptions")
     if isinstance(described, dict):
-        described = [described.get(n, n) for n in names]
-    if not isinstance(described, list) or not all(isinstance(d, str) for d in described):
-        return tuple(names), ()
-    return tuple(names), tuple(described)
+        described = [described.get(name, name) for name in named]
+    return named, _names("label_descriptions", described or [])
+
+
+def _names(key: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
+        raise IncompatibleError(f"{key} must be a list of texts")
+    return tuple(values)

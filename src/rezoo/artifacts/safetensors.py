@@ -56,6 +56,7 @@ class TensorFile:
     Args:
         path: The file.
         expected: Size and SHA-256 that it must have; compared before the header is parsed.
+        max_header_bytes: Of a file with a longer header, nothing is parsed.
 
     Attributes:
         path: The file.
@@ -70,7 +71,13 @@ class TensorFile:
         IncompatibleError: A tensor has a type that NumPy does not have.
     """
 
-    def __init__(self, path: Path, expected: FileRecord | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        expected: FileRecord | None = None,
+        *,
+        max_header_bytes: int = MAX_HEADER_BYTES,
+    ) -> None:
         self.path = path
         try:
             file = open(path, "rb")  # noqa: SIM115 - only opening it may raise these
@@ -81,7 +88,7 @@ class TensorFile:
         except OSError as error:
             raise NotFoundError(f"cannot read {path}: {error.strerror}") from error
         with file:
-            length = _check_start(file, path, expected)
+            length = _check_start(file, path, expected, max_header_bytes)
             self.sha256 = digest(file)
             if expected:
                 expected.check(path, size=os.fstat(file.fileno()).st_size, sha256=self.sha256)
@@ -117,10 +124,13 @@ class TensorFile:
 
 
 def read_tensors(
-    path: Path, expected: FileRecord | None = None
+    path: Path,
+    expected: FileRecord | None = None,
+    *,
+    max_header_bytes: int = MAX_HEADER_BYTES,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read all tensors of a file, and the texts in its header; raises as `TensorFile` does."""
-    with TensorFile(path, expected) as file:
+    """Read all tensors of a file, and the texts in its header; see `TensorFile`."""
+    with TensorFile(path, expected, max_header_bytes=max_header_bytes) as file:
         return {name: file.read(name) for name in file.entries}, file.metadata
 
 
@@ -145,7 +155,7 @@ def write_tensors(
     write_bytes(path, content)
 
 
-def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None) -> int:
+def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None, most: int) -> int:
     """Refuse other kinds of files; return the length of the header in bytes."""
     start = file.read(256)
     size = os.fstat(file.fileno()).st_size
@@ -161,10 +171,10 @@ def _check_start(file: BinaryIO, path: Path, expected: FileRecord | None) -> int
     if size < 8:
         raise IntegrityError(f"{path} is truncated: {size} bytes", hint=_AGAIN)
     (length,) = struct.unpack("<Q", start[:8])
-    if length > min(MAX_HEADER_BYTES, size - 8):
+    if length > min(most, size - 8):
         raise UnsafeFileError(
             f"{path}: the header claims {length} bytes in a file of {size}; "
-            f"at most {MAX_HEADER_BYTES} are allowed",
+            f"at most {most} are allowed",
             hint="the file is truncated or damaged, or is not a safetensors file.",
         )
     return int(length)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from rezoo import errors
@@ -16,6 +17,8 @@ from rezoo.artifacts.config import WEIGHTS
 from rezoo.benchmarking.results import PEAK, Benchmark, Measured, Spread
 from rezoo.benchmarking.targets import Options, Target, find_targets
 from rezoo.errors import ResourceError, RezooError
+from rezoo.models.settings import require_backend
+from rezoo.sources.references import WithFolder
 from rezoo.utils.device import usable_threads
 from rezoo.utils.paths import switched_on
 
@@ -31,8 +34,9 @@ _WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 
 
 def benchmark(
-    *targets: str,
+    *targets: str | Path | WithFolder,
     pretrained: bool = False,
+    require_pinned: bool = False,
     batch_sizes: Sequence[int] = (1, 16),
     image_size: int | None = None,
     precision: str = "float32",
@@ -50,8 +54,10 @@ def benchmark(
     peak. Other load on the machine therefore affects all of them alike.
 
     Args:
-        targets: Architectures, weights, folders with weights, exported files or folders.
+        targets: Architectures, weights, folders with weights, runs of `train`, exported files or
+            folders.
         pretrained: Use the default published weights of bare architectures.
+        require_pinned: Refuse files of the Hub that are not pinned, as `rezoo.load` does.
         batch_sizes: Batch sizes for throughput. Latency is always that of one image.
         image_size: Height and width in pixels; None for that of the architecture or the weights.
         precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto` for the precision that
@@ -83,7 +89,7 @@ def benchmark(
         train=train,
         device=device,
     )
-    found = find_targets(targets, pretrained=pretrained)
+    found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
     return measure(found, options, pretrained=pretrained, progress=progress)
 
 
@@ -95,6 +101,7 @@ def measure(
     progress: Progress = lambda done, total: None,
 ) -> Benchmark:
     """Measure resolved targets; see `benchmark`."""
+    require_backend()
     for target in targets:
         if target.source is not None and target.source.has_weights:
             target.source.file(WEIGHTS)  # downloads happen here, with progress

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rezoo import registry
 from rezoo.errors import SpecError
-from rezoo.sources.references import Source, resolve
+from rezoo.sources.references import Source, WithFolder, as_reference, local_folder, resolve
 from rezoo.utils.device import usable_threads
+from rezoo.utils.paths import expanded
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 DEVICES = ("auto", "cpu", "gpu")
@@ -99,35 +101,54 @@ class Target:
         }
 
 
-def find_target(reference: str, *, pretrained: bool = False) -> Target:
+def find_target(
+    reference: str, *, pretrained: bool = False, require_pinned: bool = False
+) -> Target:
     """Resolve a reference, without downloading weights.
 
     Args:
         reference: An architecture, weights, a folder with weights, or an exported file or folder.
         pretrained: Use the default weights of a bare architecture.
+        require_pinned: As for `rezoo.load`.
 
     Raises:
         UnknownNameError: There is no such name; the hint has similar names.
         NotFoundError: There is no such path.
         NetworkError, IntegrityError, IncompatibleError: As `rezoo.load`.
     """
-    path = Path(reference).expanduser()
-    if path.is_file() or (path.is_dir() and any((path / name).is_file() for name in _EXPORTS)):
+    path = expanded(reference)
+    named = reference in registry.architectures.names()  # then a file is ./name
+    exported = path.is_dir() and any((path / name).is_file() for name in _EXPORTS)
+    if not named and (path.is_file() or exported):
         return Target(reference=reference, kind="exported", path=path)
-    source = resolve(reference, pretrained=pretrained)
+    source = resolve(reference, pretrained=pretrained, require_pinned=require_pinned)
     kind = "weights" if source.has_weights else "architecture"
     return Target(reference=reference, kind=kind, source=source)
 
 
-def find_targets(references: Sequence[str], *, pretrained: bool = False) -> list[Target]:
+def find_targets(
+    given: Sequence[str | Path | WithFolder],
+    *,
+    pretrained: bool = False,
+    require_pinned: bool = False,
+) -> list[Target]:
     """Resolve references in order; raises as `find_target`.
+
+    A `Path` and the result of `train` are folders or files, never names.
 
     Raises:
         SpecError: There are no targets, or one is given twice.
     """
+    references = [
+        target if isinstance(target, str) else as_reference(local_folder(target))
+        for target in given
+    ]
     if not references:
         raise SpecError("nothing to measure", hint="name an architecture, a run or a file.")
     for place, name in enumerate(references):
         if name in references[:place]:
             raise SpecError(f"{name} is named twice", hint="name each target once.")
-    return [find_target(name, pretrained=pretrained) for name in references]
+    return [
+        find_target(name, pretrained=pretrained, require_pinned=require_pinned)
+        for name in references
+    ]

@@ -24,7 +24,6 @@ from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.load import load
 from rezoo.sources.references import resolve
-from rezoo.training.network import dtype_policy
 from rezoo.training.step import training_step
 from rezoo.utils import device
 
@@ -71,8 +70,7 @@ def build_workload(job: dict[str, Any]) -> Workload:
 def _network(job: dict[str, Any], precision: str) -> Workload:
     shape, sizes = tuple(job["input_shape"]), job["batch_sizes"]
     source = resolve(job["reference"], pretrained=job["pretrained"])
-    with dtype_policy(precision):
-        model = load(source, input_shape=shape)
+    model = load(source, input_shape=shape, precision=precision)
     forward = _forward(model)
     actions: dict[str, Callable[[], Call]] = {
         inference(size): partial(_inference, forward, size, shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,8 +58,15 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
     help="auto: a GPU if there is one.",
 )
 @pretrained_option
+@require_pinned_option
 @json_option
-def benchmark(targets: tuple[str, ...], pretrained: bool, as_json: bool, **measuring: Any) -> None:
+def benchmark(
+    targets: tuple[str, ...],
+    pretrained: bool,
+    require_pinned: bool,
+    as_json: bool,
+    **measuring: Any,
+) -> None:
     """Measure the cost of each TARGET: an architecture, weights, a run, an exported file.
 
     Parameters, MACs, FLOPs and activations; the latency of one image; throughput, absolute and
@@ -74,7 +81,7 @@ def benchmark(targets: tuple[str, ...], pretrained: bool, as_json: bool, **measu
     from rezoo.cli import console
 
     options = Options(**measuring)
-    found = find_targets(targets, pretrained=pretrained)
+    found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
     with console.counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
     print_json(result.to_dict()) if as_json else show(result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import click
 
 from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.errors import RezooError
+from rezoo.models.settings import BACKENDS
 from rezoo.utils import device
 
 HUB_TIMEOUT_S = 3.0
@@ -31,7 +32,7 @@ _EXTRAS = {
     "cuda": ("nvidia-cudnn-cu12",),
     "jax": ("jax",),
     "onnx": ("onnx", "onnxruntime"),
-    "openvino": ("openvino",),
+    "openvino": ("onnx", "onnxruntime", "openvino"),
     "litert": ("ai-edge-litert",),
     "hf": ("datasets",),
 }
@@ -76,21 +77,24 @@ def _backend() -> dict[str, Any]:
     try:
         import_quietly("keras")
         import keras
+    except RezooError as error:
+        return {"backend": f"{error}. {error.hint}", "devices": []}
     except Exception as error:  # any of them: this command reports what does not work
         return {"backend": f"does not start: {type(error).__name__}: {error}", "devices": []}
     return {
-        "backend": f"{keras.config.backend()} (set by KERAS_BACKEND)",
-        "backends": [name for name in ("tensorflow", "jax", "torch") if find_spec(name)],
+        "backend": f"{keras.config.backend()} (KERAS_BACKEND or keras.json sets it)",
+        "backends": [name for name in BACKENDS if find_spec(name)],
         "devices": device.names(),
         "cpus": os.cpu_count(),
     }
 
 
 def _folders() -> dict[str, str]:
+    from huggingface_hub import constants
+
     from rezoo.utils.paths import cache_dir, data_dir
 
-    huggingface = import_quietly("huggingface_hub.constants").HF_HUB_CACHE
-    folders = {"cache": cache_dir(), "datasets": data_dir(), "hub": Path(huggingface)}
+    folders = {"cache": cache_dir(), "datasets": data_dir(), "hub": Path(constants.HF_HUB_CACHE)}
     return {name: f"{path} ({_space(path)})" for name, path in folders.items()}
 
 
@@ -121,8 +125,10 @@ def _hub() -> str:
     import urllib.error
     import urllib.request
 
-    endpoint = sys.modules["huggingface_hub.constants"].ENDPOINT
-    if sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE:
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT
+    if constants.HF_HUB_OFFLINE:
         return f"{endpoint}: not requested, HF_HUB_OFFLINE is set"
     request = urllib.request.Request(endpoint, method="HEAD")
     try:

@@ -10,9 +10,9 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     json_option,
-    own_dataset,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @columns_option
 @data_options
 @pretrained_option
+@require_pinned_option
 @json_option
 def eval_command(
     model: str,
@@ -44,6 +45,7 @@ def eval_command(
     batch_size: int,
     image_size: int | None,
     pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
     **handling: Any,
 ) -> None:
@@ -56,10 +58,11 @@ def eval_command(
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained)
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     dataset = dataset or own_dataset(source)
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")

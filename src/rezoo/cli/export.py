@@ -10,16 +10,16 @@ import click
 
 from rezoo.cli.options import (
     json_option,
-    own_dataset,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 
 if TYPE_CHECKING:
     from rezoo.exporters.comparing import Comparison
-    from rezoo.exporters.passport import Passport
+    from rezoo.exporters.passport import Choice, Passport
 
 
 @click.command()
@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 @click.option("--image-size", type=int, help="Height and width in pixels.  [default: the weights']")
 @click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
 @click.option(
-    "--images", type=int, default=256, show_default=True, help="Maximum number of those images."
+    "--images",
+    type=int,
+    default=256,
+    show_default=True,
+    help="Maximum number of those images; int8 chooses its layers on one half of them.",
 )
 @click.option("--calibrate", help="Training images that calibrate int8.  [default: --dataset]")
 @click.option(
@@ -65,15 +69,19 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance", type=float, help="Largest relative difference.  [default: by --quantize]"
 )
-@click.option("--threads", type=int, help="Threads of the runtime when it is measured.")
+@click.option(
+    "--threads", type=int, help="Threads of the runtime when it is measured.  [default: all]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
 @pretrained_option
+@require_pinned_option
 @json_option
 def export(
     model: str | None,
     to: str | None,
     pretrained: bool,
+    require_pinned: bool,
     as_list: bool,
     as_json: bool,
     **options: Any,
@@ -89,6 +97,7 @@ def export(
     origin are in the file. Tensors are (N, height, width, channels).
     """
     from rezoo.cli import console
+    from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
     if as_list:
@@ -98,9 +107,10 @@ def export(
     if model is None or to is None:
         raise SpecError("MODEL and --to are needed", hint="rezoo export runs/a --to onnx")
     _check(options)
-    # wrong names fail before TensorFlow is imported
-    get_format(to, quantize=options["quantize"], takes=options["takes"])
-    source = resolve_weights(model, pretrained=pretrained)
+    # wrong names and values fail before TensorFlow is imported
+    kind = get_format(to, quantize=options["quantize"], takes=options["takes"])
+    kind.check_threads(options["threads"], own_process=True)
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)
     exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:
@@ -109,7 +119,7 @@ def export(
 
 
 def _check(options: dict[str, Any]) -> None:
-    for name in ("images", "calibration_images", "threads", "image_size"):
+    for name in ("images", "calibration_images", "image_size"):
         value = options[name]
         if value is not None and value < 1:
             raise SpecError(f"--{name.replace('_', '-')} {value}; allowed is 1 or more")
@@ -151,9 +161,13 @@ def print_passport(result: Passport) -> None:
 
     console.lines(str(result.folder))
     console.fields(dict(_rows(result)))
-    if len(result.trade) > 1:
-        console.table("int8: layers kept in float32, and the accuracy", _trade_rows(result))
-    console.lines(f"It holds: {result.comparison.tolerance}.")
+    if result.choice and len(result.choice.attempts) > 1:
+        title = f"layers kept in float32, and the accuracy on the {result.choice.count} images"
+        console.table(title, _attempt_rows(result.choice))
+    answer = "It holds" if result.comparison.proven else "Not refused, but not shown to hold either"
+    console.lines(f"{answer}: {result.comparison.tolerance}.")
+    for note in result.comparison.notes:
+        console.lines(f"Note: {note}.")
 
 
 def _rows(result: Passport) -> Iterator[tuple[str, str]]:
@@ -165,13 +179,22 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
     yield "output", f"{facts['output']} of {facts['num_classes']} classes"
     yield from _comparison_rows(result.comparison)
-    if kept := facts["kept_in_float32"]:
-        yield "kept in float32", ", ".join(kept)
+    top1 = result.comparison.accuracy
+    if top1 and facts["quantization"] in ("int8", "dynamic"):
+        low, high = (100 * side for side in top1.drop_interval)
+        yield "drop of top-1", f"{100 * top1.drop:.2f} points ({low:.2f} to {high:.2f})"
+    if result.calibration:
+        yield "calibrated on", result.calibration.what
+    if result.choice:
+        yield "kept in float32", ", ".join(facts["kept_in_float32"]) or "no layer"
+        yield "layers chosen", f"on {result.choice.count} other images: {result.choice.rule}"
     yield "size", f"{result.size / 1e6:.1f} MB"
     if cost := result.cost:
         median, slow = cost["latency_ms_p50"], cost["latency_ms_p95"]
         yield "one image", f"{median:.1f} ms median, {slow:.1f} ms 95th percentile"
-        yield "throughput", f"{cost['images_per_s']:.1f} images/s, {cost['batch_size']} at a time"
+        threads = f"{cost['threads']} thread{'s' if cost['threads'] > 1 else ''}"
+        rate = f"{cost['images_per_s']:.1f} images/s, {cost['batch_size']} at a time"
+        yield "throughput", f"{rate}, on {threads}"
         yield "memory", f"{cost['memory_bytes'] / 1e6:.0f} MB more than the program, at its peak"
     yield "runtime", result.runtime
     yield "licence", facts["licence"] or "unknown"
@@ -193,7 +216,7 @@ def _comparison_rows(found: Comparison) -> Iterator[tuple[str, str]]:
         yield "top-1", f"{before}, {after}, of {top1.count}"
 
 
-def _trade_rows(result: Passport) -> list[dict[str, Any]]:
+def _attempt_rows(choice: Choice) -> list[dict[str, Any]]:
     return [
         {
             "layers": len(row["kept_in_float32"]),
@@ -202,5 +225,5 @@ def _trade_rows(result: Passport) -> list[dict[str, Any]]:
             "drop": "" if row["drop"] is None else f"{100 * row['drop']:.2f}",
             "MB": f"{row['bytes'] / 1e6:.1f}",
         }
-        for row in result.trade
+        for row in choice.attempts
     ]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import json_option, print_json, require_pinned_option
 
 if TYPE_CHECKING:
     from rezoo.errors import UnknownNameError
     from rezoo.models.profile import Profile
-    from rezoo.specs import ModelSpec
+    from rezoo.sources.references import Source
+    from rezoo.specs import ModelSpec, WeightsSpec
 
 
 @click.command()
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
 @click.option("--image-size", type=int, help="Height and width in pixels for the counts.")
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")
 @click.option("--layers", is_flag=True, help="Build the network, and show its layer table.")
+@require_pinned_option
 @json_option
 def info(
-    name: str, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
+    name: str,
+    image_size: int | None,
+    num_classes: int | None,
+    layers: bool,
+    require_pinned: bool,
+    as_json: bool,
 ) -> None:
     """Show details of NAME: an architecture, weights, a dataset or a recipe.
 
@@ -38,6 +45,7 @@ def info(
     from rezoo import recipes, registry
     from rezoo.errors import UnknownNameError
     from rezoo.sources import catalogue
+    from rezoo.sources.references import resolve
 
     if name in registry.datasets.names():
         spec = registry.datasets.get(name)
@@ -46,10 +54,11 @@ def info(
     elif name.endswith(".toml") or name in recipes.list_recipes():
         _show_recipe(name, as_json)
     elif name in catalogue.list_weights():
-        _show(catalogue.to_record(catalogue.get(name)), as_json)
+        _show_weights(catalogue.get(name), require_pinned, as_json)
     else:
         try:
-            _show_network(name, image_size, num_classes, layers, as_json)
+            source = resolve(name, require_pinned=require_pinned)
+            _show_network(source, image_size, num_classes, layers, as_json)
         except UnknownNameError as error:
             raise _with_more_names(error, name) from None
 
@@ -77,13 +86,21 @@ def _show_recipe(name: str, as_json: bool) -> None:
     fields(dict([*explain(recipe), *explain_claim(claim, recipe.source)]))
 
 
+def _show_weights(spec: WeightsSpec, require_pinned: bool, as_json: bool) -> None:
+    from rezoo.sources import catalogue
+    from rezoo.sources.hub_address import MAIN, Address
+    from rezoo.sources.refusals import check_pinned
+
+    if require_pinned:
+        check_pinned(spec.name, Address(spec.repo, spec.commit or MAIN), spec)
+    _show(catalogue.to_record(spec), as_json)
+
+
 def _show_network(
-    name: str, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
+    source: Source, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
 ) -> None:
     from rezoo.registry import architectures
-    from rezoo.sources.references import resolve
 
-    source = resolve(name)
     config = source.config
     spec = architectures.get(config.architecture)
     classes = config.num_classes if num_classes is None else num_classes
@@ -95,7 +112,7 @@ def _show_network(
     if layers or not (stated and spec.params and spec.macs):
         counted = _built(config.architecture, classes, shape)
     document = {
-        "name": name,
+        "name": source.reference,
         "architecture": config.architecture,
         "family": spec.family,
         "summary": spec.summary,
@@ -208,7 +225,11 @@ def _with_more_names(error: UnknownNameError, name: str) -> UnknownNameError:
     from rezoo import recipes, registry
     from rezoo.sources import catalogue
     from rezoo.utils.names import near
+    from rezoo.utils.paths import expanded
+    from rezoo.utils.timm_names import NOT_BUILT
 
+    if name.partition(".")[0] in NOT_BUILT or expanded(name).is_dir():
+        return error  # it names the network of timm, or the folder
     known = (
         *registry.architectures.names(),
         *registry.datasets.names(),

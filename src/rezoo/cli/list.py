@@ -177,7 +177,7 @@ def _show_weights(sort: str | None, as_json: bool) -> None:
 
     table("weights", [_weights_row(record) for record in records])
     lines(
-        "* used by --pretrained; - without a pinned SHA-256: not loaded by name",
+        "* used by --pretrained; - without a pinned SHA-256: checked against the Hub's",
         "top-1: ImageNet-1k validation as published, at px; see rezoo info NAME",
     )
 

@@ -12,17 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
+from rezoo.models.settings import require_backend
 from rezoo.utils.paths import switched_on
-
-if TYPE_CHECKING:
-    from rezoo.sources.references import Source
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
 
@@ -33,6 +31,13 @@ json_option = click.option(
 
 pretrained_option = click.option(
     "--pretrained", is_flag=True, help="Take the default published weights of an architecture."
+)
+
+
+require_pinned_option = click.option(
+    "--require-pinned",
+    is_flag=True,
+    help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
 )
 
 
@@ -104,13 +109,6 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
     return changes
 
 
-def own_dataset(source: Source) -> str | None:
-    """Return the dataset that the run of a source was trained on, if it is recorded."""
-    from rezoo.artifacts.config import local_facts
-
-    return local_facts(source.folder).get("dataset") if source.folder else None
-
-
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; its numbers must be finite."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
@@ -128,7 +126,11 @@ def quietly() -> Iterator[None]:
 
     They are written by C++ before any setting is read, so the file descriptor is redirected.
     Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
+
+    Raises:
+        IncompatibleError: Keras is set to a backend that rezoo does not support.
     """
+    require_backend()
     with _late_interrupt():
         if switched_on(DEBUG_VARIABLE):
             yield

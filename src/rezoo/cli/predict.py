@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json
+from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import printable
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @pretrained_option
+@require_pinned_option
 @json_option
 @click.pass_context
 def predict(
@@ -32,6 +33,7 @@ def predict(
     batch_size: int,
     image_size: int | None,
     pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
 ) -> None:
     """Classify IMAGES (files, folders, patterns) with MODEL, which has weights.
@@ -41,15 +43,17 @@ def predict(
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
     from rezoo.cli.console import counter, load
+    from rezoo.data.finding import find_images
     from rezoo.sources.references import resolve_weights
 
-    # a wrong name is an error before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained)
+    # wrong names are errors before TensorFlow is imported
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
+    found = find_images(images)
     prediction = load("rezoo.evaluation.predict")
     with counter("classifying") as progress:
         results = prediction.predict(
             source,
-            images,
+            found,
             top_k=top_k,
             batch_size=batch_size,
             image_size=image_size,

@@ -18,14 +18,13 @@ from rezoo.cli.options import (
     parse_settings,
     pretrained_option,
     print_json,
+    require_pinned_option,
 )
 from rezoo.data.datasets import CACHE, DataOptions
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
     from rezoo.training.reporters import Plan
-
-_SHOWN = 40  # classes at most, each with its count
 
 
 @click.command()
@@ -67,6 +66,7 @@ _SHOWN = 40  # classes at most, each with its count
     help="Keep a split in memory if it takes little of it.",
 )
 @pretrained_option
+@require_pinned_option
 @json_option
 def train(
     model: str,
@@ -76,6 +76,8 @@ def train(
     overwrite: bool,
     dry_run: bool,
     tensorboard: bool,
+    pretrained: bool,
+    require_pinned: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -87,11 +89,13 @@ def train(
     metrics, a checkpoint to resume from and a model card.
     """
     from rezoo.cli import progress
+    from rezoo.sources.references import as_reference, resolve
     from rezoo.training import train as training
 
     names = [field.name for field in dataclasses.fields(DataOptions)]
     options = DataOptions(**{name: rest.pop(name) for name in names})
-    keys = ("recipe", "output", "max_time_s", "pretrained")
+    source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
+    keys = ("recipe", "output", "max_time_s")
     common = {key: rest.pop(key) for key in keys} | {
         "options": options,
         "reporter": progress.reporter(),
@@ -99,15 +103,14 @@ def train(
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
-        plan, found = training.dry_run(model, dataset, changes=changes, **common)
+        plan, found = training.dry_run(source, dataset, changes=changes, **common)
         if as_json:
-            notes = list(plan.notes)
-            print_json({"recipe": plan.recipe.to_dict(), "notes": notes, **found.to_dict()})
+            print_json({**plan.to_dict(), **found.to_dict()})
         else:
             _print_plan(plan, found)
         return
     run = training.train(
-        model,
+        source,
         dataset,
         changes=changes,
         resume=resume,
@@ -115,7 +118,7 @@ def train(
         tensorboard=tensorboard,
         **common,
     )
-    answer = {"folder": str(run.folder), **run.metrics}
+    answer = {"folder": as_reference(run.folder), **run.metrics}
     print_json(answer) if as_json else _print_run(answer)
 
 
@@ -147,11 +150,13 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
 def _print_plan(plan: Plan, found: Estimate) -> None:
     """Print a plan: the run, the recipe in words, and memory, time and disk."""
     from rezoo.cli.console import fields, lines
-    from rezoo.cli.progress import describe
     from rezoo.recipes.describe import explain
+    from rezoo.training.printing import describe
 
-    run = {name: text for name, text in describe(plan) if name != "note"}
-    fields({**run, "notes": "\n".join(plan.notes)} if plan.notes else run)
+    run: dict[str, list[str]] = {}
+    for name, text in describe(plan):
+        run.setdefault(name or [*run][-1], []).append(text)
+    fields({name: "\n".join(texts) for name, texts in run.items()})
     lines("")
     fields(dict(explain(plan.recipe)))
     lines("")
@@ -169,12 +174,10 @@ def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
     yield "network", f"{profile.params:,} parameters; {counts} for an image of {height}×{width}"
     parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
     batch = f"{recipe.batch_size} images per step{parts if recipe.accumulation > 1 else ''}"
-    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}"
+    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}" if recipe.epochs else batch
     yield "memory", "\n".join(_memory(found))
     yield "time", "\n".join(_time(found, recipe.batch_size))
     yield "disk", f"at most {size(found.disk_bytes)}; {size(found.disk_free)} are free"
-    unknown = "not counted: the labels are known only from reading the data"
-    yield "classes", _classes(found.classes) if found.classes else unknown
     if found.warnings:
         yield "warnings", "\n".join(found.warnings)
     if found.times.loss is not None:
@@ -189,6 +192,8 @@ def _memory(found: Estimate) -> Iterator[str]:
     yield f"  {size(memory.activations)} activations"
     yield f"  {size(memory.work)} gradients and buffers"
     yield f"  {size(memory.optimizer)} optimizer state and average of the weights"
+    if memory.data:
+        yield f"  {size(memory.data)} image files, kept once they are read"
     yield f"  {size(found.before_bytes)} before training: libraries, weights, images in memory"
     if found.peak_bytes is not None:
         yield f"{size(found.peak_bytes)} measured in a few steps"
@@ -197,7 +202,7 @@ def _memory(found: Estimate) -> Iterator[str]:
 
 
 def _time(found: Estimate, batch_size: int) -> Iterator[str]:
-    from rezoo.training.estimate import duration
+    from rezoo.training.printing import duration
 
     times = found.times
     yield f"{duration(found.total_s)} in all:"
@@ -208,15 +213,3 @@ def _time(found: Estimate, batch_size: int) -> Iterator[str]:
     if times.probe_s:
         yield f"  {duration(times.probe_s)} for the features of the new head"
     yield f"  {duration(times.compile_s)} to compile"
-
-
-def _classes(counts: Mapping[str, int]) -> str:
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    figures = sorted(counts.values())
-    summary = (
-        f"{len(counts)}, each with {figures[0]:,} to {figures[-1]:,} training images, "
-        f"median {figures[len(figures) // 2]:,}"
-    )
-    named = ", ".join(f"{name} {count:,}" for name, count in ranked[:_SHOWN])
-    more = f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
-    return f"{summary}\n{named}{more}"

@@ -47,7 +47,7 @@ def verify(
     source = resolve_weights(model, pretrained=pretrained)
     verification = console.load("rezoo.publishing.verify")
     if record:
-        verification.record_proof(model, pictures=images, overwrite=overwrite)
+        verification.record_proof(model, images=images, overwrite=overwrite)
         source = resolve_weights(model)
     with console.status("comparing"):
         result = verification.verify(source)

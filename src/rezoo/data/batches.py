@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data.pipeline import epoch_indices, test_batches, train_batches
-from rezoo.data.unreadable import Faults, unreadable
+from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.data.order import epoch_indices
+from rezoo.data.pipeline import TrainingStream, test_batches
+from rezoo.data.unreadable import Faults
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
 # errors of TensorFlow on an image that cannot be read
-UNREADABLE = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError)
+UNREADABLE = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.UnknownError,
+)
 
 
 def training(
@@ -43,33 +53,31 @@ def training(
 
     Raises:
         IntegrityError: More examples are unreadable than the options of `faults` allow.
+        IncompatibleError: The label of an example is not a class.
     """
     count, size, parts = len(faults.examples), recipe.micro_batch_size, recipe.accumulation
     per_epoch = count // recipe.batch_size * parts
 
+    stream = TrainingStream(faults.examples, preprocessing, recipe, classes=classes, epoch=epoch)
+
     def open_at(position: int, without: frozenset[int]) -> Iterable[Any]:
         at_epoch, rest = divmod(position, per_epoch)
         at_step, part = divmod(rest, parts)
-        start = {"first_epoch": at_epoch, "first_step": at_step, "first_part": part}
-        examples = faults.examples
-        return convert(
-            train_batches(
-                examples, preprocessing, recipe, classes=classes, without=without, **start
-            )
-        )
+        return convert(stream.at(at_epoch, at_step, part, without=without))
 
     def indices_at(position: int, without: frozenset[int]) -> np.ndarray:
         first = position % per_epoch * size
         indices = epoch_indices(count, recipe, position // per_epoch, without=without)
         return np.unique(indices[first : first + size])
 
-    return _skipping(open_at, indices_at, faults, position=epoch * per_epoch + step * parts)
+    first = epoch * per_epoch + step * parts
+    return _skipping(open_at, indices_at, faults, preprocessing.channels, position=first)
 
 
 class InOrder:
     """Every readable example once, in order, at each iteration; see `pipeline.test_batches`.
 
-    The `tf.data.Dataset` is built once, and again if unreadable examples were found.
+    The `tf.data.Dataset` is built once.
 
     Args:
         faults: The split, and its unreadable examples as far as they are known.
@@ -88,23 +96,31 @@ class InOrder:
     ) -> None:
         self._faults, self._preprocessing, self._size = faults, preprocessing, batch_size
         self._convert = convert
-        self._built: tuple[Any, tf.data.Dataset] | None = None
+        self._start: tuple[int, frozenset[int]] = (0, frozenset())
+
+    @cached_property
+    def _dataset(self) -> tf.data.Dataset:
+        return test_batches(
+            self._faults.examples,
+            self._preprocessing,
+            batch_size=self._size,
+            classes=len(self._faults.class_names),
+            indices=lambda: self._rest(*self._start),
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the batches.
+        """Yield the batches; a new iterator ends the use of earlier ones.
 
         Raises:
             IntegrityError: More examples are unreadable than the options of `faults` allow.
+            IncompatibleError: The label of an example is not a class.
         """
-        return _skipping(self._open_at, self._indices_at, self._faults)
+        channels = self._preprocessing.channels
+        return _skipping(self._open_at, self._indices_at, self._faults, channels)
 
     def _open_at(self, position: int, without: frozenset[int]) -> Iterable[Any]:
-        key = (position, without)
-        if self._built is None or self._built[0] != key:
-            examples = self._faults.examples.select(self._rest(position, without))
-            dataset = test_batches(examples, self._preprocessing, batch_size=self._size)
-            self._built = key, dataset
-        return self._convert(self._built[1])
+        self._start = position, without
+        return self._convert(self._dataset)
 
     def _indices_at(self, position: int, without: frozenset[int]) -> np.ndarray:
         return self._rest(position, without)[: self._size]
@@ -114,10 +130,40 @@ class InOrder:
         return readable[position * self._size :]
 
 
+def as_dataset(
+    data: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int
+) -> tf.data.Dataset:
+    """Return the readable examples of a split in order, as a `tf.data.Dataset`.
+
+    Args:
+        data: The dataset.
+        split: Name of the split.
+        preprocessing: Size and normalization of the network's input.
+        batch_size: Images per batch; the last batch may be smaller.
+    """
+    faults = Faults(
+        data.examples(split), DataOptions(), f"{data.reference} ({split})", data.class_names
+    )
+    batches = InOrder(faults, preprocessing, batch_size=batch_size)
+    sides = (None, *preprocessing.size, preprocessing.channels)
+    several = data.splits.multi_label
+    labels = (None, len(data.class_names)) if several else (None,)
+    signature = (
+        tf.TensorSpec(sides, tf.float32),
+        tf.TensorSpec(labels, tf.float32 if several else tf.int32),
+    )
+    kind = signature[1].dtype
+    return tf.data.Dataset.from_generator(
+        lambda: ((images, tf.cast(labels, kind)) for images, labels in batches),
+        output_signature=signature,
+    )
+
+
 def _skipping(
     open_at: Callable[[int, frozenset[int]], Iterable[Any]],
     indices_at: Callable[[int, frozenset[int]], np.ndarray],
     faults: Faults,
+    channels: int,
     *,
     position: int = 0,
 ) -> Iterator[Any]:
@@ -127,6 +173,7 @@ def _skipping(
         open_at: Returns the batches from a position on, without some examples.
         indices_at: Returns the indices of the examples in the batch at a position, without some.
         faults: The known unreadable examples; those that are found are added.
+        channels: Of the network's input.
         position: Number of the first batch.
     """
     source = iter(open_at(position, frozenset(faults.reasons)))
@@ -134,11 +181,8 @@ def _skipping(
         try:
             batch = next(source, None)
         except UNREADABLE:
-            indices = indices_at(position, frozenset(faults.reasons))
-            found = unreadable(faults.examples.select(indices))
-            if not found:
+            if not faults.find(indices_at(position, frozenset(faults.reasons)), channels):
                 raise
-            faults.add({int(indices[place]): reason for place, reason in found.items()})
             source = iter(open_at(position, frozenset(faults.reasons)))
             continue
         if batch is None:

@@ -1,13 +1,14 @@
 """Keep a split in memory if it fits: small images decoded, others as the bytes of their files.
 
-The choice between the two does not depend on the machine, and neither changes a pixel: images of
-at most `crops.SMALL_PIXELS` pixels are always decoded whole.
+Few images are read before the first step, many are kept when a batch has read them: a run starts
+at once. Neither way changes a pixel: images of at most `crops.SMALL_PIXELS` pixels are always
+decoded whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ import tensorflow as tf
 from rezoo.data.crops import SMALL_PIXELS
 from rezoo.data.examples import Examples
 from rezoo.data.image_files import UnreadableImageError, open_image
-from rezoo.data.image_sources import ArraySource, ImageSource
+from rezoo.data.image_sources import ArraySource, FileSource, ImageSource
 from rezoo.data.images import decode
 from rezoo.utils import device
 
+_AT_ONCE = 50_000  # images, and
+_AT_ONCE_BYTES = 500_000_000  # bytes of their files, that are read before the first step
+_BATCH = 256
+_OBJECT = 150  # bytes that Python takes for each file, besides its content
 _PART_OF_FREE = 0.25
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -30,23 +35,23 @@ class MemorySource(ImageSource):
     """Examples in memory."""
 
     base: Examples  # as they were read
-    contents: Any  # tf.string `(N,)`: files, or pixels if `shapes` are given
+    contents: Any  # tf.string `(N,)`: files, or pixels as `tf.io.serialize_tensor` writes them
     targets: Any  # int32 `(N,)`; for multi-label data float32 `(N, K)`
-    shapes: Any = None  # int32 `(N, 3)`: height, width and channels of the pixels
-    channels: int = 3  # of the pixels
+    decoded: bool
+    channels: int  # of the pixels
 
     @property
     def encoded(self) -> bool:  # type: ignore[override]
-        return self.shapes is None
+        return not self.decoded
 
     def __len__(self) -> int:
         return len(self.base)
 
     def fetch(self, position: Any) -> tuple[Any, Any]:
         content, label = tf.gather(self.contents, position), tf.gather(self.targets, position)
-        if self.shapes is None:
+        if not self.decoded:
             return content, label
-        pixels = tf.reshape(tf.io.decode_raw(content, tf.uint8), tf.gather(self.shapes, position))
+        pixels = tf.io.parse_tensor(content, tf.uint8)
         return tf.ensure_shape(pixels, (None, None, self.channels)), label
 
     def key(self, position: int) -> str:
@@ -60,6 +65,30 @@ class MemorySource(ImageSource):
         return self.base.select(positions).files()
 
 
+@dataclass(frozen=True, eq=False)
+class KeptFiles(FileSource):
+    """Image files below one folder, kept in memory once they are read.
+
+    Attributes:
+        most: Bytes that are kept.
+    """
+
+    most: int
+    _kept: dict[int, bytes] = field(default_factory=dict)
+    _sizes: list[int] = field(default_factory=lambda: [0])
+
+    def read(self, position: int) -> bytes:
+        """Return the content of one file; see `FileSource.read`."""
+        known = self._kept.get(position)
+        if known is not None:
+            return known
+        content = super().read(position)
+        if self._sizes[0] + len(content) <= self.most:
+            self._sizes[0] += len(content)
+            self._kept[position] = content
+        return content
+
+
 def in_memory(
     examples: Examples, *, channels: int, free: int | None = None
 ) -> tuple[Examples, str]:
@@ -70,60 +99,72 @@ def in_memory(
         channels: 1 or 3: of the pixels, if they are decoded.
         free: Free memory in bytes. By default, the system is asked.
     """
-    if isinstance(examples.source, (ArraySource, MemorySource)):
+    source = examples.source
+    if isinstance(source, (ArraySource, MemorySource)):
         return examples, ""
     budget = int(_PART_OF_FREE * (device.free_host_bytes() if free is None else free))
-    size = examples.source.stored_bytes(examples.positions)
+    size = source.stored_bytes(examples.positions)
     if not size or size > budget:
         return examples, f"read from the disk each time: {_megabytes(size)}" if size else ""
-    try:
-        contents, targets, pixels = _read(examples)
-    except tf.errors.OpError:  # the run leaves out what cannot be read
-        return examples, "read from the disk each time: a file cannot be read"
-    if pixels is None or size + pixels.sum() * channels > budget:
-        source = MemorySource(examples, contents, targets)
-        return Examples(source), f"files in memory: {_megabytes(size)}"
-    decoded, shapes = _decode(contents, channels)
-    source = MemorySource(examples, decoded, targets, shapes, channels)
-    return Examples(source), f"decoded in memory: {_megabytes(int(pixels.sum()) * channels)}"
+    small, files = _is_small(examples), isinstance(source, FileSource)
+    at_once = len(examples) <= _AT_ONCE and size <= _AT_ONCE_BYTES and (small or not files)
+    if at_once and (held := _held(examples, channels, budget, decoded=small)):
+        return held
+    if not isinstance(source, FileSource):
+        return examples, f"read from the disk each time: {_megabytes(size)}"
+    kept = KeptFiles(source.root, source.paths, source.targets, budget)
+    return Examples(kept, examples.positions), f"files kept once read: {_megabytes(size)}"
 
 
-def _read(examples: Examples) -> tuple[Any, Any, np.ndarray | None]:
-    """Read every example once.
-
-    Returns:
-        The files, the labels, and the number of pixels of each image, int64 `(N,)`. The last is
-        None if one of them is above `SMALL_PIXELS` or unknown.
-    """
-    found = tf.data.Dataset.range(len(examples)).map(
-        _plain(examples.fetch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    contents, targets = zip(*found.as_numpy_iterator(), strict=True)
-    pixels = np.array([_pixel_count(content) for content in contents])
-    small = bool(((pixels > 0) & (pixels <= SMALL_PIXELS)).all())
-    with tf.device("CPU:0"):
-        held = tf.constant(np.array(contents, object), tf.string)
-        labels = tf.constant(np.array(targets, np.float32 if np.ndim(targets[0]) else np.int32))
-    return held, labels, pixels if small else None
-
-
-def _pixel_count(content: bytes) -> int:
-    try:
-        with open_image(content) as image:
-            return image.width * image.height
-    except UnreadableImageError:
+def bytes_to_come(examples: Examples) -> int:
+    """Return about how many bytes a split will take in memory that are not there yet."""
+    source = examples.source
+    if not isinstance(source, KeptFiles):
         return 0
+    return min(source.stored_bytes(examples.positions), source.most) + _OBJECT * len(examples)
 
 
-def _decode(contents: Any, channels: int) -> tuple[Any, Any]:
-    """Return the pixels of each file as bytes, and their shapes, int32 `(N, 3)`."""
-    stream = tf.data.Dataset.from_tensor_slices(contents).map(
-        _plain(lambda content: decode(content, channels)), num_parallel_calls=tf.data.AUTOTUNE
+def _is_small(examples: Examples) -> bool:
+    """Return whether the first image is so small that all are likely to be kept decoded."""
+    try:
+        content = examples.fetch(tf.constant(0, tf.int64))[0].numpy()
+        with open_image(content) as image:
+            return bool(image.width * image.height <= SMALL_PIXELS)
+    except (UnreadableImageError, tf.errors.OpError):
+        return False
+
+
+def _held(
+    examples: Examples, channels: int, budget: int, *, decoded: bool
+) -> tuple[Examples, str] | None:
+    """Read every example once; None if one cannot be read, or is not as small as the first."""
+
+    @_plain
+    def read(index: Any) -> tuple[Any, Any, Any]:
+        content, label = examples.fetch(index)
+        if not decoded:
+            return content, label, tf.strings.length(content)
+        image = decode(content, channels)
+        return tf.io.serialize_tensor(image), label, tf.size(image)
+
+    stream = tf.data.Dataset.range(len(examples)).map(
+        read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    pixels = list(stream.as_numpy_iterator())
+    parts, total = [], 0
+    try:
+        for part in stream.batch(_BATCH).as_numpy_iterator():
+            total += int(part[2].sum())
+            if total > budget or (decoded and part[2].max() > SMALL_PIXELS * channels):
+                return None
+            parts.append(part)
+    except tf.errors.OpError:  # the run leaves out what cannot be read
+        return None
+    contents, targets = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     with tf.device("CPU:0"):
-        raw = tf.constant(np.array([image.tobytes() for image in pixels], object), tf.string)
-        return raw, tf.constant([image.shape for image in pixels], tf.int32)
+        held = tf.constant(contents, tf.string), tf.constant(targets)
+    source = MemorySource(examples, *held, decoded, channels)
+    what = "decoded in memory" if decoded else "files in memory"
+    return Examples(source), f"{what}: {_megabytes(total)}"
 
 
 def _megabytes(size: int) -> str:

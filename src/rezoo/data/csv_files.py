@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rezoo.data.csv_rows import SEPARATOR, Row, Table, parse_reference, read_table
+from rezoo.data.csv_rows import SEPARATOR, CsvTable, Row, parse_reference, read_table
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.file_names import printed, require_utf8
 from rezoo.data.image_sources import FileSource
@@ -80,7 +80,7 @@ def open_csv(path: str | Path) -> Splits:
     )
 
 
-def _existing(root: Path, table: Table) -> list[Row]:
+def _existing(root: Path, table: CsvTable) -> list[Row]:
     """Return the rows whose files are there, each file once; add faults and notes to the table."""
     folder, real_folders = os.fspath(root), dict[str, str]()
     seen: dict[str, Row] = {}

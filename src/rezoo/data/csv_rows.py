@@ -44,7 +44,7 @@ class Row:
 
 
 @dataclass(eq=False)
-class Table:
+class CsvTable:
     """The rows of a table."""
 
     multi_label: bool
@@ -95,7 +95,7 @@ def with_columns(reference: str, columns: str) -> str:
     return changed
 
 
-def read_table(path: Path, names: Mapping[str, str]) -> Table:
+def read_table(path: Path, names: Mapping[str, str]) -> CsvTable:
     """Read a table; rows that cannot be used become faults.
 
     Args:
@@ -111,7 +111,7 @@ def read_table(path: Path, names: Mapping[str, str]) -> Table:
     """
     text = _text(path)
     separator, columns, places = _columns(path, text, names)
-    table = Table(multi_label="labels" in places)
+    table = CsvTable(multi_label="labels" in places)
     blank: list[int] = []
     for line, cells in _records(path, text, separator):
         if not any(map(str.strip, cells)):

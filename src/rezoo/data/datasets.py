@@ -8,21 +8,23 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rezoo import registry
 from rezoo.data.csv_rows import parse_reference
-from rezoo.data.file_names import near_names, printed, require_utf8
-from rezoo.data.listing import MAX_BYTES, joined
+from rezoo.data.file_names import near_names, require_utf8
+from rezoo.data.listing import joined
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
-from rezoo.utils.files import read_regular
+from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from rezoo.data.examples import Examples, Splits
+    from rezoo.sources.any_model import AnyModel
 
+DatasetReference: TypeAlias = str | Path | DatasetSpec
 ON_BAD_IMAGE = ("skip", "error")
 CACHE = ("auto", "off")
 _KINDS = {  # prefix → what follows it, module and function that open it, licence
@@ -40,8 +42,8 @@ class DataOptions:
     Attributes:
         on_bad_image: What happens to images that cannot be read: `"skip"` leaves them out, counts
             and names them; `"error"` stops.
-        bad_limit: The part of a split that may be left out in this way, 0 to 1. Above it, reading
-            stops with an error.
+        bad_limit: The part of the dataset's images that may be left out in this way, 0 to 1.
+            Above it, reading stops with an error.
         ignore: A file with the keys of examples to leave out, one per line, as `rezoo data check`
             writes it; empty for none.
         cache: `"auto"` keeps a split in memory if it takes at most a quarter of the free memory,
@@ -75,16 +77,29 @@ class Dataset:
         spec: Its description.
         splits: Its examples: `splits["train"]`. If there is no validation split, one has been held
             out of train.
+
+    Raises:
+        IncompatibleError: A label is not a class.
     """
 
     reference: str
     spec: DatasetSpec
     splits: Splits
 
+    def __post_init__(self) -> None:
+        from rezoo.data.labels import check_labels
+
+        check_labels(self.splits, self.reference)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in the order of the labels."""
         return self.splits.class_names
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of a network that starts from random weights on this data."""
+        return default_preprocessing(self.spec)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(part)}" for name, part in self.splits.parts.items())
@@ -95,26 +110,53 @@ class Dataset:
         return self.splits[split]
 
     def batches(
-        self, split: str, *, batch_size: int = 32, image_size: int | None = None
+        self,
+        split: str,
+        *,
+        model: AnyModel | None = None,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 32,
+        image_size: int | None = None,
     ) -> tf.data.Dataset:
         """Return a split in order, with the test transform (no augmentation).
 
+        Images are prepared for one network, so either `model` or `preprocessing` is needed. With
+        a model, they are those of `rezoo.evaluate` and `rezoo.preprocess`.
+
         Args:
             split: `"train"`, `"val"`, `"test"` or `"all"`.
+            model: The network: a reference with weights, or a model of rezoo.
+            preprocessing: Size and normalization; `dataset.preprocessing` for a network that
+                starts from random weights.
             batch_size: Images per batch; the last batch may have fewer.
-            image_size: Height and width in pixels, or None for the dataset's own size.
+            image_size: Height and width in pixels; None for those of `model` or `preprocessing`.
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
-            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones.
+            are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones. Images that
+            cannot be decoded are left out with a warning, so the number of batches is not known
+            beforehand: Keras says at the end that it "ran out of data".
 
         Raises:
+            SpecError: Neither or both of `model` and `preprocessing` are given, the model's
+                preprocessing is not known, or a number is out of bounds.
             NotFoundError: The dataset has no such split.
         """
-        from rezoo.data.pipeline import test_batches
+        from rezoo.data.batches import as_dataset
 
-        preprocessing = default_preprocessing(self.spec).at(image_size)
-        return test_batches(self.examples(split), preprocessing, batch_size=batch_size)
+        if batch_size < 1:
+            raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+        if (model is None) == (preprocessing is None):
+            raise SpecError(
+                "batches need either model or preprocessing: networks differ in what they take",
+                hint='batches("test", model=model), or for a network with random weights '
+                "preprocessing=dataset.preprocessing.",
+            )
+        if preprocessing is None:
+            from rezoo.sources.any_model import source_of
+
+            preprocessing = source_of(model, image_size=image_size).config.preprocessing.for_test()
+        return as_dataset(self, split, preprocessing.at(image_size), batch_size=batch_size)
 
 
 def list_datasets() -> list[str]:
@@ -129,20 +171,28 @@ def default_preprocessing(spec: DatasetSpec) -> Preprocessing:
     )
 
 
-def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
+def dataset_spec(reference: DatasetReference) -> DatasetSpec:
     """Return the description that a reference means, without opening the data.
 
     Args:
         reference: A registered name, `folder:PATH`, `csv:PATH`, `tfds:NAME[:version]` or
-            `hf:OWNER/NAME[@revision]`. A description is returned as it is.
+            `hf:OWNER/NAME[@revision]`. A `Path` is a table if it ends in `.csv`, else a folder.
+            A description is returned as it is.
 
     Raises:
         UnknownNameError: The name is unknown; the hint has near ones.
         NotFoundError: There is no such folder or table.
-        SpecError: Nothing follows the prefix.
+        SpecError: Nothing follows the prefix, or it is no reference.
     """
     if isinstance(reference, DatasetSpec):
         return reference
+    if isinstance(reference, Path):
+        reference = f"{'csv' if reference.suffix.lower() == '.csv' else 'folder'}:{reference}"
+    if not isinstance(reference, str):
+        raise SpecError(
+            f"not a dataset: an object of the type {type(reference).__name__}",
+            hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
+        )
     kind, colon, rest = reference.partition(":")
     if not colon or kind not in _KINDS:
         return registry.datasets.get(reference)
@@ -150,13 +200,18 @@ def dataset_spec(reference: str | DatasetSpec) -> DatasetSpec:
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
     if follows == "PATH":
-        path = os.fspath(parse_reference(rest)[0]) if kind == "csv" else rest
-        require_utf8(path)
-        if not os.path.lexists(os.path.expanduser(path)):
-            what = "folder" if kind == "folder" else "file"
-            raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
+        _require_path(kind, rest)
     open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
     return DatasetSpec(name=reference, open=open_it, licence=licence)
+
+
+def _require_path(kind: str, rest: str) -> None:
+    path = rest if kind == "folder" else os.fspath(parse_reference(rest)[0])
+    require_utf8(path)
+    path = os.fspath(expanded(path))
+    if not os.path.lexists(path):
+        what = "folder" if kind == "folder" else "file"
+        raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
 
 
 def short_name(reference: str) -> str:
@@ -166,10 +221,11 @@ def short_name(reference: str) -> str:
     return path.name or "data"
 
 
-def open_splits(reference: str | DatasetSpec) -> Splits:
+def open_splits(reference: DatasetReference) -> Splits:
     """Open a dataset as it is: no example is left out, and no validation split is held out.
 
-    Class names that differ only in case, blanks, `_` or Unicode's form are named in a warning.
+    If it has no test split, `Splits.with_test` makes one. Class names that differ only in case,
+    blanks, `_` or Unicode's form are named in a warning.
 
     Raises:
         PluginError: The dataset's `open` did not return `Splits`.
@@ -192,28 +248,35 @@ def open_splits(reference: str | DatasetSpec) -> Splits:
         more = f", and {len(near) - 1:,} more groups," if len(near) > 1 else ""
         text = f"{spec.name}: classes {first}{more} differ only in case, blanks or _: are they one?"
         warnings.warn(DataWarning(text), stacklevel=3)
-    return splits
+    return splits.with_test()
 
 
 def load_dataset(
-    reference: str | DatasetSpec,
+    reference: DatasetReference | Dataset,
     options: DataOptions = DataOptions(),
 ) -> Dataset:
     """Open a dataset. If it must be downloaded, its first use does so.
 
+    Of image files, the headers of some are read: see `rezoo.data.unreadable.drop_unreadable`.
+
     Args:
         reference: A registered name (`"digits"`), `"folder:PATH"`, `"csv:PATH"`,
-            `"tfds:NAME[:version]"`, `"hf:OWNER/NAME[@revision]"`, or a description.
+            `"tfds:NAME[:version]"`, `"hf:OWNER/NAME[@revision]"`, or a description. A `Path` is a
+            table if it ends in `.csv`, else a folder. An opened dataset is returned as it is.
         options: What happens to images that cannot be read, and which examples are left out.
 
     Raises:
         UnknownNameError: There is no such dataset; the hint has near names.
+        SpecError: The reference is incomplete or of another type.
         NotFoundError: A folder is missing or has no images.
         NetworkError: A download is needed and the network does not answer.
         IntegrityError: More images are damaged than the options allow (one percent), or the name
             of an image is not UTF-8.
         IncompatibleError: A file has two classes or splits, or a row of a table lacks a value.
     """
+    if isinstance(reference, Dataset):
+        return reference
+    from rezoo.data.ignored import without_listed
     from rezoo.data.unreadable import drop_unreadable
 
     spec = dataset_spec(reference)
@@ -221,7 +284,7 @@ def load_dataset(
     if splits.faults:
         raise joined(splits.faults, spec.name)
     if options.ignore:
-        splits = _without_ignored(splits, Path(options.ignore))
+        splits = without_listed(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
     return Dataset(spec.name, spec, splits.with_validation(spec.val_fraction))
 
@@ -229,26 +292,3 @@ def load_dataset(
 def _open(module: str, function: str, rest: str) -> Splits:
     splits: Splits = getattr(importlib.import_module(module), function)(rest)
     return splits
-
-
-def _without_ignored(splits: Splits, path: Path) -> Splits:
-    """Return the splits without the examples in a list of keys.
-
-    The list is UTF-8 with one key per line; lines that begin with # are comments.
-    """
-    path = Path(os.path.expanduser(path))
-    content = read_regular(path, most=MAX_BYTES, what=f"the list {path}")
-    lines = content.decode("utf-8", "surrogateescape").splitlines()
-    listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    left_out, unknown = {}, set(listed)
-    for split, part in splits.parts.items():
-        keys = {part.key(i): i for i in range(len(part))}
-        left_out[split] = {keys[key] for key in listed & keys.keys()}
-        unknown -= keys.keys()
-    if unknown:
-        shown = ", ".join(map(printed, sorted(unknown)[:5]))
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        text = f"{path} lists {len(unknown)} examples that the dataset does not have: "
-        warnings.warn(DataWarning(text + shown + more), stacklevel=3)
-    count = sum(map(len, left_out.values()))
-    return splits.without(left_out, f"{count} examples left out by {path.name}")

@@ -64,7 +64,7 @@ class Examples:
         None if labels are known only by reading every example.
         """
         known = self.source.labels()
-        return None if known is None else known[self.positions]
+        return None if known is None else np.asarray(known)[self.positions]
 
     def files(self) -> Sequence[Path]:
         """Return the files that hold the examples; empty if they are unknown."""
@@ -129,10 +129,18 @@ class Splits:
         return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
     def with_test(self) -> Splits:
-        """Return the same splits with a test part held out of train, if there is only train."""
-        if set(self.parts) != {"train"}:
+        """Return the same splits with a test split, if there is none.
+
+        The validation split becomes the test split, as published test scores are mostly on it. If
+        there is only train, a part of it is held out.
+        """
+        if "test" in self.parts or not self.parts:
             return self
-        return self._divided("test", splits.TEST_FRACTION)
+        if "val" not in self.parts:
+            return self._divided("test", splits.TEST_FRACTION)
+        parts = {"test" if split == "val" else split: part for split, part in self.parts.items()}
+        note = f"test: the {len(parts['test'])} images of val, as there is no other test split"
+        return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
     def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
         """Return the same splits with a validation part held out of train, if there is none."""

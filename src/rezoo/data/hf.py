@@ -25,7 +25,8 @@ import numpy as np
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.file_names import split_of
 from rezoo.data.hf_prepare import CLASSES, IMAGE, prepare
-from rezoo.data.image_sources import ImageSource, pick
+from rezoo.data.image_files import read_file
+from rezoo.data.image_sources import ImageSource, pick, read_in_graph
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.sources.hub_address import Address
 from rezoo.utils.paths import data_dir
@@ -57,17 +58,14 @@ class TableSource(ImageSource):
         is 0.2 ms more than a file takes; decoding a photograph takes 2.2 ms. Tables never change,
         so a row is a pure function of its position.
         """
-        import tensorflow as tf
-
-        image = tf.numpy_function(self.read, [position], tf.string, stateful=False)
-        return tf.ensure_shape(image, ()), pick(self.targets, position)
+        return read_in_graph(self.read, position), pick(self.targets, position)
 
     def read(self, position: int) -> bytes:
         """Return the image file in a row of the table, or `b""` if it has none."""
         row = self.images[int(position)].as_py() or {}
         content, path = row.get("bytes"), row.get("path")
         if content is None and path:
-            return _own_file(path).read_bytes()
+            return read_file(_own_file(path))
         return content or b""
 
     def key(self, position: int) -> str:
@@ -236,7 +234,4 @@ def _parts(found: dict[str, Examples], notes: list[str]) -> dict[str, Examples]:
             "the dataset has none of the splits train, validation and test",
             hint=f"it has {', '.join(found) or 'none with labels'}.",
         )
-    if "test" not in parts and "val" in parts:
-        parts["test"] = parts.pop("val")
-        notes.append("test: the dataset's validation split, as it has no other with labels")
     return {split: parts[split] for split in SPLITS if split in parts}

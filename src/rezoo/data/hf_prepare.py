@@ -12,7 +12,6 @@ that later uses read the tables alone: without the library, the Hub or a network
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import warnings
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 from rezoo.errors import (
     AccessError,
+    HubNote,
     HubWarning,
     IncompatibleError,
     IntegrityError,
@@ -32,7 +32,9 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address, is_commit
 from rezoo.sources.hub_client import causes, endpoint, file_metadata, hub_errors, repository
+from rezoo.utils.documents import read_document
 from rezoo.utils.files import require_room, write_bytes, write_json
+from rezoo.utils.lock import locked
 from rezoo.utils.paths import data_dir
 
 IMAGE, CLASSES = "Image", "ClassLabel"
@@ -70,17 +72,24 @@ def prepare(address: Address, config: str = "") -> HubTables:
         IncompatibleError: It has a loading script, or cannot be read.
         IntegrityError: Its files are damaged.
         ResourceError: Too little room on the disk.
+        RunLockedError: A process on another host prepares it.
     """
     address = dataclasses.replace(address, kind="dataset")
     home = data_dir() / "huggingface" / address.repo.replace("/", "--")
     pinned = _resolve(address, home / "refs" / address.revision)
     note = home / pinned.revision / f"{config or '_'}.json"
     if (known := _read_note(note)) is None:
-        _convert(pinned, config, note)
-        known = _read_note(note)
+        with locked(note.parent, what=f"preparing {pinned}", wait=_say):
+            if _read_note(note) is None:  # another process may have been first
+                _convert(pinned, config, note)
+            known = _read_note(note)
     if known is None:
         raise IntegrityError(f"{pinned}: its tables in {note.parent} are incomplete")
     return known
+
+
+def _say(text: str) -> None:
+    warnings.warn(HubNote(text), stacklevel=5)
 
 
 def _resolve(address: Address, memory: Path) -> Address:
@@ -108,9 +117,9 @@ def _resolve(address: Address, memory: Path) -> Address:
 def _read_note(note: Path) -> HubTables | None:
     """Return the noted dataset; None if the note or one of its tables is missing."""
     try:
-        content = json.loads(note.read_text("utf-8"))
+        content = read_document(note)
         tables = {s: [note.parent / f for f in files] for s, files in content["tables"].items()}
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (RezooError, KeyError, AttributeError, TypeError):
         return None
     whole = all(path.is_file() for paths in tables.values() for path in paths)
     return HubTables(note.parent.name, content["columns"], tables) if whole else None

@@ -7,6 +7,7 @@ its threads do not wait for Python. Every other file is decoded by Pillow.
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -32,6 +33,12 @@ class NoImageError(tf.errors.InvalidArgumentError, ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, message)
+
+
+def stated_reason(error: tf.errors.OpError) -> str:
+    """Return the message of the `NoImageError` that an error of a graph is due to, or `""`."""
+    found = re.search(r"NoImageError: (.*)", error.message)
+    return found[1] if found else ""
 
 
 def decode(contents: Any, channels: int) -> Any:

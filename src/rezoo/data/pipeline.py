@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data import splits, transforms
+from rezoo.data import transforms
 from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
+from rezoo.data.labels import label_check
+from rezoo.data.order import rows
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, segments
@@ -25,39 +27,6 @@ from rezoo.specs import Preprocessing
 
 # The mapped functions have no Python branches on tensors for AutoGraph to rewrite.
 _plain = tf.autograph.experimental.do_not_convert
-
-
-def epoch_indices(
-    count: int, recipe: Recipe, epoch: int, *, without: Set[int] = frozenset()
-) -> np.ndarray:
-    """Return the indices of the examples in the batches of an epoch, one batch after another.
-
-    Each epoch has its own order and leaves out the last incomplete batch, so it has
-    `count // recipe.batch_size` steps. With repeated augmentation (Hoffer et al. 2020,
-    arXiv:1901.09335) an epoch has a part of the examples, each several times in one batch. The
-    repetitions are apart, so that an example is not mixed with itself.
-
-    Args:
-        count: Number of examples.
-        recipe: Batch size, repetitions and seed.
-        epoch: From 0.
-        without: Examples that cannot be read: the following ones move up.
-
-    Returns:
-        int64 `(steps * batch_size,)`.
-    """
-    order = splits.epoch_order(count, seed=recipe.seed, epoch=epoch)
-    if without:
-        order = order[~np.isin(order, list(without))]
-    steps, distinct = count // recipe.batch_size, _distinct(recipe)
-    chosen = np.resize(order, steps * distinct).reshape(steps, distinct)
-    repeated = np.tile(chosen, (1, recipe.repeated_augmentation))
-    return repeated[:, : recipe.batch_size].reshape(-1)
-
-
-def _distinct(recipe: Recipe) -> int:
-    """Return the number of different examples in a batch; the last may be repeated once less."""
-    return -(-recipe.batch_size // recipe.repeated_augmentation)
 
 
 def train_batches(
@@ -99,30 +68,79 @@ def train_batches(
     Raises:
         SpecError: A batch cannot be divided into so many parts.
     """
-    size = _micro_share(recipe, hosts)
-    share = size * recipe.accumulation
-    places = np.arange(host * share, (host + 1) * share)
-    per_epoch = len(examples) // recipe.batch_size
-
-    def rows(epoch: np.int64) -> tuple[np.ndarray, ...]:
-        at_start = epoch == first_epoch
-        steps = np.arange(first_step if at_start else 0, per_epoch)
-        found = _rows(len(examples), recipe, int(epoch), steps, places, without)
-        return tuple(values[first_part * size if at_start else 0 :] for values in found)
-
-    def segment_batches(segment: Segment) -> tf.data.Dataset:
-        stream = _stream(rows, range(segment.first, segment.end))
-        return _batched(stream, examples, preprocessing.at(segment.size), recipe, size, classes)
-
-    first, *others = map(segment_batches, segments(recipe, first_epoch))
-    return reduce(tf.data.Dataset.concatenate, others, first).prefetch(2)
+    stream = TrainingStream(
+        examples, preprocessing, recipe, classes=classes, epoch=first_epoch, host=host, hosts=hosts
+    )
+    return stream.at(first_epoch, first_step, first_part, without=without)
 
 
-def _stream(rows: Callable[[np.int64], tuple[np.ndarray, ...]], epochs: range) -> tf.data.Dataset:
+class TrainingStream:
+    """The micro-batches of a run: one dataset, built once, that starts anywhere.
+
+    Args:
+        examples: The training split.
+        preprocessing: Size and normalization of the network's input.
+        recipe: Augmentation, batch size, training sizes, number of epochs and seed.
+        classes: Number of classes; needed if the recipe mixes examples.
+        epoch: The first epoch that is asked for, from 0.
+        host: Number of the part of each batch, from 0.
+        hosts: Number of equal parts of a batch.
+
+    Raises:
+        SpecError: A batch cannot be divided into so many parts.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        *,
+        classes: int = 0,
+        epoch: int = 0,
+        host: int = 0,
+        hosts: int = 1,
+    ) -> None:
+        self._count, self._recipe = len(examples), recipe
+        self._size = _micro_share(recipe, hosts)
+        share = self._size * recipe.accumulation
+        self._places = np.arange(host * share, (host + 1) * share)
+        self._start = (epoch, 0, 0)
+        self._without: Set[int] = frozenset()
+
+        def segment_batches(segment: Segment) -> tf.data.Dataset:
+            stream = _stream(self._rows, range(segment.first, segment.end))
+            sized = preprocessing.at(segment.size)
+            return _batched(stream, examples, sized, recipe, self._size, classes)
+
+        first, *others = map(segment_batches, segments(recipe, epoch))
+        self._dataset = reduce(tf.data.Dataset.concatenate, others, first).prefetch(2)
+
+    def at(self, epoch: int, step: int, part: int, *, without: Set[int]) -> tf.data.Dataset:
+        """Return the dataset, whose next iterator starts at an epoch, a step and a micro-batch.
+
+        For the arguments see `train_batches`. Iterators from earlier calls must not be used.
+        """
+        self._start, self._without = (epoch, step, part), without
+        return self._dataset
+
+    def _rows(self, epoch: np.int64) -> tuple[np.ndarray, ...]:
+        """Return the rows of an epoch from the start on; none of earlier epochs."""
+        at, step, part = self._start
+        if epoch < at:
+            return (np.zeros(0, np.int64),) * 4
+        first_step, first_row = (step, part * self._size) if epoch == at else (0, 0)
+        steps = np.arange(first_step, self._count // self._recipe.batch_size)
+        places, without = self._places, self._without
+        found = rows(self._count, self._recipe, int(epoch), steps, places, without)
+        return tuple(values[first_row:] for values in found)
+
+
+def _stream(of: Callable[[np.int64], tuple[np.ndarray, ...]], epochs: range) -> tf.data.Dataset:
     """Return the rows of some epochs, each computed when it begins."""
 
     def of_epoch(epoch: Any) -> Any:
-        values = tf.numpy_function(rows, [epoch], [tf.int64] * 4)
+        values = tf.numpy_function(of, [epoch], [tf.int64] * 4)
         return tf.data.Dataset.from_tensor_slices(
             tuple(tf.ensure_shape(value, (None,)) for value in values)
         )
@@ -141,34 +159,10 @@ def chosen_batches(
 ) -> tf.data.Dataset:
     """Return the whole batches of some steps of an epoch; see `train_batches`."""
     places = np.arange(recipe.batch_size)
-    rows = _rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
-    stream = tf.data.Dataset.from_tensor_slices(rows)
+    found = rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
+    stream = tf.data.Dataset.from_tensor_slices(found)
     preprocessing = preprocessing.at(segments(recipe, epoch)[0].size)
     return _batched(stream, examples, preprocessing, recipe, recipe.batch_size, classes)
-
-
-def _rows(
-    count: int,
-    recipe: Recipe,
-    epoch: int,
-    steps: np.ndarray,
-    places: np.ndarray,
-    without: Set[int],
-) -> tuple[np.ndarray, ...]:
-    """Return the rows of some steps of an epoch and some places in each batch.
-
-    A row is an example's index, the key of its draws, the step and the key of the epoch, int64.
-    """
-    indices = epoch_indices(count, recipe, epoch, without=without).reshape(-1, recipe.batch_size)
-    key = splits.epoch_key(recipe.seed, epoch)
-    keys = splits.repetition_keys(key, places // _distinct(recipe))
-    mine = indices[steps[:, None], places]
-    return (
-        mine.reshape(-1),
-        np.broadcast_to(keys, mine.shape).reshape(-1),
-        np.broadcast_to(steps[:, None], mine.shape).reshape(-1),
-        np.full(mine.size, key, np.int64),
-    )
 
 
 def _batched(
@@ -179,7 +173,7 @@ def _batched(
     size: int,
     classes: int,
 ) -> tf.data.Dataset:
-    """Return batches of the examples in a stream of `_rows`."""
+    """Return batches of the examples in a stream of `order.rows`."""
     transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
@@ -188,7 +182,11 @@ def _batched(
         return transform(image, tf.stack([key, index])), label, tf.stack([epoch_key, step])
 
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return stream.batch(size, drop_remainder=True).map(_finish(recipe, classes))
+    stream = stream.batch(size, drop_remainder=True)
+    if classes and examples.labels() is None:
+        check = label_check(classes)
+        stream = stream.map(lambda images, labels, seeds: (images, check(labels), seeds))
+    return stream.map(_finish(recipe, classes))
 
 
 def _micro_share(recipe: Recipe, hosts: int) -> int:
@@ -222,9 +220,21 @@ def _finish(recipe: Recipe, classes: int) -> Any:
 
 
 def test_batches(
-    examples: Examples, preprocessing: Preprocessing, *, batch_size: int
+    examples: Examples,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    classes: int = 0,  # noqa: PT028 - no test
+    indices: Callable[[], np.ndarray] | None = None,  # noqa: PT028
 ) -> tf.data.Dataset:
     """Return all examples once, in order; the last batch may be smaller.
+
+    Args:
+        examples: The split.
+        preprocessing: Size and normalization of the network's input.
+        batch_size: Images per batch.
+        classes: Number of classes: labels that are known only by reading are checked; 0 if not.
+        indices: Called when an iterator begins: the examples to return, int64 `(M,)`.
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
@@ -238,5 +248,17 @@ def test_batches(
         return transform(image), label
 
     stream = tf.data.Dataset.range(len(examples))
+    if indices is not None:
+
+        @_plain
+        def chosen(_: Any) -> Any:
+            found = tf.numpy_function(indices, [], tf.int64)
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(found, (None,)))
+
+        stream = tf.data.Dataset.range(1).flat_map(chosen)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return stream.batch(batch_size).prefetch(2)
+    stream = stream.batch(batch_size)
+    if classes and examples.labels() is None:
+        check = label_check(classes)
+        stream = stream.map(lambda images, labels: (images, check(labels)))
+    return stream.prefetch(2)

@@ -1,4 +1,4 @@
-"""Prepare a dataset: what must be downloaded, converted or decoded once is done now."""
+"""Prepare a dataset: what must be downloaded or converted once is done now."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from rezoo.errors import (
     RezooError,
     writing,
 )
+from rezoo.utils.lock import locked
 
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 5.0, 15.0
 _ROOM = "free some space or set TFDS_DATA_DIR to another folder."
@@ -75,19 +76,8 @@ def prepare(
 @contextlib.contextmanager
 def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
     """Lock a dataset against other processes; remove what an interrupted one has left."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: TFDS itself keeps processes apart, and nothing is removed
-        yield
-        return
-    path = Path(builder.data_dir_root) / "downloads" / f"{builder.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"Another process prepares {builder.name}: waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    downloads = Path(builder.data_dir_root) / "downloads" / builder.name
+    with locked(downloads, what=f"preparing {builder.name}", wait=say):
         _remove_leftovers(builder)
         try:
             yield
@@ -97,8 +87,10 @@ def _alone(builder: Any, say: Callable[[str], None]) -> Iterator[None]:
 
 def _remove_leftovers(builder: Any) -> None:
     downloads = Path(builder.data_dir_root) / "downloads" / builder.name
-    unfinished = Path(builder.data_dir).parent.glob("incomplete.*")
-    for leftover in [*unfinished, *downloads.glob("**/*.tmp.*")]:
+    folder = Path(builder.data_dir)
+    unfinished = folder.parent.glob(f"incomplete.{'[A-Z0-9]' * 6}_{folder.name}")  # TFDS's names
+    interrupted = downloads.glob(f"**/*.tmp.{'[0-9a-f]' * 32}")
+    for leftover in [*unfinished, *interrupted]:
         shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -1,67 +1,197 @@
-"""Examples that cannot be read: found before a run if that is cheap, and during it otherwise."""
+"""Examples that cannot be read: some are found before a run, by their headers, the rest in it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import json
+import math
 import os
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rezoo.data.image_files import unreadable_reason
+import numpy as np
+
+from rezoo.data.image_files import header_fault, unreadable_reason
 from rezoo.errors import DataWarning, IntegrityError
-from rezoo.utils.paths import cache_dir, keep
 
 if TYPE_CHECKING:
     from rezoo.data.datasets import DataOptions
     from rezoo.data.examples import Examples, Splits
+    from rezoo.data.image_sources import FileSource
 
+LOOKED_AT = 2000
+"""Number of files whose headers are read when a dataset is opened, at most."""
 _SHOWN = 10
+_THREADS = min(32, 4 * (os.cpu_count() or 1))  # most of the time, they wait for the disk
 
 
 @dataclass(eq=False)
 class Faults:
-    """The unreadable examples of one split, within the limit of the options."""
+    """The unreadable examples of one split, within the limit of the options.
 
-    examples: Examples  # the split
-    options: DataOptions  # whether unreadable examples are left out, and how many may be
-    what: str  # name of the split in messages
-    reasons: dict[int, str] = field(default_factory=dict)  # index of an example → the reason
+    Attributes:
+        examples: The split.
+        options: Whether unreadable examples are left out, and how many may be.
+        what: Name of the split in messages.
+        class_names: In the order of the labels.
+        of: Number of images of the dataset, of which a part may be bad; those of the split if None.
+        looked_at: Number of images that were looked at; all if None.
+        reasons: Index of an unreadable example → the reason.
+    """
+
+    examples: Examples
+    options: DataOptions
+    what: str
+    class_names: Sequence[str] = ()
+    of: int | None = None
+    looked_at: int | None = None
+    reasons: dict[int, str] = field(default_factory=dict)
+    _unsaid: dict[int, str] = field(default_factory=dict)
+    _said: int = 0  # number of examples at the last warning
+    _compiled: dict[int, Any] = field(default_factory=dict)
+
+    def find(self, indices: np.ndarray, channels: int) -> bool:
+        """Look at some examples one by one; add those that cannot be read.
+
+        Args:
+            indices: int `(M,)`.
+            channels: Of the network's input, 1 or 3.
+
+        Returns:
+            Whether there is any.
+
+        Raises:
+            IncompatibleError: All can be read, and the label of one is not a class.
+            IntegrityError: The options allow fewer unreadable ones.
+        """
+        import tensorflow as tf
+
+        from rezoo.data.labels import label_error, wrong_label
+
+        attempt = self._attempt(channels)
+
+        def look(index: int) -> tuple[str, Any]:
+            try:
+                return "", attempt(tf.constant(index, tf.int64)).numpy()
+            except tf.errors.OpError as error:
+                return self._reason(index, error), None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = list(pool.map(look, indices.tolist()))
+        reasons = {int(i): reason for i, (reason, _) in zip(indices, found, strict=True) if reason}
+        if reasons:
+            self.add(reasons)
+        elif self.class_names:
+            labels = np.array([label for _, label in found])
+            several = labels.ndim == 2
+            wrong = wrong_label(labels, self.class_names, multi_label=several)
+            if wrong is not None:
+                index, label = int(indices[wrong]), labels[wrong]
+                raise label_error(self.examples, index, label, self.what, self.class_names)
+        return bool(reasons)
 
     def add(self, reasons: dict[int, str]) -> None:
         """Add unreadable examples, by index, with the reasons.
+
+        The first ones are named in a warning, then those up to each doubling of their number.
 
         Raises:
             IntegrityError: The options allow none, or fewer.
         """
         self.reasons.update(reasons)
-        listed = [f"{self.examples.key(i)!r}: {reason}" for i, reason in reasons.items()]
+        self._unsaid.update(reasons)
+        count, total = len(self.reasons), self.looked_at or len(self.examples)
+        images = f"the {total:,} images looked at" if self.looked_at else f"{total} images"
+        text = f"{count} of {images} in {self.what} cannot be decoded: "
+        listed = [f"{self.examples.key(i)!r}: {reason}" for i, reason in self._unsaid.items()]
         more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-        count, total = len(self.reasons), len(self.examples)
-        text = f"{count} of {total} images in {self.what} cannot be decoded: "
         text += "; ".join(listed[:_SHOWN]) + more
         if self.options.on_bad_image == "error":
             raise IntegrityError(text, hint="repair or remove these files, or skip bad images.")
-        if count > self.options.bad_limit * total:
+        if count > self._allowed():
             raise IntegrityError(
                 text,
                 hint=f"at most {100 * self.options.bad_limit:g}% may be bad (--bad-limit): "
-                "remove or repair these files.",
+                "remove or repair these files; `rezoo data check` lists all.",
             )
-        warnings.warn(DataWarning(f"{text}. They are left out."), stacklevel=2)
+        if count > _SHOWN and count < 2 * self._said:
+            return
+        self._said = count
+        self._unsaid.clear()
+        lost = "".join(f" {note}." for note in self.lost_classes())
+        warnings.warn(DataWarning(f"{text}. They are left out.{lost}"), stacklevel=2)
+
+    def readable(self) -> np.ndarray:
+        """Return the indices of the other examples, int64 `(M,)`."""
+        return np.setdiff1d(np.arange(len(self.examples)), list(self.reasons))
+
+    def lost_classes(self) -> list[str]:
+        """Return a sentence on each class of which no image can be read."""
+        labels, names = self.examples.labels(), self.class_names
+        if labels is None or not names:
+            return []
+        all_, bad = (_counts(x, len(names)) for x in (labels, labels[list(self.reasons)]))
+        lost = np.flatnonzero((bad == all_) & (bad > 0)).tolist()
+        return [f"class {names[i]!r} has no image left in {self.what}" for i in lost]
+
+    def _allowed(self) -> float:
+        """Return how many examples may be unreadable; of some that were looked at, by chance."""
+        limit = self.options.bad_limit
+        if self.looked_at is None:
+            return limit * (self.of or len(self.examples))
+        expected = limit * self.looked_at
+        return expected + 3 * math.sqrt(expected)
+
+    def _attempt(self, channels: int) -> Any:
+        """Return the graph that reads and decodes the example at an index: its label."""
+        import tensorflow as tf
+
+        from rezoo.data.images import decode
+
+        def attempt(index: Any) -> Any:
+            image, label = self.examples.fetch(index)
+            image = decode(image, channels) if self.examples.encoded else image
+            # without a use of the pixels, nothing is decoded
+            with tf.control_dependencies([tf.reduce_max(image)]):
+                return tf.identity(label)
+
+        if channels not in self._compiled:
+            index = tf.TensorSpec((), tf.int64)
+            graph = tf.function(attempt, input_signature=[index], autograph=False)
+            self._compiled[channels] = graph.get_concrete_function()  # threads would each build it
+        return self._compiled[channels]
+
+    def _reason(self, index: int, error: Any) -> str:
+        """Return why an example cannot be decoded, from the error of TensorFlow."""
+        import tensorflow as tf
+
+        from rezoo.data.images import stated_reason
+
+        if stated := stated_reason(error):
+            return stated
+        if not self.examples.encoded:
+            return f"cannot be read: {error.message.splitlines()[0]}"
+        try:
+            content = self.examples.fetch(tf.constant(index, tf.int64))[0].numpy()
+        except tf.errors.NotFoundError:
+            return "the file is not there"
+        except tf.errors.OpError as again:
+            return f"cannot be read: {again.message.splitlines()[0]}"
+        return unreadable_reason(content)
 
 
 def drop_unreadable(splits: Splits, options: DataOptions, what: str) -> Splits:
-    """Return the splits without the files that cannot be decoded.
+    """Return the splits without files whose headers cannot be read.
 
-    Each file is decoded once. The result is kept in rezoo's cache until the name, size or time of
-    a file changes. Examples of other sources are not checked here, but when they are needed.
+    At most `LOOKED_AT` files are looked at: the first of each class, and others evenly spaced.
+    What else cannot be decoded is left out when a batch needs it, as examples of other sources
+    are. `rezoo data check` decodes everything.
 
     Raises:
-        IntegrityError: The options allow none, or fewer.
+        IntegrityError: More than the options allow, or clearly more than a part of that size.
     """
     from rezoo.data.examples import Examples
     from rezoo.data.image_sources import FileSource, JoinedSource
@@ -71,76 +201,61 @@ def drop_unreadable(splits: Splits, options: DataOptions, what: str) -> Splits:
         return splits
     joined = JoinedSource(list(files.values()))
     every = Examples(joined)
-    reasons = _known_or_found(every)
-    if not reasons:
+    some = _sample(every)
+    places = [joined.place(i) for i in some.tolist()]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        suspected = pool.map(partial(_header_fault, list(files.values())), places)
+        suspects = some[np.fromiter(suspected, bool, len(some))]
+    looked_at = len(some) if len(some) < len(every) else None
+    faults = Faults(every, options, what, looked_at=looked_at)
+    if not len(suspects) or not faults.find(suspects, 3):
         return splits
-    Faults(every, options, what).add(reasons)
     left_out: dict[str, set[int]] = {split: set() for split in files}
-    for position in reasons:
+    for position in faults.reasons:
         which, index = joined.place(position)
         left_out[list(files)[which]].add(index)
-    kept = splits.without(left_out, f"{len(reasons)} files left out that cannot be decoded")
-    emptied = sorted(_classes_of(splits) - _classes_of(kept))
-    notes = (f"class {splits.class_names[i]!r} has no image left" for i in emptied)
+    kept = splits.without(left_out, f"{len(faults.reasons)} files left out that cannot be decoded")
+    notes = _emptied(every, some, list(faults.reasons), splits.class_names)
     return dataclasses.replace(kept, notes=(*kept.notes, *notes))
 
 
-def unreadable(examples: Examples) -> dict[int, str]:
-    """Return the index of each example that cannot be decoded, with the reason."""
-    import tensorflow as tf
-
-    from rezoo.data.images import decode
-
-    @tf.autograph.experimental.do_not_convert
-    def attempt(index: Any) -> Any:
-        image, _ = examples.fetch(index)
-        image = decode(image, 3) if examples.encoded else image
-        return index, tf.reduce_max(image)  # without a use of the pixels, nothing is decoded
-
-    stream = tf.data.Dataset.range(len(examples)).map(
-        attempt, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False
-    )
-    sound = {int(index) for index, _ in stream.ignore_errors().as_numpy_iterator()}
-    return {i: _reason(examples, i) for i in range(len(examples)) if i not in sound}
+def _header_fault(parts: Sequence[Examples], place: tuple[int, int]) -> bool:
+    part, index = parts[place[0]], place[1]
+    source: FileSource = part.source  # type: ignore[assignment]
+    return bool(header_fault(source.path(int(part.positions[index]))))
 
 
-def _reason(examples: Examples, index: int) -> str:
-    import tensorflow as tf
-
-    try:
-        content = examples.fetch(tf.constant(index, tf.int64))[0].numpy()
-    except tf.errors.NotFoundError:
-        return "No such file"
-    except tf.errors.OpError as error:
-        return f"cannot be read: {error.message.splitlines()[0]}"
-    return unreadable_reason(content)
-
-
-def _known_or_found(examples: Examples) -> dict[int, str]:
-    """Return the result of `unreadable` for files: from the cache if no file has changed."""
-    digest = hashlib.blake2b(digest_size=16, person=b"decodes2")
-    for path in (path.absolute() for path in examples.files()):
-        digest.update(os.fsencode(path))
-        with contextlib.suppress(OSError):  # a dangling link: decoding reports it
-            status = path.stat()
-            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    memo = cache_dir() / "images" / f"{digest.hexdigest()}.json"
-    try:
-        known = json.loads(memo.read_text("utf-8"))
-        return {int(i): str(reason) for i, reason in known.items()}
-    except (OSError, ValueError, AttributeError):
-        pass
-    found = unreadable(examples)
-    keep(memo, json.dumps(found, indent=1).encode())
-    return found
+def _sample(examples: Examples) -> np.ndarray:
+    """Return the indices of at most `LOOKED_AT` examples, ascending."""
+    count, labels = len(examples), examples.labels()
+    if count <= LOOKED_AT:
+        return np.arange(count)
+    firsts = np.zeros(0, np.int64)
+    if labels is not None and labels.ndim == 1:
+        firsts = np.unique(labels, return_index=True)[1][: LOOKED_AT // 2]
+    spaced = np.linspace(0, count - 1, LOOKED_AT - len(firsts)).astype(np.int64)
+    return np.union1d(firsts, spaced)
 
 
-def _classes_of(splits: Splits) -> set[int]:
-    """Return the classes that some image of the splits has, as far as labels are known."""
-    found: set[int] = set()
-    for part in splits.parts.values():
-        if (labels := part.labels()) is not None:
-            several = labels.ndim == 2  # columns with a one
-            present = labels.max(0, initial=0).nonzero()[0] if several else labels
-            found.update(present.tolist())
-    return found
+def _emptied(
+    examples: Examples, looked_at: np.ndarray, bad: Sequence[int], names: Sequence[str]
+) -> list[str]:
+    """Return a note on each class of which every image that was looked at is bad."""
+    labels = examples.labels()
+    if labels is None:
+        return []
+    total, looked, found = (_counts(labels[i], len(names)) for i in (slice(None), looked_at, bad))
+    notes = []
+    for i in np.flatnonzero((found == looked) & (found > 0)).tolist():
+        none = f": none of the {looked[i]} images that were looked at can be decoded"
+        notes.append(
+            f"class {names[i]!r}" + (" has no image left" if found[i] == total[i] else none)
+        )
+    return notes
+
+
+def _counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the number of examples of each class, int64 `(classes,)`."""
+    if labels.ndim == 2:
+        return labels.astype(bool).sum(0)
+    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)

@@ -62,6 +62,16 @@ def match_classes(
     )
 
 
+def same_classes(names: Sequence[str], config: ModelConfig) -> bool:
+    """Return whether a head has these classes in this order, by name or by readable name."""
+    return any(
+        len(names) == len(known)
+        and np.array_equal(pair_names(names, known).indices, np.arange(len(names)))
+        for known in (config.class_names, config.class_descriptions)
+        if known
+    )
+
+
 class Pairs(NamedTuple):
     """Names that mean the same.
 
@@ -122,6 +132,8 @@ def _note(names: Sequence[str], pairs: Pairs, what: str, config: ModelConfig) ->
     ignored = [names[i] for i in np.flatnonzero(pairs.indices < 0).tolist()]
     if ignored:
         text += f"; without images and ignored: {_few(ignored)}"
+    if config.multi_label and matched < config.num_classes:
+        text += "; the others of the network are ignored"
     return text
 
 

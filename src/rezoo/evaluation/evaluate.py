@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from rezoo.data.batches import UNREADABLE, InOrder
-from rezoo.data.datasets import DataOptions, Dataset, load_dataset
+from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.class_names import match_classes
-from rezoo.evaluation.forward import compiled_forward, network_of, source_of
+from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.sources.references import Reference, Source
+from rezoo.evaluation.recording import compare_with_run
+from rezoo.sources.any_model import AnyModel, own_dataset, source_of
+from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 
@@ -43,6 +43,7 @@ class Evaluation:
         origin: Origin of the weights, or None if it is not recorded.
         worst: Classes with the lowest accuracy (for multi-label data: average precision), as in
             `metrics.json`.
+        own_data: Whether these are the images of the same split of the run that is evaluated.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Evaluation:
     notes: tuple[str, ...]
     origin: Origin | None
     worst: tuple[dict[str, Any], ...]
+    own_data: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types."""
@@ -80,8 +82,8 @@ class Evaluation:
 
 
 def evaluate(
-    model: Reference | keras.Model,
-    dataset: str,
+    model: AnyModel,
+    dataset: DatasetReference | Dataset | None = None,
     *,
     pretrained: bool = False,
     split: str = "test",
@@ -93,35 +95,38 @@ def evaluate(
     """Measure a network on a split of a dataset, with the preprocessing of its weights.
 
     Args:
-        model: A reference with weights, or a model of `rezoo.load`.
-        dataset: A dataset reference; its classes must be among those of the network.
+        model: A reference with weights, a run of `train`, or a model of rezoo.
+        dataset: A dataset reference or an opened dataset; its classes must be among those of the
+            network. If None, the dataset that the run was trained on.
         pretrained: Whether an architecture stands for its default published weights.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
-        options: Handling of images that cannot be read, and images to leave out.
+        options: Handling of images that cannot be read, and images to leave out. Only the first
+            applies to an opened dataset.
         progress: Called with the number of images done and the total.
 
     Raises:
-        SpecError: The reference has no weights, or an argument is out of bounds.
+        SpecError: The reference has no weights, an argument is out of bounds, or no dataset is
+            given and none is recorded.
         NotFoundError: The dataset or the split does not exist.
         IncompatibleError: The network lacks a class of the dataset, or one of them is
             single-label and the other multi-label.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    source = source_of(model, pretrained=pretrained)
-    data = load_dataset(dataset, options)
+    source = source_of(model, pretrained=pretrained, image_size=image_size)
+    data = _opened(dataset, source, options)
     task = _common_task(source, data)
+    own_data, compared = compare_with_run(source, data, split)
     config, examples = source.config, data.examples(split)
-    faults = Faults(examples, options, f"{dataset} ({split})")
+    total = sum(map(len, data.splits.parts.values()))
+    faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
-    if task.multi_label and (classes >= 0).sum() < config.num_classes:
-        note += "; the others are ignored"
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
     begun = time.perf_counter()
-    with readable_errors(dataset):
+    with readable_errors(data.reference):
         scores = measure(
             task,
             compiled_forward(network),
@@ -129,11 +134,9 @@ def evaluate(
             classes=classes,
             progress=lambda done: progress(done, len(examples)),
         )
-    bad = len(faults.reasons)
-    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
     return Evaluation(
         model=source.reference,
-        dataset=dataset,
+        dataset=data.reference,
         split=split,
         task=task,
         num_classes=config.num_classes,
@@ -141,10 +144,27 @@ def evaluate(
         classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
         preprocessing=_in_words(preprocessing),
         images_per_s=scores.count / (time.perf_counter() - begun),
-        notes=(*data.splits.notes, note, *left_out),
+        notes=(*data.splits.notes, note, *_left_out(faults), *compared),
+        own_data=own_data,
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )
+
+
+def _opened(
+    dataset: DatasetReference | Dataset | None, source: Source, options: DataOptions
+) -> Dataset:
+    """Open a dataset; None for that of the source's run."""
+    dataset = own_dataset(source) if dataset is None else dataset
+    if dataset is None:
+        raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
+    return load_dataset(dataset, options)
+
+
+def _left_out(faults: Faults) -> list[str]:
+    bad = len(faults.reasons)
+    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
+    return left_out + faults.lost_classes()
 
 
 def _in_words(preprocessing: Preprocessing) -> str:

@@ -8,34 +8,43 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.errors import NotFoundError, SpecError
+from rezoo.errors import IncompatibleError, NotFoundError, SpecError
+from rezoo.models.factory import deep_graphs
+from rezoo.models.layers import PROBABILITIES
+from rezoo.sources.any_model import AnyModel
 from rezoo.sources.load import load
-from rezoo.sources.references import Reference, Source, resolve_weights
+from rezoo.sources.references import Source
 
 Forward = Callable[[Any], np.ndarray]
 
 
-def source_of(model: Reference | keras.Model, *, pretrained: bool = False) -> Source:
-    """Return the source of a reference with weights, or of a model of `rezoo.load`.
+def network_of(model: AnyModel, source: Source) -> keras.Model:
+    """Return the model itself, or the network of its source with the weights; it gives logits.
 
     Raises:
-        SpecError: The reference has no weights, or the model has no `rezoo_config`. Otherwise
-            as `rezoo.sources.references.resolve`.
+        SpecError: The network gives features: it has no head.
+        IncompatibleError: The head of a model has another width than its `rezoo_config`.
     """
-    if not isinstance(model, keras.Model):
-        return resolve_weights(model, pretrained=pretrained)
-    config = getattr(model, "rezoo_config", None)
-    if config is None:
+    classes = source.config.num_classes
+    network = model if isinstance(model, keras.Model) else load(source)
+    if not classes:
         raise SpecError(
-            f"the model {model.name!r} has no rezoo_config: its preprocessing is not known",
-            hint="use a model of rezoo.load, or set model.rezoo_config to a ModelConfig.",
+            f"{source.reference} has no classes: it gives features",
+            hint="load it without num_classes=0.",
         )
-    return Source(model.name, config)
-
-
-def network_of(model: Reference | keras.Model, source: Source) -> keras.Model:
-    """Return the model itself, or the network of its source with the weights."""
-    return model if isinstance(model, keras.Model) else load(source)
+    if tuple(network.output_shape[1:]) != (classes,):
+        raise IncompatibleError(
+            f"{source.reference} gives outputs {network.output_shape}, its config has {classes} "
+            "classes",
+            hint="set model.rezoo_config to the ModelConfig of this model.",
+        )
+    last = network.layers[-1]
+    if last.name != PROBABILITIES:
+        return network
+    with deep_graphs():
+        logits = keras.Model(network.inputs, last.input, name=network.name)
+    logits.rezoo_origin = getattr(network, "rezoo_origin", None)
+    return logits
 
 
 def logits_and_labels(

@@ -1,27 +1,23 @@
-"""`predict`: the most likely classes of image files."""
+"""`predict`: the most likely classes of images."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from rezoo.data.file_names import printed, require_utf8
-from rezoo.data.image_files import ENDINGS
-from rezoo.data.listing import joined, matching, require_regular, search
-from rezoo.data.transforms import test_transform
-from rezoo.errors import DataWarning, NotFoundError, SpecError
-from rezoo.evaluation.forward import compiled_forward, network_of, source_of
+from rezoo.data.finding import find_images
+from rezoo.data.image_files import UnreadableImageError
+from rezoo.errors import SpecError
+from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.evaluation.multi_label import THRESHOLD
-from rezoo.sources.references import Reference
+from rezoo.evaluation.pictures import Pictures, as_list, prepare
+from rezoo.sources.any_model import AnyModel, source_of
+from rezoo.specs import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -29,32 +25,32 @@ class Prediction:
     """The most likely classes of one image.
 
     Attributes:
-        path: The file.
+        path: The file; empty if the image is no file.
         labels: Class names in descending order of probability; empty if there is an error.
         probabilities: Softmax of the logits in the same order; for a multi-label network the
             sigmoid.
-        error: Why the file cannot be classified, or empty.
+        error: Why the image cannot be classified, or empty.
+        index: Number of the image among all that were classified, from 0.
     """
 
     path: str
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     error: str = ""
+    index: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all values as JSON types."""
+        """Return all values as JSON types; an image that is no file has an index as its name."""
+        named: dict[str, Any] = {"path": self.path} if self.path else {"index": self.index}
         if self.error:
-            return {"path": self.path, "error": self.error}
+            return {**named, "error": self.error}
         pairs = zip(self.labels, self.probabilities, strict=True)
-        return {
-            "path": self.path,
-            "predictions": [{"label": n, "probability": p} for n, p in pairs],
-        }
+        return {**named, "predictions": [{"label": n, "probability": p} for n, p in pairs]}
 
 
 def predict(
-    model: Reference | keras.Model,
-    images: str | Path | Sequence[str | Path],
+    model: AnyModel,
+    images: Pictures,
     *,
     pretrained: bool = False,
     top_k: int | None = None,
@@ -62,11 +58,12 @@ def predict(
     image_size: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
-    """Classify image files with the preprocessing of the weights.
+    """Classify images with the preprocessing of the weights.
 
     Args:
-        model: A reference with weights, or a model of `rezoo.load`.
-        images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`.
+        model: A reference with weights, or a model of rezoo.
+        images: Files, folders (searched for images) and patterns such as `"photos/*.jpg"`; bytes
+            of image files, Pillow images and uint8 arrays, as in `preprocess`; one or several.
         pretrained: Whether an architecture stands for its default published weights.
         top_k: Number of classes per image. If None: five, or for a multi-label network those
             with a probability above 0.5, at least one.
@@ -75,71 +72,41 @@ def predict(
         progress: Called with the number of images done and the total.
 
     Returns:
-        One `Prediction` per file, in order. Files that cannot be decoded have an `error`.
+        One `Prediction` per image, in order; each file once. Images that cannot be decoded have an
+        `error`.
 
     Raises:
-        SpecError: The reference has no weights, or an argument is out of bounds.
+        SpecError: The reference has no weights, an argument is out of bounds, or an array is no
+            image.
         NotFoundError: A path does not exist, or no image is found.
     """
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
-    source = source_of(model, pretrained=pretrained)
-    paths = find_images([images] if isinstance(images, (str, Path)) else images)
+    source = source_of(model, pretrained=pretrained, image_size=image_size)
+    pictures = _found(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
-    transform = tf.function(test_transform(preprocessing, encoded=True), reduce_retracing=True)
     forward = compiled_forward(network_of(model, source))
     answer = _several_labels if source.config.multi_label else _one_label
     results: list[Prediction] = []
-    for start in range(0, len(paths), batch_size):
+    for start in range(0, len(pictures), batch_size):
         results += _predict_batch(
-            paths[start : start + batch_size],
-            transform,
+            dict(enumerate(pictures[start : start + batch_size], start)),
+            preprocessing,
             lambda inputs: answer(forward(inputs), top_k),
             source.config.label,
         )
-        progress(len(results), len(paths))
+        progress(len(results), len(pictures))
     return results
 
 
-def find_images(wanted: Iterable[str | Path]) -> list[str]:
-    """Return the image files of files, folders and patterns, in order and each once.
-
-    Folders are searched as `rezoo.data.listing` does; a warning counts what is skipped there.
-    Files that are named, or match a pattern, are taken with any ending.
-
-    Raises:
-        NotFoundError: A path does not exist, or no image is found.
-        UnsafeFileError: A named file is not a regular file.
-        IntegrityError: A name is not UTF-8.
-    """
-    found: dict[str, None] = {}
-    for item in (os.fspath(one) for one in wanted):
-        path = os.path.expanduser(item)
-        matches = [path] if os.path.lexists(path) else matching(path)
-        if not matches:
-            raise NotFoundError(f"no such file, folder or match: {printed(item)}")
-        for one in matches:
-            require_utf8(one)
-            if os.path.isdir(one):
-                found.update(dict.fromkeys(_in_folder(Path(one))))
-            else:
-                require_regular(one)
-                found[str(Path(one))] = None
-    if not found:
-        raise NotFoundError(
-            "no images found", hint=f"expected are files that end in {', '.join(ENDINGS)}."
-        )
-    return list(found)
-
-
-def _in_folder(folder: Path) -> Iterable[str]:
-    listed = search(folder)
-    if faults := listed.faults():
-        raise joined(faults, printed(folder))
-    if note := listed.note():
-        warnings.warn(DataWarning(f"{folder}: {note}"), stacklevel=4)
-    in_order = sorted(listed.images, key=lambda path: path.split("/"))
-    return [str(folder / path) for path in in_order]
+def _found(pictures: Sequence[Any]) -> list[Any]:
+    """Return the images, with the files of folders and patterns; paths become text."""
+    if all(isinstance(picture, (str, Path)) for picture in pictures):
+        return find_images(pictures)
+    found: list[Any] = []
+    for picture in pictures:
+        found += find_images([picture]) if isinstance(picture, (str, Path)) else [picture]
+    return found
 
 
 Answers = Iterable[list[tuple[int, float]]]
@@ -161,25 +128,24 @@ def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
 
 
 def _predict_batch(
-    paths: Sequence[str],
-    transform: Callable[[Any], Any],
+    pictures: Mapping[int, Any],
+    preprocessing: Preprocessing,
     answer: Callable[[np.ndarray], Answers],
     label: Callable[[int], str],
 ) -> list[Prediction]:
     inputs, errors = [], {}
-    for path in paths:
+    for index, picture in pictures.items():
         try:
-            inputs.append(transform(tf.constant(Path(path).read_bytes())).numpy())
-        except tf.errors.InvalidArgumentError:
-            errors[path] = "not an image that can be decoded"
-        except OSError as error:
-            errors[path] = error.strerror or str(error)
+            inputs.append(prepare(picture, preprocessing))
+        except UnreadableImageError as error:
+            errors[index] = str(error)
     answers = iter(answer(np.stack(inputs)) if inputs else ())
     results = []
-    for path in paths:
-        if path in errors:
-            results.append(Prediction(path, error=errors[path]))
+    for index, picture in pictures.items():
+        path = picture if isinstance(picture, str) else ""
+        if index in errors:
+            results.append(Prediction(path, error=errors[index], index=index))
             continue
         indices, probabilities = zip(*next(answers), strict=True)
-        results.append(Prediction(path, tuple(map(label, indices)), probabilities))
+        results.append(Prediction(path, tuple(map(label, indices)), probabilities, index=index))
     return results

@@ -22,16 +22,19 @@ import tensorflow as tf
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.examples import Examples
+from rezoo.data.image_files import MAX_PIXELS
 from rezoo.data.images import decode
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import Forward, compiled_forward
+from rezoo.models.settings import keras_settings
 from rezoo.sources.load import load
 from rezoo.sources.references import Source
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.files import FileRecord
 
 COUNT = 4
+_MAX_IMAGES = 1000  # all of them are in memory at a time
 TOLERANCE = 1e-4  # relative; float32 differs by less than 1e-5 between machines and backends
 
 
@@ -167,11 +170,21 @@ def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
     }
     pictures = [values.get(f"image.{i}") for i in range(count)]
     return (
-        count > 0
-        and all(p is not None and p.dtype == np.uint8 and p.ndim == 3 for p in pictures)
+        0 < count <= _MAX_IMAGES
+        and all(p is not None and _is_picture(p, preprocessing) for p in pictures)
         and all(name in values and values[name].shape == s for name, s in shapes.items())
+        and all(values[name].dtype == np.float32 for name in shapes)
         and all(bool(np.isfinite(values[name]).all()) for name in shapes)
     )
+
+
+def _is_picture(values: np.ndarray, preprocessing: Preprocessing) -> bool:
+    """Return whether values are an image that the test transform accepts, and no strip of one."""
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != preprocessing.channels:
+        return False
+    shorter, longer = sorted(values.shape[:2])
+    side = max(preprocessing.size) / preprocessing.crop_pct
+    return shorter > 0 and side * side * longer / shorter <= MAX_PIXELS
 
 
 def prepared(pictures: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
@@ -204,19 +217,15 @@ def full_precision() -> Iterator[None]:
     TensorFloat-32, which GPUs would compute in, differs in the third digit.
     """
     tensor_float = tf.config.experimental.tensor_float_32_execution_enabled()
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
     try:
-        if keras.config.backend() == "jax":
-            import jax
+        with keras_settings():
+            if keras.config.backend() == "jax":
+                import jax
 
-            with jax.default_matmul_precision("highest"):
+                with jax.default_matmul_precision("highest"):
+                    yield
+            else:
                 yield
-        else:
-            yield
     finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float)

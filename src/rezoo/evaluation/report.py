@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rezoo.artifacts.run_files import kept_weights
+from rezoo.artifacts.run_files import how_chosen, kept_weights
 from rezoo.evaluation.metrics import AnyScores
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
@@ -39,7 +39,7 @@ def report(
         title=f"{config.architecture} on {metrics['dataset']}",
         figures=[s for s in task.shown(val, config.num_classes) if s.figure.in_report],
         val=val,
-        weights=kept_weights(metrics),
+        weights=f"{kept_weights(metrics)}, {how_chosen(metrics)}",
         minutes=metrics["wall_time_s"] / 60,
         charts=[(chart.title, figures.draw(chart)) for chart in run_charts(task, history)],
         warnings=metrics.get("warnings", ()),

@@ -32,7 +32,8 @@ class Accuracy:
         after: Top-1 of the export.
         after_interval: Its 95 % Wilson interval.
         drop: `before - after`.
-        drop_interval: 95 % interval of the paired difference (McNemar's, normal).
+        drop_interval: 95 % interval of the paired difference (Agresti and Min 2005). It has a width
+            even if no prediction changes.
     """
 
     count: int
@@ -58,7 +59,10 @@ class Comparison:
         agreement_interval: Its 95 % Wilson interval.
         accuracy: Top-1 of both, or None without labels.
         tolerance: The allowed difference in words.
-        holds: Whether the difference is within the tolerance.
+        holds: Whether the difference is within the tolerance; for int8 and dynamic, whether chance
+            explains what is beyond.
+        proven: Whether it is within the tolerance whatever chance did: whether the images suffice.
+        notes: Remarks: how classes were matched, images left out, whether the images are too few.
     """
 
     what: str
@@ -71,6 +75,8 @@ class Comparison:
     accuracy: Accuracy | None
     tolerance: str
     holds: bool
+    proven: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def loss(self) -> float:
@@ -100,14 +106,13 @@ def compare(
     accuracy = _accuracy(wanted, found, samples.labels) if len(samples.labels) else None
     limits = RAW_RELATIVE if run.input == "raw" else RELATIVE
     limit = limits.get(run.metadata["quantization"]) if tolerance is None else tolerance
+    notes = samples.notes
     if limit is not None:
-        holds, text = relative <= limit, f"{limit:g} of the largest output"
-    elif accuracy is not None:
-        holds = accuracy.drop_interval[0] <= DROP
-        text = f"{100 * DROP:g} points of top-1, beyond chance"
+        holds = proven = relative <= limit
+        text = f"{limit:g} of the largest output"
     else:
-        holds = interval[1] >= AGREEMENT
-        text = f"{100 * AGREEMENT:g} % equal predictions, beyond chance"
+        holds, proven, text, note = _beyond_chance(accuracy, interval, len(wanted))
+        notes += () if proven else (note,)
     return Comparison(
         what=samples.what,
         count=len(wanted),
@@ -119,7 +124,27 @@ def compare(
         accuracy=accuracy,
         tolerance=text,
         holds=holds and math.isfinite(largest),
+        proven=proven and math.isfinite(largest),
+        notes=notes,
     )
+
+
+def _beyond_chance(
+    accuracy: Accuracy | None, agreement: tuple[float, float], count: int
+) -> tuple[bool, bool, str, str]:
+    """Return whether a tolerance may hold, whether it must, the tolerance, and a note if it may."""
+    if accuracy:
+        low, high = accuracy.drop_interval
+        holds, proven = low <= DROP, high <= DROP
+        text = f"{100 * DROP:g} points of top-1, beyond chance"
+        possible = f"{accuracy.count} images leave a drop of up to {100 * high:.1f} points of top-1"
+    else:
+        low, high = agreement
+        holds, proven = high >= AGREEMENT, low >= AGREEMENT
+        text = f"{100 * AGREEMENT:g} % equal predictions, beyond chance"
+        possible = f"{count} images leave only {low:.1%} equal predictions"
+    note = f"the interval is wide: {possible} possible; --images and --dataset compare on more"
+    return holds, proven, text, note
 
 
 def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accuracy:
@@ -127,17 +152,28 @@ def _accuracy(wanted: np.ndarray, found: np.ndarray, labels: np.ndarray) -> Accu
     before = wanted[-count:].argmax(-1) == labels
     after = found[-count:].argmax(-1) == labels
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
-    drop = (lost - won) / count
-    spread = Z_95 * math.sqrt(max(lost + won - (lost - won) ** 2 / count, 0)) / count
+    centre, spread = _paired(lost, won, count)
     return Accuracy(
         count=count,
         before=float(before.mean()),
         before_interval=wilson_interval(int(before.sum()), count),
         after=float(after.mean()),
         after_interval=wilson_interval(int(after.sum()), count),
-        drop=drop,
-        drop_interval=(drop - spread, drop + spread),
+        drop=(lost - won) / count,
+        drop_interval=(centre - spread, centre + spread),
     )
+
+
+def _paired(lost: int, won: int, count: int) -> tuple[float, float]:
+    """Return the centre and half the width of the 95 % interval of a paired difference.
+
+    Half an image is added to each of the four outcomes, so that the interval holds for few images
+    and without any change, too (Agresti and Min 2005).
+    """
+    total = count + 2
+    difference = (lost - won) / total
+    variance = (lost + won + 1) / total - difference**2
+    return difference, Z_95 * math.sqrt(variance / total)
 
 
 def outputs_of(run: Runner, samples: Samples) -> np.ndarray:

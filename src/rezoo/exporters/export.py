@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.forward import compiled_forward, source_of
+from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import full_precision
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
@@ -22,9 +22,15 @@ from rezoo.exporters.graph import read_graph
 from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
 from rezoo.exporters.mixed_precision import keep_accuracy
-from rezoo.exporters.passport import Passport, describe_files
+from rezoo.exporters.passport import Calibration, Passport, describe_files
 from rezoo.exporters.runner import open_exported
-from rezoo.exporters.samples import Samples, calibration_samples, comparison_samples
+from rezoo.exporters.samples import (
+    Samples,
+    calibration_samples,
+    comparison_samples,
+    halves,
+)
+from rezoo.sources.any_model import source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
 from rezoo.utils.files import write_json
@@ -37,7 +43,7 @@ def export(
     model: Reference | keras.Model,
     to: str,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     pretrained: bool = False,
     quantize: str = "none",
     takes: str = "tensor",
@@ -69,10 +75,12 @@ def export(
         image_size: Height and width in pixels; None for the test size of the weights.
         dataset: A dataset reference with images to compare on; None for the reference batch only.
         calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
-        images: Maximum number of images of `dataset`.
+        images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
+            on one half of them, and is compared on the other.
         calibration_images: Maximum number of training images for calibration.
         tolerance: The largest relative difference of outputs; None for that of the format.
-        threads: Number of threads of the runtime when it is measured; None for its default.
+        threads: Number of threads of the runtime when it is measured; None for all that this
+            process may use.
         measure: Measure latency, throughput and memory, in a process of its own. This takes
             several seconds.
         overwrite: Replace an existing export.
@@ -89,34 +97,57 @@ def export(
             its source by more than allowed. The message names the first layer that differs.
     """
     kind = get_format(to, quantize=quantize, takes=takes)
-    training = (calibrate or dataset) if quantize == "int8" else None
-    if quantize == "int8" and training is None:
-        raise SpecError(
-            "int8 needs training images for calibration",
-            hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
-        )
+    kind.check_threads(threads, own_process=True)
+    calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
-    folder = output or default_folder(source, kind, quantize)
+    folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
     network = model if isinstance(model, keras.Model) else None
     bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
-    samples = comparison_samples(source, dataset, bundle.preprocessing, count=images)
     bundle = dataclasses.replace(bundle, quantize=quantize)
-    if training is not None:
-        prepared = calibration_samples(training, bundle.preprocessing, count=calibration_images)
+    where = source, dataset, bundle.preprocessing
+    choosing = calibration = None
+    if calibrate:
+        choosing, samples = halves(*where, count=images)
         progress("calibrating int8")
-        bundle = calibrated(kind, bundle, prepared)
-    with new_folder(folder) as place:
-        passport = write_verified(
-            kind, bundle, samples, place, tolerance=tolerance, progress=progress
+        bundle, calibration = _calibrated_with(
+            kind, bundle, calibrate, count=calibration_images, without=(choosing, samples)
         )
-        passport = dataclasses.replace(passport, folder=folder)
+    else:
+        samples = comparison_samples(*where, count=images)
+    with new_folder(folder, overwrite=overwrite) as place:
+        passport = write_verified(
+            kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
+        )
+        passport = dataclasses.replace(passport, folder=folder, calibration=calibration)
         if measure:
             progress("measuring latency and memory")
             passport = dataclasses.replace(passport, cost=measure_cost(place, threads=threads))
         write_json(place / PASSPORT, passport.to_dict())
     return passport
+
+
+def _calibration_data(quantize: str, dataset: str | None) -> str | None:
+    """Return the dataset that calibrates, None unless it is int8; `SpecError` if it lacks one."""
+    if quantize != "int8":
+        return None
+    if dataset is None:
+        raise SpecError(
+            "int8 needs training images for calibration",
+            hint="name a dataset with --calibrate, for example --calibrate folder:photos.",
+        )
+    return dataset
+
+
+def _calibrated_with(
+    kind: Format, bundle: Bundle, dataset: str, *, count: int, without: tuple[Samples, ...]
+) -> tuple[Bundle, Calibration]:
+    """Return an int8 bundle calibrated with images of a dataset, and the images in words."""
+    prepared, what = calibration_samples(
+        dataset, bundle.preprocessing, count=count, without=without
+    )
+    return calibrated(kind, bundle, prepared), Calibration(what=what, count=len(prepared))
 
 
 def read_bundle(
@@ -156,20 +187,36 @@ def write_verified(
     samples: Samples,
     folder: Path,
     *,
+    choosing: Samples | None = None,
     tolerance: float | None = None,
     progress: Progress = lambda text: None,
 ) -> Passport:
-    """Write a bundle to an empty folder and compare it with its source; raises as `export`."""
-    logits = in_batches(compiled_forward(bundle.network), samples.inputs)
-    wanted = as_output(logits, bundle.function)
+    """Write a bundle to an empty folder and compare it with its source; raises as `export`.
+
+    Args:
+        kind: The format.
+        bundle: The network.
+        samples: The images to compare on.
+        folder: The folder.
+        choosing: For int8: other images, on which the layers in float32 are chosen.
+        tolerance: The largest relative difference of outputs; None for that of the quantization.
+        progress: Called with a description of each step.
+    """
+    forward = compiled_forward(bundle.network)
+
+    def outputs(of: Samples) -> np.ndarray:
+        return as_output(in_batches(forward, of.inputs), bundle.function)
+
     progress(f"writing {kind.name} and comparing it with its source")
-    attempt = partial(
-        write_and_compare, kind=kind, samples=samples, wanted=wanted, tolerance=tolerance
-    )
-    if bundle.quantizer:
-        passport = keep_accuracy(bundle, folder, attempt)
+    attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
+    wanted = outputs(samples)
+    if choosing is None:
+        passport = attempt(bundle, folder, samples=samples, wanted=wanted)
     else:
-        passport = attempt(bundle, folder)
+        attempt = partial(attempt, samples=choosing, wanted=outputs(choosing))
+        passport = keep_accuracy(bundle, folder, attempt)
+        found = compare(open_exported(folder), samples, wanted, tolerance=tolerance)
+        passport = dataclasses.replace(passport, comparison=found)
     if not passport.comparison.holds:
         # a quantized network differs in every layer; timm runs no part of a network
         localizable = bundle.quantize == "none" and kind.name != "torch"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 
-from rezoo.errors import IncompatibleError, MissingExtraError, UnknownNameError
+from rezoo.artifacts import run_files
+from rezoo.errors import IncompatibleError, MissingExtraError, SpecError, UnknownNameError
+from rezoo.utils.device import usable_threads
 from rezoo.utils.names import suggest
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 INPUTS = ("tensor", "raw")
 OUTPUTS = ("logits", "probabilities")
-PASSPORT = "passport.json"
+PASSPORT = run_files.PASSPORT
 METADATA = "rezoo.json"
 LABELS = "labels.txt"
 INPUT = "image"  # name of the input of an exported graph
@@ -31,6 +34,8 @@ class Format:
         inputs: Those of `INPUTS` that the format supports; raw are uint8 images of any size.
         packages: Modules that must be installed.
         install: The command that installs them.
+        sets_threads: Whether the runtime has a number of threads for a network. The others use one
+            for each processor that the process may use.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Format:
     inputs: tuple[str, ...] = ("tensor",)
     packages: tuple[str, ...] = ()
     install: str = ""
+    sets_threads: bool = True
 
     @property
     def missing(self) -> list[str]:
@@ -56,6 +62,29 @@ class Format:
                 hint=self.install,
             )
 
+    def check_threads(self, threads: int | None, *, own_process: bool) -> None:
+        """Raise `SpecError` if the format cannot be run on a number of threads.
+
+        Args:
+            threads: The number; None for all that this process may use.
+            own_process: Whether it runs in a process of its own, which is limited to as many
+                processors where the platform supports it.
+        """
+        most = usable_threads()
+        if threads is None or threads == most:
+            return
+        if not 1 <= threads <= most:
+            raise SpecError(
+                f"threads: {threads}; allowed is 1 to {most}, which this process may use"
+            )
+        limited = own_process and hasattr(os, "sched_setaffinity")
+        if not (self.sets_threads or limited):
+            raise SpecError(
+                f"threads: {threads}; {self.name} uses all {most} processors of a process here",
+                hint="leave out the number of threads, or limit the process itself, for example "
+                "with taskset.",
+            )
+
 
 _ALL = (
     Format(
@@ -63,12 +92,14 @@ _ALL = (
         file="model.keras",
         writer="rezoo.exporters.keras_file",
         summary="Keras's own file, of Keras's own layers: opens without rezoo",
+        sets_threads=False,
     ),
     Format(
         name="saved_model",
         file="saved_model.pb",
         writer="rezoo.exporters.saved_model",
         summary="TensorFlow's SavedModel: TensorFlow Serving, TFX",
+        sets_threads=False,
         inputs=INPUTS,
     ),
     Format(
@@ -110,6 +141,7 @@ _ALL = (
         summary="StableHLO of jax.export: JAX, IREE and other XLA compilers",
         packages=("jax",),
         install="pip install 'rezoo[jax]'",
+        sets_threads=False,
     ),
     Format(
         name="torch",

@@ -1,6 +1,6 @@
 """Measure latency, throughput and memory of an export, in a process of its own.
 
-    python -m rezoo.exporters.measuring FOLDER [--threads N]
+    python -m rezoo.exporters.measuring FOLDER --threads N
 
 prints one JSON document. It imports the runtime of the format only, so memory is the export's.
 """
@@ -20,24 +20,24 @@ import numpy as np
 
 from rezoo.errors import IncompatibleError
 from rezoo.exporters.runner import Runner, open_exported
-from rezoo.utils.device import peak_host_bytes, resident_bytes
+from rezoo.utils.device import peak_host_bytes, resident_bytes, usable_threads
 
 WARM_UP, CALLS, BATCH, ROUND_S = 5, 50, 16, 2.0
 
 
 def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
-    """Measure an export in a process of its own.
+    """Measure an export in a process of its own, on all processors if `threads` is None.
 
     Returns:
         `latency_ms_p50` and `latency_ms_p95` of one image, `images_per_s` of batches of
-        `batch_size`, `load_s`, and `memory_bytes`: the growth of the process at its peak, 0 if
-        the platform does not report it.
+        `batch_size`, `load_s`, the number of `threads`, and `memory_bytes`: the growth of the
+        process at its peak, 0 if the platform does not report it.
 
     Raises:
         IncompatibleError: The process fails; the message has its last line.
     """
     command = [sys.executable, "-m", "rezoo.exporters.measuring", str(folder)]
-    command += ["--threads", str(threads)] if threads else []
+    command += ["--threads", str(threads or usable_threads())]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -46,7 +46,17 @@ def measure(folder: Path, *, threads: int | None = None) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
+def limit_processors(threads: int) -> None:
+    """Limit this process to a number of processors, where the platform supports it.
+
+    Libraries that are imported later derive their number of threads from it.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def _measure(folder: Path, threads: int) -> dict[str, Any]:
+    limit_processors(threads)
     begun, before = time.perf_counter(), resident_bytes()
     run = open_exported(folder, threads=threads)
     load_s = time.perf_counter() - begun
@@ -66,7 +76,7 @@ def _measure(folder: Path, threads: int | None) -> dict[str, Any]:
         "batch_size": len(many),
         "load_s": load_s,
         "memory_bytes": max((peak_host_bytes() or 0) - before, 0),
-        "threads": threads,
+        "threads": run.threads,
         "runtime": run.runtime,
     }
 
@@ -89,6 +99,6 @@ def _timed(run: Runner, images: np.ndarray) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
     print(json.dumps(_measure(arguments.folder, arguments.threads)))

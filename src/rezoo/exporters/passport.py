@@ -13,6 +13,36 @@ from rezoo.utils.files import record
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The images that an int8 export was calibrated with.
+
+    Attributes:
+        what: The images in words.
+        count: Number of images.
+    """
+
+    what: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How the layers that an int8 export keeps in float32 were chosen.
+
+    Attributes:
+        what: The images in words on which they were chosen; the export is compared on others.
+        count: Number of images.
+        rule: The rule in words.
+        attempts: The layers kept in float32 in each attempt, and its accuracy on these images.
+    """
+
+    what: str
+    count: int
+    rule: str
+    attempts: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Passport:
     """The record of an export.
 
@@ -24,7 +54,8 @@ class Passport:
         comparison: The difference from the source.
         runtime: Name and version of the runtime that opened it.
         cost: Latency, throughput and memory, see `measuring.measure`; None if not measured.
-        trade: For int8: the layers kept in float32 in each attempt, and its accuracy.
+        calibration: For int8: the images that it was calibrated with.
+        choice: For int8: how the layers in float32 were chosen.
     """
 
     folder: Path
@@ -34,7 +65,8 @@ class Passport:
     comparison: Comparison
     runtime: str
     cost: dict[str, Any] | None = None
-    trade: tuple[dict[str, Any], ...] = ()
+    calibration: Calibration | None = None
+    choice: Choice | None = None
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError
 from rezoo.exporters.formats import FORMATS, METADATA, Format
 from rezoo.exporters.runtimes import OPENERS
+from rezoo.utils.device import usable_threads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,12 +22,14 @@ class Runner:
     Attributes:
         format: Name of its format.
         runtime: Name and version of the runtime.
+        threads: Number of threads that it computes with.
         metadata: The description in the file; see `Bundle.metadata`.
         call: The runtime's function.
     """
 
     format: str
     runtime: str
+    threads: int
     metadata: dict[str, Any]
     call: Callable[[np.ndarray], Any]
 
@@ -51,19 +54,22 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
 
     Args:
         path: The folder of the export, or the file in it.
-        threads: Number of threads; None for the runtime's default. Keras, TensorFlow and JAX
-            have no such setting for a single network.
+        threads: Number of threads; None for all that this process may use. Keras, TensorFlow
+            and JAX have no such setting for a network, so they take no other number.
 
     Raises:
         NotFoundError: There is no export.
+        SpecError: The runtime cannot use that number of threads.
         MissingExtraError: The runtime is not installed.
         IntegrityError: The file has no description by rezoo.
         IncompatibleError: The runtime rejects the file.
     """
     kind, folder = find_export(path)
     kind.require()
+    kind.check_threads(threads, own_process=False)
+    used = threads or usable_threads()
     try:
-        runtime, metadata, call = OPENERS[kind.name](folder, threads)
+        runtime, metadata, call = OPENERS[kind.name](folder, used)
     except RezooError:
         raise
     except Exception as error:  # each runtime has exceptions of its own
@@ -71,7 +77,7 @@ def open_exported(path: Path, *, threads: int | None = None) -> Runner:
             f"{kind.name} does not open {folder}: {str(error).strip().partition(chr(10))[0]}",
             hint="the file is damaged, or was written for another version; export again.",
         ) from error
-    return Runner(format=kind.name, runtime=runtime, metadata=metadata, call=call)
+    return Runner(format=kind.name, runtime=runtime, threads=used, metadata=metadata, call=call)
 
 
 def find_export(path: Path) -> tuple[Format, Path]:

@@ -1,13 +1,12 @@
 """Each format's runtime: a function that opens a folder and returns `(name, metadata, call)`.
 
 The functions import their runtime alone, since the memory of an export includes the imports.
-Keras, TensorFlow and JAX ignore `threads`: they have no such setting for a single network.
+Keras, TensorFlow and JAX have no number of threads for a single network: theirs is that of the
+processors that the process may use, and `open_exported` refuses others.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,11 +17,12 @@ import numpy as np
 
 from rezoo.errors import IntegrityError
 from rezoo.exporters.formats import FORMATS, INPUT, METADATA
+from rezoo.utils.documents import MAX_JSON_BYTES, parse_json, read_document
 
 Opened = tuple[str, dict[str, Any], Callable[[np.ndarray], Any]]
 
 
-def open_keras(folder: Path, threads: int | None) -> Opened:
+def open_keras(folder: Path, threads: int) -> Opened:
     """Open `model.keras` with Keras."""
     import keras
 
@@ -35,7 +35,7 @@ def open_keras(folder: Path, threads: int | None) -> Opened:
     return name, metadata, compiled_forward(model)
 
 
-def open_saved_model(folder: Path, threads: int | None) -> Opened:
+def open_saved_model(folder: Path, threads: int) -> Opened:
     """Open a SavedModel with TensorFlow."""
     import tensorflow as tf
 
@@ -49,7 +49,7 @@ def open_saved_model(folder: Path, threads: int | None) -> Opened:
     return f"TensorFlow {tf.__version__}", metadata, call
 
 
-def open_onnx(folder: Path, threads: int | None) -> Opened:
+def open_onnx(folder: Path, threads: int) -> Opened:
     """Open `model.onnx` with onnxruntime on the CPU."""
     import onnxruntime
 
@@ -58,7 +58,7 @@ def open_onnx(folder: Path, threads: int | None) -> Opened:
     properties = session.get_modelmeta().custom_metadata_map
     if "rezoo" not in properties:
         raise IntegrityError(f"{path} was not exported by rezoo")
-    metadata = json.loads(properties["rezoo"])
+    metadata = parse_json(properties["rezoo"], path)
 
     def call(images: np.ndarray) -> Any:
         return session.run([metadata["output"]], {INPUT: images})[0]
@@ -78,7 +78,7 @@ def onnx_session(model: bytes | Path, *, threads: int | None = None) -> Any:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def open_openvino(folder: Path, threads: int | None) -> Opened:
+def open_openvino(folder: Path, threads: int) -> Opened:
     """Open `model.xml` with OpenVINO on the CPU, in float32 or, if quantized, in int8."""
     import openvino
 
@@ -86,29 +86,27 @@ def open_openvino(folder: Path, threads: int | None) -> Opened:
     model = core.read_model(path)
     if not model.has_rt_info("rezoo"):
         raise IntegrityError(f"{path} was not exported by rezoo")
-    # without the first, some processors compute in bfloat16
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",  # some processors would compute in bfloat16
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def call(images: np.ndarray) -> Any:
         return request.infer([np.ascontiguousarray(images)])[0].copy()
 
-    metadata = json.loads(model.get_rt_info("rezoo").astype(str))
+    metadata = parse_json(model.get_rt_info("rezoo").astype(str), path)
     return f"OpenVINO {openvino.__version__.partition('-')[0]}", metadata, call
 
 
-def open_litert(folder: Path, threads: int | None) -> Opened:
-    """Open `model.tflite` with LiteRT's interpreter.
-
-    With `threads` None all processors are used; LiteRT's own default is one thread.
-    """
+def open_litert(folder: Path, threads: int) -> Opened:
+    """Open `model.tflite` with LiteRT's interpreter, whose own default is one thread."""
     from ai_edge_litert.interpreter import Interpreter
 
     path = folder / FORMATS["litert"].file
     metadata = _archived(path)
-    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+    interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
@@ -127,7 +125,7 @@ def open_litert(folder: Path, threads: int | None) -> Opened:
     return f"LiteRT {version('ai-edge-litert')}", metadata, call
 
 
-def open_stablehlo(folder: Path, threads: int | None) -> Opened:
+def open_stablehlo(folder: Path, threads: int) -> Opened:
     """Open `model.stablehlo` with JAX."""
     import jax
     import jax.export
@@ -137,13 +135,12 @@ def open_stablehlo(folder: Path, threads: int | None) -> Opened:
     return f"JAX {jax.__version__}", _read(folder), run
 
 
-def open_torch(folder: Path, threads: int | None) -> Opened:
+def open_torch(folder: Path, threads: int) -> Opened:
     """Open the folder with timm."""
     import timm
     import torch
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     model = model.to(memory_format=torch.channels_last)
 
@@ -154,7 +151,7 @@ def open_torch(folder: Path, threads: int | None) -> Opened:
     return f"PyTorch {torch.__version__}, timm {timm.__version__}", _read(folder), call
 
 
-OPENERS: dict[str, Callable[[Path, int | None], Opened]] = {
+OPENERS: dict[str, Callable[[Path, int], Opened]] = {
     "keras": open_keras,
     "saved_model": open_saved_model,
     "onnx": open_onnx,
@@ -166,13 +163,14 @@ OPENERS: dict[str, Callable[[Path, int | None], Opened]] = {
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / METADATA).read_text("utf-8")))
+    return read_document(folder / METADATA)
 
 
 def _archived(path: Path) -> dict[str, Any]:
     """Return the description in the zip archive that a file is or ends in."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read(METADATA)))
+        with zipfile.ZipFile(path) as archive, archive.open(METADATA) as file:
+            # a packed file may be a thousand times larger than the archive
+            return dict(parse_json(file.read(MAX_JSON_BYTES + 1), path))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise IntegrityError(f"{path} was not exported by rezoo: {error}") from error

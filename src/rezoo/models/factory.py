@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from rezoo import registry
 from rezoo.errors import PluginError, SpecError
-from rezoo.specs import MAX_CLASSES, MAX_IMAGE_SIZE, ModelSpec
+from rezoo.models.settings import keras_settings, require_backend
+from rezoo.specs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MAX_CLASSES,
+    MAX_IMAGE_SIZE,
+    ModelConfig,
+    ModelSpec,
+    Preprocessing,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -31,8 +40,11 @@ def create_model(
     classifier_activation: str | None = None,
     stochastic_depth: float = 0.0,
     seed: int = 0,
+    precision: str = "float32",
 ) -> keras.Model:
     """Build an architecture with random weights, without access to disk or network.
+
+    Keras's settings (`keras.json`, `keras.config`, a global dtype policy) do not change the model.
 
     Args:
         name: A registered architecture, such as `"resnet50"`.
@@ -44,13 +56,18 @@ def create_model(
         stochastic_depth: Probability that training drops the residual branch of the last block, 0
             to below 1. It grows linearly with the depth of the block (arXiv:1603.09382).
         seed: Seed of stochastic depth; the weights do not depend on it.
+        precision: Dtype policy of the layers: `"float32"`, or `"mixed_bfloat16"` or
+            `"mixed_float16"` to compute in 16 bits. Weights and outputs are float32.
 
     Returns:
-        A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32.
+        A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32. Its
+        attribute `rezoo_config` is a `ModelConfig` with the preprocessing for ImageNet, or for
+        grey images; None if the images have neither 1 nor 3 channels.
 
     Raises:
         UnknownNameError: There is no such architecture; the hint has similar names.
         SpecError: An argument is out of bounds, or the architecture has no stochastic depth.
+        IncompatibleError: Keras runs on a backend that rezoo does not support.
         PluginError: The architecture's plugin does not load or breaks the contract.
     """
     spec = registry.architectures.get(name)
@@ -60,11 +77,14 @@ def create_model(
     if stochastic_depth:
         _check_stochastic_depth(spec, stochastic_depth)
         options |= {"stochastic_depth": stochastic_depth, "seed": seed}
+    require_backend()
     activation = _activation(classifier_activation)
 
     import keras
 
-    with deep_graphs():
+    from rezoo.models.configured import with_config
+
+    with deep_graphs(), keras_settings(precision):
         model = spec.build(
             name=spec.name,
             input_shape=tuple(input_shape),
@@ -72,11 +92,45 @@ def create_model(
             classifier_activation=activation,
             **options,
         )
-    if not isinstance(model, keras.Model):
-        raise PluginError(
-            f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
-        )
-    return model
+        if not isinstance(model, keras.Model):
+            raise PluginError(
+                f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
+            )
+        _refuse_replaced_classes(name)
+        return with_config(model, default_config(spec, input_shape, num_classes))
+
+
+def _refuse_replaced_classes(name: str) -> None:
+    """Refuse a plugin that registers a class of its own with Keras under a name of rezoo."""
+    import keras
+
+    for key, registered in keras.saving.get_custom_objects().items():
+        if key.startswith("rezoo>") and registered.__module__.partition(".")[0] != "rezoo":
+            raise PluginError(
+                f"architecture {name!r}: {registered.__module__} registers {key!r} with Keras, "
+                "which is a name of rezoo",
+                hint="the plugin must register its classes under a package name of its own.",
+            )
+
+
+def default_config(
+    spec: ModelSpec, input_shape: tuple[int | None, int | None, int], num_classes: int
+) -> ModelConfig | None:
+    """Return the configuration of an architecture with random weights.
+
+    Its preprocessing has the statistics of ImageNet, or 0.5 for grey images. Sides that are None
+    become the architecture's image size. None if there are neither 1 nor 3 channels.
+    """
+    height, width, channels = input_shape
+    if channels not in (1, 3):
+        return None
+    size = (channels, height or spec.image_size, width or spec.image_size)
+    mean, std = ((0.5,), (0.5,)) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+    return ModelConfig(
+        architecture=spec.name,
+        num_classes=num_classes,
+        preprocessing=Preprocessing(input_size=size, mean=mean, std=std),
+    )
 
 
 def start_from_zeros(create: Callable[[], keras.Model], *, drawn: str = "") -> keras.Model:

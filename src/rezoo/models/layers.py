@@ -18,6 +18,7 @@ from rezoo.models.primitives import BatchNormalization, Conv2D, PaddedShortcut, 
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch's 0.1
+PROBABILITIES = "prob"  # name of the layer after the logits, if there is one
 
 
 def conv(
@@ -222,7 +223,7 @@ def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
     )(x)
     if activation is None:
         return x
-    return keras.layers.Activation(activation, dtype="float32", name="prob")(x)
+    return keras.layers.Activation(activation, dtype="float32", name=PROBABILITIES)(x)
 
 
 def _join(residual: Any, identity: Any | None, drop_path: DropPath | None, *, name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from rezoo.models.factory import deep_graphs, start_from_zeros
+from rezoo.models.settings import keras_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def profile(model: keras.Model, *, input_shape: tuple[int, int, int]) -> Profile
     """
     if model.input_shape[1:] != tuple(input_shape):
         source = model
-        with deep_graphs():
+        with deep_graphs(), keras_settings():
             model = start_from_zeros(
                 lambda: keras.models.clone_model(source, input_tensors=keras.Input(input_shape))
             )

@@ -20,6 +20,9 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError
+from rezoo.models.settings import require_backend
+
+require_backend()  # whatever fills or writes a network imports this module, before any work
 
 _NAMES = {
     "kernel": "weight",

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rezoo.artifacts import run_files
-from rezoo.artifacts.card import MARK, model_card
-from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config, read_json
-from rezoo.artifacts.manifest import checksum_holds, with_manifest
+from rezoo.artifacts.card import MARK
+from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, read_config
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
-    IntegrityError,
     NetworkError,
     NotFoundError,
     RezooError,
     SpecError,
-    UnsafeFileError,
 )
+from rezoo.publishing.contents import Contents, read_contents
 from rezoo.sources import hub_fetch
 from rezoo.sources.hub_address import Address
 from rezoo.sources.hub_client import hub_errors, open_api, repository
 from rezoo.sources.references import WithFolder, local_folder
-from rezoo.utils.files import FileRecord, record
+from rezoo.utils.files import record
 
-_NEEDED = (CONFIG, WEIGHTS, run_files.REFERENCE)
-_SECRET = re.compile(rb"hf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
 _MAX_CARD_BYTES = 4 * 1024 * 1024
 
@@ -64,7 +57,7 @@ class PushPlan:
         exists: Whether the repository exists; None if the Hub was not reached.
         parent: The commit on which the push is based; empty for a new repository.
         uploads: The files.
-        contents: File name → bytes of the two files that are written for the repository.
+        contents: The bytes of the files.
         note: Why the Hub was not reached; empty if it was.
     """
 
@@ -74,13 +67,13 @@ class PushPlan:
     exists: bool | None
     parent: str
     uploads: tuple[Upload, ...]
-    contents: Mapping[str, bytes] = field(repr=False)
+    contents: Contents
     note: str = ""
 
     @property
     def card(self) -> str:
         """The model card."""
-        return self.contents[run_files.CARD].decode()
+        return self.contents.files[run_files.CARD].decode()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -115,24 +108,17 @@ def plan_push(
     address = Address(repo)
     if licence and not _LICENCE.fullmatch(licence):
         raise SpecError(f"licence: {licence!r}; write it as the Hub does, such as apache-2.0")
-    measured = _check_folder(folder)
-    contents = _contents(folder, repo, licence)
-    uploads = {name: _record_of(content) for name, content in contents.items()}
-    for name in run_files.PUBLISHED:
-        if name not in uploads and (folder / name).is_file():
-            uploads[name] = measured.get(name) or record(folder / name)
-    _check_secrets(folder, contents, uploads)
+    contents = read_contents(folder, repo, licence)
     note, info = "", None
     try:
         info = _existing(address)
         if info is not None:
             _check_existing(info, address.at(info.sha or address.revision), private, force)
-        hashes = {name: known.sha256 for name, known in uploads.items()}
-        states = compare(info, folder, contents, hashes)
+        states = compare(info, contents)
     except NetworkError as error:
         if not offline_ok:
             raise
-        note, states = str(error), dict.fromkeys(uploads, "unknown")
+        note, states = str(error), dict.fromkeys(contents.files, "unknown")
     return PushPlan(
         folder=folder,
         repo=repo,
@@ -141,87 +127,30 @@ def plan_push(
         parent=(info.sha or "") if info else "",
         uploads=tuple(
             Upload(name, known.size or 0, known.sha256, states.get(name, "new"))  # type: ignore[arg-type]
-            for name, known in uploads.items()
+            for name, known in contents.records.items()
         ),
         contents=contents,
         note=note,
     )
 
 
-def compare(
-    info: Any, folder: Path, contents: Mapping[str, bytes], hashes: Mapping[str, str]
-) -> dict[str, str]:
+def compare(info: Any, contents: Contents) -> dict[str, str]:
     """Return name → "unchanged" or "changed", for each file that the repository has.
 
-    Large files are compared by their SHA-256 in `hashes`, the others by the hash of git.
+    Large files are compared by their SHA-256, the others by the hash of git.
     """
     from huggingface_hub.utils.sha import git_hash
 
     found = {}
     for file in info.siblings or () if info else ():
         name = file.rfilename
-        if name in hashes:
+        if name in contents.files:
             if file.lfs is not None:
-                same = file.lfs.sha256 == hashes[name]
+                same = file.lfs.sha256 == contents.records[name].sha256
             else:
-                same = file.blob_id == git_hash(contents.get(name) or (folder / name).read_bytes())
+                same = file.blob_id == git_hash(contents.files[name])
             found[name] = "unchanged" if same else "changed"
     return found
-
-
-def _check_folder(folder: Path) -> dict[str, FileRecord]:
-    """Compare a run folder with its manifest; return the sizes and hashes that were measured."""
-    config = read_config(folder)
-    holds = checksum_holds(read_json(folder))
-    missing = [name for name in _NEEDED if not (folder / name).is_file()]
-    if holds is None or missing:
-        what = f"it has no {', '.join(missing) or 'manifest'}"
-        raise SpecError(
-            f"{folder} is not a finished run: {what}",
-            hint="finish it with --resume; for weights of another origin, write a manifest with "
-            f"rezoo verify {folder} --record.",
-        )
-    if not holds:
-        raise IntegrityError(
-            f"{folder / CONFIG} was changed after its manifest was written",
-            hint=f"rezoo verify {folder} shows the differences; --record --overwrite writes a "
-            "new manifest.",
-        )
-    found = {}
-    for name, expected in config.files.items():
-        if not (folder / name).is_file():
-            raise NotFoundError(f"{folder} has no {name}, which its {CONFIG} lists")
-        found[name] = measured = record(folder / name)
-        if name != run_files.CARD:  # a card may be edited by hand
-            expected.check(folder / name, size=measured.size or 0, sha256=measured.sha256)
-    return found
-
-
-def _contents(folder: Path, repo: str, licence: str) -> dict[str, bytes]:
-    """Return the two files that are written for the repository: the config and the card."""
-    path = folder / run_files.CARD
-    own = path.read_text("utf-8") if path.is_file() else ""
-    keep = own and MARK not in own
-    card = (own if keep else model_card(folder, repo=repo, licence=licence)).encode()
-    content = read_json(folder)
-    if licence and isinstance(content.get("pretrained_cfg"), dict):
-        content["pretrained_cfg"]["license"] = licence
-    files = {**read_config(folder).files, run_files.CARD: _record_of(card)}
-    text = json.dumps(with_manifest(content, files), indent=2, ensure_ascii=False, allow_nan=False)
-    return {CONFIG: text.encode() + b"\n", run_files.CARD: card}
-
-
-def _check_secrets(folder: Path, contents: Mapping[str, bytes], names: Iterable[str]) -> None:
-    from huggingface_hub import get_token
-
-    token = (get_token() or "").encode()
-    for name in names:
-        content = contents.get(name) or (folder / name).read_bytes()
-        if _SECRET.search(content) or (token and token in content):
-            raise UnsafeFileError(
-                f"{folder / name} contains what looks like a token or a private key",
-                hint="remove it, and revoke it if it is real: it may have been copied already.",
-            )
 
 
 def _existing(address: Address) -> Any:
@@ -274,7 +203,3 @@ def _listed(address: Address, card: Path, names: set[str]) -> bool:
     except RezooError:
         return False
     return listed is not None and listed.sha256 == record(card).sha256
-
-
-def _record_of(content: bytes) -> FileRecord:
-    return FileRecord(hashlib.sha256(content).hexdigest(), len(content))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.config import CONFIG
+from rezoo.artifacts.config import CONFIG, read_config
+from rezoo.artifacts.run_files import CARD
 from rezoo.errors import IntegrityError, NetworkError, SpecError
 from rezoo.publishing.plan import PushPlan, compare, plan_push
 from rezoo.sources.hub_address import Address
 from rezoo.sources.hub_client import endpoint, hub_errors, open_api, repository
-from rezoo.sources.references import WithFolder
+from rezoo.sources.references import WithFolder, local_folder
 from rezoo.utils.files import write_bytes
+from rezoo.utils.lock import locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,9 @@ def push(
 ) -> Pushed:
     """Publish a run folder as a repository of the Hub, in one commit.
 
-    Only the files of a run are pushed; other files in the folder are not. The card is written
-    for the repository, unless it was edited by hand. After an interruption, call it again:
-    files that have arrived are not sent twice. The token is read from `HF_TOKEN` or from
+    Only the files in the manifest of a run are pushed; others in the folder are not. The card
+    is written for the repository, unless it was edited by hand. After an interruption, call it
+    again: files that have arrived are not sent twice. The token is read from `HF_TOKEN` or from
     `hf auth login`.
 
     Args:
@@ -74,26 +75,35 @@ def push(
     Raises:
         AccessError: No token, or one that may not write.
         NetworkError: The Hub is not reached.
-        IntegrityError: The folder differs from its manifest, or the repository from the folder.
-        UnsafeFileError: A file contains what looks like a secret.
+        IntegrityError: The folder differs from its manifest or is changed meanwhile, or the
+            repository differs from what was sent.
+        UnsafeFileError: A file contains what looks like a secret, or is not a regular file.
         IncompatibleError: The repository changed meanwhile, or rezoo did not write its card.
         SpecError: The folder is not a finished run, or an argument is not allowed.
+        RunLockedError: Another process changes the folder, such as a training.
     """
-    plan = plan_push(run, repo, private=private, licence=licence, force=force)
+    folder = local_folder(run)
+    read_config(folder)  # a folder without a network is an error before it is locked
+    with locked(folder, what="pushing"):
+        plan = plan_push(folder, repo, private=private, licence=licence, force=force)
+        return _push(plan, message, confirm)
+
+
+def _push(plan: PushPlan, message: str, confirm: Callable[[PushPlan], bool]) -> Pushed:
     if not confirm(plan):
         raise SpecError("nothing was pushed", hint="it was not confirmed.")
-    url = f"{endpoint()}/{repo}"
+    repo, url = plan.repo, f"{endpoint()}/{plan.repo}"
     if plan.exists and all(upload.state == "unchanged" for upload in plan.uploads):
         return Pushed(repo=repo, commit=plan.parent, url=url, changed=False)
-    architecture = json.loads(plan.contents[CONFIG])["architecture"]
-    commit = _send(plan, message or f"{architecture}, by rezoo")
+    plan.contents.refuse_changed()
+    commit = _send(plan, message or f"{read_config(plan.folder).architecture}, by rezoo")
     if not _has_all(plan, repository(Address(repo, commit), sizes=True)):
         raise IntegrityError(
             f"hf://{repo}@{commit} is not what was sent",
             hint="push again; nobody should use that commit.",
         )
-    for name, content in plan.contents.items():  # the folder becomes a copy of the repository
-        write_bytes(plan.folder / name, content)
+    for name in (CONFIG, CARD):  # the folder becomes a copy of the repository
+        write_bytes(plan.folder / name, plan.contents.files[name])
     return Pushed(repo=repo, commit=commit, url=url, changed=True)
 
 
@@ -105,11 +115,9 @@ def _send(plan: PushPlan, message: str) -> str:
         with hub_errors(str(address)):
             open_api().create_repo(plan.repo, private=plan.private, exist_ok=True)
         parent = repository(address).sha or ""
+    files = plan.contents.files
     operations = [
-        CommitOperationAdd(
-            path_in_repo=upload.name,
-            path_or_fileobj=plan.contents.get(upload.name) or plan.folder / upload.name,
-        )
+        CommitOperationAdd(path_in_repo=upload.name, path_or_fileobj=files[upload.name])
         for upload in plan.uploads
         if upload.state != "unchanged"
     ]
@@ -128,6 +136,5 @@ def _send(plan: PushPlan, message: str) -> str:
 
 
 def _has_all(plan: PushPlan, info: Any) -> bool:
-    hashes = {upload.name: upload.sha256 for upload in plan.uploads}
-    states = compare(info, plan.folder, plan.contents, hashes)
-    return all(states.get(name) == "unchanged" for name in hashes)
+    states = compare(info, plan.contents)
+    return all(states.get(name) == "unchanged" for name in plan.contents.files)

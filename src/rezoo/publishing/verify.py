@@ -13,18 +13,20 @@ import numpy as np
 import tensorflow as tf
 
 from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
-from rezoo.artifacts.manifest import checksum_holds, write_manifest
+from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write_manifest
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
-from rezoo.data import images
+from rezoo.data.finding import find_images
+from rezoo.data.image_files import UnreadableImageError, read_file
+from rezoo.data.images import decode
 from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
-from rezoo.evaluation.predict import find_images
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
 from rezoo.models.fingerprint import comparable, fingerprint
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source, WithFolder, local_folder, resolve_weights
 from rezoo.specs import Origin
 from rezoo.utils.files import record, write_json
+from rezoo.utils.lock import locked
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def verify(model: Reference, *, pretrained: bool = False) -> Verification:
     logits from its inputs. The tolerance is 1e-4 of the largest value.
 
     Args:
-        model: A reference with weights, see `load`.
+        model: A reference with weights, or a run of `train`; see `load`.
         pretrained: Take the default published weights of a bare architecture.
 
     Raises:
@@ -114,7 +116,7 @@ def verify(model: Reference, *, pretrained: bool = False) -> Verification:
 
 
 def record_proof(
-    folder: str | Path | WithFolder, *, pictures: Sequence[str | Path] = (), overwrite: bool = False
+    folder: str | Path | WithFolder, *, images: Sequence[str | Path] = (), overwrite: bool = False
 ) -> None:
     """Record the present state of a folder with weights, so that `verify` can compare with it.
 
@@ -123,16 +125,19 @@ def record_proof(
 
     Args:
         folder: A folder with `config.json` and `model.safetensors`.
-        pictures: Image files for the reference batch; drawn pictures if empty.
+        images: Image files for the reference batch; drawn pictures if empty.
         overwrite: Replace an existing record.
 
     Raises:
         SpecError: It is not a folder, or has a record already.
         NotFoundError: A file is missing.
+        RunLockedError: Another process changes the folder.
+        UnsafeFileError: A file of the folder is a link, a FIFO or a device.
     """
     folder = local_folder(folder)
     if not folder.is_dir():
         raise SpecError(f"{folder} is not a folder: only a local folder can be recorded")
+    refuse_special_files(folder)
     source = resolve_weights(folder)
     content = read_json(folder)
     if "checksum" in content and not overwrite:
@@ -143,23 +148,28 @@ def record_proof(
         source, config=dataclasses.replace(source.config, files={}, fingerprint="")
     )
     network = load(source)
-    chosen, what = _pictures(source, pictures)
-    write_reference(folder, source, chosen, what)
-    content["format_version"] = FORMAT_VERSION
-    content["fingerprint"] = fingerprint(network, head=HEAD)
-    write_json(folder / CONFIG, content)
-    write_manifest(folder)
+    chosen, what = _pictures(source, images)
+    with locked(folder, what="recording"):
+        write_reference(folder, source, chosen, what)
+        content["format_version"] = FORMAT_VERSION
+        content["fingerprint"] = fingerprint(network, head=HEAD)
+        write_json(folder / CONFIG, content)
+        write_manifest(folder)
 
 
 def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndarray], str]:
     pre = source.config.preprocessing
     if not paths:
         return drawn_pictures(pre), "drawn pictures"
-    try:
-        found = [images.decode(Path(p).read_bytes(), pre.channels) for p in find_images(paths)]
-    except tf.errors.InvalidArgumentError as error:
-        raise IntegrityError(f"an image cannot be decoded: {error.message}") from error
-    return [image.numpy() for image in found], "images that the owner chose"
+    found = []
+    for path in find_images(paths):
+        try:
+            found.append(decode(read_file(path), pre.channels).numpy())
+        except UnreadableImageError as error:
+            raise IntegrityError(f"{path}: {error}") from error
+        except tf.errors.InvalidArgumentError as error:
+            raise IntegrityError(f"{path} cannot be decoded: {error.message}") from error
+    return found, "images that the owner chose"
 
 
 def _config(source: Source) -> Iterator[Check]:

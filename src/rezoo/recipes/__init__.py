@@ -21,9 +21,9 @@ import tomli_w
 from rezoo.errors import SpecError, UnknownNameError
 from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
-from rezoo.recipes.scaling import describe_scaling, scaling
+from rezoo.recipes.scaling import describe_changes, describe_scaling, scaling, shortening
 from rezoo.specs import DatasetSpec, Preprocessing
-from rezoo.utils.documents import MAX_TOML_BYTES, parse_toml
+from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml
 from rezoo.utils.files import read_regular
 from rezoo.utils.names import suggest
 
@@ -54,7 +54,9 @@ def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
     claim = None
     if TABLE in values:
         claim = Claim.from_dict(values.pop(TABLE), origin=f"recipe {name}")
-    values.setdefault("name", Path(name).stem)
+    # a file's name may have bytes that are not UTF-8
+    stem = Path(name).stem.encode("utf-8", "backslashreplace").decode()
+    values.setdefault("name", stem[:MAX_TEXT])
     Recipe.from_dict(values, origin=f"recipe {name}")
     return values, claim
 
@@ -95,8 +97,8 @@ def resolve_recipe(
         preprocessing: Of the weights, or of the dataset where there are none.
 
     Returns:
-        The recipe with every key set, and in words what was changed unasked: by the dataset, and
-        by another batch size without a learning rate.
+        The recipe with every key set, and in words what was changed unasked: by the dataset, by
+        another batch size without a learning rate, and by a run that is shorter than the recipe.
     """
     if isinstance(name, Recipe):
         plain, wanted = name, {}
@@ -110,11 +112,17 @@ def resolve_recipe(
         if key not in changes and value != getattr(plain, key)
     ]
     with_size = _for_batch_size(recipe, changes)
-    if with_size:
+    if with_size and changes.get("epochs", recipe.epochs):  # a probe has no learning rate
         notes.append(describe_scaling(recipe, with_size))
+    in_steps = {k: v for k, v in with_size.items() if k in ("steps", "warmup_steps")}
+    own = dataclasses.replace(recipe, **in_steps)
     recipe = Recipe.from_dict({**recipe.to_dict(), **with_size, **changes}, origin="--set")
     if "epochs" in changes and "steps" not in changes:
         recipe = dataclasses.replace(recipe, steps=None)
+    shorter = {k: v for k, v in shortening(own, recipe).items() if k not in changes}
+    if shorter:
+        notes.append(f"{describe_changes(own, shorter)}: the run is shorter than its recipe")
+        recipe = dataclasses.replace(recipe, **shorter)
     height, width = preprocessing.size
     resolved = dataclasses.replace(
         recipe,

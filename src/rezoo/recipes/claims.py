@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rezoo.errors import SpecError
+from rezoo.utils.documents import short
 from rezoo.utils.names import suggest
 
 TABLE = "claim"
@@ -62,7 +63,7 @@ class Claim:
             SpecError: A key is unknown or missing, or a value is not of the right type.
         """
         if not isinstance(values, Mapping):
-            raise SpecError(f"{origin}: {TABLE} = {values!r}; it must be a table, [{TABLE}]")
+            raise SpecError(f"{origin}: {TABLE} = {short(values)}; it must be a table, [{TABLE}]")
         known = [f.name for f in dataclasses.fields(cls)]
         for key, value in values.items():
             if key not in known:
@@ -72,7 +73,9 @@ class Claim:
                 )
             wanted = _wanted(key, value)
             if wanted:
-                raise SpecError(f"{origin}: {key} = {value!r} in [{TABLE}]; it must be {wanted}")
+                raise SpecError(
+                    f"{origin}: {key} = {short(value)} in [{TABLE}]; it must be {wanted}"
+                )
         if "dataset" not in values:
             raise SpecError(f"{origin}: [{TABLE}] has no dataset", hint='dataset = "imagenet2012"')
         return cls(**{**values, "differs": tuple(values.get("differs", ()))})

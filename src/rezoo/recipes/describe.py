@@ -11,7 +11,8 @@ from typing import Any
 from rezoo.recipes.claims import Claim
 from rezoo.recipes.recipe import Recipe
 
-_ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate")  # also if they are the defaults
+# Shown also if they are the defaults, except by a probe, which has no steps.
+_ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate")
 _ELSEWHERE = ("name", "summary", "source")
 _FIELD = re.compile(r"    (?P<key>\w+): [^#]+?  # (?P<meaning>.+)")
 
@@ -28,7 +29,7 @@ def explain(recipe: Recipe) -> list[tuple[str, str]]:
     rows = []
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
-        shown = field.name in _ALWAYS or value != field.default
+        shown = (recipe.epochs and field.name in _ALWAYS) or value != field.default
         if shown and field.name not in _ELSEWHERE:
             meaning = meanings().get(field.name, "")
             rows.append((field.name, f"{_text(value)}: {meaning}" if meaning else _text(value)))

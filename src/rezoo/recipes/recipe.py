@@ -12,6 +12,7 @@ from typing import Any, Self
 from rezoo.errors import SpecError
 from rezoo.recipes.policies import parse_policy
 from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
+from rezoo.utils.documents import MAX_TEXT, is_unicode, short
 from rezoo.utils.names import suggest
 
 
@@ -90,7 +91,7 @@ class Recipe:
         for key, (allowed, text) in RECIPE_RULES.items():
             value = getattr(self, key)
             if value is not None and not allowed(value):
-                raise SpecError(f"recipe key {key} = {value!r}; allowed is {text}")
+                raise SpecError(f"recipe key {key} = {short(value)}; allowed is {text}")
         if self.auto_augment:
             parse_policy(self.auto_augment)
         if not self.epochs and self.head_start != "probe":
@@ -158,7 +159,7 @@ class Recipe:
         for key, value in values.items():
             if key not in types:
                 raise SpecError(
-                    f"{origin}: unknown recipe key {key!r}",
+                    f"{origin}: unknown recipe key {short(key)}",
                     hint=suggest(key, types, "the keys are"),
                 )
             cleaned[key] = _coerce(key, value, str(types[key]))
@@ -237,13 +238,12 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise SpecError(f"recipe key {key} = {value!r}; it must be {_KINDS[kind]}") from None
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            wanted = _KINDS[kind]
+            raise SpecError(f"recipe key {key} = {short(value)}; it must be {wanted}") from None
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = _as_float(key, value)
-    if kind == "float" and isinstance(value, float) and not math.isfinite(value):
-        raise SpecError(f"recipe key {key} = {value}; it must be finite")
     good = {
-        "str": lambda v: isinstance(v, str),
+        "str": lambda v: isinstance(v, str) and len(v) <= MAX_TEXT and is_unicode(v),
         "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
         "float": lambda v: isinstance(v, float),
         "bool": lambda v: isinstance(v, bool),
@@ -251,25 +251,31 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
         "tuple[float, ...]": _are_numbers,
     }[kind]
     if not good(value):
-        raise SpecError(f"recipe key {key} = {value!r}; it must be {_KINDS[kind]}")
+        raise SpecError(f"recipe key {key} = {short(value)}; it must be {_KINDS[kind]}")
     return tuple(_as_float(key, v) for v in value) if kind.startswith("tuple") else value
 
 
 def _are_numbers(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) <= _MOST_NUMBERS
+        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
     )
 
 
 def _as_float(key: str, value: float) -> float:
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         raise SpecError(f"recipe key {key}: the number is too large") from None
+    if not math.isfinite(number):
+        raise SpecError(f"recipe key {key} = {value}; it must be finite")
+    return number
 
 
+_MOST_NUMBERS = 100  # in a list; step_at has a number for each step of the schedule
 _KINDS = {
-    "str": "text",
+    "str": f"text in Unicode of at most {MAX_TEXT:,} characters",
     "int": "an integer",
     "float": "a number",
     "bool": "true or false",

@@ -1,4 +1,4 @@
-"""Scaling of a recipe to another batch size.
+"""Scaling of a recipe to another batch size, and to a shorter run.
 
 With k = new / old batch size, the learning rate of `sgd` and `lars` is multiplied by k (Goyal et
 al. 2017, arXiv:1706.02677, section 2.1), that of `adamw` and `lamb` by the square root of k (You
@@ -16,6 +16,7 @@ from typing import Any
 from rezoo.recipes.recipe import Recipe
 
 _LINEAR = ("sgd", "lars")
+WARMUP_PART = 0.1  # of a run that is shorter than its recipe, at most
 _DIGITS = 10  # significant digits of a rate, so that 0.1 * 3 is 0.3
 
 
@@ -63,15 +64,49 @@ def describe_scaling(recipe: Recipe, values: Mapping[str, Any]) -> str:
         values: Keys and values as returned by `scaling`.
     """
     kind = "linear" if recipe.optimizer in _LINEAR else "square-root"
-    changed = [
-        f"{key} {getattr(recipe, key):.6g} → {value:.6g}"
-        for key, value in values.items()
-        if key != "batch_size"
-    ]
+    changed = {key: value for key, value in values.items() if key != "batch_size"}
     return (
-        f"{', '.join(changed)}: batch_size {values['batch_size']} in place of "
+        f"{describe_changes(recipe, changed)}: batch_size {values['batch_size']} in place of "
         f"{recipe.batch_size}, {kind} scaling"
     )
+
+
+def shortening(recipe: Recipe, asked: Recipe) -> dict[str, Any]:
+    """Return the keys that change with fewer epochs or steps than the recipe's, and their values.
+
+    Otherwise a short run would end in its warm-up, and images would never reach their full size.
+    The warm-up becomes at most a tenth of the run, or the recipe's own share if that is larger.
+    `grow_epochs` shrink in proportion.
+
+    Args:
+        recipe: With its own length.
+        asked: With the length that the user set.
+    """
+    values: dict[str, Any] = {}
+    if recipe.steps is None and asked.steps is None and 0 < asked.epochs < recipe.epochs:
+        part = asked.epochs / recipe.epochs
+        longest = max(WARMUP_PART * asked.epochs, part * recipe.warmup_epochs)
+        values["warmup_epochs"] = _rounded(min(recipe.warmup_epochs, longest))
+        first, last = recipe.grow_epochs
+        values["grow_epochs"] = (_rounded(part * first), _rounded(part * last))
+    elif recipe.steps is not None and asked.steps is not None and asked.steps < recipe.steps:
+        part = asked.steps / recipe.steps
+        longest = max(WARMUP_PART * asked.steps, part * recipe.warmup_steps)
+        values["warmup_steps"] = min(recipe.warmup_steps, int(longest))
+    return {key: value for key, value in values.items() if value != getattr(recipe, key)}
+
+
+def describe_changes(recipe: Recipe, values: Mapping[str, Any]) -> str:
+    """Return keys with their values before, in `recipe`, and after."""
+    return ", ".join(
+        f"{key} {_text(getattr(recipe, key))} → {_text(value)}" for key, value in values.items()
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return f"{value:.6g}"
 
 
 def _parts(recipe: Recipe, batch_size: int) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -35,7 +35,7 @@ from rezoo.errors import (
 )
 from rezoo.sources.hub_address import Address
 from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, WeightsSpec
-from rezoo.utils.documents import MAX_TOML_BYTES, parse_toml, short
+from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml, short
 from rezoo.utils.files import is_sha256, read_regular
 from rezoo.utils.names import natural_key, suggest
 
@@ -211,10 +211,12 @@ def _spec(entry: Mapping[str, Any]) -> WeightsSpec:
             raise SpecError(f"key {key!r} is missing")
     for key, value in entry.items():
         if key not in _KEYS:
-            raise SpecError(f"unknown key {key!r}; {suggest(key, _KEYS, 'the keys are')}")
+            raise SpecError(f"unknown key {short(key)}; {suggest(key, _KEYS, 'the keys are')}")
         kinds = (int, float) if _KEYS[key] is float else _KEYS[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and _KEYS[key] is not bool):
-            raise SpecError(f"{key} = {value!r} has the wrong type")
+            raise SpecError(f"{key} = {short(value)} has the wrong type")
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise SpecError(f"{key} has {len(value):,} characters; at most {MAX_TEXT:,}")
     top1, top5, top1_train, top5_train = (_fraction(key, entry.get(key)) for key in _FIGURES)
     spec = WeightsSpec(
         architecture=entry["arch"],
@@ -246,18 +248,27 @@ def _check(spec: WeightsSpec) -> None:
 
 
 def _preprocessing(entry: Mapping[str, Any]) -> Preprocessing:
-    mean, std = entry.get("mean", IMAGENET_MEAN), entry.get("std", IMAGENET_STD)
+    mean, std = (
+        _numbers(key, entry.get(key, default))
+        for key, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))
+    )
     train = entry.get("train_size", 224)
     test = entry.get("test_size")
     return Preprocessing(
         input_size=(len(mean), train, train),
         crop_pct=entry.get("crop_pct", 0.875),
         interpolation=entry.get("interpolation", "bilinear"),
-        mean=tuple(mean),
-        std=tuple(std),
+        mean=mean,
+        std=std,
         test_input_size=(len(mean), test, test) if test else None,
         test_crop_pct=entry.get("test_crop_pct"),
     )
+
+
+def _numbers(key: str, values: Sequence[Any]) -> tuple[float, ...]:
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        raise SpecError(f"{key} = {short(values)}; it must be a list of numbers")
+    return tuple(values)
 
 
 def _fraction(key: str, percentage: float | None) -> float | None:

@@ -125,6 +125,22 @@ def hub_record(path: Path) -> FileRecord | None:
     return FileRecord(name, source="the Hub") if is_sha256(name) else None
 
 
+def stated_record(address: Address, name: str) -> FileRecord:
+    """Ask the Hub for the SHA-256 of a file.
+
+    Raises:
+        NetworkError, NotFoundError: See `hub_errors`.
+        IntegrityError: The Hub states no SHA-256, which it does for large files.
+    """
+    found = file_metadata(address, name).etag
+    if not found or not is_sha256(found):
+        raise IntegrityError(
+            f"{endpoint()} states no SHA-256 of {address} {name}, and no catalogue has one",
+            hint=f"to load it without a check: {address}",
+        )
+    return FileRecord(found, source="the Hub")
+
+
 def refused(path: Path, error: IntegrityError) -> IntegrityError:
     """Move a refused file aside in the cache, so that the next use fetches it again.
 

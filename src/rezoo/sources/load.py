@@ -35,9 +35,11 @@ def load(
     reference: Reference,
     *,
     pretrained: bool = False,
+    require_pinned: bool = False,
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classifier_activation: str | None = None,
+    precision: str = "float32",
     allow_nonfinite: bool = False,
 ) -> keras.Model:
     """Load a network with its weights.
@@ -53,10 +55,13 @@ def load(
             `Source` is what `resolve` has returned.
         pretrained: Take the default weights of a bare architecture: `"resnet50"` then means
             `"resnet50.a1_in1k"`.
+        require_pinned: Refuse files of the Hub that neither a commit nor a SHA-256 of a catalogue
+            determines.
         num_classes: Width of the head; None for that of the weights. Any other width gives a
             new head with random weights; 0 gives pooled features.
         input_shape: `(height, width, channels)`; None for `(None, None, channels)`, any size.
         classifier_activation: None for logits, `"softmax"` for probabilities.
+        precision: Dtype policy of the layers; see `create_model`.
         allow_nonfinite: Load weights that have NaN or infinite values, too.
 
     Returns:
@@ -68,10 +73,11 @@ def load(
         UnknownNameError: No such architecture, weights or folder.
         NotFoundError: A file, repository or revision does not exist.
         NetworkError: The Hub is needed and is not reached, or refuses access.
-        IntegrityError: A file is damaged or was replaced, or values are not finite.
+        IntegrityError: A file is damaged or was replaced, values are not finite, or the files are
+            not pinned and must be.
         IncompatibleError: The tensors do not fit the architecture; all differences are named.
     """
-    source = resolve(reference, pretrained=pretrained)
+    source = resolve(reference, pretrained=pretrained, require_pinned=require_pinned)
     config, channels = source.config, source.config.preprocessing.channels
     classes = config.num_classes if num_classes is None else num_classes
     shape = input_shape or (None, None, channels)
@@ -86,6 +92,7 @@ def load(
         num_classes=classes,
         input_shape=shape,
         classifier_activation=classifier_activation,
+        precision=precision,
     )
     sha256, new_head = "", HEAD if classes != config.num_classes else ""
     if source.has_weights:
@@ -100,13 +107,13 @@ def load(
                 allow_nonfinite=allow_nonfinite,
             )
             sha256 = file.sha256
+        if new_head:
+            config = dataclasses.replace(
+                config, num_classes=classes, class_names=(), class_descriptions=()
+            )
+        model.rezoo_config = config
     else:
         model = create()
-    if new_head:
-        config = dataclasses.replace(
-            config, num_classes=classes, class_names=(), class_descriptions=()
-        )
-    model.rezoo_config = config
     model.rezoo_origin = source.origin(sha256)
     return model
 

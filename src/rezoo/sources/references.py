@@ -3,11 +3,12 @@
 | reference                        | means                                                   |
 |----------------------------------|---------------------------------------------------------|
 | `resnet50`                       | an architecture; random weights                         |
-| `resnet50.a1_in1k`               | published weights, pinned by a catalogue                |
+| `resnet50.a1_in1k`               | published weights of a catalogue                        |
+| `tv_resnet50`                    | timm's old name of `resnet50.tv_in1k`                   |
 | `hf://owner/name[@revision]`     | a repository of the Hub; `hf-hub:` is the same          |
 | `timm/resnet50.a1_in1k`          | likewise, unless there is such a folder                 |
-| a path                           | a folder with `config.json` and `model.safetensors`;    |
-|                                  | `./name` if a catalogue lists that name                 |
+| `runs/name`, `./name`            | a folder with `config.json` and `model.safetensors`;    |
+|                                  | a name without a separator is never a folder            |
 | a `Path`, the result of `train`  | a folder, never a name                                  |
 
 Loads without Keras. Of a repository, only `config.json` is fetched here; the weights follow
@@ -17,34 +18,38 @@ when they are needed.
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from rezoo import registry
 from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config
 from rezoo.errors import (
     AccessError,
+    HubNote,
     HubWarning,
     IntegrityError,
     NotFoundError,
     SpecError,
     UnknownNameError,
-    UnsafeFileError,
 )
+from rezoo.models.factory import default_config
 from rezoo.sources import catalogue, hub_fetch
-from rezoo.sources.hub_address import MAIN, SCHEMES, Address, is_address
-from rezoo.specs import ModelConfig, Origin, Preprocessing, WeightsSpec
+from rezoo.sources.hub_address import MAIN, Address, is_address
+from rezoo.sources.refusals import (
+    check_against,
+    check_pinned,
+    is_unsafe_file,
+    refuse_path,
+    with_near_names,
+)
+from rezoo.specs import ModelConfig, Origin, WeightsSpec
 from rezoo.utils.files import FileRecord
-from rezoo.utils.names import near
+from rezoo.utils.paths import expanded
+from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
 
 MAX_WEIGHTS_BYTES = 64 * 1024**3
 MAX_OTHER_BYTES = 1024**3  # of each other file
-# Formats that can run code or allocate without limit when they are read; never opened.
-_UNSAFE = (
-    *(".bin", ".ckpt", ".h5", ".hdf5", ".joblib", ".keras", ".msgpack", ".npz", ".pb"),
-    *(".pickle", ".pkl", ".pt", ".pth"),
-)
 _TIMM = "timm/"
 
 
@@ -99,12 +104,16 @@ class Source:
 
         They come from the catalogue, else from the manifest in `config.json`, else from the Hub.
         """
-        pin = self.published
-        if name == WEIGHTS and pin and pin.sha256:
-            return FileRecord(pin.sha256, pin.size, f"the catalogue ({pin.catalogue})")
-        if name in self.config.files:
+        entry = self.published if name == WEIGHTS else None
+        if entry and entry.sha256:
+            return FileRecord(entry.sha256, entry.size, f"the catalogue ({entry.catalogue})")
+        if name in self.config.files and not entry:
             return self.config.files[name]
-        return hub_fetch.hub_record(path) if self.address else None
+        if self.address is None:
+            return None
+        if entry:  # there must be a hash
+            return hub_fetch.hub_record(path) or hub_fetch.stated_record(self.address, name)
+        return hub_fetch.hub_record(path)
 
     def origin(self, sha256: str) -> Origin | None:
         """Return the origin that is recorded in everything made from these weights."""
@@ -127,18 +136,23 @@ class Source:
 Reference: TypeAlias = str | Path | WithFolder | Source
 
 
-def resolve(reference: Reference, *, pretrained: bool = False) -> Source:
+def resolve(
+    reference: Reference, *, pretrained: bool = False, require_pinned: bool = False
+) -> Source:
     """Return what a model reference means, without building the network.
 
     Args:
         reference: See the table above; a `Source` is returned as it is.
         pretrained: Take the default weights of a bare architecture.
+        require_pinned: Refuse files of the Hub that neither a commit nor a SHA-256 of a catalogue
+            determines.
 
     Raises:
         UnknownNameError: No such name; the hint has similar names.
         NotFoundError: A path or repository that does not exist; no default weights.
         NetworkError: The Hub is needed and not reached.
-        IntegrityError: The repository's `config.json` differs from the catalogue.
+        IntegrityError: The repository's `config.json` differs from the catalogue, or the files are
+            not pinned and must be.
         IncompatibleError: A `config.json` has a value that rezoo does not support.
     """
     if isinstance(reference, Source):
@@ -146,34 +160,47 @@ def resolve(reference: Reference, *, pretrained: bool = False) -> Source:
     if not isinstance(reference, str):
         return _of_folder(local_folder(reference))
     if is_address(reference):
-        return _of_hub(reference, Address.parse(reference))
-    if "." in reference and reference in catalogue.list_weights():
-        return _of_catalogue(reference, catalogue.get(reference))  # no folder may shadow a pin
+        return _of_hub(reference, Address.parse(reference), require_pinned)
     path = local_folder(reference)
-    if path.is_dir():
-        return _of_folder(path, reference)
-    if reference.startswith(_TIMM) and reference.count("/") == 1:
-        return _of_hub(reference, Address.parse(reference))
-    looks_like_path = "/" in reference or "\\" in reference or reference.startswith((".", "~"))
-    if looks_like_path or _is_unsafe_file(path):
-        _refuse_path(reference, path)
-    if "." in reference and reference not in registry.architectures.names():
-        return _of_catalogue(reference, catalogue.get(reference))
-    if pretrained:
-        registry.architectures.find(reference)  # its error for an unknown name is more precise
-        return _of_catalogue(reference, catalogue.default(reference))
-    return _of_architecture(reference)
+    if "/" in reference or "\\" in reference or reference.startswith((".", "~")):
+        if path.is_dir():
+            return _of_folder(path, reference)
+        if reference.startswith(_TIMM) and reference.count("/") == 1:
+            return _of_hub(reference, Address.parse(reference), require_pinned)
+        refuse_path(reference, path)
+    if is_unsafe_file(path):
+        refuse_path(reference, path)
+    try:
+        return _of_name(reference, pretrained, require_pinned)
+    except UnknownNameError as error:
+        if path.is_dir():
+            raise UnknownNameError(
+                str(error), hint=f"for the folder, write ./{reference}"
+            ) from None
+        raise
 
 
 def local_folder(reference: str | Path | WithFolder) -> Path:
     """Return the path that a reference to a local folder means; it need not exist."""
-    path = reference if isinstance(reference, (str, Path)) else reference.folder
-    return Path(path).expanduser()
+    path = reference if isinstance(reference, (str, Path)) else getattr(reference, "folder", None)
+    if not isinstance(path, (str, Path)):
+        raise SpecError(
+            f"not a model reference: an object of the type {type(reference).__name__}",
+            hint="pass a name, a Path, an address of the Hub or the result of train.",
+        )
+    return expanded(path)
 
 
-def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source:
+def as_reference(folder: Path) -> str:
+    """Return the text that means a folder, and not an architecture of the same name."""
+    return str(folder) if len(folder.parts) != 1 or folder.is_absolute() else f"./{folder}"
+
+
+def resolve_weights(
+    reference: Reference, *, pretrained: bool = False, require_pinned: bool = False
+) -> Source:
     """Resolve a reference that must have weights: not a bare architecture (`SpecError`)."""
-    source = resolve(reference, pretrained=pretrained)
+    source = resolve(reference, pretrained=pretrained, require_pinned=require_pinned)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
         published = f", or published weights, such as {known[0]}" if known else ""
@@ -184,43 +211,50 @@ def resolve_weights(reference: Reference, *, pretrained: bool = False) -> Source
     return source
 
 
+def _of_name(reference: str, pretrained: bool, require_pinned: bool) -> Source:
+    """Resolve a name of an architecture or of weights, also one that timm has given up."""
+    name = OLD_NAMES.get(reference, reference)
+    if name != reference:
+        warnings.warn(HubNote(f"{reference} is timm's old name of {name}."), stacklevel=3)
+    if "." in name and name not in registry.architectures.names():
+        if name.partition(".")[0] in NOT_BUILT:
+            registry.architectures.find(name)  # its error says so
+        return _of_catalogue(reference, catalogue.get(name), require_pinned)
+    if pretrained:
+        registry.architectures.find(name)  # its error for an unknown name is more precise
+        return _of_catalogue(name, catalogue.default(name), require_pinned)
+    return _of_architecture(name)
+
+
 def _of_architecture(name: str) -> Source:
-    try:
-        spec = registry.architectures.get(name)
-    except UnknownNameError as error:
-        raise UnknownNameError(
-            f"{error}, and there is no folder of that name", hint=error.hint
-        ) from None
-    config = ModelConfig(
-        architecture=name,
-        num_classes=spec.num_classes,
-        preprocessing=Preprocessing(input_size=(3, spec.image_size, spec.image_size)),
-    )
-    return Source(name, config)
+    spec = registry.architectures.get(name)
+    config = default_config(spec, (None, None, 3), spec.num_classes)
+    assert config is not None  # it has three channels
+    return Source(name, replace(config, architecture=name))
 
 
 def _of_folder(path: Path, reference: str = "") -> Source:
     if not path.is_dir():
-        _refuse_path(str(path), path)
-    return Source(reference or str(path), read_config(path), path)
+        refuse_path(str(path), path)
+    return Source(reference or as_reference(path), read_config(path), path)
 
 
-def _of_catalogue(reference: str, spec: WeightsSpec) -> Source:
-    if not spec.sha256:
-        raise NotFoundError(
-            f"{spec.name} has no pinned SHA-256 yet, so its bytes cannot be checked",
-            hint=f"to use its present files: hf://{spec.repo}@main",
-        )
+def _of_catalogue(reference: str, spec: WeightsSpec, require_pinned: bool) -> Source:
+    address = Address(spec.repo, spec.commit or MAIN)
+    if require_pinned:
+        check_pinned(reference, address, spec)
     if spec.non_commercial:
         text = f"the licence of {spec.name}, {spec.licence}, forbids commercial use."
-        warnings.warn(HubWarning(text), stacklevel=3)
-    return _opened(reference, Address(spec.repo, spec.commit or MAIN), spec)
+        warnings.warn(HubWarning(text), stacklevel=4)
+    return _opened(reference, address, spec)
 
 
-def _of_hub(reference: str, address: Address) -> Source:
+def _of_hub(reference: str, address: Address, require_pinned: bool) -> Source:
     spec = catalogue.of_repository(address.repo)
     if spec and ("@" not in reference or address.revision == spec.commit):
         return _opened(reference, address.at(spec.commit or address.revision), spec)
+    if require_pinned:
+        check_pinned(reference, address, None)
     return _opened(reference, address, None)
 
 
@@ -231,58 +265,19 @@ def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Sourc
         )
         path = hub_fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
     except (NotFoundError, AccessError) as error:
-        raise _with_near_names(error, address) from error
+        raise with_near_names(error, address) from error
+    if spec and not spec.sha256:
+        warnings.warn(
+            HubNote(
+                f"no catalogue has the SHA-256 of {spec.name}; {pinned} is checked against the one "
+                "that the Hub states."
+            ),
+            stacklevel=5,
+        )
     try:
         config = read_config(path.parent)
         if spec:
-            _check_against(spec, config, pinned)
+            check_against(spec, config, pinned)
     except IntegrityError as error:
         raise hub_fetch.refused(path, error) from error
     return Source(reference, config, path.parent, pinned, spec)
-
-
-def _with_near_names(
-    error: NotFoundError | AccessError, address: Address
-) -> NotFoundError | AccessError:
-    """Add the repositories of the catalogues that have similar names."""
-    known = [spec.repo for spec in catalogue.describe()]
-    close = [] if address.repo in known else near(address.repo, known)
-    if not close:
-        return error
-    names = " or ".join(f"hf://{repo}" for repo in close)
-    return type(error)(error.message, hint=f"Did you mean {names}? {error.hint}".strip())
-
-
-def _check_against(spec: WeightsSpec, config: ModelConfig, address: Address) -> None:
-    """Compare a `config.json`, which has no pinned hash, with the catalogue."""
-    found_pre, wanted_pre = asdict(config.preprocessing), asdict(spec.preprocessing)
-    for what, found, wanted in (
-        ("architecture", config.architecture, spec.architecture),
-        ("num_classes", config.num_classes, spec.num_classes),
-        *((key, found_pre[key], value) for key, value in wanted_pre.items()),
-    ):
-        if found != wanted:
-            raise IntegrityError(
-                f"{address} {CONFIG}: {what} is {found}; the catalogue says {wanted}",
-                hint="the repository was changed, or a mirror has sent another file.",
-            )
-
-
-def _is_unsafe_file(path: Path) -> bool:
-    return path.suffix.lower() in _UNSAFE and path.is_file()
-
-
-def _refuse_path(reference: str, path: Path) -> NoReturn:
-    if _is_unsafe_file(path):
-        raise UnsafeFileError(
-            f"{reference}: rezoo opens no {path.suffix} files; they can run code or exhaust memory",
-            hint=f"name a folder with {CONFIG} and {WEIGHTS}.",
-        )
-    if path.exists():
-        raise NotFoundError(
-            f"{reference} is a file", hint=f"name the folder that contains {CONFIG}."
-        )
-    hint = "check the path."
-    if reference.count("/") == 1 and not reference.startswith((".", "~", "/")):
-        hint += f" A repository of the Hub is written {SCHEMES[0]}{reference}"
-    raise NotFoundError(f"no such folder: {reference}", hint=hint)

@@ -8,17 +8,18 @@ crash leaves no half of one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
-from rezoo.errors import IncompatibleError
+from rezoo.errors import IncompatibleError, IntegrityError
+from rezoo.utils.documents import MAX_JSON_BYTES, short
 
-LAST = Path("checkpoints") / "last.safetensors"
 _META = "rezoo"
 
 
@@ -81,38 +82,129 @@ def save(
     """
     values = {name: keras.ops.convert_to_numpy(variable) for name, variable in state}
     meta = {**asdict(progress), "signature": signature}
-    write_tensors(folder / LAST, values, metadata={_META: json.dumps(meta)})
+    write_tensors(folder / CHECKPOINT, values, metadata={_META: json.dumps(meta)})
 
 
-def restore(folder: Path, state: Iterable[tuple[str, Any]], signature: str) -> Progress | None:
+def restore(folder: Path, state: Iterable[tuple[str, Any]], *signatures: str) -> Progress | None:
     """Restore the last checkpoint of a run folder; return None if there is none.
+
+    Nothing is assigned unless everything in the checkpoint is valid.
 
     Args:
         folder: The run folder.
         state: Every variable of the run and its name; their values are assigned.
-        signature: As passed to `save`.
+        signatures: As passed to `save`; one of them must be the checkpoint's.
 
     Raises:
-        IncompatibleError: The run was started with another recipe, dataset or network.
+        IncompatibleError: The run was started with another recipe, dataset or network, or the
+            file is no checkpoint of this version of rezoo.
         IntegrityError: The checkpoint is damaged.
+        NotFoundError: It cannot be read.
     """
-    path = folder / LAST
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
-    values, metadata = read_tensors(path)
-    meta = json.loads(metadata.get(_META, "{}"))
-    if meta.pop("signature", None) != signature:
-        raise IncompatibleError(
-            f"the run in {folder} was started with another recipe, dataset or network",
-            hint="resume with the options it was started with (see its recipe.toml), "
-            "or start a new run with --overwrite or another --output.",
-        )
+    try:
+        # 380 bytes for each epoch, more than in other files
+        values, metadata = read_tensors(path, max_header_bytes=MAX_JSON_BYTES)
+        meta = _parse(metadata.get(_META), path)
+        if meta.pop("signature", None) not in signatures:
+            raise IncompatibleError(
+                f"the run in {folder} was started with another recipe, dataset or network",
+                hint="resume with the options it was started with (see its recipe.toml), "
+                "or start a new run with --overwrite or another --output.",
+            )
+        progress = _progress(meta, path)
+    except IntegrityError as error:
+        raise type(error)(error.message, hint=_HINT) from error
     variables = dict(state)
     fits = values.keys() == variables.keys() and all(
         values[name].shape == tuple(variable.shape) for name, variable in variables.items()
     )
     if not fits:
-        raise IncompatibleError(f"{path} does not fit the network of this version of rezoo")
+        raise IncompatibleError(
+            f"{path} does not fit the network of this version of rezoo", hint=_HINT
+        )
     for name, variable in variables.items():
         variable.assign(values[name])
-    return Progress(**meta)
+    return progress
+
+
+_HINT = (
+    "the run cannot be continued, but its best weights are still there: copy the folder to keep "
+    "them, then start again with --overwrite or another --output."
+)
+
+
+def _parse(text: str | None, path: Path) -> dict[str, Any]:
+    """Return the metadata of a checkpoint; figures may be NaN, which JSON does not have."""
+    if text is None:
+        raise IncompatibleError(f"{path} is not a checkpoint of rezoo", hint=_HINT)
+    try:
+        meta = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is damaged: its position is not JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise IntegrityError(f"{path} is damaged: its position is {short(meta)}")
+    return meta
+
+
+def _progress(meta: dict[str, Any], path: Path) -> Progress:
+    """Return the position of a run from the metadata, after a look at every value."""
+    if unknown := meta.keys() - _VALID.keys():
+        names = ", ".join(sorted(map(short, unknown)))
+        raise IncompatibleError(f"{path} was written by another version: {names}", hint=_HINT)
+    if missing := _VALID.keys() - meta.keys() - {"left_out"}:  # nothing is left out
+        raise IntegrityError(f"{path} is damaged: it has no {', '.join(sorted(missing))}")
+    for key, value in meta.items():
+        if not _VALID[key](value):
+            raise IntegrityError(f"{path} is damaged: {key} is {short(value)}")
+    progress = Progress(**meta)
+    epochs = [record["epoch"] for record in progress.history]
+    if progress.best_epoch is not None and progress.best_epoch not in epochs:
+        raise IntegrityError(f"{path} is damaged: it has no record of its best epoch")
+    return progress
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
+
+
+def _is_record(value: Any) -> bool:
+    """Return whether a value is a line of `history.csv`."""
+    return (
+        isinstance(value, dict)
+        and _is_count(value.get("epoch"))
+        and all(v is None or isinstance(v, str) or _is_figure(v) for v in value.values())
+    )
+
+
+def _is_memory(value: Any) -> bool:
+    """Return whether a value is the memory of `rezoo.training.health.Health`."""
+    if not isinstance(value, dict):
+        return False
+    given = value.get("given", {})
+    return (
+        isinstance(given, dict)
+        and all(isinstance(text, str) for text in given.values())
+        and all(type(v) is bool or _is_figure(v) for key, v in value.items() if key != "given")
+    )
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "epoch": _is_count,
+    "step": _is_count,
+    "loss_sum": _is_figure,
+    "hits": _is_count,
+    "norm_sum": _is_figure,
+    "norms": _is_count,
+    "wall_time_s": _is_figure,
+    "history": lambda value: isinstance(value, list) and all(map(_is_record, value)),
+    "best_epoch": lambda value: value is None or _is_count(value),
+    "left_out": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "watched": _is_memory,
+}

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import statistics
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.errors import SpecError
+from rezoo.data.cache import bytes_to_come
+from rezoo.errors import DivergedError, SpecError
 from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.health import Health
 from rezoo.training.network import Memory, predict_memory
+from rezoo.training.printing import duration
 from rezoo.training.setup import Setup
 from rezoo.training.step import TrainingStep
 from rezoo.utils import device
@@ -79,7 +80,6 @@ class Estimate:
         total_s: The whole run.
         disk_bytes: The run folder at its largest.
         disk_free: Free bytes on the disk of the run folder.
-        classes: Class → its training images; empty if the labels are known only from reading.
         warnings: About the first batch.
     """
 
@@ -93,7 +93,6 @@ class Estimate:
     total_s: float
     disk_bytes: int
     disk_free: int
-    classes: dict[str, int]
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,7 +112,6 @@ class Estimate:
             "total_s": self.total_s,
             "disk_bytes": self.disk_bytes,
             "disk_free_bytes": self.disk_free,
-            "classes": self.classes,
             "warnings": list(self.warnings),
         }
 
@@ -125,11 +123,12 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
     shape = (size, size, setup.config.preprocessing.channels)
     counted = profile(setup.network, input_shape=shape)
     free, before = device.free_bytes(), device.resident_bytes()
+    data = sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
-        memory=predict_memory(counted, recipe),
+        memory=dataclasses.replace(predict_memory(counted, recipe), data=data),
         before_bytes=before,
         peak_bytes=device.peak_bytes(),
         free_bytes=free,
@@ -138,7 +137,6 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
         total_s=times.compile_s + times.probe_s + recipe.epochs * epoch_s + times.finish_s,
         disk_bytes=_disk_bytes(setup, step),
         disk_free=device.free_disk_bytes(folder),
-        classes=_classes(setup),
         warnings=_first_batch_warnings(setup),
     )
 
@@ -163,6 +161,7 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
                 began = time.perf_counter()
                 loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
                 taken.append(time.perf_counter() - began)
+                _check_finite(loss, len(taken), setup.recipe)
                 if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
                     break
         finally:
@@ -181,6 +180,15 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
     )
 
 
+def _check_finite(loss: float, steps: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss} at step {steps} of a trial, "
+            f"learning rate {recipe.learning_rate:g}",
+            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5).",
+        )
+
+
 def _forward_s(setup: Setup) -> float:
     """Return the seconds for one validation image."""
     forward = compiled_forward(setup.network)
@@ -197,17 +205,6 @@ def _disk_bytes(setup: Setup, step: TrainingStep) -> int:
     state = sum(np.prod(v.shape, dtype=np.int64) * 4 for _, v in step.state())
     weights = 4 * setup.network.count_params()
     return int(2 * state + 2 * weights + _OTHER_FILES)
-
-
-def _classes(setup: Setup) -> dict[str, int]:
-    labels = setup.train.examples.labels()
-    if labels is None:
-        return {}
-    labels = np.asarray(labels)
-    if labels.ndim == 2:
-        return {setup.config.label(k): int(n) for k, n in enumerate(labels.sum(0))}
-    counts = Counter(labels.tolist())
-    return {setup.config.label(k): counts[k] for k in range(setup.config.num_classes)}
 
 
 def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float) -> Recipe:
@@ -239,12 +236,3 @@ def fitted(recipe: Recipe, times: Times, steps_per_epoch: int, *, left_s: float)
         warmup_epochs=recipe.warmup_epochs * part,
         grow_epochs=(recipe.grow_epochs[0] * part, recipe.grow_epochs[1] * part),
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time with its unit."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

@@ -59,7 +59,8 @@ class Loop:
         self.step = step
         self.folder = folder
         self.reporter = reporter
-        found = checkpoints.restore(folder, step.state(), setup.signature)
+        signatures = setup.signature, setup.signature_before
+        found = checkpoints.restore(folder, step.state(), *signatures)
         self.progress = found or Progress()
         # the time of the resumed run counts, too
         self._deadline = (deadline or math.inf) - self.progress.wall_time_s

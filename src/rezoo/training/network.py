@@ -15,6 +15,7 @@ import numpy as np
 
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import ResourceError
+from rezoo.evaluation.class_names import same_classes
 from rezoo.models.factory import create_model
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -39,13 +40,14 @@ def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
     """Build the network with random weights, for one size of images or for any."""
     preprocessing = config.preprocessing
     size = preprocessing.size if has_one_size(recipe) else (None, None)
-    with _seeded(recipe.seed), dtype_policy(recipe.precision):
+    with _seeded(recipe.seed):
         return create_model(
             config.architecture,
             num_classes=config.num_classes,
             input_shape=(*size, preprocessing.channels),
             stochastic_depth=recipe.stochastic_depth,
             seed=recipe.seed,
+            precision=recipe.precision,
         )
 
 
@@ -60,17 +62,6 @@ def _seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under a precision; restore the user's own policy afterwards."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 class Start(NamedTuple):
@@ -92,8 +83,7 @@ def start_from(source: Source, network: keras.Model, config: ModelConfig) -> Sta
     if not source.has_weights:
         return Start((), None, new_head=True)
     ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
-    same = bool(config.class_names) and source.config.class_names == config.class_names
-    keep_head = same and ours is theirs
+    keep_head = same_classes(config.class_names, source.config) and ours is theirs
     origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
     head = f"new head for {config.num_classes} classes; all else from {source.reference}"
     if ours is not theirs:
@@ -112,16 +102,18 @@ class Memory:
         activations: What a step keeps of one micro-batch until its gradients are computed.
         optimizer: State of the optimizer, and the average of the weights.
         work: Gradients, buffers, compiled graphs.
+        data: Image files that are kept once they are read; in the host's memory.
     """
 
     activations: int
     optimizer: int
     work: int
+    data: int = 0
 
     @property
     def total(self) -> int:
-        """The sum of the three."""
-        return self.activations + self.optimizer + self.work
+        """The sum of all."""
+        return self.activations + self.optimizer + self.work + self.data
 
 
 def predict_memory(counted: Profile, recipe: Recipe) -> Memory:

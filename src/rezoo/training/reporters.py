@@ -28,6 +28,9 @@ class Plan:
         folder: The run folder.
         steps_per_epoch: Optimizer steps in one pass over the training split.
         sizes: Split name → number of images.
+        classes: Names of the classes, as they are shown.
+        class_counts: Split name → images of each class, in that order; a split whose labels are
+            known only from reading is missing.
         notes: For the user: what was decided.
         task: Single-label or multi-label.
     """
@@ -39,8 +42,21 @@ class Plan:
     folder: str
     steps_per_epoch: int
     sizes: dict[str, int]
+    classes: tuple[str, ...]
+    class_counts: dict[str, tuple[int, ...]]
     notes: tuple[str, ...]
     task: Task = SINGLE_LABEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe, the notes and the classes as JSON values."""
+        counts = self.class_counts.get("train", ())
+        named = len(set(self.classes)) == len(self.classes)
+        names = self.classes if named else [f"{i} {n}" for i, n in enumerate(self.classes)]
+        return {
+            "recipe": self.recipe.to_dict(),
+            "notes": list(self.notes),
+            "classes": dict(zip(names, counts, strict=False)),
+        }
 
 
 class Reporter:

@@ -14,16 +14,18 @@ from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
 from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing, short_name
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.recipes.scaling import describe_scaling, scaling
+from rezoo.recipes.scaling import WARMUP_PART, describe_changes, describe_scaling, scaling
 from rezoo.sources.hub_address import Address, is_address
 from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
-from rezoo.utils.files import refuse_file, refuse_unwritable
+from rezoo.utils.files import refuse_file, refuse_inside_dataset, refuse_unwritable
+from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
 # Keys that may follow from the machine: a run that is resumed elsewhere keeps its own.
-FROM_MACHINE = ("precision", "accumulation", "epochs", "warmup_epochs", "grow_epochs")
+LENGTH = ("epochs", "warmup_epochs", "warmup_steps", "grow_epochs")
+FROM_MACHINE = ("precision", "accumulation", *LENGTH)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Request:
         preprocessing: Of the network to be trained.
         folder: The run folder.
         notes: What was changed in the recipe without being asked for.
-        chosen: Recipe keys that the user set.
+        chosen: Recipe keys that the user set; `steps` set `epochs`, too.
+        own: Whether the recipe is a file or an object of the user.
         fit_memory: Whether to divide a batch so that it fits into the free memory.
     """
 
@@ -52,6 +55,7 @@ class Request:
     folder: Path
     notes: tuple[str, ...]
     chosen: frozenset[str]
+    own: bool
     fit_memory: bool
 
     @classmethod
@@ -88,36 +92,26 @@ class Request:
                 interpolation=resolved.interpolation or base.interpolation,
                 test_crop_pct=None,
             ),
-            folder=Path(output or default_folder(source.reference, reference)).expanduser(),
+            folder=expanded(output or default_folder(source.reference, reference)),
             notes=notes,
-            chosen=frozenset(changes),
+            chosen=frozenset({*changes, "epochs"} if "steps" in changes else changes),
+            own=isinstance(recipe, Recipe) or str(recipe).endswith(".toml"),
             fit_memory=fit_memory,
         )
 
     def check_folder(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that the run may write into its folder, without changing it.
+        """Check the path of the run folder, without a look at its content.
 
         Raises:
-            SpecError: The folder holds a run or other files, and neither `resume` nor
-                `overwrite` allows it.
+            SpecError: `resume` and `overwrite` are both set, the path is that of a file, or it
+                lies inside the dataset.
             ResourceError: The folder cannot be written.
         """
         folder = self.folder
         if resume and overwrite:
             raise SpecError("resume and overwrite exclude each other", hint="choose one.")
-        holds_run = (folder / RECIPE).exists()
         refuse_file(folder)
-        if holds_run and not (resume or overwrite):
-            raise SpecError(
-                f"{folder} already holds a run",
-                hint="continue it with --resume, replace it with --overwrite, "
-                "or choose another --output.",
-            )
-        if folder.is_dir() and not holds_run and any(folder.iterdir()):
-            raise SpecError(
-                f"{folder} is not empty and holds no run",
-                hint="choose another folder with --output: rezoo does not write among other files.",
-            )
+        refuse_inside_dataset(folder, self.dataset)
         refuse_unwritable(folder)
 
 
@@ -143,6 +137,26 @@ def _recipe(
     return resolved, reason, notes
 
 
+def with_keywords(changes: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recipe keys that are given as a mapping and as keywords; those of None are left out.
+
+    Args:
+        changes: Recipe keys and their values.
+        keywords: Likewise; `lr` is short for `learning_rate`, as on the command line.
+
+    Raises:
+        SpecError: A key is given twice.
+    """
+    merged = dict(changes or {})
+    for name, value in keywords.items():
+        key = "learning_rate" if name == "lr" else name
+        if value is not None and key in merged:
+            raise SpecError(f"recipe key {key!r} is set twice", hint="set it once.")
+        if value is not None:
+            merged[key] = value
+    return merged
+
+
 def default_folder(model: str, dataset: str) -> Path:
     """Return `runs/<model>-<dataset>`, with the last parts of paths."""
     if is_address(model):
@@ -158,24 +172,32 @@ def read_run(folder: Path) -> Recipe | None:
 
 
 def settle(
-    recipe: Recipe, *, count: int, chosen: Collection[str], before: Recipe | None = None
+    recipe: Recipe,
+    *,
+    count: int,
+    chosen: Collection[str],
+    own: bool = False,
+    before: Recipe | None = None,
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe with the values that depend on the data and the machine, and notes.
 
     A recipe's batch that is larger than the data becomes the largest power of two that is not,
     and the learning rate follows (`rezoo.recipes.scaling`). `steps` become epochs, rounded up.
-    The precision `auto` becomes the device's.
+    A warm-up in the other unit is at most a tenth of the run. The precision `auto` becomes the
+    device's.
 
     Args:
         recipe: As names and options resolve it.
         count: Training images.
         chosen: Keys that the user set; they are not changed.
+        own: Whether the recipe is the user's own: its warm-up stays unless `epochs` are chosen.
         before: The recipe of the run that is resumed; its keys `FROM_MACHINE` are kept.
 
     Raises:
         SpecError: The user's batch is larger than the data.
     """
     notes: list[str] = []
+    in_steps = recipe.steps is not None
     if recipe.batch_size > count:
         recipe, note = _smaller_batch(recipe, count, chosen)
         notes.append(note)
@@ -186,11 +208,28 @@ def settle(
     if before is not None:
         kept = {k: getattr(before, k) for k in FROM_MACHINE if k not in chosen}
         return dataclasses.replace(recipe, **kept), notes
+    warmup = _within_the_run(recipe, count // recipe.batch_size, in_steps=in_steps)
+    if warmup.keys() - set(chosen) and ("epochs" in chosen or not own):
+        notes.append(f"{describe_changes(recipe, warmup)}: at most a tenth of these data's run")
+        recipe = dataclasses.replace(recipe, **warmup)
     if recipe.precision == "auto":
         precision = device.precision("auto")
         notes.append(f"precision {precision}: the fastest on this device")
         recipe = dataclasses.replace(recipe, precision=precision)
     return recipe, notes
+
+
+def _within_the_run(recipe: Recipe, steps_per_epoch: int, *, in_steps: bool) -> dict[str, Any]:
+    """Return a shorter warm-up where its unit is not that of the recipe's length.
+
+    The length then depends on the data, so the recipe itself bounds no warm-up.
+    """
+    if in_steps and recipe.warmup_epochs > WARMUP_PART * recipe.epochs:
+        return {"warmup_epochs": WARMUP_PART * recipe.epochs}
+    longest = int(WARMUP_PART * recipe.epochs * steps_per_epoch)
+    if not in_steps and recipe.warmup_steps > longest:
+        return {"warmup_steps": longest}
+    return {}
 
 
 def _smaller_batch(recipe: Recipe, count: int, chosen: Collection[str]) -> tuple[Recipe, str]:

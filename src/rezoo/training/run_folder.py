@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,11 +16,11 @@ import keras
 
 from rezoo import recipes
 from rezoo.artifacts import run_files, weights
-from rezoo.artifacts.card import model_card
+from rezoo.artifacts.card import model_card, written_by_hand
 from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
-from rezoo.errors import writing
+from rezoo.data.identity import Identity
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
@@ -37,26 +36,19 @@ _DRAW_EVERY_S = 30.0  # during a run; a drawing takes 0.2 s
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
-def occupy(folder: Path, *, overwrite: bool) -> None:
-    """Create the run folder; with `overwrite`, remove the files of the run in it, and no others."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in run_files.OWN if overwrite else ():
-            path = folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+def write_plan(folder: Path, plan: Plan, identity: Identity) -> None:
+    """Write the model's name, which data the run has, the recipe in full, and the environment.
 
-
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Write the recipe in full, the environment, and the names of model and dataset."""
+    The names come first: by them, `rezoo.training.old_run` finds that the folder holds a run.
+    """
+    facts = {"model": plan.model, "dataset": identity.reference, "data_sha256": identity.sha256}
+    write_json(folder / LOCAL, facts)
+    identity.save(folder)
     if (folder / CONFIG).exists():  # resumed: its files are about to change
         remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
     if not (folder / run_files.ENVIRONMENT).exists():
         write_json(folder / run_files.ENVIRONMENT, _environment())
-    write_json(folder / LOCAL, {"model": plan.model, "dataset": plan.dataset})
 
 
 def _environment() -> dict[str, Any]:
@@ -145,14 +137,17 @@ def finish(
     metrics = _metrics(setup, plan, progress, scores)
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
-        setup.data.spec, setup.data.examples("val"), config.preprocessing
+        setup.data.spec,
+        setup.data.examples("val").select(setup.val.readable()),
+        config.preprocessing,
     )
     in_float32 = forward if setup.recipe.precision == "float32" else None
-    write_reference(folder, resolve(str(folder)), images, what, forward=in_float32)
+    write_reference(folder, resolve(folder), images, what, forward=in_float32)
     _write_curves(folder, setup, progress.history)
     page = report(config, setup.recipe, metrics, progress.history, scores)
     write_bytes(folder / run_files.REPORT, page.encode())
-    write_bytes(folder / run_files.CARD, model_card(folder).encode())
+    if not written_by_hand(folder):
+        write_bytes(folder / run_files.CARD, model_card(folder).encode())
     write_manifest(folder)
     return metrics
 
@@ -177,5 +172,8 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) ->
         "epochs": progress.epoch,
         "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
         "wall_time_s": progress.wall_time_s,
-        "warnings": list(progress.watched.get("given", {}).values()),
+        "warnings": [
+            *progress.watched.get("given", {}).values(),
+            *(note for faults in (setup.train, setup.val) for note in faults.lost_classes()),
+        ],
     }

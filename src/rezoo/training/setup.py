@@ -24,6 +24,7 @@ from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses
 from rezoo.training.network import build_network, fit_batch_to_memory, start_from
 from rezoo.training.request import Request, settle
+from rezoo.training.resuming import check_recipe
 from rezoo.training.step import TrainingStep, training_step
 
 _FEATURES_BATCH = 64  # images
@@ -43,6 +44,7 @@ class Setup:
         recipe: With every key set, and nothing left to the data or the machine.
         starts_with_probe: Whether the head is fitted to the features before the first epoch.
         notes: For the user: what was decided.
+        before: The recipe of the run that is resumed; None for a new run.
     """
 
     network: keras.Model
@@ -53,6 +55,7 @@ class Setup:
     recipe: Recipe
     starts_with_probe: bool
     notes: tuple[str, ...]
+    before: Recipe | None = None
 
     @classmethod
     def of(cls, request: Request, options: DataOptions, *, before: Recipe | None = None) -> Self:
@@ -66,7 +69,11 @@ class Setup:
         data = request.opened or load_dataset(request.dataset, options)
         count = len(data.examples("train"))
         _check_data(data)
-        recipe, settled = settle(request.recipe, count=count, chosen=request.chosen, before=before)
+        recipe, settled = settle(
+            request.recipe, count=count, chosen=request.chosen, own=request.own, before=before
+        )
+        if before is not None:
+            check_recipe(request.folder, before, recipe, request.chosen)
         config = _config(request, data)
         network = build_network(config, recipe)
         if request.fit_memory and before is None:
@@ -85,6 +92,7 @@ class Setup:
             starts_with_probe=recipe.head_start == "probe"
             and (start.new_head or not recipe.epochs),
             notes=(*settled, *start.notes, *held),
+            before=before,
         )
         _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
         return setup
@@ -94,6 +102,17 @@ class Setup:
         return dataclasses.replace(self, recipe=recipe, notes=(*self.notes, note))
 
     @property
+    def class_counts(self) -> dict[str, tuple[int, ...]]:
+        """Split → images of each class; a split is missing if its labels are not known yet."""
+        known = {split: part.labels() for split, part in self.data.splits.parts.items()}
+        classes = self.config.num_classes
+        return {
+            split: tuple((np.bincount(x, minlength=classes) if x.ndim == 1 else x.sum(0)).tolist())
+            for split, x in known.items()
+            if x is not None
+        }
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training split."""
         return len(self.train.examples) // self.recipe.batch_size
@@ -101,9 +120,17 @@ class Setup:
     @property
     def signature(self) -> str:
         """What must be equal for a checkpoint to be resumed."""
+        return self._signature(self.recipe)
+
+    @property
+    def signature_before(self) -> str:
+        """That of the run that is resumed, which may have fewer epochs; else `signature`."""
+        return self._signature(self.before or self.recipe)
+
+    def _signature(self, recipe: Recipe) -> str:
         count = len(self.train.examples)
         identity = [
-            self.recipe.to_dict(),
+            recipe.to_dict(),
             self.config.architecture,
             self.config.class_names,
             count,
@@ -165,7 +192,7 @@ class Setup:
         if self.head_images < len(train.examples):
             order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
             some = train.examples.select(np.sort(order[: self.head_images]))
-            train = Faults(some, train.options, train.what)
+            train = Faults(some, train.options, train.what, train.class_names, train.of)
         return batches.InOrder(
             train,
             self.config.preprocessing,
@@ -199,13 +226,14 @@ def _config(request: Request, data: Dataset) -> ModelConfig:
 def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
     """Return the splits for training and validation, in memory if they fit, and notes."""
     parts, notes = {}, []
+    names, total = data.class_names, sum(map(len, data.splits.parts.values()))
     for split in ("train", "val"):
         examples, done = data.examples(split), ""
         if options.cache == "auto":
             examples, done = in_memory(examples, channels=channels)
         if done:
             notes.append(f"{split}: {done}")
-        parts[split] = Faults(examples, options, f"{data.reference} ({split})")
+        parts[split] = Faults(examples, options, f"{data.reference} ({split})", names, total)
     return parts["train"], parts["val"], notes
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from rezoo.errors import IncompatibleError
 from rezoo.models.primitives import freeze_statistics
+from rezoo.models.settings import keras_settings
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import losses
@@ -77,6 +77,7 @@ class TrainingStep:
         self.micro_batches = micro_batches
         self._run = _compile(model, update, objective, micro_batches)
 
+    @keras_settings()
     def __call__(self, batch: Sequence[MicroBatch]) -> Outcome:
         """Do one optimizer step with the micro-batches of a batch, without waiting for it."""
         if len(batch) != self.micro_batches:
@@ -96,6 +97,7 @@ class TrainingStep:
         return self.update.average.in_place() if self.update.average else nullcontext()
 
 
+@keras_settings()
 def training_step(
     model: keras.Model,
     recipe: Recipe,
@@ -114,8 +116,8 @@ def training_step(
         objective: Returns loss and hits from logits and labels; the task's own by default.
 
     Raises:
-        IncompatibleError: Keras runs on a backend that has no step here, or batch statistics
-            of a layer that is not `rezoo.models.layers.norm` are to be frozen.
+        IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
+            be frozen.
     """
     if recipe.batch_norm == "frozen":
         freeze_statistics(model)
@@ -137,14 +139,8 @@ def training_step(
 def _compile(
     model: keras.Model, update: Update, objective: Objective, micro_batches: int
 ) -> Compiled:
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        from rezoo.training.step_tensorflow import compiled_step
-    elif backend == "jax":
+    if keras.config.backend() == "jax":
         from rezoo.training.step_jax import compiled_step
     else:
-        raise IncompatibleError(
-            f"training on the Keras backend {backend!r} is not supported",
-            hint="set KERAS_BACKEND to tensorflow or jax.",
-        )
+        from rezoo.training.step_tensorflow import compiled_step
     return compiled_step(model, update, objective, micro_batches)

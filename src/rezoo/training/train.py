@@ -5,17 +5,22 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
+from rezoo.training import old_run
+from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
-from rezoo.training.request import Request, read_run
+from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
@@ -37,10 +42,15 @@ class Run:
 
 def train(
     model: Reference,
-    dataset: str | Dataset,
+    dataset: str | Dataset = "digits",
     *,
     pretrained: bool = False,
     recipe: str | Path | Recipe | None = None,
+    epochs: int | None = None,
+    batch_size: int | str | None = None,
+    lr: float | None = None,
+    image_size: int | None = None,
+    seed: int | None = None,
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     resume: bool = False,
@@ -48,13 +58,17 @@ def train(
     max_time_s: float | None = None,
     tensorboard: bool = False,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
+    verbose: int = 1,
     reporter: Reporter | None = None,
+    **settings: Any,
 ) -> Run:
     """Train a network; the weights with the best validation figure are the run's result.
 
     That figure is top-1 accuracy, or mean average precision for multi-label data. A tenth of train
     (or the dataset's own part) is used for validation; test is not used. The random state of the
-    process is left as it was.
+    process is left as it was. The names of the arguments are those of the options of `rezoo train`.
+
+        rezoo.train("resnet18", "folder:photos", epochs=5, lr=0.05, label_smoothing=0.1)
 
     Args:
         model: The name of an architecture starts from random weights. Weights of the catalogue, a
@@ -63,50 +77,100 @@ def train(
         dataset: A dataset reference, or an opened dataset.
         pretrained: Start an architecture from its default published weights.
         recipe: A recipe, its name or a `.toml` file; by default chosen by weights and dataset.
-        changes: Recipe keys with other values. `batch_size="auto"` keeps the recipe's batch and
-            divides it into micro-batches that fit into memory.
+        epochs: Passes over the training images.
+        batch_size: Images per step. `"auto"` keeps the recipe's batch and divides it into
+            micro-batches that fit into memory.
+        lr: Peak learning rate.
+        image_size: Height and width in pixels.
+        seed: Of weights, order and augmentation.
+        changes: Recipe keys with other values, as a mapping.
         output: The run folder; by default `runs/<model>-<dataset>`.
-        resume: Continue the run in that folder from its last checkpoint, to the same bits.
-        overwrite: Replace the run in that folder.
+        resume: Continue the run in that folder from its last checkpoint, to the same bits. Its
+            data and its recipe must be the same. More epochs are allowed if the learning rate is
+            constant or `schedule` is set.
+        overwrite: Replace the run in that folder. Files that rezoo did not write stay.
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
         tensorboard: Also write event files to `events` in the run folder.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset.
-        reporter: Receives the events of the run.
+        verbose: Whether the plan and the progress are printed, on stderr or in the notebook; 0
+            for silence.
+        reporter: Receives the events of the run, in place of printing.
+        settings: Any other recipe key, as `--set KEY=VALUE` sets it.
 
     Raises:
         UnknownNameError: No such model, dataset or recipe.
         SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
+        IncompatibleError: The run to be resumed has other data or another recipe.
+        RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     began = time.monotonic()
-    reporter = reporter or Reporter()
+    frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
+    changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
-    folder = request.folder
     request.check_folder(resume=resume, overwrite=overwrite)
+    with locked(request.folder, what="training"):
+        old_run.check(request.folder, resume=resume, overwrite=overwrite)
+        return _train(
+            request,
+            options,
+            reporter or (Lines() if verbose else Reporter()),
+            began=began,
+            resume=resume,
+            overwrite=overwrite,
+            max_time_s=max_time_s,
+            tensorboard=tensorboard,
+        )
+
+
+def _train(
+    request: Request,
+    options: DataOptions,
+    reporter: Reporter,
+    *,
+    began: float,
+    resume: bool,
+    overwrite: bool,
+    max_time_s: float | None,
+    tensorboard: bool,
+) -> Run:
+    """Train in the run folder, which is locked and may be written."""
+    folder = request.folder
     with reporter.loading():
-        from rezoo.training import checkpoints, run_folder
+        from rezoo.data.identity import Identity
+        from rezoo.training import run_folder
         from rezoo.training.loop import Loop
-    resumed = resume and (folder / checkpoints.LAST).exists()
+        from rezoo.training.resuming import check_data, describe_more_epochs
+    resumed = resume and (folder / CHECKPOINT).exists()
     before = read_run(folder) if resumed else None
     setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
-    run_folder.occupy(folder, overwrite=overwrite)
-    plan = _plan(request, setup, "nothing to resume: a new run" if resume and not resumed else "")
+    identity = Identity.of(setup.data)
+    notes = [check_data(folder, identity)] if resumed else []
+    if resume and not resumed:
+        notes.append("nothing to resume: a new run")
+    if overwrite:
+        notes += old_run.remove(folder)
     step = setup.new_step()
     if tensorboard:
         reporter = Several(reporter, TensorBoard())
     deadline = began + max_time_s - finish_s if max_time_s else None
     loop = Loop(setup, step, folder, reporter, deadline=deadline)
-    run_folder.write_plan(folder, plan)
+    if setup.signature != setup.signature_before:
+        notes.append(describe_more_epochs(setup, loop.progress))
+        loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed
+    plan = _plan(request, setup, *filter(None, notes))
+    run_folder.write_plan(folder, plan, identity)
     reporter.started(plan, loop.progress.epoch, loop.progress.step)
     try:
         progress = loop.run()
     finally:
         reporter.finished()
+    reporter.status("writing the results")
     with step.averaged():
         metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
     return Run(folder=folder, metrics=metrics)
@@ -154,8 +218,16 @@ def _set_up(
     from rezoo.training.setup import Setup
 
     reporter.status(f"opening {request.dataset}")
+    if max_time_s and before is not None:
+        asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
+        request = dataclasses.replace(request, chosen=request.chosen - {*LENGTH})
+        setup = Setup.of(request, options, before=before)
+        if asked != before.epochs:
+            note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
+            setup = setup.with_recipe(setup.recipe, note)
+        return setup, FINISH_S
     setup = Setup.of(request, options, before=before)
-    if not max_time_s or before is not None:
+    if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
     times = measure(setup, setup.new_step())
@@ -167,8 +239,8 @@ def _set_up(
     return setup, times.finish_s
 
 
-def _plan(request: Request, setup: Setup, note: str = "") -> Plan:
-    notes = (*setup.data.splits.notes, *request.notes, *setup.notes)
+def _plan(request: Request, setup: Setup, *notes: str) -> Plan:
+    config = setup.config
     return Plan(
         model=request.source.reference,
         dataset=request.dataset,
@@ -177,6 +249,8 @@ def _plan(request: Request, setup: Setup, note: str = "") -> Plan:
         folder=str(request.folder),
         steps_per_epoch=setup.steps_per_epoch,
         sizes={split: len(part) for split, part in setup.data.splits.parts.items()},
-        notes=(*notes, note) if note else notes,
+        classes=tuple(config.label(i) for i in range(config.num_classes)),
+        class_counts=setup.class_counts,
+        notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
         task=setup.task,
     )

@@ -116,8 +116,45 @@ def compute_capability() -> tuple[int, int] | None:
 
 
 def free_bytes() -> int | None:
-    """Return the free memory of the device that computes; None if it cannot be determined."""
-    return _gpu_bytes() if on_gpu() else free_host_bytes()
+    """Return the memory that a computation of this process may still use on its device.
+
+    On a CPU it is `free_host_bytes`. On a GPU it is what other processes and this one leave; what
+    the backend has reserved and not used is free. None if it cannot be determined.
+    """
+    if not on_gpu():
+        return free_host_bytes()
+    if backend() == "jax":
+        import jax
+
+        found = jax.devices()[0].memory_stats() or {}
+        if "bytes_limit" in found:
+            return max(int(found["bytes_limit"]) - int(found.get("bytes_in_use", 0)), 0)
+        return free_gpu_bytes(used=0)
+    import tensorflow as tf
+
+    return free_gpu_bytes(used=int(tf.config.experimental.get_memory_info("GPU:0")["current"]))
+
+
+def free_gpu_bytes(*, used: int) -> int | None:
+    """Return the free memory of the first GPU that this process sees, as the driver reports it.
+
+    Args:
+        used: Bytes in use by this process. If the driver lists how much the process has reserved,
+            the rest of it counts as free.
+
+    Returns:
+        Bytes; None without `nvidia-smi`.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    gpu = ["--id", visible or "0"]
+    free = _ask_driver([*gpu, "--query-gpu=memory.free"])
+    if not free:
+        return None
+    rows = (line.split(",") for line in _ask_driver([*gpu, "--query-compute-apps=pid,used_memory"]))
+    with suppress(ValueError, IndexError):  # "[N/A]" if the platform hides it
+        reserved = sum(int(row[1]) for row in rows if int(row[0]) == os.getpid()) * 2**20
+        return int(free[0]) * 2**20 + max(reserved - used, 0)
+    return None
 
 
 def free_host_bytes() -> int:
@@ -204,13 +241,13 @@ def _number(path: Path, key: str) -> int | None:
     return None
 
 
-def _gpu_bytes() -> int | None:
-    """Return the memory of the first GPU; the backends reserve it, so "free" would be too low."""
+def _ask_driver(query: list[str]) -> list[str]:
+    """Return the lines with which `nvidia-smi` answers a query; none without it."""
     tool = shutil.which("nvidia-smi")
     if not tool:
-        return None
-    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    with suppress(OSError, ValueError, IndexError, subprocess.SubprocessError):
+        return []
+    command = [tool, *query, "--format=csv,noheader,nounits"]
+    with suppress(OSError, subprocess.SubprocessError):
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        return int(answer.stdout.split()[0]) * 2**20
-    return None
+        return answer.stdout.splitlines()
+    return []

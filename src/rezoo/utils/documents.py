@@ -25,17 +25,21 @@ MAX_TOML_BYTES = 1024 * 1024
 # rezoo's and timm's documents have at most 6 levels; what works on values recurses.
 MAX_DEPTH = 32
 # TOML, NumPy and most readers of JSON have integers of 64 bits.
+MAX_TEXT = 1000  # characters of a name, a licence or a tag; a page has room for fewer
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80  # characters
 _INTEGERS = range(-(2**63), 2**64)
 # Python's parser needs quadratic time for a key of many parts, a.a.a.a.
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MAX_DEPTH}}}")
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path, *, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Return the content of a TOML file, if its name ends in `.toml`, or else of a JSON file.
 
     Args:
         path: A regular file, or a link to one.
+        most: The largest size of a JSON file, in bytes.
 
     Raises:
         NotFoundError: The file does not exist or cannot be read.
@@ -43,15 +47,15 @@ def read_document(path: Path) -> dict[str, Any]:
         IntegrityError: It is not valid.
         IncompatibleError: It is valid JSON, but not an object, or has a value that is refused.
     """
-    toml = path.suffix == ".toml"
-    content = read_regular(path, most=MAX_TOML_BYTES if toml else MAX_JSON_BYTES)
-    parsed = (parse_toml if toml else parse_json)(content, path)
+    if path.suffix == ".toml":
+        return parse_toml(read_regular(path, most=MAX_TOML_BYTES), path)
+    parsed = parse_json(read_regular(path, most=most), path, most=most)
     if not isinstance(parsed, dict):
         raise IncompatibleError(f"{path}: the root must be an object; it is {short(parsed)}")
     return parsed
 
 
-def parse_json(content: bytes | str, origin: object) -> Any:
+def parse_json(content: bytes | str, origin: object, *, most: int = MAX_JSON_BYTES) -> Any:
     """Return the values of a JSON document.
 
     Refused are duplicate keys, more than 32 levels, numbers that are not finite or need more
@@ -60,13 +64,14 @@ def parse_json(content: bytes | str, origin: object) -> Any:
     Args:
         content: The document; bytes are UTF-8.
         origin: File or place of the document, for messages.
+        most: The largest length in bytes, or in characters of a text.
 
     Raises:
-        UnsafeFileError: The document is longer than 8 MiB.
+        UnsafeFileError: The document is longer than `most`.
         IntegrityError: It is not valid JSON, has duplicate keys or too many levels.
         IncompatibleError: It has one of the refused numbers or texts.
     """
-    _refuse_large(content, origin, MAX_JSON_BYTES)
+    _refuse_large(content, origin, most)
     with _faults(f"{origin} is not valid JSON", origin):
         values = json.loads(
             _text(content),
@@ -117,7 +122,7 @@ class _RefusedValueError(ValueError):
 
 def short(value: object) -> str:
     """Return a value for a message: on one line, and cut if it is long."""
-    return reprlib.repr(value)
+    return _SHORT.repr(value)
 
 
 def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -> Any:
@@ -129,6 +134,8 @@ def typed(mapping: Mapping[str, Any], key: str, kind: Any, default: Any = ...) -
         raise IncompatibleError(f"key {key!r} is missing")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise IncompatibleError(f"key {key!r} has the value {short(value)} of the wrong type")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise IncompatibleError(f"key {key!r} has {len(value):,} characters; at most {MAX_TEXT}")
     return value
 
 
@@ -200,10 +207,10 @@ def _check(values: list[Any]) -> None:
                 else ((name, value) for value in container)
             )
             for key, value in pairs:
-                if isinstance(value, (dict, list)):
-                    inner.append((key, value))
-                else:
+                if not isinstance(value, (dict, list)):
                     _check_value(key, value)
+                elif value:
+                    inner.append((key, value))
         if not inner:
             return
         containers = inner
@@ -216,11 +223,12 @@ def _check_value(key: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise _RefusedValueError(f"key {short(key)}: {value} is not a finite number")
     for text in (key, value):
-        if isinstance(text, str) and not text.isascii() and not _is_unicode(text):
+        if isinstance(text, str) and not text.isascii() and not is_unicode(text):
             raise _RefusedValueError(f"key {short(key)}: {short(text)} is not Unicode")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8: it has no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

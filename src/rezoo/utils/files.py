@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from rezoo.errors import (
@@ -21,6 +22,7 @@ from rezoo.errors import (
     UnsafeFileError,
     writing,
 )
+from rezoo.utils.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ def digest(file: BinaryIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def record(path: Path, *, source: str = "") -> FileRecord:
-    """Return the size and SHA-256 of a file."""
-    with open(path, "rb") as file:
+def record(path: Path, *, source: str = "", follow_links: bool = True) -> FileRecord:
+    """Return the size and SHA-256 of a regular file; raises as `open_regular`."""
+    with open_regular(path, follow_links=follow_links) as file:
         return FileRecord(digest(file), os.fstat(file.fileno()).st_size, source)
 
 
@@ -110,15 +112,16 @@ def open_regular(path: Path, *, follow_links: bool = True, what: str = "") -> Bi
         raise
 
 
-def read_regular(path: Path, *, most: int, what: str = "") -> bytes:
+def read_regular(path: Path, *, most: int, follow_links: bool = True, what: str = "") -> bytes:
     """Return the content of a regular file of at most `most` bytes; see `open_regular`."""
     what = what or str(path)
-    with open_regular(path, what=what) as file:
+    with open_regular(path, follow_links=follow_links, what=what) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if size <= most else b""  # it may grow meanwhile
-        size = max(len(content), size)
-    if size > most:
-        raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
+        if size > most:
+            raise UnsafeFileError(f"{what} has {size:,} bytes; at most {most:,} are allowed")
+        content = file.read(size + 1)
+    if len(content) > size:  # such as a file of /proc
+        raise UnsafeFileError(f"{what} has more than the {size:,} bytes of its size")
     return content
 
 
@@ -139,9 +142,27 @@ def _refuse_special(what: str, mode: int) -> None:
 
 
 def refuse_file(folder: Path) -> None:
-    """Raise `SpecError` if the folder of `--output` exists and is not a folder."""
-    if folder.exists() and not folder.is_dir():
+    """Raise `SpecError` if the folder of `--output` is a file or cannot be looked at."""
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise SpecError(
+            f"{folder}: {error.strerror}", hint="choose another folder with --output."
+        ) from error
+    if is_file:
         raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+
+
+def refuse_inside_dataset(path: Path, dataset: str) -> None:
+    """Raise `SpecError` if `--output` lies in the folder of a dataset reference `folder:PATH`."""
+    kind, _, place = dataset.partition(":")
+    if kind == "folder":
+        root = os.path.realpath(expanded(place))
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise SpecError(
+                f"{path} is inside the dataset {dataset}",
+                hint="choose a place outside of it with --output: files there may count as data.",
+            )
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -176,11 +197,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "xb") as file:  # a new file: no other one, no link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

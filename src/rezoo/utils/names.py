@@ -1,4 +1,4 @@
-"""Names that users type: natural order and similar names."""
+"""Names of models, data and classes: natural order and similar names."""
 
 from __future__ import annotations
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(template: str, **values: Any) -> str:
@@ -21,10 +25,16 @@ def render(template: str, **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: The template uses a variable without a value.
     """
+    markdown = template.endswith(".md")
+    return _environment(markdown).get_template(template).render(values)
+
+
+@cache
+def _environment(markdown: bool) -> Environment:
+    """Return Jinja2's environment, which keeps compiled templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    markdown = template.endswith(".md")
     environment = Environment(
         loader=PackageLoader("rezoo.utils"),
         autoescape=not markdown,
@@ -35,15 +45,21 @@ def render(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["code"] = lambda value: Markup(code(value))
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def plain(text: object) -> str:
-    """Escape text for one line of Markdown: no markup, HTML, link, line break or table cell."""
+    """Escape text for one line of Markdown: no markup, HTML, link, list, line break or cell."""
     flat = " ".join(str(text).split())
     visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in flat)
     escaped = re.sub(r"([\\`*_{}\[\]#|~$^@])", r"\\\1", html.escape(visible, quote=False))
+    escaped = re.sub(r"^([-+=]|\d+(?=[.)]( |$)))", _break_block, escaped)
     return re.sub(r"(?i)(:)(//)|(www)(\.)|(:)(\w+:)", _break_link, escaped)
+
+
+def _break_block(found: re.Match[str]) -> str:
+    """Break what begins a list or a heading at the start of a line: "- ", "+ ", "1. ", "---"."""
+    return f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}"
 
 
 def _break_link(found: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
 from rezoo.data.audit.scan import Progress, Scan, label_name, scan
 from rezoo.data.examples import Splits
+from rezoo.utils.paths import expanded
 
 _SMALL, _LARGE, _THIN = 32, 20_000_000, 16  # shorter side, pixels, longer / shorter side
 _LISTED = 1000  # examples of each of these
@@ -43,7 +44,7 @@ def check(
     Raises:
         SpecError: The folder has a file that may not be replaced.
     """
-    folder = Path(output).expanduser() if output else default_folder(reference)
+    folder = expanded(output) if output else default_folder(reference)
     check_folder(folder, overwrite=overwrite)
     fraction = datasets.dataset_spec(reference).val_fraction
     opened = datasets.open_splits(reference).with_validation(fraction)
@@ -114,7 +115,8 @@ def _class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the number of examples of each class, int64 `(K,)`."""
     if labels.ndim == 2:
         return (labels == 1).sum(0)
-    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
+    known = labels[(labels >= 0) & (labels < classes)].astype(np.int64)
+    return np.bincount(known, minlength=classes)
 
 
 def _bad_labels(scanned: Scan) -> list[Example]:
@@ -123,7 +125,7 @@ def _bad_labels(scanned: Scan) -> list[Example]:
     if labels.ndim == 2:
         bad = ((labels != 0) & (labels != 1)).any(1)
     else:
-        bad = (labels < 0) | (labels >= len(scanned.classes))
+        bad = (labels < 0) | (labels >= len(scanned.classes)) | (labels.dtype.kind == "f")
     rows = [row for row in np.flatnonzero(bad).tolist() if row not in scanned.faults]
     return [_example(scanned, row, f"label {labels[row]}") for row in rows]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +21,13 @@ from rezoo.data.audit.findings import Example, Findings
 from rezoo.data.audit.scan import decoded
 from rezoo.data.datasets import short_name
 from rezoo.data.examples import Splits
-from rezoo.errors import SpecError
+from rezoo.errors import RezooError, SpecError
+from rezoo.utils.documents import read_document
 from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
 from rezoo.utils.names import printable
 from rezoo.utils.pages import render
 
+_LARGEST = 2**28  # bytes of a report: 100 for each finding on two million images
 PAGE, DOCUMENT, IGNORE = "data-report.html", "data-report.json", "ignore.txt"
 WRITTEN_BY = "rezoo data check"
 _LIMITS = {"groups": 60, "members": 6, "examples": 24, "rows": 200, "names": 30}  # on the page
@@ -163,9 +164,9 @@ def _pictures(opened: Splits, examples: list[Example]) -> dict[tuple[str, int], 
 def _digests(path: Path) -> dict[str, str]:
     """Return the digests in a report's JSON file; empty if it is not one."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_document(path, most=_LARGEST)
         return dict(content["sha256"]) if content["written_by"] == WRITTEN_BY else {}
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (RezooError, KeyError, TypeError, ValueError):
         return {}
 
 

@@ -22,7 +22,7 @@ import tensorflow as tf
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_reason
 from rezoo.data.image_sources import ImageSource, JoinedSource
-from rezoo.data.images import decode
+from rezoo.data.images import decode, stated_reason
 from rezoo.errors import writing
 
 SIDE = 32  # of the grey thumbnails
@@ -60,7 +60,8 @@ class Scan:
         source: The examples of all splits; their positions are the rows.
         classes: Class names in the order of the labels.
         rows: `RECORD` `(N,)`.
-        labels: int32 `(N,)`, or of multi-label data `(N, K)` of zeros and ones; -1 if unknown.
+        labels: Integers `(N,)`, or of multi-label data `(N, K)` of zeros and ones; -1 if unknown;
+            float64 if the dataset has such labels.
         thumbnails: uint8 `(N, 32, 32)`, grey, backed by a temporary file.
         faults: Row → why the example cannot be decoded.
     """
@@ -98,20 +99,23 @@ def scan(opened: Splits, *, progress: Progress | None = None) -> Scan:
         progress: Called with the number of examples read and the number of all.
     """
     result = Scan(opened)
+    known = result.source.labels()  # also of what cannot be fetched
+    if known is not None and known.dtype.kind in "iubf":
+        result.labels = known.astype(np.float64 if known.dtype.kind == "f" else np.int64)
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
         looks = _in_order(pool, _fetched(result.source), _AHEAD * threads)
         for row, (record, thumbnail, label, fault) in enumerate(looks):
-            result.rows[row], result.labels[row] = record, label
+            result.rows[row] = record
+            if known is None and (np.ndim(label) or np.asarray(label).dtype.kind in "iub"):
+                result.labels[row] = label  # others stay unknown
             if fault:
                 result.faults[row] = fault
             else:
                 result.thumbnails[row] = thumbnail
             if progress:
                 progress(row + 1, len(result.rows))
-    if (known := result.source.labels()) is not None:  # also of what could not be fetched
-        result.labels[:] = known
     return result
 
 
@@ -158,11 +162,10 @@ def _fetched(source: ImageSource) -> Iterator[tuple[Any, Any]]:
     for _ in range(len(source)):
         try:
             image, label = next(fetched)
-        except tf.errors.NotFoundError:
-            yield None, "the file is not there"
         except tf.errors.OpError as error:
             damaged = isinstance(error, tf.errors.DataLossError)
-            yield None, "its record is damaged" if damaged else "it could not be read"
+            otherwise = "its record is damaged" if damaged else "it could not be read"
+            yield None, stated_reason(error) or otherwise
         else:
             yield image, label
 

@@ -25,7 +25,8 @@ from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
-from rezoo.utils.files import write_bytes
+from rezoo.utils.files import refuse_inside_dataset, write_bytes
+from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
 
@@ -94,7 +95,7 @@ class SheetRequest:
             epoch=epoch,
             draws=min(draws, resolved.epochs - epoch),
             augment=split == "train" and not no_augment,
-            path=_checked(Path(output or default_path(dataset)).expanduser(), overwrite=overwrite),
+            path=_checked(expanded(output or default_path(dataset)), dataset, overwrite=overwrite),
         )
 
 
@@ -139,7 +140,7 @@ def draw_sheet(
 
     data = load_dataset(request.dataset)
     examples, names = data.examples(request.split), data.class_names
-    chosen = views.choose(examples, names, request)
+    chosen = views.decodable(examples, views.choose(examples, names, request), request)
     if len(data.splits.class_descriptions) == len(names):
         names = data.splits.class_descriptions
     as_stored, labels = views.stored(examples, chosen)
@@ -192,8 +193,9 @@ def _title(request: SheetRequest) -> str:
     return ", ".join(parts)
 
 
-def _checked(path: Path, *, overwrite: bool) -> Path:
+def _checked(path: Path, dataset: str, *, overwrite: bool) -> Path:
     """Return a path if a sheet may be written there; else raise `SpecError`."""
+    refuse_inside_dataset(path, dataset)
     if path.suffix.lower() != ".png":
         raise SpecError(f"--output {path}; a sheet is a PNG file", hint="end its name in .png.")
     if path.is_dir():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,13 @@ from rezoo.data import pipeline
 from rezoo.data.audit.layout import Cell
 from rezoo.data.audit.scan import decoded
 from rezoo.data.audit.sheet import SheetRequest
+from rezoo.data.batches import UNREADABLE
+from rezoo.data.datasets import DataOptions
 from rezoo.data.examples import Examples
-from rezoo.errors import NotFoundError, UnknownNameError
+from rezoo.data.images import stated_reason
+from rezoo.data.order import epoch_indices
+from rezoo.data.unreadable import Faults
+from rezoo.errors import IntegrityError, NotFoundError, UnknownNameError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.utils.names import suggest
@@ -36,7 +41,7 @@ def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest
     if request.augment:
         recipe = _possible(request.recipe, count)
         epochs = range(request.epoch, request.epoch + request.draws)
-        drawn = [pipeline.epoch_indices(count, recipe, epoch) for epoch in epochs]
+        drawn = [epoch_indices(count, recipe, epoch) for epoch in epochs]
         _, first = np.unique(drawn[0], return_index=True)
         order = drawn[0][np.sort(first)]
         lacking = np.sum([~np.isin(order, other) for other in drawn], 0)
@@ -46,6 +51,24 @@ def choose(examples: Examples, class_names: Sequence[str], request: SheetRequest
     if request.augment:
         return order[: request.count]
     return order[np.unique(np.linspace(0, len(order) - 1, request.count).round().astype(int))]
+
+
+def decodable(examples: Examples, chosen: np.ndarray, request: SheetRequest) -> np.ndarray:
+    """Return the chosen examples without those that cannot be decoded, which a warning names.
+
+    Raises:
+        IntegrityError: None can be decoded.
+    """
+    every = DataOptions(bad_limit=1.0)
+    faults = Faults(examples, every, f"{request.dataset} ({request.split})")
+    faults.find(chosen, request.preprocessing.channels)
+    kept = chosen[~np.isin(chosen, list(faults.reasons))]
+    if not len(kept):
+        raise IntegrityError(
+            f"none of the {len(chosen)} chosen images of {request.dataset} can be decoded",
+            hint="`rezoo data check` lists the causes.",
+        )
+    return kept
 
 
 def stored(examples: Examples, chosen: np.ndarray) -> tuple[list[Cell], list[Any]]:
@@ -68,10 +91,10 @@ def trained(
     alone: then only the chosen ones are drawn, in batches of one.
     """
     recipe = _possible(request.recipe, len(examples))
-    within = np.isin(chosen, pipeline.epoch_indices(len(examples), recipe, epoch))
+    within = np.isin(chosen, epoch_indices(len(examples), recipe, epoch))
     if not recipe.mixes:
         recipe = dataclasses.replace(recipe, repeated_augmentation=1, batch_size=1)
-    order = pipeline.epoch_indices(len(examples), recipe, epoch)
+    order = epoch_indices(len(examples), recipe, epoch)
     first = np.zeros(len(examples), np.int64)  # position of the first repetition
     first[order[::-1]] = np.arange(len(order))[::-1]
     wanted = {int(first[i]): int(i) for i in chosen[within]}
@@ -80,13 +103,24 @@ def trained(
         examples, request.preprocessing, recipe, epoch=epoch, steps=steps, classes=len(class_names)
     )
     found: dict[int, Cell] = {}
-    for step, (images, targets) in zip(steps, batches if steps else (), strict=True):
+    for step, (images, targets) in zip(steps, _readable(batches) if steps else (), strict=True):
         for i in range(len(images)):
             if (index := wanted.get(step * recipe.batch_size + i)) is not None:
                 image = visible(images[i].numpy(), request.preprocessing)
                 caption = _mixture(targets[i].numpy(), class_names) if recipe.mixes else ""
                 found[index] = Cell(image, caption)
     return [found.get(int(i), Cell(None, "not in this epoch")) for i in chosen]
+
+
+def _readable(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield batches; raise `IntegrityError` if an image in one cannot be decoded."""
+    try:
+        yield from batches
+    except UNREADABLE as error:
+        raise IntegrityError(
+            f"a neighbour in a batch cannot be decoded: {stated_reason(error) or error.message}",
+            hint="`rezoo data check` lists such images.",
+        ) from error
 
 
 def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> list[Cell]:

@@ -1,0 +1,86 @@
+"""The settings of Keras with which rezoo builds networks and computes, whatever the user's are.
+
+`keras.json`, the environment, `keras.config` and a global dtype policy set the backend, the layout
+of images and the dtype of new layers. Networks of rezoo are the same under all of them.
+
+Loads without Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
+
+BACKENDS = ("tensorflow", "jax")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@contextmanager
+def keras_settings(precision: str = "float32") -> Iterator[None]:
+    """Build layers, and compute, with channels last, float32 and a precision.
+
+    Layers keep the settings that they were built with. The user's settings are restored at the end
+    of the block.
+
+    Args:
+        precision: Dtype policy of the layers that are built inside the block, one of `PRECISIONS`.
+
+    Raises:
+        SpecError: There is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise SpecError(f"precision: {precision!r}; allowed are {', '.join(PRECISIONS)}")
+    from keras import config
+
+    layout, floatx, policy = config.image_data_format(), config.floatx(), config.dtype_policy()
+    config.set_image_data_format("channels_last")
+    config.set_floatx("float32")
+    config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        config.set_image_data_format(layout)
+        config.set_floatx(floatx)
+        config.set_dtype_policy(policy)
+
+
+def require_backend() -> None:
+    """Check that rezoo supports the backend of Keras, which need not be imported yet.
+
+    Raises:
+        IncompatibleError: Keras is set to another backend than those of `BACKENDS`.
+        MissingExtraError: Keras is set to JAX, which is not installed.
+    """
+    name = _backend()
+    if name not in BACKENDS:
+        raise IncompatibleError(
+            f"Keras's backend is {name!r}; rezoo computes on {' or '.join(BACKENDS)}",
+            hint="set KERAS_BACKEND to one of them; it takes precedence over keras.json.",
+        )
+    if name == "jax" and find_spec("jax") is None:
+        raise MissingExtraError(
+            "Keras's backend is 'jax', which is not installed",
+            hint="pip install 'rezoo[jax]', or set KERAS_BACKEND=tensorflow.",
+        )
+
+
+def _backend() -> str:
+    """Return the name of the backend that Keras has, or will have when it is imported."""
+    if "keras" in sys.modules:
+        from keras import config
+
+        return str(config.backend())
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    path = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+    try:
+        return str(json.loads(path.read_text("utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return BACKENDS[0]  # as Keras

@@ -1,0 +1,168 @@
+"""The progress of a run as text: the plan, a line for each epoch, and one that is overwritten."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from rezoo.tasks import SINGLE_LABEL, Task
+from rezoo.training.reporters import Plan, Reporter
+from rezoo.utils.names import printable
+
+_LISTED = 20  # classes of which each is named
+_WIDTH = 100  # characters of the line that is overwritten, at most
+
+
+class Lines(Reporter):
+    """Prints the plan, then a line for each epoch.
+
+    On a terminal and in a notebook, the figures of the current epoch stand in a last line.
+
+    Attributes:
+        epochs: Of the run.
+        task: Single-label or multi-label.
+
+    Args:
+        stream: Where the lines go. By default stderr, or stdout in a notebook, where text on
+            stderr is displayed as an error.
+        live: Whether the last line is overwritten; None for a terminal or a notebook.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, live: bool | None = None) -> None:
+        notebook = "ipykernel" in sys.modules
+        self._stream = stream or (sys.stdout if notebook else sys.stderr)
+        self._live = (notebook or self._stream.isatty()) if live is None else live
+        self._shown = 0  # characters in the line that is overwritten
+        self._steps, self._began, self._first = 0, time.monotonic(), 0
+        self.epochs = 0
+        self.task = SINGLE_LABEL
+
+    def status(self, text: str) -> None:
+        """Print what takes time now."""
+        self.note(text)
+
+    def started(self, plan: Plan, epoch: int, step: int) -> None:
+        """Print the plan."""
+        self.epochs, self.task = plan.recipe.epochs, plan.task
+        self._steps, self._began = plan.steps_per_epoch, time.monotonic()
+        self._first = epoch * self._steps + step
+        for name, text in describe(plan):
+            self.note(f"{name:<9}{text}")
+        if epoch or step:
+            self.note(f"resuming at epoch {epoch + 1}, step {step + 1}")
+
+    def step(self, epoch: int, step: int, figures: dict[str, float]) -> None:
+        """Overwrite the last line with the figures of the epoch so far."""
+        if not self._live:
+            return
+        done = epoch * self._steps + step
+        rate = (time.monotonic() - self._began) / max(done - self._first, 1)
+        text = (
+            f"epoch {epoch + 1}/{self.epochs}  step {step}/{self._steps}  "
+            f"{figures_line(figures, self.task)}  "
+            f"{duration(rate * (self.epochs * self._steps - done))} left"
+        )[:_WIDTH]
+        self._write(f"\r{text}{' ' * (self._shown - len(text))}")
+        self._shown = len(text)
+
+    def epoch(self, record: dict[str, Any], *, best: bool) -> None:
+        """Print the figures of an epoch."""
+        self.note(epoch_line(record, self.epochs, best=best, task=self.task))
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        over = f"\r{' ' * self._shown}\r" if self._shown else ""
+        self._write(f"{over}{printable(text)}\n")
+        self._shown = 0
+
+    def warning(self, text: str) -> None:
+        """Print one line that begins with `warning`."""
+        self.note(f"warning: {text}")
+
+    def finished(self) -> None:
+        """End the line that is overwritten."""
+        if self._shown:
+            self._write("\n")
+            self._shown = 0
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def describe(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield a plan in a few lines: a heading and a text."""
+    recipe = plan.recipe
+    reason = f" (default: {plan.recipe_reason})" if plan.recipe_reason else ""
+    sizes = ", ".join(f"{name} {count:,}" for name, count in plan.sizes.items())
+    yield "model", plan.model
+    yield "dataset", f"{plan.dataset}: {sizes}"
+    yield from (("classes" if n == 0 else "", t) for n, t in enumerate(class_lines(plan)))
+    yield "recipe", f"{recipe.name}{reason}: {recipe.summary}"
+    yield "", f"{_course(plan)}, {recipe.precision}, seed {recipe.seed}"
+    yield "output", plan.folder
+    yield from (("note", note) for note in plan.notes)
+
+
+def _course(plan: Plan) -> str:
+    recipe = plan.recipe
+    if not recipe.epochs:
+        return f"linear probe on the features of the weights, no epochs, {recipe.image_size} px"
+    count = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+    return (
+        f"{count} of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{recipe.image_size} px, {recipe.optimizer} lr {recipe.learning_rate:g}"
+    )
+
+
+def class_lines(plan: Plan) -> Iterator[str]:
+    """Yield the classes with their training images, and the classes that a split lacks."""
+    names, counts = plan.classes, plan.class_counts.get("train", ())
+    shown = [f"{n} {c:,}" for n, c in zip(names, counts, strict=True)] if counts else [*names]
+    words = ", ".join(shown) if len(names) <= _LISTED else f"{shown[0]} … {shown[-1]}"
+    unknown = "images are counted only by reading the data"
+    yield f"{len(names):,}, {'images in train' if counts else unknown}: {words}"
+    for split, found in plan.class_counts.items():
+        missing = [name for name, count in zip(names, found, strict=True) if not count]
+        if missing:
+            yield f"{split} has no image of {_few(missing)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def figures_line(figures: dict[str, float], task: Task) -> str:
+    """Return the figures of an epoch so far in a few words."""
+    hits = task.hits
+    return (
+        f"loss {figures['loss']:.3f}  {hits.name} {figures[hits.key]:.1%}  "
+        f"{figures['images_per_s']:.0f} img/s"
+    )
+
+
+def epoch_line(
+    record: dict[str, Any], epochs: int, *, best: bool, task: Task = SINGLE_LABEL
+) -> str:
+    """Return the figures of an epoch in one line."""
+    hits, val = task.hits, task.chosen_by
+    head = f"epoch {record['epoch']:>3}/{epochs}" if epochs else "linear probe"
+    rate = f"lr {record['learning_rate']:.2g}  " if record["epoch"] else ""
+    return (
+        f"{head}  "
+        f"loss {record['train_loss']:.4f}  {hits.name} {record[f'train_{hits.key}']:6.2%}  "
+        f"val loss {record['val_loss']:.4f}  val {val.name} {record[f'val_{val.key}']:6.2%}  "
+        f"{rate}{record['images_per_s']:.0f} img/s" + ("  best" if best and epochs else "")
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time with its unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

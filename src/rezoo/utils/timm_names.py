@@ -1,0 +1,83 @@
+"""Names of timm 1.0.31: residual networks that rezoo does not build, and names of the past.
+
+Loads without Keras.
+"""
+
+from __future__ import annotations
+
+_NOT_BUILT = """
+bat_resnext26ts cspresnet50 cspresnet50d cspresnet50w cspresnext50 eca_resnet33ts eca_resnext26ts
+ecaresnet26t ecaresnet50d ecaresnet50d_pruned ecaresnet50t ecaresnet101d ecaresnet101d_pruned
+ecaresnet200d ecaresnet269d ecaresnetlight ecaresnext26t_32x4d ecaresnext50t_32x4d gcresnet33ts
+gcresnet50t gcresnext26ts gcresnext50ts lambda_resnet26rpt_256 lambda_resnet26t lambda_resnet50ts
+legacy_senet154 legacy_seresnet18 legacy_seresnet34 legacy_seresnet50 legacy_seresnet101
+legacy_seresnet152 legacy_seresnext26_32x4d legacy_seresnext50_32x4d legacy_seresnext101_32x4d
+nf_ecaresnet26 nf_ecaresnet50 nf_ecaresnet101 nf_resnet26 nf_resnet50 nf_resnet101 nf_seresnet26
+nf_seresnet50 nf_seresnet101 repvgg_a0 repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b1g4
+repvgg_b2 repvgg_b2g4 repvgg_b3 repvgg_b3g4 repvgg_d2se res2net50_14w_8s res2net50_26w_4s
+res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s res2net50d res2net101_26w_4s res2net101d
+res2next50 resnest14d resnest26d resnest50d resnest50d_1s4x24d resnest50d_4s2x40d resnest101e
+resnest200e resnest269e resnet32ts resnet33ts resnet50_clip resnet50_clip_gap resnet50_gn
+resnet50_mlp resnet50x4_clip resnet50x4_clip_gap resnet50x16_clip resnet50x16_clip_gap
+resnet50x64_clip resnet50x64_clip_gap resnet51q resnet61q resnet101_clip resnet101_clip_gap
+resnetaa34d resnetaa50 resnetaa50d resnetaa101d resnetblur18 resnetblur50 resnetblur50d
+resnetblur101d resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
+resnetv2_18 resnetv2_18d resnetv2_34 resnetv2_34d resnetv2_50 resnetv2_50d resnetv2_50d_evos
+resnetv2_50d_frn resnetv2_50d_gn resnetv2_50t resnetv2_50x1_bit resnetv2_50x3_bit resnetv2_101
+resnetv2_101d resnetv2_101x1_bit resnetv2_101x3_bit resnetv2_152 resnetv2_152d resnetv2_152x2_bit
+resnetv2_152x4_bit resnext26ts resnext50_32x4d resnext50d_32x4d resnext101_32x4d resnext101_32x8d
+resnext101_32x16d resnext101_32x32d resnext101_64x4d senet154 seresnet18 seresnet33ts seresnet34
+seresnet50 seresnet50t seresnet101 seresnet152 seresnet152d seresnet200d seresnet269d
+seresnetaa50d seresnext26d_32x4d seresnext26t_32x4d seresnext26ts seresnext50_32x4d
+seresnext101_32x4d seresnext101_32x8d seresnext101_64x4d seresnext101d_32x8d seresnextaa101d_32x8d
+seresnextaa201d_32x8d skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d tresnet_l
+tresnet_m tresnet_v2_l tresnet_xl vgg11 vgg11_bn vgg13 vgg13_bn
+"""
+NOT_BUILT = frozenset(_NOT_BUILT.split())
+"""Architectures of timm that rezoo does not have."""
+
+OLD_NAMES = {
+    "tv_resnet34": "resnet34.tv_in1k",
+    "tv_resnet50": "resnet50.tv_in1k",
+    "tv_resnet101": "resnet101.tv_in1k",
+    "tv_resnet152": "resnet152.tv_in1k",
+    "tv_resnext50_32x4d": "resnext50_32x4d.tv_in1k",
+    "ig_resnext101_32x8d": "resnext101_32x8d.fb_wsl_ig1b_ft_in1k",
+    "ig_resnext101_32x16d": "resnext101_32x8d.fb_wsl_ig1b_ft_in1k",
+    "ig_resnext101_32x32d": "resnext101_32x8d.fb_wsl_ig1b_ft_in1k",
+    "ig_resnext101_32x48d": "resnext101_32x8d.fb_wsl_ig1b_ft_in1k",
+    "ssl_resnet18": "resnet18.fb_ssl_yfcc100m_ft_in1k",
+    "ssl_resnet50": "resnet50.fb_ssl_yfcc100m_ft_in1k",
+    "ssl_resnext50_32x4d": "resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k",
+    "ssl_resnext101_32x4d": "resnext101_32x4d.fb_ssl_yfcc100m_ft_in1k",
+    "ssl_resnext101_32x8d": "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k",
+    "ssl_resnext101_32x16d": "resnext101_32x16d.fb_ssl_yfcc100m_ft_in1k",
+    "swsl_resnet18": "resnet18.fb_swsl_ig1b_ft_in1k",
+    "swsl_resnet50": "resnet50.fb_swsl_ig1b_ft_in1k",
+    "swsl_resnext50_32x4d": "resnext50_32x4d.fb_swsl_ig1b_ft_in1k",
+    "swsl_resnext101_32x4d": "resnext101_32x4d.fb_swsl_ig1b_ft_in1k",
+    "swsl_resnext101_32x8d": "resnext101_32x8d.fb_swsl_ig1b_ft_in1k",
+    "swsl_resnext101_32x16d": "resnext101_32x16d.fb_swsl_ig1b_ft_in1k",
+    "gluon_resnet18_v1b": "resnet18.gluon_in1k",
+    "gluon_resnet34_v1b": "resnet34.gluon_in1k",
+    "gluon_resnet50_v1b": "resnet50.gluon_in1k",
+    "gluon_resnet101_v1b": "resnet101.gluon_in1k",
+    "gluon_resnet152_v1b": "resnet152.gluon_in1k",
+    "gluon_resnet50_v1c": "resnet50c.gluon_in1k",
+    "gluon_resnet101_v1c": "resnet101c.gluon_in1k",
+    "gluon_resnet152_v1c": "resnet152c.gluon_in1k",
+    "gluon_resnet50_v1d": "resnet50d.gluon_in1k",
+    "gluon_resnet101_v1d": "resnet101d.gluon_in1k",
+    "gluon_resnet152_v1d": "resnet152d.gluon_in1k",
+    "gluon_resnet50_v1s": "resnet50s.gluon_in1k",
+    "gluon_resnet101_v1s": "resnet101s.gluon_in1k",
+    "gluon_resnet152_v1s": "resnet152s.gluon_in1k",
+    "gluon_resnext50_32x4d": "resnext50_32x4d.gluon_in1k",
+    "gluon_resnext101_32x4d": "resnext101_32x4d.gluon_in1k",
+    "gluon_resnext101_64x4d": "resnext101_64x4d.gluon_in1k",
+    "gluon_seresnext50_32x4d": "seresnext50_32x4d.gluon_in1k",
+    "gluon_seresnext101_32x4d": "seresnext101_32x4d.gluon_in1k",
+    "gluon_seresnext101_64x4d": "seresnext101_64x4d.gluon_in1k",
+    "gluon_senet154": "senet154.gluon_in1k",
+}
+"""Old name → the name that timm has given to the same weights, `arch.tag`."""
