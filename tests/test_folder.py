@@ -464,7 +464,9 @@ def test_too_many_bad_images(photographs, call):
     for kind, (_, reason) in BAD.items():
         assert f"'b/{kind}.jpg': {reason}" in text
     assert "at most 1% may be bad" in caught.value.hint
-    answer = call("train", "resnet18", "--dataset", f"folder:{root}", "--output", root.parent / "run")
+    answer = call(
+        "train", "resnet18", "--dataset", f"folder:{root}", "--output", root.parent / "run"
+    )
     fails(answer, 5, "b/text.jpg", "remove or repair")
     assert not (root.parent / "run").exists()
 
