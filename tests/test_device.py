@@ -18,19 +18,28 @@ def test_a_precision_that_is_asked_for_is_taken(wanted):
     assert device.precision(wanted) == wanted
 
 
+@pytest.mark.parametrize(("fast", "expected"), [(False, "float32"), (True, "mixed_bfloat16")])
+def test_auto_follows_the_processor(monkeypatch, fast, expected):
+    monkeypatch.setattr(device, "on_gpu", lambda: False)
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: fast)
+    assert device.precision("auto") == expected
+
+
 @pytest.mark.parametrize(
-    ("capability", "bfloat16", "expected"),
+    ("stated", "expected"),
     [
-        (None, False, "float32"),
-        (None, True, "mixed_bfloat16"),
-        ((7, 5), False, "mixed_float16"),
-        ((8, 0), False, "mixed_bfloat16"),
-        ((9, 0), True, "mixed_bfloat16"),
+        ("6.0", "float32"),  # Pascal has no tensor cores
+        ("7.5", "mixed_float16"),
+        ("8.0", "mixed_bfloat16"),
+        ("12.0", "mixed_bfloat16"),
+        ("gfx90a", "float32"),  # AMD
+        ("gfx1100", "float32"),
+        ("", "float32"),
     ],
 )
-def test_auto_follows_the_device(monkeypatch, capability, bfloat16, expected):
-    monkeypatch.setattr(device, "compute_capability", lambda: capability)
-    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: bfloat16)
+def test_auto_follows_the_gpu(monkeypatch, stated, expected):
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "compute_capability", lambda: device.parse_capability(stated))
     assert device.precision("auto") == expected
 
 

@@ -7,11 +7,11 @@
 | XLA for the step | off | on | off, not measured yet | on |
 | layout | channels last | channels last | channels last | channels last |
 | steps in one call | 1 | 1 | 1 | 1 |
-| precision `auto` | bfloat16 if it is fast | as TensorFlow | 16 bits | 16 bits |
+| precision `auto` | bfloat16 if it is fast | as TensorFlow | by capability | by capability |
 
 docs/concepts/speed.md has the measurements. On a CPU, XLA for the whole step is 0.6 times as fast,
-because its convolutions are slower. On a GPU, bfloat16 needs compute capability 8.0 (Ampere);
-older GPUs use float16 with loss scaling.
+because its convolutions are slower. On a GPU, bfloat16 needs compute capability 8.0 (Ampere).
+GPUs from 7.0 (Volta) on use float16 with loss scaling, and all others float32.
 """
 
 from __future__ import annotations
@@ -78,10 +78,19 @@ def precision(wanted: str = "auto") -> str:
     """Return the precision to train in: `wanted`, or for `auto` the fastest on this device."""
     if wanted != "auto":
         return wanted
-    capability = compute_capability()
-    if capability is not None:
-        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+    if on_gpu():
+        return fastest_on_gpu(compute_capability())
     return "mixed_bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def fastest_on_gpu(capability: tuple[int, int] | None) -> str:
+    """Return the fastest precision on a GPU of a compute capability; None if it has none.
+
+    Tensor cores compute bfloat16 from 8.0 and float16 from 7.0. Other GPUs were not measured.
+    """
+    if capability is None or capability < (7, 0):
+        return "float32"
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
 
 
 def cpu_has_bfloat16() -> bool:
@@ -100,19 +109,26 @@ def fast_in_bfloat16(description: str) -> bool:
 
 
 def compute_capability() -> tuple[int, int] | None:
-    """Return the compute capability of the first GPU; None without a GPU."""
+    """Return the compute capability of the first GPU; None without one from NVIDIA."""
     if not on_gpu():
         return None
     if backend() == "jax":
         import jax
 
-        stated = str(getattr(jax.devices()[0], "compute_capability", "8.0"))
-        major, _, minor = stated.partition(".")
-        return int(major), int(minor or 0)
+        return parse_capability(str(getattr(jax.devices()[0], "compute_capability", "")))
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return tuple(details.get("compute_capability", (8, 0)))
+    found = details.get("compute_capability")
+    return (int(found[0]), int(found[1])) if found else None
+
+
+def parse_capability(text: str) -> tuple[int, int] | None:
+    """Return a compute capability from its text, `"9.0"`; None for AMD's `"gfx90a"` and others."""
+    major, _, minor = text.partition(".")
+    if not major.isdecimal() or not minor.isdecimal():
+        return None
+    return int(major), int(minor)
 
 
 def free_bytes() -> int | None:
