@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -58,46 +57,6 @@ def test_bfloat16_where_the_processor_is_fast(description, fast):
 
 
 # memory
-
-
-@pytest.fixture
-def driver(tmp_path, monkeypatch):
-    """Put an `nvidia-smi` on the path that answers like the driver's: `driver(free, apps)`."""
-
-    def answer(free, apps=""):
-        tool = tmp_path / "nvidia-smi"
-        tool.write_text(
-            f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
-            f'case "$*" in *memory.free*) echo "{free}";; *) printf "{apps}";; esac\n'
-        )
-        tool.chmod(0o755)
-        return tmp_path / "asked"
-
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return answer
-
-
-def test_free_memory_of_a_gpu_is_what_others_leave(driver, monkeypatch):
-    asked = driver("1000", "1, 70000\\n")
-    assert device.free_gpu_bytes(used=0) == 1000 * 2**20
-    assert "--id 0 " in asked.read_text()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1234,3")
-    device.free_gpu_bytes(used=0)
-    assert "--id GPU-1234 " in asked.read_text()
-
-
-def test_memory_that_the_backend_reserves_and_does_not_use_is_free(driver):
-    driver("1000", f"{os.getpid()}, 70000\\n")
-    assert device.free_gpu_bytes(used=60_000 * 2**20) == 11_000 * 2**20
-    assert device.free_gpu_bytes(used=80_000 * 2**20) == 1000 * 2**20
-
-
-def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
-    driver("[N/A]")
-    assert device.free_gpu_bytes(used=0) is None
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert device.free_gpu_bytes(used=0) is None
 
 
 def test_free_memory_of_a_cpu_is_that_of_the_host(monkeypatch):

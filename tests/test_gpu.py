@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.sources.references import resolve
+from rezoo.utils import device, nvidia
 
 
 def computes_in_tensor_float_32():
@@ -34,3 +37,85 @@ def test_a_reference_batch_is_recorded_in_full_precision(finished_run, tmp_path)
     write_reference(tmp_path, source, pictures, "drawn pictures", forward=forward)
     assert found == [False]
     assert computes_in_tensor_float_32()
+
+
+# memory
+
+ONE = "0, GPU-aaaa-1, NVIDIA H200, 1000"
+TWO = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA H200, 2000"
+MIXED = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA T4, 2000"
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Put an `nvidia-smi` on the path that answers like the driver's: `driver(gpus, apps)`."""
+
+    def answer(gpus, apps=""):
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(
+            f'#!/bin/sh\ncase "$*" in *memory.free*) printf "{gpus}";; *) printf "{apps}";; esac\n'
+        )
+        tool.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        (None, [0, 1]),
+        ("1", [1]),
+        ("1,0", [1, 0]),
+        ("GPU-bbbb", [1]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", [0]),  # CUDA ignores all behind an unknown one
+        ("MIG-1", []),
+    ],
+)
+def test_gpus_that_this_process_may_use(driver, monkeypatch, visible, found):
+    driver(TWO)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.index for gpu in nvidia.visible_gpus()] == found
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environment", "name", "free"),
+    [
+        (ONE, {}, "NVIDIA H200", 1000),
+        (ONE, {}, "as nobody else calls it", 1000),
+        (TWO, {}, "NVIDIA H200", 1000),
+        (TWO, {"CUDA_VISIBLE_DEVICES": "1"}, "NVIDIA H200", 2000),
+        (MIXED, {"CUDA_VISIBLE_DEVICES": "GPU-bbbb"}, "NVIDIA T4", 2000),
+        # CUDA numbers the fastest first, the driver by the bus
+        (MIXED, {"CUDA_VISIBLE_DEVICES": "0"}, "NVIDIA T4", 2000),
+        (MIXED, {}, "NVIDIA T4", 2000),
+        (MIXED, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, "NVIDIA H200", 1000),
+    ],
+)
+def test_free_memory_is_that_of_the_gpu_that_computes(
+    driver, monkeypatch, gpus, environment, name, free
+):
+    driver(gpus, "GPU-aaaa-1, 1, 70000\\n")
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    assert device.free_gpu_bytes(name, used=0) == free * 2**20
+
+
+def test_memory_that_the_backend_reserves_and_does_not_use_is_free(driver):
+    driver(ONE, f"GPU-aaaa-1, {os.getpid()}, 70000\\nGPU-bbbb-2, {os.getpid()}, 5\\n")
+    assert device.free_gpu_bytes("NVIDIA H200", used=60_000 * 2**20) == 11_000 * 2**20
+    assert device.free_gpu_bytes("NVIDIA H200", used=80_000 * 2**20) == 1000 * 2**20
+
+
+def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
+    driver("0, GPU-aaaa-1, NVIDIA GB10, [N/A]")
+    assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None
+    driver("NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.")
+    assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None

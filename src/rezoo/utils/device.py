@@ -20,9 +20,10 @@ import ctypes
 import os
 import platform
 import shutil
-import subprocess
 from contextlib import suppress
 from pathlib import Path
+
+from rezoo.utils import nvidia
 
 STEP_WITH_XLA = False  # on TensorFlow; JAX always compiles with XLA
 
@@ -145,32 +146,28 @@ def free_bytes() -> int | None:
         found = jax.devices()[0].memory_stats() or {}
         if "bytes_limit" in found:
             return max(int(found["bytes_limit"]) - int(found.get("bytes_in_use", 0)), 0)
-        return free_gpu_bytes(used=0)
+        return free_gpu_bytes(names()[0], used=0)
     import tensorflow as tf
 
-    return free_gpu_bytes(used=int(tf.config.experimental.get_memory_info("GPU:0")["current"]))
+    used = int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+    return free_gpu_bytes(names()[0], used=used)
 
 
-def free_gpu_bytes(*, used: int) -> int | None:
-    """Return the free memory of the first GPU that this process sees, as the driver reports it.
+def free_gpu_bytes(name: str, *, used: int) -> int | None:
+    """Return the free memory of the GPU that this process computes on, as the driver reports it.
 
     Args:
+        name: Of the GPU, as the backend reports it.
         used: Bytes in use by this process. If the driver lists how much the process has reserved,
             the rest of it counts as free.
 
     Returns:
-        Bytes; None without `nvidia-smi`.
+        Bytes; None if the driver does not report it.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    gpu = ["--id", visible or "0"]
-    free = _ask_driver([*gpu, "--query-gpu=memory.free"])
-    if not free:
+    gpu = nvidia.gpu_named(name)
+    if gpu is None or gpu.free_bytes is None:
         return None
-    rows = (line.split(",") for line in _ask_driver([*gpu, "--query-compute-apps=pid,used_memory"]))
-    with suppress(ValueError, IndexError):  # "[N/A]" if the platform hides it
-        reserved = sum(int(row[1]) for row in rows if int(row[0]) == os.getpid()) * 2**20
-        return int(free[0]) * 2**20 + max(reserved - used, 0)
-    return None
+    return gpu.free_bytes + max(nvidia.reserved_bytes(gpu) - used, 0)
 
 
 def free_host_bytes() -> int:
@@ -255,15 +252,3 @@ def _number(path: Path, key: str) -> int | None:
             if line.startswith(key):
                 return int(line.split()[1])
     return None
-
-
-def _ask_driver(query: list[str]) -> list[str]:
-    """Return the lines with which `nvidia-smi` answers a query; none without it."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return []
-    command = [tool, *query, "--format=csv,noheader,nounits"]
-    with suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        return answer.stdout.splitlines()
-    return []
