@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rezoo
+from rezoo.data import batches
+from rezoo.errors import IntegrityError
+from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.sources.references import resolve
+from rezoo.training import step
 from rezoo.utils import device, nvidia
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 
 def computes_in_tensor_float_32():
@@ -37,6 +43,46 @@ def test_a_reference_batch_is_recorded_in_full_precision(finished_run, tmp_path)
     write_reference(tmp_path, source, pictures, "drawn pictures", forward=forward)
     assert found == [False]
     assert computes_in_tensor_float_32()
+
+
+# errors
+
+NO_ALGORITHM = tf.errors.NotFoundError(None, None, "No algorithm worked!")
+
+
+def fails_on_the_device(*args):
+    raise NO_ALGORITHM
+
+
+def test_an_error_of_a_network_is_not_one_of_an_image(trained, monkeypatch):
+    monkeypatch.setattr(evaluation, "compiled_forward", lambda network: fails_on_the_device)
+    with pytest.raises(tf.errors.NotFoundError, match="No algorithm"):
+        evaluation.evaluate(trained)
+
+
+def test_an_error_of_a_step_is_not_one_of_an_image(monkeypatch, tmp_path):
+    monkeypatch.setattr(step, "_compile", lambda *args: fails_on_the_device)
+    with pytest.raises(tf.errors.NotFoundError, match="No algorithm"):
+        rezoo.train(NETWORK, "digits", epochs=1, image_size=8, output=tmp_path / "run", verbose=0)
+
+
+def test_a_batch_that_cannot_be_read_is_named():
+    class Readable:
+        """Every example of it can be read, one by one."""
+
+        reasons: dict[int, str] = {}  # noqa: RUF012
+        what = "tfds:flowers (val)"
+
+        def find(self, indices, channels):
+            return False
+
+    def damaged(position, without):
+        raise tf.errors.DataLossError(None, None, "{{node Next}} corrupted record at 12")
+        yield
+
+    stream = batches._skipping(damaged, lambda position, without: [], Readable(), 3)
+    with pytest.raises(IntegrityError, match=r"tfds:flowers \(val\) could not be read: corrupted"):
+        next(stream)
 
 
 # memory

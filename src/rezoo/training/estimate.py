@@ -15,7 +15,6 @@ import numpy as np
 
 from rezoo.data.cache import bytes_to_come
 from rezoo.errors import DivergedError, SpecError
-from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -155,19 +154,18 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
     source = iter(setup.train_batches(0, 0))
     taken: list[float] = []
     loss = None
-    with readable_errors(setup.data.reference):
-        try:
-            while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
-                began = time.perf_counter()
-                loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
-                taken.append(time.perf_counter() - began)
-                _check_finite(loss, len(taken), setup.recipe)
-                if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
-                    break
-        finally:
-            for variable, value in saved:
-                variable.assign(value)
-        image_s = _forward_s(setup)
+    try:
+        while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
+            began = time.perf_counter()
+            loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
+            taken.append(time.perf_counter() - began)
+            _check_finite(loss, len(taken), setup.recipe)
+            if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
+                break
+    finally:
+        for variable, value in saved:
+            variable.assign(value)
+    image_s = _forward_s(setup)
     step_s = statistics.median(taken[1:] or taken or [0.0])
     images = len(setup.val.examples)
     return Times(
