@@ -16,6 +16,7 @@ from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.sources.references import resolve
 from rezoo.training import step
+from rezoo.training.train import dry_run
 from rezoo.utils import device, nvidia
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -165,3 +166,20 @@ def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
     assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None
     monkeypatch.setenv("PATH", "/nowhere")
     assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None
+
+
+def test_a_prediction_for_a_gpu_has_the_memory_of_the_gpu_alone(monkeypatch, tmp_path):
+    for name, value in {
+        "on_gpu": True,
+        "used_bytes": 123_000,
+        "free_bytes": 456_000,
+        "peak_bytes": 789_000,
+        "resident_bytes": 10**12,
+    }.items():
+        monkeypatch.setattr(device, name, lambda value=value: value)
+    changes = {"image_size": 8, "precision": "float32", "epochs": 1}
+    _, found = dry_run(NETWORK, "digits", changes=changes, output=tmp_path / "run")
+    memory = found.to_dict()["memory"]
+    assert memory["data"] == 0
+    assert memory["predicted_peak_bytes"] == found.memory.total + 123_000
+    assert memory["free_bytes"] == 456_000

@@ -71,7 +71,8 @@ class Estimate:
     Attributes:
         profile: Of the network at the largest size of its training images.
         memory: Predicted, in addition to `before_bytes`.
-        before_bytes: Memory of the process before the first step.
+        before_bytes: Memory of the process on the device before the first step; at least the
+            weights.
         peak_bytes: Measured in the steps that were done; None if it cannot be determined.
         free_bytes: On the device; None if it cannot be determined.
         times: Measured.
@@ -121,14 +122,14 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
     size = recipe.train_size or recipe.image_size or 0
     shape = (size, size, setup.config.preprocessing.channels)
     counted = profile(setup.network, input_shape=shape)
-    free, before = device.free_bytes(), device.resident_bytes()
-    data = sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
+    free, before, gpu = device.free_bytes(), device.used_bytes(), device.on_gpu()
+    data = 0 if gpu else sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
-        memory=dataclasses.replace(predict_memory(counted, recipe), data=data),
-        before_bytes=before,
+        memory=dataclasses.replace(predict_memory(counted, recipe, gpu=gpu), data=data),
+        before_bytes=before or 4 * setup.network.count_params(),
         peak_bytes=device.peak_bytes(),
         free_bytes=free,
         times=times,

@@ -140,16 +140,13 @@ def free_bytes() -> int | None:
     """
     if not on_gpu():
         return free_host_bytes()
+    used = used_bytes() or 0
     if backend() == "jax":
         import jax
 
-        found = jax.devices()[0].memory_stats() or {}
-        if "bytes_limit" in found:
-            return max(int(found["bytes_limit"]) - int(found.get("bytes_in_use", 0)), 0)
-        return free_gpu_bytes(names()[0], used=0)
-    import tensorflow as tf
-
-    used = int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+        limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+        if limit is not None:
+            return max(int(limit) - used, 0)
     return free_gpu_bytes(names()[0], used=used)
 
 
@@ -185,6 +182,22 @@ def free_host_bytes() -> int:
         cached = _number(group / "memory.stat", "inactive_file") or 0
         available = min(available, limit - used + cached)
     return max(available, 0)
+
+
+def used_bytes() -> int | None:
+    """Return the memory that this process uses now on the device that computes.
+
+    None if it cannot be determined on this platform.
+    """
+    if not on_gpu():
+        return resident_bytes()
+    if backend() == "jax":
+        import jax
+
+        return (jax.devices()[0].memory_stats() or {}).get("bytes_in_use")
+    import tensorflow as tf
+
+    return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
 
 
 def resident_bytes() -> int:
