@@ -14,6 +14,8 @@ from rezoo.data import batches
 from rezoo.errors import IntegrityError
 from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
+from rezoo.models.factory import create_model
+from rezoo.models.settings import share_gpus
 from rezoo.sources.references import resolve
 from rezoo.training import step
 from rezoo.training.train import dry_run
@@ -84,6 +86,50 @@ def test_a_batch_that_cannot_be_read_is_named():
     stream = batches._skipping(damaged, lambda position, without: [], Readable(), 3)
     with pytest.raises(IntegrityError, match=r"tfds:flowers \(val\) could not be read: corrupted"):
         next(stream)
+
+
+# TensorFlow's share
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two GPUs of TensorFlow's; returns what is set on them: GPU → memory growth, visible ones."""
+    found = {"first": None, "second": None, "visible": ["first", "second"]}
+    config = tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(config, "get_logical_device_configuration", lambda gpu: None)
+    monkeypatch.setattr(config.experimental, "get_memory_growth", found.get)
+    monkeypatch.setattr(config.experimental, "set_memory_growth", found.__setitem__)
+    monkeypatch.setattr(
+        config, "set_visible_devices", lambda devices, kind: found.update(visible=devices)
+    )
+    monkeypatch.delenv("CUDA_CACHE_MAXSIZE", raising=False)
+    return found
+
+
+@pytest.mark.backend
+def test_tensorflow_takes_no_more_of_a_gpu_than_it_needs(gpus):
+    create_model(NETWORK, num_classes=2, input_shape=(8, 8, 1))
+    if keras.config.backend() == "jax":
+        assert gpus == {"first": None, "second": None, "visible": []}
+    else:
+        assert gpus == {"first": True, "second": True, "visible": ["first", "second"]}
+    assert int(os.environ["CUDA_CACHE_MAXSIZE"]) > 2**31
+
+
+def test_memory_growth_that_the_user_sets_stays(gpus):
+    gpus["second"] = False
+    share_gpus()
+    assert (gpus["first"], gpus["second"]) == (None, False)
+
+
+def test_devices_that_are_in_use_stay(gpus, monkeypatch):
+    def refuse(gpu, grows):
+        raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
+    share_gpus()
+    assert gpus["first"] is None
 
 
 # memory

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_CODE_BYTES = 2**32 - 1  # the most that the driver allows
 
 
 @contextmanager
@@ -69,6 +70,31 @@ def require_backend() -> None:
             "Keras's backend is 'jax', which is not installed",
             hint="pip install 'rezoo[jax]', or set KERAS_BACKEND=tensorflow.",
         )
+
+
+def share_gpus() -> None:
+    """Leave the GPUs to JAX if it is the backend; else let TensorFlow reserve memory as needed.
+
+    Otherwise TensorFlow reserves all memory of every GPU, also where it only reads data. Devices
+    that TensorFlow uses already stay as they are, and so does what the user has set. Does nothing
+    before TensorFlow is imported.
+    """
+    # code for a new GPU is compiled once and kept: TensorFlow's exceeds the usual size of 1 GB
+    os.environ.setdefault("CUDA_CACHE_MAXSIZE", str(_CODE_BYTES))
+    if "tensorflow" not in sys.modules:
+        return
+    from tensorflow import config
+
+    with suppress(RuntimeError):  # TensorFlow uses its devices
+        if _backend() == "jax":
+            config.set_visible_devices([], "GPU")
+            return
+        gpus = config.list_physical_devices("GPU")
+        growths = [config.experimental.get_memory_growth(gpu) for gpu in gpus]
+        parts = [config.get_logical_device_configuration(gpu) for gpu in gpus]
+        if not any(value is not None for value in (*growths, *parts)):  # TensorFlow refuses a mix
+            for gpu in gpus:
+                config.experimental.set_memory_growth(gpu, True)
 
 
 def _backend() -> str:
