@@ -73,5 +73,7 @@ def test_doctor_has_the_extras_of_the_package():
         for name, packages in extras.items()
         if name not in ("docs", "test")
     }
-    wanted["cuda"] = ("nvidia-cudnn-cu12",)  # what tensorflow[and-cuda] adds
+    # what tensorflow[and-cuda] and jax[cuda12] add
+    wanted["cuda"] = ("nvidia-cudnn-cu12", "nvidia-nccl-cu12")
+    wanted["jax-cuda"] += ("jax-cuda12-plugin", "nvidia-cudnn-cu12")
     assert wanted == doctor._EXTRAS

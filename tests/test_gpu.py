@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 import rezoo
 from rezoo.data import batches
-from rezoo.errors import IntegrityError
+from rezoo.errors import DeviceWarning, IntegrityError
 from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.models.factory import create_model
@@ -20,7 +21,29 @@ from rezoo.sources.references import resolve
 from rezoo.training import step
 from rezoo.training.train import dry_run
 from rezoo.utils import device, nvidia
+from rezoo.utils.gpu_faults import gpu_faults
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
+
+ONE = "0, GPU-aaaa-1, NVIDIA H200, 1000"
+TWO = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA H200, 2000"
+MIXED = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA T4, 2000"
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Put an `nvidia-smi` on the path that answers like the driver's: `driver(gpus, apps)`."""
+
+    def answer(gpus, apps=""):
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(
+            f'#!/bin/sh\ncase "$*" in *memory.free*) printf "{gpus}";; *) printf "{apps}";; esac\n'
+        )
+        tool.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    return answer
 
 
 def computes_in_tensor_float_32():
@@ -88,6 +111,82 @@ def test_a_batch_that_cannot_be_read_is_named():
         next(stream)
 
 
+# GPUs that are not used
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Add installed packages: `installed(name)`."""
+    folder = tmp_path / "site"
+    monkeypatch.syspath_prepend(folder)
+
+    def add(*names):
+        for name in names:
+            info = folder / f"{name.replace('-', '_')}-9.30.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Name: {name}\nVersion: 9.30\n")
+
+    return add
+
+
+NVIDIA = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}
+
+
+@pytest.mark.backend
+def test_a_gpu_that_the_backend_does_not_find_is_named(driver, installed, monkeypatch):
+    backend = keras.config.backend()
+    assert gpu_faults() == []
+    driver(TWO)
+    (text,) = gpu_faults()
+    extra = "cuda" if backend == "tensorflow" else "jax-cuda"
+    assert text.startswith("the driver lists NVIDIA H200, NVIDIA H200, and ")
+    assert f"pip install 'rezoo[{extra}]' adds {NVIDIA[backend]}" in text
+    installed(NVIDIA[backend])
+    (text,) = gpu_faults()
+    assert "reason" in text
+    assert "pip" not in text
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert gpu_faults() == []
+
+
+def test_training_evaluation_and_prediction_warn_of_it(driver, trained, tmp_path):
+    driver(ONE)
+    run = {"epochs": 1, "image_size": 8, "output": tmp_path / "run", "verbose": 0}
+    with pytest.warns(DeviceWarning, match="computes on the CPU"):
+        rezoo.train(NETWORK, "digits", **run)
+    with pytest.warns(DeviceWarning, match="computes on the CPU"):
+        rezoo.evaluate(trained)
+    with pytest.warns(DeviceWarning, match="computes on the CPU"):
+        rezoo.predict(trained, np.zeros((8, 8), np.uint8))
+
+
+def test_doctor_lists_gpus_and_their_faults(driver, call):
+    driver(MIXED)
+    found = json.loads(call("doctor", "--json").stdout)
+    assert found["gpus"] == ["0: NVIDIA H200, 1.0 GB free", "1: NVIDIA T4, 2.1 GB free"]
+    (text,) = found["gpu_faults"]
+    assert "NVIDIA H200, NVIDIA T4" in text
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(("capability", "known"), [((9, 0), True), ((12, 0), False), (None, True)])
+def test_a_gpu_that_libraries_are_not_built_for(monkeypatch, capability, known):
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "compute_capability", lambda: capability)
+    faults = gpu_faults()
+    assert len(faults) == (not known)
+    for text in faults:
+        assert "compute capability 12.0" in text
+        assert ("KERAS_BACKEND=jax" in text) == (keras.config.backend() == "tensorflow")
+
+
+def test_libraries_of_two_versions_of_cuda(installed):
+    installed("nvidia-cudnn-cu12")
+    assert gpu_faults() == []
+    installed("nvidia-cudnn-cu13")
+    assert "CUDA 12 and 13" in gpu_faults()[0]
+
+
 # TensorFlow's share
 
 
@@ -133,27 +232,6 @@ def test_devices_that_are_in_use_stay(gpus, monkeypatch):
 
 
 # memory
-
-ONE = "0, GPU-aaaa-1, NVIDIA H200, 1000"
-TWO = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA H200, 2000"
-MIXED = f"{ONE}\\n1, GPU-bbbb-2, NVIDIA T4, 2000"
-
-
-@pytest.fixture
-def driver(tmp_path, monkeypatch):
-    """Put an `nvidia-smi` on the path that answers like the driver's: `driver(gpus, apps)`."""
-
-    def answer(gpus, apps=""):
-        tool = tmp_path / "nvidia-smi"
-        tool.write_text(
-            f'#!/bin/sh\ncase "$*" in *memory.free*) printf "{gpus}";; *) printf "{apps}";; esac\n'
-        )
-        tool.chmod(0o755)
-
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    return answer
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,7 @@ def evaluate(
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
+    warn_of_gpu_faults()
     begun = time.perf_counter()
     scores = measure(
         task,

@@ -20,6 +20,7 @@ from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def _set_up(
     from rezoo.training.estimate import FINISH_S, fitted, measure
     from rezoo.training.setup import Setup
 
+    warn_of_gpu_faults()
     reporter.status(f"opening {request.dataset}")
     if max_time_s and before is not None:
         asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
