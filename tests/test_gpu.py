@@ -151,12 +151,11 @@ def test_a_gpu_that_the_backend_does_not_find_is_named(driver, installed, monkey
 
 def test_training_evaluation_and_prediction_warn_of_it(driver, trained, tmp_path):
     driver(ONE)
-    run = {"epochs": 1, "image_size": 8, "output": tmp_path / "run", "verbose": 0}
-    with pytest.warns(DeviceWarning, match="computes on the CPU"):
-        rezoo.train(NETWORK, "digits", **run)
-    with pytest.warns(DeviceWarning, match="computes on the CPU"):
+    with pytest.raises(DeviceWarning, match="computes on the CPU"):
+        rezoo.train(NETWORK, "digits", epochs=1, image_size=8, output=tmp_path / "run", verbose=0)
+    with pytest.raises(DeviceWarning, match="computes on the CPU"):
         rezoo.evaluate(trained)
-    with pytest.warns(DeviceWarning, match="computes on the CPU"):
+    with pytest.raises(DeviceWarning, match="computes on the CPU"):
         rezoo.predict(trained, np.zeros((8, 8), np.uint8))
 
 
