@@ -294,6 +294,7 @@ def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
 def test_a_prediction_for_a_gpu_has_the_memory_of_the_gpu_alone(monkeypatch, tmp_path):
     for name, value in {
         "on_gpu": True,
+        "compute_capability": (9, 0),
         "used_bytes": 123_000,
         "free_bytes": 456_000,
         "peak_bytes": 789_000,
