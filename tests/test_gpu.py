@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -12,11 +14,12 @@ import tensorflow as tf
 
 import rezoo
 from rezoo.data import batches
-from rezoo.errors import DeviceWarning, IntegrityError
+from rezoo.errors import DeviceWarning, IntegrityError, SpecError
 from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
+from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
-from rezoo.models.settings import share_gpus
+from rezoo.models.primitives import freeze_statistics
 from rezoo.sources.references import resolve
 from rezoo.training import step
 from rezoo.training.train import dry_run
@@ -186,6 +189,82 @@ def test_libraries_of_two_versions_of_cuda(installed):
     assert "CUDA 12 and 13" in gpu_faults()[0]
 
 
+# the same bits
+
+FLAG = "--xla_gpu_deterministic_ops=true"
+
+
+@pytest.fixture
+def backend_named(monkeypatch):
+    """Let Keras have, or get, a backend: `backend_named(name)`."""
+    return lambda name: monkeypatch.setattr(settings, "_backend", lambda: name)
+
+
+def test_tensorflow_computes_deterministically_on_a_gpu_alone(monkeypatch, backend_named):
+    backend_named("tensorflow")
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
+    settings.compute_deterministically()
+    assert asked == []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first"])
+    settings.compute_deterministically()
+    assert asked == [True]
+
+
+def test_jax_gets_the_flag_before_it_is_imported(monkeypatch, backend_named):
+    backend_named("jax")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x")
+    monkeypatch.setitem(sys.modules, "jax", tf)  # any module
+    with pytest.raises(SpecError, match="JAX is imported already") as error:
+        settings.compute_deterministically()
+    assert FLAG in error.value.hint
+    monkeypatch.delitem(sys.modules, "jax")
+    settings.compute_deterministically()
+    assert os.environ["XLA_FLAGS"] == f"--xla_dump_to=/tmp/x {FLAG}"
+    monkeypatch.setitem(sys.modules, "jax", tf)
+    settings.compute_deterministically()  # it has the flag
+
+
+@pytest.mark.ci
+def test_a_run_with_all_that_is_random_goes_on_deterministically(tmp_path):
+    """TensorFlow then refuses kernels that are not deterministic, and unseeded numbers."""
+    code = """if True:
+        import sys, rezoo
+        import tensorflow as tf
+        tf.config.experimental.enable_op_determinism()
+        rezoo.train(
+            "test_resnet", "digits", epochs=1, image_size=16, batch_size=256, batch_norm="frozen",
+            mixup_alpha=0.2, cutmix_alpha=1.0, random_erase=0.2, ema_decay=0.9,
+            stochastic_depth=0.1, precision="mixed_float16", output=sys.argv[1],
+            deterministic=True, verbose=0,
+        )
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_frozen_statistics_have_no_fused_gradient_on_a_gpu(monkeypatch):
+    """Its kernel is not deterministic, so TensorFlow refuses it."""
+    model = create_model(NETWORK, num_classes=2, input_shape=(8, 8, 1))
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 1), np.float32)
+
+    def outputs():
+        function = tf.function(lambda x: model(x, training=True))
+        kinds = {op.type for op in function.get_concrete_function(images).graph.get_operations()}
+        return "FusedBatchNormV3" in kinds, function(images).numpy()
+
+    assert outputs()[0]
+    freeze_statistics(model)
+    fused, wanted = outputs()
+    assert fused
+    monkeypatch.setattr(cpu_kernels, "on_cpu", lambda: False)
+    fused, found = outputs()
+    assert not fused
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 # TensorFlow's share
 
 
@@ -217,7 +296,7 @@ def test_tensorflow_takes_no_more_of_a_gpu_than_it_needs(gpus):
 
 def test_memory_growth_that_the_user_sets_stays(gpus):
     gpus["second"] = False
-    share_gpus()
+    settings.share_gpus()
     assert (gpus["first"], gpus["second"]) == (None, False)
 
 
@@ -226,7 +305,7 @@ def test_devices_that_are_in_use_stay(gpus, monkeypatch):
         raise RuntimeError("Physical devices cannot be modified after being initialized")
 
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
-    share_gpus()
+    settings.share_gpus()
     assert gpus["first"] is None
 
 
@@ -250,7 +329,7 @@ def test_gpus_that_this_process_may_use(driver, monkeypatch, visible, found):
     driver(TWO)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [gpu.index for gpu in nvidia.visible_gpus()] == found
+    assert [gpu.number for gpu in nvidia.visible_gpus()] == found
 
 
 @pytest.mark.parametrize(

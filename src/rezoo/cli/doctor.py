@@ -97,7 +97,7 @@ def _gpu(gpu: nvidia.Gpu) -> str:
     free = "free memory not reported"
     if gpu.free_bytes is not None:
         free = f"{gpu.free_bytes / 1e9:.1f} GB free"
-    return f"{gpu.index}: {gpu.name}, {free}"
+    return f"{gpu.number}: {gpu.name}, {free}"
 
 
 def _folders() -> dict[str, str]:

@@ -20,6 +20,7 @@ from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no atomics, no choice by time
 _CODE_BYTES = 2**32 - 1  # the most that the driver allows
 
 
@@ -95,6 +96,31 @@ def share_gpus() -> None:
         if not any(value is not None for value in (*growths, *parts)):  # TensorFlow refuses a mix
             for gpu in gpus:
                 config.experimental.set_memory_growth(gpu, True)
+
+
+def compute_deterministically() -> None:
+    """Choose kernels of GPUs that give the same bits in every process; they are slower.
+
+    CPUs do so anyway. On JAX, it must come before JAX is imported.
+
+    Raises:
+        SpecError: JAX is imported, with other flags.
+    """
+    if _backend() == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        if _DETERMINISTIC in flags.split():
+            return
+        if "jax" in sys.modules:
+            raise SpecError(
+                "deterministic: JAX is imported already, and has read its flags",
+                hint=f"start Python with XLA_FLAGS={_DETERMINISTIC}.",
+            )
+        os.environ["XLA_FLAGS"] = f"{flags} {_DETERMINISTIC}".strip()
+        return
+    from tensorflow import config
+
+    if config.list_physical_devices("GPU"):  # it would only slow down a CPU
+        config.experimental.enable_op_determinism()
 
 
 def _backend() -> str:

@@ -19,13 +19,13 @@ class Gpu(NamedTuple):
     """A GPU.
 
     Attributes:
-        index: Number in the order of the PCI bus.
+        number: Number in the order of the PCI bus.
         uuid: Unique identifier, `GPU-…`.
         name: Name of the product.
         free_bytes: Memory that no process has reserved; None if the driver does not report it.
     """
 
-    index: int
+    number: int
     uuid: str
     name: str
     free_bytes: int | None
@@ -36,9 +36,9 @@ def all_gpus() -> list[Gpu]:
     found = []
     for row in _ask(["--query-gpu=index,uuid,name,memory.free"]):
         with suppress(ValueError):  # an error message
-            index, uuid, name, free = row
-            number = int(free) * 2**20 if free.isdecimal() else None
-            found.append(Gpu(int(index), uuid, name, number))
+            number, uuid, name, free = row
+            size = int(free) * 2**20 if free.isdecimal() else None
+            found.append(Gpu(int(number), uuid, name, size))
     return found
 
 
@@ -88,7 +88,7 @@ def reserved_bytes(gpu: Gpu) -> int:
 
 
 def _matches(gpu: Gpu, name: str) -> bool:
-    return str(gpu.index) == name or (name.startswith("GPU-") and gpu.uuid.startswith(name))
+    return str(gpu.number) == name or (name.startswith("GPU-") and gpu.uuid.startswith(name))
 
 
 def _ask(query: list[str]) -> list[list[str]]:
