@@ -63,7 +63,7 @@ def test_a_gpu_also_holds_batches_ahead_and_the_workspace_of_convolutions(counte
     assert gpu.activations == host.activations
     limit = round(host.total / network.FREE_PART) + 1
     assert network.smallest_accumulation(counted, one, limit) == 1
-    assert network.smallest_accumulation(counted, one, limit, gpu=True) == 2
+    assert network.smallest_accumulation(counted, one, limit, gpu=True) > 1
 
 
 def test_free_memory_of_this_machine():
