@@ -21,7 +21,7 @@ from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
 from rezoo.models.primitives import freeze_statistics
 from rezoo.sources.references import resolve
-from rezoo.training import step
+from rezoo.training import step, to_device
 from rezoo.training.train import dry_run
 from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults
@@ -164,7 +164,7 @@ def test_training_evaluation_and_prediction_warn_of_it(driver, trained, tmp_path
 
 def test_doctor_lists_gpus_and_their_faults(driver, call):
     driver(MIXED)
-    found = json.loads(call("doctor", "--json").stdout)
+    found = json.loads(call("doctor", "--json").out)
     assert found["gpus"] == ["0: NVIDIA H200, 1.0 GB free", "1: NVIDIA T4, 2.1 GB free"]
     (text,) = found["gpu_faults"]
     assert "NVIDIA H200, NVIDIA T4" in text
@@ -307,6 +307,58 @@ def test_devices_that_are_in_use_stay(gpus, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
     settings.share_gpus()
     assert gpus["first"] is None
+
+
+# batches on their way to the device
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+def test_batches_are_copied_ahead_and_errors_keep_their_place(count):
+    pytest.importorskip("jax")
+    read, seen, ahead = [], [], []
+
+    def source():
+        for number in range(count):
+            read.append(number)
+            yield np.full((2, 3), number, np.float32), np.arange(2)
+        raise tf.errors.DataLossError(None, None, "damaged")
+
+    def take():
+        for images, _ in to_device.on_device(source()):
+            seen.append(int(images[0, 0]))
+            ahead.append(len(read) - len(seen))
+
+    with pytest.raises(tf.errors.DataLossError):
+        take()
+    assert seen == list(range(count))
+    assert max(ahead, default=0) == min(to_device.AHEAD, max(count - 1, 0))
+
+
+def test_batches_end_on_the_device_as_in_the_pipeline():
+    pytest.importorskip("jax")
+    batches = [np.full(2, number) for number in range(5)]
+    assert [int(x[0]) for x in to_device.on_device(batches)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.backend
+def test_a_pipeline_gets_its_prefetch_to_the_device_on_a_gpu_alone(monkeypatch):
+    pipeline = tf.data.Dataset.range(4).batch(2)
+    before = to_device.as_backend(pipeline)
+    if keras.config.backend() == "tensorflow":
+        assert before is pipeline
+        copied, place = [], tf.data.experimental.prefetch_to_device
+        monkeypatch.setattr(
+            tf.data.experimental,
+            "prefetch_to_device",
+            lambda name, size: copied.append(name) or place("/cpu:0", size),
+        )
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    found = to_device.as_backend(pipeline)
+    assert [np.asarray(x).tolist() for x in found] == [[0, 1], [2, 3]]
+    if keras.config.backend() == "tensorflow":
+        assert copied == ["/gpu:0"]
+    else:
+        assert [np.asarray(x).tolist() for x in before] == [[0, 1], [2, 3]]
 
 
 # memory
