@@ -280,7 +280,8 @@ def gpus(monkeypatch):
     monkeypatch.setattr(
         config, "set_visible_devices", lambda devices, kind: found.update(visible=devices)
     )
-    monkeypatch.delenv("CUDA_CACHE_MAXSIZE", raising=False)
+    for name in ("CUDA_CACHE_MAXSIZE", "TF_GPU_THREAD_MODE"):
+        monkeypatch.delenv(name, raising=False)
     return found
 
 
@@ -292,6 +293,7 @@ def test_tensorflow_takes_no_more_of_a_gpu_than_it_needs(gpus):
     else:
         assert gpus == {"first": True, "second": True, "visible": ["first", "second"]}
     assert int(os.environ["CUDA_CACHE_MAXSIZE"]) > 2**31
+    assert os.environ["TF_GPU_THREAD_MODE"] == "gpu_private"
 
 
 def test_memory_growth_that_the_user_sets_stays(gpus):

@@ -82,6 +82,8 @@ def share_gpus() -> None:
     """
     # code for a new GPU is compiled once and kept: TensorFlow's exceeds the usual size of 1 GB
     os.environ.setdefault("CUDA_CACHE_MAXSIZE", str(_CODE_BYTES))
+    # threads of their own start TensorFlow's kernels, so that the input pipeline delays none
+    os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
     if "tensorflow" not in sys.modules:
         return
     from tensorflow import config
