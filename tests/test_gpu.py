@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
 from rezoo.models.primitives import freeze_statistics
 from rezoo.sources.references import resolve
-from rezoo.training import step, to_device
+from rezoo.training import estimate, step, to_device
 from rezoo.training.train import dry_run
 from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults
@@ -425,16 +426,15 @@ def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
 
 
 def test_a_prediction_for_a_gpu_has_the_memory_of_the_gpu_alone(monkeypatch, tmp_path):
-    for name, value in {
-        "on_gpu": True,
-        "compute_capability": (9, 0),
-        "used_bytes": 123_000,
-        "free_bytes": 456_000,
-        "peak_bytes": 789_000,
-        "resident_bytes": 10**12,
-    }.items():
-        monkeypatch.setattr(device, name, lambda value=value: value)
-    changes = {"image_size": 8, "precision": "float32", "epochs": 1}
+    gpu = SimpleNamespace(
+        on_gpu=lambda: True,
+        used_bytes=lambda: 123_000,
+        free_bytes=lambda: 456_000,
+        peak_bytes=lambda: 789_000,
+        free_disk_bytes=device.free_disk_bytes,
+    )
+    monkeypatch.setattr(estimate, "device", gpu)
+    changes = {"image_size": 8, "batch_size": 1024, "epochs": 1}
     _, found = dry_run(NETWORK, "digits", changes=changes, output=tmp_path / "run")
     memory = found.to_dict()["memory"]
     assert memory["data"] == 0
