@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 @click.option(
     "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
 )
+@click.option(
+    "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
+)
 @columns_option
 @data_options
 @click.option(
@@ -76,6 +79,7 @@ def train(
     overwrite: bool,
     dry_run: bool,
     tensorboard: bool,
+    deterministic: bool,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -116,6 +120,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         tensorboard=tensorboard,
+        deterministic=deterministic,
         **common,
     )
     answer = {"folder": as_reference(run.folder), **run.metrics}

@@ -17,7 +17,6 @@ import numpy as np
 
 from rezoo.artifacts import weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
-from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, linear_probe, run_folder
@@ -78,15 +77,14 @@ class Loop:
             Interrupted: Ctrl-C or SIGTERM; the state has been saved.
         """
         progress, epochs, why, epoch_s = self.progress, self.setup.recipe.epochs, "", 0.0
-        with readable_errors(self.setup.data.reference):
-            if self.setup.starts_with_probe and not progress.history and not progress.step:
-                self._close(0, self._fit_head())
-            batches = self.setup.train_batches(progress.epoch, progress.step)
-            with _stop_signals() as signals:
-                while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
-                    began = time.perf_counter()
-                    self._epoch(batches, signals)
-                    epoch_s = time.perf_counter() - began
+        if self.setup.starts_with_probe and not progress.history and not progress.step:
+            self._close(0, self._fit_head())
+        batches = self.setup.train_batches(progress.epoch, progress.step)
+        with _stop_signals() as signals:
+            while progress.epoch < epochs and not (why := self._reason_to_end(epoch_s)):
+                began = time.perf_counter()
+                self._epoch(batches, signals)
+                epoch_s = time.perf_counter() - began
         if why:
             self.reporter.note(f"stopped after epoch {progress.epoch} of {epochs}: {why}")
         return progress

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def train(
     overwrite: bool = False,
     max_time_s: float | None = None,
     tensorboard: bool = False,
+    deterministic: bool = False,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     verbose: int = 1,
     reporter: Reporter | None = None,
@@ -92,6 +95,8 @@ def train(
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
         tensorboard: Also write event files to `events` in the run folder.
+        deterministic: On a GPU, use kernels that give the same bits in every process, for the
+            whole process; they are slower. On a CPU all are.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset.
         verbose: Whether the plan and the progress are printed, on stderr or in the notebook; 0
@@ -101,7 +106,8 @@ def train(
 
     Raises:
         UnknownNameError: No such model, dataset or recipe.
-        SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
+        SpecError: A recipe key, the folder or the data does not allow it; the time is too short;
+            `deterministic` comes after JAX was imported.
         IncompatibleError: The run to be resumed has other data or another recipe.
         RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
@@ -125,6 +131,7 @@ def train(
             overwrite=overwrite,
             max_time_s=max_time_s,
             tensorboard=tensorboard,
+            deterministic=deterministic,
         )
 
 
@@ -138,10 +145,13 @@ def _train(
     overwrite: bool,
     max_time_s: float | None,
     tensorboard: bool,
+    deterministic: bool,
 ) -> Run:
     """Train in the run folder, which is locked and may be written."""
     folder = request.folder
     with reporter.loading():
+        if deterministic:
+            compute_deterministically()
         from rezoo.data.identity import Identity
         from rezoo.training import run_folder
         from rezoo.training.loop import Loop
@@ -217,6 +227,7 @@ def _set_up(
     from rezoo.training.estimate import FINISH_S, fitted, measure
     from rezoo.training.setup import Setup
 
+    warn_of_gpu_faults()
     reporter.status(f"opening {request.dataset}")
     if max_time_s and before is not None:
         asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
