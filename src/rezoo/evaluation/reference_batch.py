@@ -181,7 +181,8 @@ def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
 
 def _is_picture(values: np.ndarray, preprocessing: Preprocessing) -> bool:
     """Return whether values are an image that the test transform accepts, and no strip of one."""
-    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != preprocessing.channels:
+    # grey images are an input of networks for colour, too
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] not in (1, 3):
         return False
     shorter, longer = sorted(values.shape[:2])
     side = max(preprocessing.size) / preprocessing.crop_pct
