@@ -60,6 +60,7 @@ def pytest_configure(config):
         KERAS_HOME=str(home / "keras"),
         REZOO_CACHE=str(home / "cache"),
         TFDS_DATA_DIR=str(home / "datasets"),
+        CUDA_VISIBLE_DEVICES="-1",  # the tests of GPUs play one
         HF_HUB_OFFLINE="1",
         TF_CPP_MIN_LOG_LEVEL="3",
     )

@@ -83,6 +83,7 @@ def test_many_files_are_kept_as_batches_read_them(tmp_path, monkeypatch):
     kept, words = in_memory(examples, channels=3, free=4 * sizes_of(examples))
     assert words.startswith("files kept once read")
     assert not kept.source._kept
+    assert sizes_of(examples) < cache.bytes_to_come(kept) < sizes_of(examples) + 1000
     list(pipeline.test_batches(kept, SMALL, batch_size=2))
     assert sorted(kept.source._kept) == [0, 1, 2, 3]
     small = KeptFiles(tmp_path, ["0", "1"], np.zeros(2, np.int32), 1)

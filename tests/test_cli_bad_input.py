@@ -136,10 +136,11 @@ def test_eval_without_weights(call):
     fails(call("predict", "resnet18", "x.jpg"), 2, "has no weights")
 
 
-def test_eval_out_of_bounds(call, trained):
+def test_eval_out_of_bounds(call, trained, tmp_path):
     for option in ("--batch-size", "--image-size"):
         fails(call("eval", trained, option, "0"), 2, option[2:].split("-")[1])
-    fails(call("predict", trained, "x.jpg", "--top-k", "0"), 2, "top_k: 0")
+    (tmp_path / "x.png").write_bytes(encoded(picture(1), "PNG"))
+    fails(call("predict", trained, tmp_path / "x.png", "--top-k", "0"), 2, "top_k: 0")
 
 
 def test_eval_of_a_missing_split(call, run_copy, photographs):

@@ -17,7 +17,7 @@ from rezoo.data.audit.layout import fit, write
 from rezoo.data.audit.sheet import SheetRequest, default_path, draw_sheet
 from rezoo.data.audit.views import choose, trained, visible
 from rezoo.data.datasets import load_dataset
-from rezoo.errors import SpecError
+from rezoo.errors import DataWarning, IntegrityError, SpecError
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +209,17 @@ def test_epochs_end_with_the_recipe(tmp_path):
     assert request.draws == 1
     with pytest.raises(SpecError, match="allowed is 0 to 29"):
         ask("digits", tmp_path, epoch=30, changes={})
+
+
+def test_images_that_cannot_be_decoded_are_left_out(photographs, tmp_path):
+    root = photographs({"a": 9, "b": 9})
+    for path in (root / "a").iterdir():
+        path.write_bytes(path.read_bytes()[:-300])  # only decoding shows it
+    path = tmp_path / "sheet.png"
+    changes = {"image_size": 16, "batch_size": 2}
+    shown = {"split": "all", "changes": changes, "output": path, "overwrite": True}
+    with pytest.warns(DataWarning, match="9 of 18 images .*damaged or cut off"):
+        sheet = draw_sheet(SheetRequest.of(f"folder:{root}", **shown))
+    assert {row["label"] for row in sheet.shown} == {"b"}
+    with pytest.warns(DataWarning), pytest.raises(IntegrityError, match="none of the 9 chosen"):
+        draw_sheet(SheetRequest.of(f"folder:{root}", classes="a", **shown))

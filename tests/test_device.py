@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -18,19 +17,28 @@ def test_a_precision_that_is_asked_for_is_taken(wanted):
     assert device.precision(wanted) == wanted
 
 
+@pytest.mark.parametrize(("fast", "expected"), [(False, "float32"), (True, "mixed_bfloat16")])
+def test_auto_follows_the_processor(monkeypatch, fast, expected):
+    monkeypatch.setattr(device, "on_gpu", lambda: False)
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: fast)
+    assert device.precision("auto") == expected
+
+
 @pytest.mark.parametrize(
-    ("capability", "bfloat16", "expected"),
+    ("stated", "expected"),
     [
-        (None, False, "float32"),
-        (None, True, "mixed_bfloat16"),
-        ((7, 5), False, "mixed_float16"),
-        ((8, 0), False, "mixed_bfloat16"),
-        ((9, 0), True, "mixed_bfloat16"),
+        ("6.0", "float32"),  # Pascal has no tensor cores
+        ("7.5", "mixed_float16"),
+        ("8.0", "mixed_bfloat16"),
+        ("12.0", "mixed_bfloat16"),
+        ("gfx90a", "float32"),  # AMD
+        ("gfx1100", "float32"),
+        ("", "float32"),
     ],
 )
-def test_auto_follows_the_device(monkeypatch, capability, bfloat16, expected):
-    monkeypatch.setattr(device, "compute_capability", lambda: capability)
-    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: bfloat16)
+def test_auto_follows_the_gpu(monkeypatch, stated, expected):
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "compute_capability", lambda: device.parse_capability(stated))
     assert device.precision("auto") == expected
 
 
@@ -51,46 +59,6 @@ def test_bfloat16_where_the_processor_is_fast(description, fast):
 # memory
 
 
-@pytest.fixture
-def driver(tmp_path, monkeypatch):
-    """Put an `nvidia-smi` on the path that answers like the driver's: `driver(free, apps)`."""
-
-    def answer(free, apps=""):
-        tool = tmp_path / "nvidia-smi"
-        tool.write_text(
-            f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
-            f'case "$*" in *memory.free*) echo "{free}";; *) printf "{apps}";; esac\n'
-        )
-        tool.chmod(0o755)
-        return tmp_path / "asked"
-
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return answer
-
-
-def test_free_memory_of_a_gpu_is_what_others_leave(driver, monkeypatch):
-    asked = driver("1000", "1, 70000\\n")
-    assert device.free_gpu_bytes(used=0) == 1000 * 2**20
-    assert "--id 0 " in asked.read_text()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1234,3")
-    device.free_gpu_bytes(used=0)
-    assert "--id GPU-1234 " in asked.read_text()
-
-
-def test_memory_that_the_backend_reserves_and_does_not_use_is_free(driver):
-    driver("1000", f"{os.getpid()}, 70000\\n")
-    assert device.free_gpu_bytes(used=60_000 * 2**20) == 11_000 * 2**20
-    assert device.free_gpu_bytes(used=80_000 * 2**20) == 1000 * 2**20
-
-
-def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
-    driver("[N/A]")
-    assert device.free_gpu_bytes(used=0) is None
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert device.free_gpu_bytes(used=0) is None
-
-
 def test_free_memory_of_a_cpu_is_that_of_the_host(monkeypatch):
     monkeypatch.setattr(device, "on_gpu", lambda: False)
     monkeypatch.setattr(device, "free_host_bytes", lambda: 123)
@@ -105,5 +73,7 @@ def test_doctor_has_the_extras_of_the_package():
         for name, packages in extras.items()
         if name not in ("docs", "test")
     }
-    wanted["cuda"] = ("nvidia-cudnn-cu12",)  # what tensorflow[and-cuda] adds
+    # what tensorflow[and-cuda] and jax[cuda12] add
+    wanted["cuda"] = ("nvidia-cudnn-cu12", "nvidia-nccl-cu12")
+    wanted["jax-cuda"] += ("jax-cuda12-plugin", "nvidia-cudnn-cu12")
     assert wanted == doctor._EXTRAS

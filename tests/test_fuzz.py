@@ -33,6 +33,7 @@ from rezoo.artifacts.manifest import checksum_holds
 from rezoo.artifacts.run_files import read_history
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.data import datasets
+from rezoo.data.ignored import without_listed
 from rezoo.errors import RezooError
 from rezoo.recipes import read_recipe, recipe_to_toml
 from rezoo.recipes.recipe import Recipe
@@ -242,7 +243,7 @@ def read_ignore_list(path: Path) -> None:
     for name in "abc":
         (path.parent / f"{name}.jpg").touch()
     splits = datasets.open_splits(f"csv:{path.parent / 'table.csv'}")
-    datasets._without_ignored(splits, path)
+    without_listed(splits, path)
 
 
 def read_table(path: Path) -> None:

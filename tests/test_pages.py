@@ -177,6 +177,16 @@ def changed(name, **values):
     return change
 
 
+def copied(name, key, other):
+    """Return a change that gives a key of a JSON file the value of another."""
+
+    def change(run):
+        content = json.loads((run / name).read_text())
+        write_json(run / name, {**content, other: content[key]})
+
+    return change
+
+
 M, E, C = "metrics.json", "environment.json", "config.json"
 SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
 
@@ -196,6 +206,7 @@ SIZE = {"name": "x", "count": -1, "right": 0, "taken_for": []}
         (changed(M, val__measured_utc="](x)"), "val.measured_utc is '](x)'; it must be a date"),
         (changed(M, val__worst_classes=[SIZE]), "key val.worst_classes[0].count is -1"),
         (changed(M, val__worst_classes=[{}]), "key val.worst_classes[0].name is missing"),
+        (copied(M, "val", "test"), "key test.measured_utc is missing"),
         (changed(M, data={"name": "x"}), "key data.licence is missing"),
         (changed(M, data=["x"]), "key data is ['x']; it must be an object"),
         (changed(M, best_epoch=HOSTILE), "key best_epoch is '[x](http://e"),
@@ -229,9 +240,9 @@ def test_values_of_another_kind_are_named(finished_run, tmp_path, change, messag
     ("name", "content", "message"),
     [
         ("history.csv", "epoch,x\n1," + "a" * 200_000, "field larger than field limit"),
-        ("history.csv", "epoch,x\n\xe9,1".encode("latin-1"), "not a table in UTF-8"),
-        ("history.csv", "loss\n1\n", "row 2: epoch is None; it must be an integer"),
-        ("history.csv", "epoch\n1\none\n", "row 3: epoch is 'one'; it must be an integer"),
+        ("history.csv", "epoch,x\n\xe9,1".encode("latin-1"), "history.csv is damaged: 'utf-8'"),
+        ("history.csv", "loss\n1\n", "line 2: epoch is None; it must be an integer"),
+        ("history.csv", "epoch\n1\none\n", "line 3: epoch is 'one'; it must be an integer"),
         ("metrics.json", "[" * 10_000, "is not valid JSON: it has more than 32 levels"),
         ("environment.json", b'{"devices": ["\xff"]}', "line 1 is not UTF-8"),
         ("recipe.toml", "a = 2026-01-01", "key a is datetime.date(2026, 1, 1); it must be a text"),

@@ -51,6 +51,21 @@ def test_the_micro_batch_that_fits(counted):
     assert network.smallest_accumulation(counted, mixing, 0) == 48
 
 
+def test_a_gpu_also_holds_batches_ahead_and_the_workspace_of_convolutions(counted):
+    one, two = (recipe(batch_size=n, precision="mixed_bfloat16") for n in (32, 64))
+    host, gpu, larger = (
+        network.predict_memory(counted, one),
+        network.predict_memory(counted, one, gpu=True),
+        network.predict_memory(counted, two, gpu=True),
+    )
+    more = 32 * (2 * 4 * 64 * 64 * 3 + 2 * 2 * 32 * 32 * 64)  # conv1 has the largest output
+    assert gpu.work - host.work == larger.work - gpu.work == more
+    assert gpu.activations == host.activations
+    limit = round(host.total / network.FREE_PART) + 1
+    assert network.smallest_accumulation(counted, one, limit) == 1
+    assert network.smallest_accumulation(counted, one, limit, gpu=True) > 1
+
+
 def test_free_memory_of_this_machine():
     assert device.free_bytes() > 100_000_000
     assert device.peak_bytes() > 0.9 * device.resident_bytes() > 10_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import shutil
 import time
 import tomllib
@@ -123,6 +124,18 @@ def test_verbose_0_is_silent(constant, capsys, tmp_path):
 def test_keywords_are_recipe_keys(constant):
     told = tomllib.loads((constant / "1" / "recipe.toml").read_text("utf-8"))
     assert (told["learning_rate"], told["schedule"], told["epochs"]) == (0.01, "constant", 1)
+
+
+def test_options_and_keywords_of_train_have_the_same_names():
+    from rezoo.cli.train import train
+
+    options = {name.lstrip("-") for option in train.params for name in option.opts}
+    keywords = {*inspect.signature(rezoo.train).parameters}
+    keywords |= {*inspect.signature(rezoo.DataOptions).parameters}
+    named = {option.replace("-", "_") for option in options}
+    of_the_shell = {"json", "dry_run", "set", "max_time", "columns", "require_pinned"}
+    assert named - keywords <= of_the_shell  # in Python max_time_s, and columns in the reference
+    assert {"epochs", "batch_size", "lr", "image_size", "seed"} <= named & keywords
 
 
 @pytest.mark.parametrize(

@@ -190,13 +190,14 @@ def test_the_names_are_those_of_timm():
 
 
 @pytest.mark.parametrize("name", ["resnext50_32x4d", "seresnet50", "resnext50_32x4d.a1h_in1k"])
-def test_an_architecture_of_timm_that_is_not_here(name):
+def test_an_architecture_of_timm_that_is_not_here(name, call):
     architecture = name.partition(".")[0]
     with pytest.raises(
         UnknownNameError, match=f"timm's {architecture}, which rezoo does not build"
     ) as refused:
         resolve(name)
     assert "Did you mean" not in refused.value.hint
+    fails(call("info", name), 2, f"timm's {architecture}, which rezoo does not build")
 
 
 def test_old_names_of_timm_are_translated(hub, call):
@@ -235,5 +236,6 @@ def test_a_folder_never_shadows_an_architecture(tmp_path, monkeypatch, finished_
     assert refused.value.hint == "for the folder, write ./mine"
     assert resolve("./mine").has_weights
     fails(call("eval", "resnet18"), 2, "resnet18 has no weights")
+    fails(call("info", "mine"), 2, "unknown model 'mine'", "for the folder, write ./mine")
     found = json.loads(call("info", "resnet20", "--json").out)
     assert found["architecture"] == "resnet20"

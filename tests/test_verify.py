@@ -184,6 +184,15 @@ def test_reference_batch_of_ones_own_images(call, foreign, tmp_path):
     assert values["inputs"].shape == (3, 32, 32, 3)
 
 
+def test_files_that_are_no_images(call, foreign, tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"no image")
+    fails(call("verify", foreign, "--record", "--image", path), 5, "x.jpg cannot be decoded")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    fails(call("verify", foreign, "--record", "--image", path), 5, "x.jpg is a device")
+
+
 def test_wrong_use(call, foreign):
     fails(call("verify", "resnet18"), 2, "has no weights", "published weights")
     fails(call("verify", foreign, "--overwrite"), 2, "need --record")

@@ -157,6 +157,10 @@ class RunWarning(RezooWarning):
     """Information about a run folder, such as a lock that a killed process has left."""
 
 
+class DeviceWarning(RezooWarning):
+    """A GPU that is not used, or that the installed libraries are not built for."""
+
+
 class DataWarning(RezooWarning):
     """A possible problem with the data."""
 

@@ -127,6 +127,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         if split in metrics:
             schema = _scores(metrics.get("multi_label", False), metrics["num_classes"])
             conform(metrics[split], schema, path, split)
+    if "test" in metrics:  # the card says when it was measured
+        conform(metrics["test"], {"measured_utc": _ANY}, path, "test")
     return metrics
 
 

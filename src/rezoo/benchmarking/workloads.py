@@ -26,6 +26,7 @@ from rezoo.sources.load import load
 from rezoo.sources.references import resolve
 from rezoo.training.step import training_step
 from rezoo.utils import device
+from rezoo.utils.gpu_faults import gpu_faults
 
 _MATRIX_SIDE = {"cpu": 2048, "gpu": 8192}
 _DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
@@ -55,8 +56,7 @@ def build_workload(job: dict[str, Any]) -> Workload:
     if job["device"] == "gpu" and not device.on_gpu():
         raise IncompatibleError(
             f"Keras's backend {keras.config.backend()} finds no GPU",
-            hint="rezoo doctor lists the devices; pip install 'rezoo[cuda]' installs what NVIDIA "
-            "GPUs need.",
+            hint="; ".join(gpu_faults()) or "rezoo doctor lists the devices.",
         )
     precision = device.precision(job["precision"])
     if job["kind"] == PEAK:

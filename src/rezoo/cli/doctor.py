@@ -14,7 +14,8 @@ import click
 from rezoo.cli.options import import_quietly, json_option, print_json
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
-from rezoo.utils import device
+from rezoo.utils import device, nvidia
+from rezoo.utils.gpu_faults import gpu_faults
 
 HUB_TIMEOUT_S = 3.0
 _PACKAGES = (
@@ -29,8 +30,9 @@ _PACKAGES = (
     "pillow",
 )
 _EXTRAS = {
-    "cuda": ("nvidia-cudnn-cu12",),
+    "cuda": ("nvidia-cudnn-cu12", "nvidia-nccl-cu12"),
     "jax": ("jax",),
+    "jax-cuda": ("jax", "jax-cuda12-plugin", "nvidia-cudnn-cu12"),
     "onnx": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "onnxruntime", "openvino"),
     "litert": ("ai-edge-litert",),
@@ -85,8 +87,17 @@ def _backend() -> dict[str, Any]:
         "backend": f"{keras.config.backend()} (KERAS_BACKEND or keras.json sets it)",
         "backends": [name for name in BACKENDS if find_spec(name)],
         "devices": device.names(),
+        "gpus": [_gpu(gpu) for gpu in nvidia.all_gpus()],
+        "gpu_faults": gpu_faults(),
         "cpus": os.cpu_count(),
     }
+
+
+def _gpu(gpu: nvidia.Gpu) -> str:
+    free = "free memory not reported"
+    if gpu.free_bytes is not None:
+        free = f"{gpu.free_bytes / 1e9:.1f} GB free"
+    return f"{gpu.number}: {gpu.name}, {free}"
 
 
 def _folders() -> dict[str, str]:

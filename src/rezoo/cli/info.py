@@ -225,7 +225,11 @@ def _with_more_names(error: UnknownNameError, name: str) -> UnknownNameError:
     from rezoo import recipes, registry
     from rezoo.sources import catalogue
     from rezoo.utils.names import near
+    from rezoo.utils.paths import expanded
+    from rezoo.utils.timm_names import NOT_BUILT
 
+    if name.partition(".")[0] in NOT_BUILT or expanded(name).is_dir():
+        return error  # it names the network of timm, or the folder
     known = (
         *registry.architectures.names(),
         *registry.datasets.names(),

@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 @click.option(
     "--tensorboard", is_flag=True, help="Write events/ in the run folder for TensorBoard."
 )
+@click.option(
+    "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
+)
 @columns_option
 @data_options
 @click.option(
@@ -82,6 +85,7 @@ def train(
     checkpoint_every: str | None,
     dry_run: bool,
     tensorboard: bool,
+    deterministic: bool,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -123,6 +127,7 @@ def train(
         overwrite=overwrite,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
+        deterministic=deterministic,
         **common,
     )
     answer = {"folder": as_reference(run.folder), **run.metrics}

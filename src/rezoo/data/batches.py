@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.order import epoch_indices
 from rezoo.data.pipeline import TrainingStream, test_batches
 from rezoo.data.unreadable import Faults
+from rezoo.errors import IntegrityError
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -175,14 +177,22 @@ def _skipping(
         faults: The known unreadable examples; those that are found are added.
         channels: Of the network's input.
         position: Number of the first batch.
+
+    Raises:
+        IntegrityError: A batch cannot be read, and each of its examples can.
     """
     source = iter(open_at(position, frozenset(faults.reasons)))
     while True:
         try:
             batch = next(source, None)
-        except UNREADABLE:
+        except UNREADABLE as error:
             if not faults.find(indices_at(position, frozenset(faults.reasons)), channels):
-                raise
+                first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
+                raise IntegrityError(
+                    f"an image of {faults.what} could not be read: {first}",
+                    hint="the files changed after they were checked, or the prepared data is "
+                    "damaged.",
+                ) from error
             source = iter(open_at(position, frozenset(faults.reasons)))
             continue
         if batch is None:

@@ -134,7 +134,8 @@ class Dataset:
         Returns:
             A `tf.data.Dataset` of `(images, labels)`. Images are float32 `(B, H, W, C)`. Labels
             are int32 `(B,)`; for multi-label data float32 `(B, K)` of zeros and ones. Images that
-            cannot be decoded are left out with a warning.
+            cannot be decoded are left out with a warning, so the number of batches is not known
+            beforehand: Keras says at the end that it "ran out of data".
 
         Raises:
             SpecError: Neither or both of `model` and `preprocessing` are given, the model's

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rezoo.errors import IntegrityError
-from rezoo.utils.names import folded
+from rezoo.utils.names import folded, is_unicode
 
 SYSTEM_NAMES = frozenset(
     (  # of archives, Synology and QNAP storage, Windows, Unix, Python; hidden names need no entry
@@ -39,17 +39,8 @@ def split_of(name: str) -> str | None:
 
 def require_utf8(path: str | Path) -> None:
     """Raise `IntegrityError` if a path is not UTF-8: no record of it could be written."""
-    if not is_utf8(os.fspath(path)):
+    if not is_unicode(os.fspath(path)):
         raise IntegrityError(f"{printed(path)} is not a name in UTF-8", hint="rename it.")
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a text can be written as UTF-8: it has no lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def printed(path: str | Path) -> str:

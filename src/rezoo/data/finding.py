@@ -27,9 +27,10 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
     found: dict[str, None] = {}
     for item in (os.fspath(one) for one in wanted):
         path = os.path.expanduser(item)
-        if not (os.path.lexists(path) or (matches := matching(path))):
+        matches = [path] if os.path.lexists(path) else matching(path)
+        if not matches:
             raise NotFoundError(f"no such file, folder or match: {printed(item)}")
-        for one in [path] if os.path.lexists(path) else matches:
+        for one in matches:
             require_utf8(one)
             if os.path.isdir(one):
                 found.update(dict.fromkeys(_in_folder(Path(one))))

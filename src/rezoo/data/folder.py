@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from rezoo.data.examples import SPLITS, Examples, Splits
-from rezoo.data.file_names import is_utf8, printed, require_utf8, split_of
+from rezoo.data.file_names import printed, require_utf8, split_of
 from rezoo.data.image_files import ENDINGS
 from rezoo.data.image_sources import FileSource
 from rezoo.data.listing import Found, joined, search
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
-from rezoo.utils.names import normalized
+from rezoo.utils.names import is_unicode, normalized
 
 _LAYOUT = "one folder per class is needed, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
 
@@ -46,7 +46,7 @@ class _Tree:
                 self.total["/".join(parts[:end])] += count
         # folder → its subfolders with images, and without
         self.full, self.empty = (defaultdict[str, list[str]](list) for _ in range(2))
-        for folder in sorted(f for f in self.flat if f and is_utf8(f)):
+        for folder in sorted(f for f in self.flat if f and is_unicode(f)):
             some = self.full if self.total[folder] else self.empty
             some[folder.rpartition("/")[0]].append(folder)
 

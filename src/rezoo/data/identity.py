@@ -184,8 +184,7 @@ def _sizes(examples: Examples) -> np.ndarray:
     source = examples.source
     if not isinstance(source, FileSource):
         return np.zeros(len(examples), np.uint32)
-    root = os.fspath(source.root)  # a million paths: text, since objects take ten times as long
-    sizes = [_size(f"{root}{os.sep}{source.paths[p]}") for p in examples.positions.tolist()]
+    sizes = [_size(source.path(p)) for p in examples.positions.tolist()]
     return (np.array(sizes, np.int64) % 2**32).astype(np.uint32)
 
 

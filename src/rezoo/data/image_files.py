@@ -61,7 +61,11 @@ _OTHERS = (  # offset, first bytes, name of the format
     (0, (b"version https://git-lfs",), "a Git LFS pointer: `git lfs pull` fetches the image"),
 )
 _MAX_TILE_PIXELS = 16 * 1024 * 1024  # of a TIFF tile that is larger than the image
-_MOST_PIXELS = {"WEBP": MAX_PIXELS // 2}  # Pillow holds four copies of such an image
+_MOST_PIXELS = {
+    "WEBP": MAX_PIXELS // 2,  # Pillow holds four copies of such an image
+    "RLE": MAX_PIXELS // 4,  # of BMP: Python decodes it, 4 million pixels a second
+}
+_RUN_LENGTHS = (1, 2)  # BMP's numbers of this compression
 _LARGE_PIXELS = 16 * 1024 * 1024  # above it, Pillow decodes one image at a time
 _LARGE = threading.Lock()
 _BAND_PIXELS = 1024 * 1024  # converted at a time
@@ -161,7 +165,9 @@ def _open(file: BinaryIO, content: bytes) -> Image.Image:
         known = any(content.startswith(starts, place) for place, starts in _STARTS)
         reason = _damage(content) if known else other_format(content) or NO_IMAGE
         raise UnreadableImageError(reason) from error
-    most = _MOST_PIXELS.get(str(image.format), MAX_PIXELS)
+    run_lengths = image.format == "BMP" and image.info.get("compression") in _RUN_LENGTHS
+    kind = "RLE" if run_lengths else str(image.format)
+    most = _MOST_PIXELS.get(kind, MAX_PIXELS)
     if (pixels := image.width * image.height) > most:
         raise UnreadableImageError(_too_large(f"{image.width}x{image.height} are ", pixels, most))
     if (tile := _tile_pixels(image)) > max(pixels, _MAX_TILE_PIXELS):

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from rezoo.data.image_files import MAX_PIXELS, UnreadableImageError, decode_file
+from rezoo.models.settings import share_gpus
 
 if TYPE_CHECKING:
     import numpy as np
+
+share_gpus()  # whatever reads images with TensorFlow imports this module, before any work
 
 # Metadata come first in a JPEG, after at most a few short segments.
 _JPEG_METADATA_BYTES = 4096

@@ -50,8 +50,9 @@ def wrong_label(labels: np.ndarray, names: Sequence[str], *, multi_label: bool) 
     expected = (len(labels), len(names)) if multi_label else (len(labels),)
     bad: np.ndarray
     if labels.shape == expected and labels.dtype.kind in "iubf":
-        bad = ~np.isin(labels, (0, 1) if multi_label else np.arange(len(names)))
-        bad = bad.any(1) if multi_label else bad
+        allowed = np.arange(2 if multi_label else len(names))
+        wrong = np.asarray(~np.isin(labels, allowed))
+        bad = np.asarray(wrong.any(axis=tuple(range(1, labels.ndim))))
         if not multi_label and labels.dtype.kind == "f" and not bad.any():
             bad = np.ones(len(labels), bool)  # floats, even if they are whole
     else:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from rezoo.data.file_names import is_system, is_utf8, printed
+from rezoo.data.file_names import is_system, printed
 from rezoo.data.image_files import ENDINGS, MAX_PIXELS
 from rezoo.errors import IntegrityError, NotFoundError, RezooError, UnsafeFileError
 from rezoo.utils.files import special_kind
+from rezoo.utils.names import is_unicode
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
@@ -181,9 +182,9 @@ def _take(entry: os.DirEntry[str], path: str, place: _Place, found: Found) -> No
         reason = ""
     if reason:
         found.skip(reason, path)
-    elif not is_utf8(path):
+    elif not is_unicode(path):
         names = path.split("/")
-        first = next(i for i, name in enumerate(names) if not is_utf8(name))
+        first = next(i for i, name in enumerate(names) if not is_unicode(name))
         odd = "/".join(names[: first + 1])
         found.undecodable[odd] = found.undecodable.get(odd, 0) + 1
     else:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rezoo.data.batches import UNREADABLE, InOrder
+from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
 from rezoo.data.unreadable import Faults
-from rezoo.errors import IncompatibleError, IntegrityError, SpecError
+from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, measure
@@ -22,6 +20,7 @@ from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +111,7 @@ def evaluate(
         NotFoundError: The dataset or the split does not exist.
         IncompatibleError: The network lacks a class of the dataset, or one of them is
             single-label and the other multi-label.
+        IntegrityError: More images cannot be read than the options allow.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
@@ -125,15 +125,15 @@ def evaluate(
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
+    warn_of_gpu_faults()
     begun = time.perf_counter()
-    with readable_errors(data.reference):
-        scores = measure(
-            task,
-            compiled_forward(network),
-            InOrder(faults, preprocessing, batch_size=batch_size),
-            classes=classes,
-            progress=lambda done: progress(done, len(examples)),
-        )
+    scores = measure(
+        task,
+        compiled_forward(network),
+        InOrder(faults, preprocessing, batch_size=batch_size),
+        classes=classes,
+        progress=lambda done: progress(done, len(examples)),
+    )
     return Evaluation(
         model=source.reference,
         dataset=data.reference,
@@ -182,16 +182,3 @@ def _common_task(source: Source, data: Dataset) -> Task:
             hint=f"evaluate on {ours.name} data, or train a new head for this dataset.",
         )
     return ours
-
-
-@contextmanager
-def readable_errors(dataset: str) -> Iterator[None]:
-    """Replace errors of TensorFlow on images by an `IntegrityError`."""
-    try:
-        yield
-    except UNREADABLE as error:
-        first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
-        raise IntegrityError(
-            f"an image of {dataset} could not be read: {first}",
-            hint="the files changed after they were checked, or the prepared data is damaged.",
-        ) from error

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from rezoo.data.image_files import UnreadableImageError, pixels_of, unreadable_reason
+from rezoo.data.image_files import UnreadableImageError, pixels_of, read_file, unreadable_reason
 from rezoo.data.transforms import test_transform
 from rezoo.errors import IntegrityError, SpecError
 from rezoo.sources.any_model import AnyModel, source_of
@@ -101,10 +101,7 @@ def prepare(picture: Any, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def _decoded(file: str | Path | bytes, preprocessing: Preprocessing) -> np.ndarray:
-    try:
-        content = file if isinstance(file, bytes) else Path(file).expanduser().read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or str(error)) from error
+    content = file if isinstance(file, bytes) else read_file(Path(file).expanduser())
     try:
         return np.asarray(test_transform(preprocessing, encoded=True)(tf.constant(content)))
     except tf.errors.InvalidArgumentError as error:

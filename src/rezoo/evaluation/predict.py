@@ -18,6 +18,7 @@ from rezoo.evaluation.multi_label import THRESHOLD
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import Preprocessing
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def predict(
     pictures = _found(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     forward = compiled_forward(network_of(model, source))
+    warn_of_gpu_faults()
     answer = _several_labels if source.config.multi_label else _one_label
     results: list[Prediction] = []
     for start in range(0, len(pictures), batch_size):

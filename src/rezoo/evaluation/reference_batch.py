@@ -86,7 +86,8 @@ def write_reference(
     inputs = prepared(pictures, source.config.preprocessing.for_test())
     values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
     values["inputs"] = inputs
-    values["logits"] = np.asarray(forward(inputs), np.float32)
+    with full_precision():
+        values["logits"] = np.asarray(forward(inputs), np.float32)
     write_tensors(folder / REFERENCE, values, metadata={"images": f"{len(pictures)} {what}"})
 
 
@@ -180,7 +181,8 @@ def _is_sound(values: Mapping[str, np.ndarray], source: Source) -> bool:
 
 def _is_picture(values: np.ndarray, preprocessing: Preprocessing) -> bool:
     """Return whether values are an image that the test transform accepts, and no strip of one."""
-    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != preprocessing.channels:
+    # grey images are an input of networks for colour, too
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] not in (1, 3):
         return False
     shorter, longer = sorted(values.shape[:2])
     side = max(preprocessing.size) / preprocessing.crop_pct
@@ -188,9 +190,10 @@ def _is_picture(values: np.ndarray, preprocessing: Preprocessing) -> bool:
 
 
 def prepared(pictures: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
-    """Apply a test transform to uint8 images; return float32 `(N, H, W, C)`."""
+    """Apply a test transform to uint8 images, on the CPU; return float32 `(N, H, W, C)`."""
     transform = test_transform(preprocessing, encoded=False)
-    return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
+    with tf.device("CPU:0"):  # as in a pipeline; the resize is a product of matrices
+        return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 
 
 def _not_too_large(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rezoo import registry
 from rezoo.errors import PluginError, SpecError
-from rezoo.models.settings import keras_settings, require_backend
+from rezoo.models.settings import keras_settings, require_backend, share_gpus
 from rezoo.specs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -84,6 +84,7 @@ def create_model(
 
     from rezoo.models.configured import with_config
 
+    share_gpus()
     with deep_graphs(), keras_settings(precision):
         model = spec.build(
             name=spec.name,

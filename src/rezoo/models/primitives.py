@@ -69,9 +69,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize `inputs`; see `keras.layers.BatchNormalization.call`."""
+        frozen_on_gpu = self.statistics_frozen and training and not _trains_on_cpu(training)
         training = bool(training) and not self.statistics_frozen
         unsupported = (
             keras.config.backend() != "tensorflow"
+            or frozen_on_gpu  # the gradient of the fused kernel is not deterministic there
             or mask is not None
             or self.synchronized
             or self.renorm

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no atomics, no choice by time
+_CODE_BYTES = 2**32 - 1  # the most that the driver allows
 
 
 @contextmanager
@@ -69,6 +71,58 @@ def require_backend() -> None:
             "Keras's backend is 'jax', which is not installed",
             hint="pip install 'rezoo[jax]', or set KERAS_BACKEND=tensorflow.",
         )
+
+
+def share_gpus() -> None:
+    """Leave the GPUs to JAX if it is the backend; else let TensorFlow reserve memory as needed.
+
+    Otherwise TensorFlow reserves all memory of every GPU, also where it only reads data. Devices
+    that TensorFlow uses already stay as they are, and so does what the user has set. Does nothing
+    before TensorFlow is imported.
+    """
+    # code for a new GPU is compiled once and kept: TensorFlow's exceeds the usual size of 1 GB
+    os.environ.setdefault("CUDA_CACHE_MAXSIZE", str(_CODE_BYTES))
+    # threads of their own start TensorFlow's kernels, so that the input pipeline delays none
+    os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+    if "tensorflow" not in sys.modules:
+        return
+    from tensorflow import config
+
+    with suppress(RuntimeError):  # TensorFlow uses its devices
+        if _backend() == "jax":
+            config.set_visible_devices([], "GPU")
+            return
+        gpus = config.list_physical_devices("GPU")
+        growths = [config.experimental.get_memory_growth(gpu) for gpu in gpus]
+        parts = [config.get_logical_device_configuration(gpu) for gpu in gpus]
+        if not any(value is not None for value in (*growths, *parts)):  # TensorFlow refuses a mix
+            for gpu in gpus:
+                config.experimental.set_memory_growth(gpu, True)
+
+
+def compute_deterministically() -> None:
+    """Choose kernels of GPUs that give the same bits in every process; they are slower.
+
+    CPUs do so anyway. On JAX, it must come before JAX is imported.
+
+    Raises:
+        SpecError: JAX is imported, with other flags.
+    """
+    if _backend() == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        if _DETERMINISTIC in flags.split():
+            return
+        if "jax" in sys.modules:
+            raise SpecError(
+                "deterministic: JAX is imported already, and has read its flags",
+                hint=f"start Python with XLA_FLAGS={_DETERMINISTIC}.",
+            )
+        os.environ["XLA_FLAGS"] = f"{flags} {_DETERMINISTIC}".strip()
+        return
+    from tensorflow import config
+
+    if config.list_physical_devices("GPU"):  # it would only slow down a CPU
+        config.experimental.enable_op_determinism()
 
 
 def _backend() -> str:

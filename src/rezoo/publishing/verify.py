@@ -17,6 +17,7 @@ from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write
 from rezoo.artifacts.run_files import REFERENCE
 from rezoo.artifacts.weights import HEAD
 from rezoo.data.finding import find_images
+from rezoo.data.image_files import UnreadableImageError, read_file
 from rezoo.data.images import decode
 from rezoo.errors import IntegrityError, NetworkError, NotFoundError, RezooError, SpecError
 from rezoo.evaluation.reference_batch import compare, drawn_pictures, write_reference
@@ -160,11 +161,15 @@ def _pictures(source: Source, paths: Sequence[str | Path]) -> tuple[list[np.ndar
     pre = source.config.preprocessing
     if not paths:
         return drawn_pictures(pre), "drawn pictures"
-    try:
-        found = [decode(Path(p).read_bytes(), pre.channels) for p in find_images(paths)]
-    except tf.errors.InvalidArgumentError as error:
-        raise IntegrityError(f"an image cannot be decoded: {error.message}") from error
-    return [image.numpy() for image in found], "images that the owner chose"
+    found = []
+    for path in find_images(paths):
+        try:
+            found.append(decode(read_file(path), pre.channels).numpy())
+        except UnreadableImageError as error:
+            raise IntegrityError(f"{path}: {error}") from error
+        except tf.errors.InvalidArgumentError as error:
+            raise IntegrityError(f"{path} cannot be decoded: {error.message}") from error
+    return found, "images that the owner chose"
 
 
 def _config(source: Source) -> Iterator[Check]:

@@ -10,7 +10,6 @@ interpolation come from the weights or from the dataset if none of these sets th
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +25,7 @@ from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml
 from rezoo.utils.files import read_regular
 from rezoo.utils.names import suggest
+from rezoo.utils.paths import expanded
 
 
 def list_recipes() -> list[str]:
@@ -63,8 +63,7 @@ def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
 
 def _content(name: str) -> bytes:
     if name.endswith(".toml"):
-        path = Path(os.path.expanduser(name))
-        return read_regular(path, most=MAX_TOML_BYTES, what=f"the recipe {name}")
+        return read_regular(expanded(name), most=MAX_TOML_BYTES, what=f"the recipe {name}")
     if name in list_recipes():
         return (files(__name__) / f"{name}.toml").read_bytes()
     raise UnknownNameError(

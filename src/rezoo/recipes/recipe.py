@@ -12,8 +12,8 @@ from typing import Any, Self
 from rezoo.errors import SpecError
 from rezoo.recipes.policies import parse_policy
 from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
-from rezoo.utils.documents import MAX_TEXT, is_unicode, short
-from rezoo.utils.names import suggest
+from rezoo.utils.documents import MAX_TEXT, short
+from rezoo.utils.names import is_unicode, suggest
 
 
 @dataclass(frozen=True, kw_only=True)

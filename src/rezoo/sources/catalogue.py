@@ -38,6 +38,7 @@ from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, WeightsSpec
 from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml, short
 from rezoo.utils.files import is_sha256, read_regular
 from rezoo.utils.names import natural_key, suggest
+from rezoo.utils.paths import expanded
 
 VARIABLE = "REZOO_CATALOGUE"
 BUILTIN = "rezoo"
@@ -152,7 +153,7 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
 
 def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        yield from _read(os.path.expanduser(path), path)
+        yield from _read(str(expanded(path)), path)
     yield from _read(str(files("rezoo.sources") / "weights.toml"), BUILTIN)
     for name, paths in _plugins().items():
         for path in paths:

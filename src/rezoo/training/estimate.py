@@ -15,7 +15,6 @@ import numpy as np
 
 from rezoo.data.cache import bytes_to_come
 from rezoo.errors import DivergedError, SpecError
-from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -72,7 +71,8 @@ class Estimate:
     Attributes:
         profile: Of the network at the largest size of its training images.
         memory: Predicted, in addition to `before_bytes`.
-        before_bytes: Memory of the process before the first step.
+        before_bytes: Memory of the process on the device before the first step; at least the
+            weights.
         peak_bytes: Measured in the steps that were done; None if it cannot be determined.
         free_bytes: On the device; None if it cannot be determined.
         times: Measured.
@@ -122,14 +122,14 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
     size = recipe.train_size or recipe.image_size or 0
     shape = (size, size, setup.config.preprocessing.channels)
     counted = profile(setup.network, input_shape=shape)
-    free, before = device.free_bytes(), device.resident_bytes()
-    data = sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
+    free, before, gpu = device.free_bytes(), device.used_bytes(), device.on_gpu()
+    data = 0 if gpu else sum(bytes_to_come(faults.examples) for faults in (setup.train, setup.val))
     times = measure(setup, step)
     epoch_s = times.epoch_s(setup.steps_per_epoch)
     return Estimate(
         profile=counted,
-        memory=dataclasses.replace(predict_memory(counted, recipe), data=data),
-        before_bytes=before,
+        memory=dataclasses.replace(predict_memory(counted, recipe, gpu=gpu), data=data),
+        before_bytes=before or 4 * setup.network.count_params(),
         peak_bytes=device.peak_bytes(),
         free_bytes=free,
         times=times,
@@ -155,19 +155,18 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
     source = iter(setup.train_batches(0, 0))
     taken: list[float] = []
     loss = None
-    with readable_errors(setup.data.reference):
-        try:
-            while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
-                began = time.perf_counter()
-                loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
-                taken.append(time.perf_counter() - began)
-                _check_finite(loss, len(taken), setup.recipe)
-                if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
-                    break
-        finally:
-            for variable, value in saved:
-                variable.assign(value)
-        image_s = _forward_s(setup)
+    try:
+        while setup.recipe.epochs and len(taken) < min(_MOST_STEPS, setup.steps_per_epoch):
+            began = time.perf_counter()
+            loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
+            taken.append(time.perf_counter() - began)
+            _check_finite(loss, len(taken), setup.recipe)
+            if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
+                break
+    finally:
+        for variable, value in saved:
+            variable.assign(value)
+    image_s = _forward_s(setup)
     step_s = statistics.median(taken[1:] or taken or [0.0])
     images = len(setup.val.examples)
     return Times(

@@ -17,7 +17,6 @@ import numpy as np
 
 from rezoo.artifacts import run_files, weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
-from rezoo.evaluation.evaluate import readable_errors
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, linear_probe, old_run, run_folder
@@ -86,7 +85,7 @@ class Loop:
             ResourceError: A checkpoint could not be written. Those before it are kept.
         """
         progress, epochs, why = self.progress, self.setup.recipe.epochs, ""
-        with readable_errors(self.setup.data.reference), self._saver:
+        with self._saver:
             if self.setup.starts_with_probe and not progress.history and not progress.step:
                 self._close(0, self._fit_head())
             batches = self.setup.train_batches(progress.epoch, progress.step)

@@ -28,11 +28,13 @@ from rezoo.utils import device
 
 FREE_PART = 0.8  # of the free memory that an automatic batch may take
 # Measured on a CPU with TensorFlow 2.21: ResNet-18 and 50, 8 to 32 images, float32 and bfloat16,
-# within 8 %. The same rule is used on a GPU, where it was not measured.
+# within 8 %. On a GPU, where it was not measured, batches and the kernels' workspace are added.
 _KEPT = ("Conv2D", "ReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D")
 _KEPT_FACTOR = 1.12  # the gradients of the largest layers, held at the same time
 _WORK_FACTOR = 4.5  # of the parameters: gradients, reordered filters, updates
 _WORK_BYTES = 230_000_000  # threads, compiled graphs, input batches
+_BATCHES_AHEAD = 2  # on a GPU, beside the one in the step
+_WORKSPACE_COPIES = 2  # of the largest convolution's output: other layouts of input and output
 _SLOTS = {"sgd": 1, "lars": 1, "adamw": 2, "lamb": 2}
 
 
@@ -102,7 +104,7 @@ class Memory:
         activations: What a step keeps of one micro-batch until its gradients are computed.
         optimizer: State of the optimizer, and the average of the weights.
         work: Gradients, buffers, compiled graphs.
-        data: Image files that are kept once they are read; in the host's memory.
+        data: Image files that are kept once they are read; 0 on a GPU: the host has them.
     """
 
     activations: int
@@ -116,7 +118,7 @@ class Memory:
         return self.activations + self.optimizer + self.work + self.data
 
 
-def predict_memory(counted: Profile, recipe: Recipe) -> Memory:
+def predict_memory(counted: Profile, recipe: Recipe, *, gpu: bool = False) -> Memory:
     """Predict the memory of training; the weights themselves are not included.
 
     What a step keeps grows with the micro-batch: the outputs of convolutions (batch normalization
@@ -125,20 +127,29 @@ def predict_memory(counted: Profile, recipe: Recipe) -> Memory:
     Args:
         counted: Profile of the network at the largest size of training images.
         recipe: Its batch, precision and optimizer are used.
+        gpu: Whether the device is a GPU: its memory also has batches ahead of the step, and the
+            workspace of convolutions.
     """
     element = 2 if recipe.precision.startswith("mixed") else 4
     kept = sum(math.prod(x.output_shape) for x in counted.layers if x.kind in _KEPT)
     kept += math.prod(counted.input_shape)
     parameters = 4 * counted.params
+    work = _WORK_FACTOR * parameters + _WORK_BYTES
+    if gpu:
+        sizes = [math.prod(x.output_shape) for x in counted.layers if x.kind == "Conv2D"]
+        image = _BATCHES_AHEAD * 4 * math.prod(counted.input_shape)  # float32
+        work += (
+            image + _WORKSPACE_COPIES * element * max(sizes, default=0)
+        ) * recipe.micro_batch_size
     slots = _SLOTS[recipe.optimizer] + bool(recipe.ema_decay) + (recipe.accumulation > 1)
     return Memory(
         activations=round(_KEPT_FACTOR * kept * element * recipe.micro_batch_size),
         optimizer=slots * parameters,
-        work=round(_WORK_FACTOR * parameters) + _WORK_BYTES,
+        work=round(work),
     )
 
 
-def smallest_accumulation(counted: Profile, recipe: Recipe, free: int) -> int:
+def smallest_accumulation(counted: Profile, recipe: Recipe, free: int, *, gpu: bool = False) -> int:
     """Return the smallest `accumulation` with which a step fits into free memory.
 
     The batch of a step, and therefore the training, stays the same. If not even one image fits,
@@ -148,6 +159,7 @@ def smallest_accumulation(counted: Profile, recipe: Recipe, free: int) -> int:
         counted: As for `predict_memory`.
         recipe: Its `accumulation` is not used.
         free: Bytes.
+        gpu: As for `predict_memory`.
     """
     least = 2 if recipe.mixes else 1
     divisors = [
@@ -156,7 +168,7 @@ def smallest_accumulation(counted: Profile, recipe: Recipe, free: int) -> int:
         if recipe.batch_size % n == 0 and (n == 1 or recipe.batch_size // n % least == 0)
     ]
     for n in divisors:
-        memory = predict_memory(counted, dataclasses.replace(recipe, accumulation=n))
+        memory = predict_memory(counted, dataclasses.replace(recipe, accumulation=n), gpu=gpu)
         if memory.total <= FREE_PART * free:
             return n
     return divisors[-1]
@@ -181,7 +193,7 @@ def fit_batch_to_memory(
         )
     size = recipe.train_size or config.preprocessing.size[0]
     counted = profile(network, input_shape=(size, size, config.preprocessing.channels))
-    count = smallest_accumulation(counted, recipe, free)
+    count = smallest_accumulation(counted, recipe, free, gpu=device.on_gpu())
     fitted = dataclasses.replace(recipe, accumulation=count)
     return fitted, (
         f"batch {fitted.batch_size} in {count} micro-batches of {fitted.micro_batch_size}: "

@@ -172,5 +172,8 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) ->
         "epochs": progress.epoch,
         "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
         "wall_time_s": progress.wall_time_s,
-        "warnings": list(progress.watched.get("given", {}).values()),
+        "warnings": [
+            *progress.watched.get("given", {}).values(),
+            *(note for faults in (setup.train, setup.val) for note in faults.lost_classes()),
+        ],
     }

@@ -26,6 +26,7 @@ from rezoo.training.network import build_network, fit_batch_to_memory, start_fro
 from rezoo.training.request import Request, settle
 from rezoo.training.resuming import check_recipe
 from rezoo.training.step import TrainingStep, training_step
+from rezoo.training.to_device import as_backend
 
 _FEATURES_BATCH = 64  # images
 _START_IMAGES = 10_000  # at most for the features of a new head, if training follows
@@ -174,7 +175,7 @@ class Setup:
             classes=self.config.num_classes,
             epoch=epoch,
             step=step,
-            convert=_as_backend,
+            convert=as_backend,
         )
 
     @property
@@ -197,7 +198,7 @@ class Setup:
             train,
             self.config.preprocessing,
             batch_size=min(self.recipe.micro_batch_size, _FEATURES_BATCH),
-            convert=_as_backend,
+            convert=as_backend,
         )
 
     @cached_property
@@ -207,7 +208,7 @@ class Setup:
             self.val,
             self.config.preprocessing,
             batch_size=self.recipe.micro_batch_size,
-            convert=_as_backend,
+            convert=as_backend,
         )
 
 
@@ -235,11 +236,6 @@ def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults,
             notes.append(f"{split}: {done}")
         parts[split] = Faults(examples, options, f"{data.reference} ({split})", names, total)
     return parts["train"], parts["val"], notes
-
-
-def _as_backend(batches: Any) -> Iterable[Any]:
-    """Return tf.data batches as tensors on TensorFlow, and as NumPy arrays on other backends."""
-    return batches if keras.config.backend() == "tensorflow" else batches.as_numpy_iterator()
 
 
 def _check_data(data: Dataset) -> None:

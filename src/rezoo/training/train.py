@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
@@ -21,6 +22,7 @@ from rezoo.training.printing import Lines
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
+from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def train(
     max_time_s: float | None = None,
     checkpoint_every: str | None = None,
     tensorboard: bool = False,
+    deterministic: bool = False,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     verbose: int = 1,
     reporter: Reporter | None = None,
@@ -97,6 +100,8 @@ def train(
             (`"500steps"`) or `"epoch"` for not at all. By default, after 10 minutes or 50 times the
             duration of the last save, whichever is longer. The end of an epoch is always saved.
         tensorboard: Also write event files to `events` in the run folder.
+        deterministic: On a GPU, use kernels that give the same bits in every process, for the
+            whole process; they are slower. On a CPU all are.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset.
         verbose: Whether the plan and the progress are printed, on stderr or in the notebook; 0
@@ -106,7 +111,8 @@ def train(
 
     Raises:
         UnknownNameError: No such model, dataset or recipe.
-        SpecError: A recipe key, the folder or the data does not allow it; the time is too short.
+        SpecError: A recipe key, the folder or the data does not allow it; the time is too short;
+            `deterministic` comes after JAX was imported.
         IncompatibleError: The run to be resumed has other data or another recipe.
         RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
@@ -132,6 +138,7 @@ def train(
             max_time_s=max_time_s,
             timetable=timetable,
             tensorboard=tensorboard,
+            deterministic=deterministic,
         )
 
 
@@ -146,10 +153,13 @@ def _train(
     max_time_s: float | None,
     timetable: Timetable,
     tensorboard: bool,
+    deterministic: bool,
 ) -> Run:
     """Train in the run folder, which is locked and may be written."""
     folder = request.folder
     with reporter.loading():
+        if deterministic:
+            compute_deterministically()
         from rezoo.data.identity import Identity
         from rezoo.training import run_folder
         from rezoo.training.loop import Loop
@@ -225,6 +235,7 @@ def _set_up(
     from rezoo.training.estimate import FINISH_S, fitted, measure
     from rezoo.training.setup import Setup
 
+    warn_of_gpu_faults()
     reporter.status(f"opening {request.dataset}")
     if max_time_s and before is not None:
         asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs

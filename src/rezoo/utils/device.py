@@ -7,11 +7,11 @@
 | XLA for the step | off | on | off, not measured yet | on |
 | layout | channels last | channels last | channels last | channels last |
 | steps in one call | 1 | 1 | 1 | 1 |
-| precision `auto` | bfloat16 if it is fast | as TensorFlow | 16 bits | 16 bits |
+| precision `auto` | bfloat16 if it is fast | as TensorFlow | by capability | by capability |
 
 docs/concepts/speed.md has the measurements. On a CPU, XLA for the whole step is 0.6 times as fast,
-because its convolutions are slower. On a GPU, bfloat16 needs compute capability 8.0 (Ampere);
-older GPUs use float16 with loss scaling.
+because its convolutions are slower. On a GPU, bfloat16 needs compute capability 8.0 (Ampere).
+GPUs from 7.0 (Volta) on use float16 with loss scaling, and all others float32.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import ctypes
 import os
 import platform
 import shutil
-import subprocess
 from contextlib import suppress
 from pathlib import Path
+
+from rezoo.utils import nvidia
 
 STEP_WITH_XLA = False  # on TensorFlow; JAX always compiles with XLA
 
@@ -78,10 +79,19 @@ def precision(wanted: str = "auto") -> str:
     """Return the precision to train in: `wanted`, or for `auto` the fastest on this device."""
     if wanted != "auto":
         return wanted
-    capability = compute_capability()
-    if capability is not None:
-        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+    if on_gpu():
+        return fastest_on_gpu(compute_capability())
     return "mixed_bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def fastest_on_gpu(capability: tuple[int, int] | None) -> str:
+    """Return the fastest precision on a GPU of a compute capability; None if it has none.
+
+    Tensor cores compute bfloat16 from 8.0 and float16 from 7.0. Other GPUs were not measured.
+    """
+    if capability is None or capability < (7, 0):
+        return "float32"
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
 
 
 def cpu_has_bfloat16() -> bool:
@@ -100,19 +110,26 @@ def fast_in_bfloat16(description: str) -> bool:
 
 
 def compute_capability() -> tuple[int, int] | None:
-    """Return the compute capability of the first GPU; None without a GPU."""
+    """Return the compute capability of the first GPU; None without one from NVIDIA."""
     if not on_gpu():
         return None
     if backend() == "jax":
         import jax
 
-        stated = str(getattr(jax.devices()[0], "compute_capability", "8.0"))
-        major, _, minor = stated.partition(".")
-        return int(major), int(minor or 0)
+        return parse_capability(str(getattr(jax.devices()[0], "compute_capability", "")))
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return tuple(details.get("compute_capability", (8, 0)))
+    found = details.get("compute_capability")
+    return (int(found[0]), int(found[1])) if found else None
+
+
+def parse_capability(text: str) -> tuple[int, int] | None:
+    """Return a compute capability from its text, `"9.0"`; None for AMD's `"gfx90a"` and others."""
+    major, _, minor = text.partition(".")
+    if not major.isdecimal() or not minor.isdecimal():
+        return None
+    return int(major), int(minor)
 
 
 def free_bytes() -> int | None:
@@ -123,38 +140,31 @@ def free_bytes() -> int | None:
     """
     if not on_gpu():
         return free_host_bytes()
+    used = used_bytes() or 0
     if backend() == "jax":
         import jax
 
-        found = jax.devices()[0].memory_stats() or {}
-        if "bytes_limit" in found:
-            return max(int(found["bytes_limit"]) - int(found.get("bytes_in_use", 0)), 0)
-        return free_gpu_bytes(used=0)
-    import tensorflow as tf
-
-    return free_gpu_bytes(used=int(tf.config.experimental.get_memory_info("GPU:0")["current"]))
+        limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+        if limit is not None:
+            return max(int(limit) - used, 0)
+    return free_gpu_bytes(names()[0], used=used)
 
 
-def free_gpu_bytes(*, used: int) -> int | None:
-    """Return the free memory of the first GPU that this process sees, as the driver reports it.
+def free_gpu_bytes(name: str, *, used: int) -> int | None:
+    """Return the free memory of the GPU that this process computes on, as the driver reports it.
 
     Args:
+        name: Of the GPU, as the backend reports it.
         used: Bytes in use by this process. If the driver lists how much the process has reserved,
             the rest of it counts as free.
 
     Returns:
-        Bytes; None without `nvidia-smi`.
+        Bytes; None if the driver does not report it.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    gpu = ["--id", visible or "0"]
-    free = _ask_driver([*gpu, "--query-gpu=memory.free"])
-    if not free:
+    gpu = nvidia.gpu_named(name)
+    if gpu is None or gpu.free_bytes is None:
         return None
-    rows = (line.split(",") for line in _ask_driver([*gpu, "--query-compute-apps=pid,used_memory"]))
-    with suppress(ValueError, IndexError):  # "[N/A]" if the platform hides it
-        reserved = sum(int(row[1]) for row in rows if int(row[0]) == os.getpid()) * 2**20
-        return int(free[0]) * 2**20 + max(reserved - used, 0)
-    return None
+    return gpu.free_bytes + max(nvidia.reserved_bytes(gpu) - used, 0)
 
 
 def free_host_bytes() -> int:
@@ -172,6 +182,22 @@ def free_host_bytes() -> int:
         cached = _number(group / "memory.stat", "inactive_file") or 0
         available = min(available, limit - used + cached)
     return max(available, 0)
+
+
+def used_bytes() -> int | None:
+    """Return the memory that this process uses now on the device that computes.
+
+    None if it cannot be determined on this platform.
+    """
+    if not on_gpu():
+        return resident_bytes()
+    if backend() == "jax":
+        import jax
+
+        return (jax.devices()[0].memory_stats() or {}).get("bytes_in_use")
+    import tensorflow as tf
+
+    return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
 
 
 def resident_bytes() -> int:
@@ -239,15 +265,3 @@ def _number(path: Path, key: str) -> int | None:
             if line.startswith(key):
                 return int(line.split()[1])
     return None
-
-
-def _ask_driver(query: list[str]) -> list[str]:
-    """Return the lines with which `nvidia-smi` answers a query; none without it."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return []
-    command = [tool, *query, "--format=csv,noheader,nounits"]
-    with suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        return answer.stdout.splitlines()
-    return []

@@ -17,6 +17,7 @@ from typing import Any
 
 from rezoo.errors import IncompatibleError, IntegrityError, RezooError, UnsafeFileError
 from rezoo.utils.files import read_regular
+from rezoo.utils.names import is_unicode
 
 # The names of 1,000,000 classes, the most that a network may have, take about this much.
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -225,15 +226,6 @@ def _check_value(key: str, value: Any) -> None:
     for text in (key, value):
         if isinstance(text, str) and not text.isascii() and not is_unicode(text):
             raise _RefusedValueError(f"key {short(key)}: {short(text)} is not Unicode")
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written in UTF-8: it has no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

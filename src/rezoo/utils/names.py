@@ -48,3 +48,12 @@ def printable(text: str) -> str:
 
 def _fold(name: str) -> str:
     return name.lower().replace("-", "_").replace("_", "")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8: it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -27,7 +27,7 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError as error:
         hint = "write the folder in full."
         raise SpecError(f"{path}: the home folder is not known", hint=hint) from error
-    except UnicodeEncodeError as error:
+    except ValueError as error:  # also NUL, and text that is not Unicode
         raise SpecError(f"{str(path)!r} is not a name that a file can have") from error
     total = len(b"/".join(names))
     if total > _MAX_PATH_BYTES or any(len(n) > _MAX_NAME_BYTES or b"\0" in n for n in names):
