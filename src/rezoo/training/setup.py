@@ -24,7 +24,6 @@ from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses
 from rezoo.training.network import build_network, fit_batch_to_memory, start_from
 from rezoo.training.request import Request, settle
-from rezoo.training.resuming import check_recipe
 from rezoo.training.step import TrainingStep, training_step
 
 _FEATURES_BATCH = 64  # images
@@ -45,6 +44,7 @@ class Setup:
         starts_with_probe: Whether the head is fitted to the features before the first epoch.
         notes: For the user: what was decided.
         before: The recipe of the run that is resumed; None for a new run.
+        changed_from: The signature of the run that is resumed, if more than its recipe changes.
     """
 
     network: keras.Model
@@ -56,6 +56,7 @@ class Setup:
     starts_with_probe: bool
     notes: tuple[str, ...]
     before: Recipe | None = None
+    changed_from: str = ""
 
     @classmethod
     def of(cls, request: Request, options: DataOptions, *, before: Recipe | None = None) -> Self:
@@ -72,8 +73,6 @@ class Setup:
         recipe, settled = settle(
             request.recipe, count=count, chosen=request.chosen, own=request.own, before=before
         )
-        if before is not None:
-            check_recipe(request.folder, before, recipe, request.chosen)
         config = _config(request, data)
         network = build_network(config, recipe)
         if request.fit_memory and before is None:
@@ -101,6 +100,10 @@ class Setup:
         """Return the same network and data under another recipe of the same network."""
         return dataclasses.replace(self, recipe=recipe, notes=(*self.notes, note))
 
+    def in_place_of(self, signature: str) -> Self:
+        """Return the same setup, to go on with the checkpoint of a run with that signature."""
+        return dataclasses.replace(self, changed_from=signature)
+
     @property
     def class_counts(self) -> dict[str, tuple[int, ...]]:
         """Split → images of each class; a split is missing if its labels are not known yet."""
@@ -125,7 +128,7 @@ class Setup:
     @property
     def signature_before(self) -> str:
         """That of the run that is resumed, which may have fewer epochs; else `signature`."""
-        return self._signature(self.before or self.recipe)
+        return self.changed_from or self._signature(self.before or self.recipe)
 
     def _signature(self, recipe: Recipe) -> str:
         count = len(self.train.examples)
