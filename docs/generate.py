@@ -245,7 +245,7 @@ _RUN_FILES = {
     "recipe.toml": "recipe with every key",
     "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
     "history.csv": "one row per epoch",
-    "environment.json": "versions of packages, system, processor, devices; what changed on resuming",
+    "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",

@@ -27,6 +27,7 @@ from rezoo.cli.push import push
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
 from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
+from rezoo.utils.memory import is_out_of_memory
 from rezoo.utils.names import printable
 from rezoo.utils.paths import switched_on
 
@@ -104,7 +105,7 @@ def _reader_is_gone() -> bool:
 def _explain(error: Exception) -> int:
     if isinstance(error, RezooError):
         return _fail(error.message, error.hint, error.exit_code)
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if is_out_of_memory(error):
         hint = "use a smaller --batch-size or --image-size."
         return _fail("out of memory", hint, ResourceError.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -22,6 +22,7 @@ from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
+from rezoo.utils.memory import memory_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,9 @@ def evaluate(
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
     begun = time.perf_counter()
-    with readable_errors(data.reference):
+    what = f"evaluating batches of {batch_size} images of {_in_words(preprocessing)}"
+    hint = "use a smaller --batch-size or --image-size."
+    with readable_errors(data.reference), memory_errors(what, hint=hint):
         scores = measure(
             task,
             compiled_forward(network),

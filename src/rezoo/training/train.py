@@ -22,10 +22,18 @@ from rezoo.training.recorded import Inputs, Recorded, complete
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.utils.lock import locked
+from rezoo.utils.memory import memory_errors
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
+    from rezoo.training.loop import Loop
     from rezoo.training.setup import Setup
+
+
+_LESS_MEMORY = (
+    "use a smaller --batch-size or --image-size, or --set accumulation=N, which divides the batch "
+    "into N micro-batches; --batch-size auto chooses N."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +194,31 @@ def _train(
     plan = _plan(request, setup, *filter(None, notes))
     run_folder.write_plan(folder, plan, identity, recorded)
     reporter.started(plan, loop.progress.epoch, loop.progress.step)
+    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+        return _to_the_end(loop, plan)
+
+
+def _to_the_end(loop: Loop, plan: Plan) -> Run:
+    """Train, and write the results."""
+    from rezoo.training import run_folder
+
     try:
         progress = loop.run()
     finally:
-        reporter.finished()
-    reporter.status("writing the results")
-    with step.averaged():
-        metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
-    return Run(folder=folder, metrics=metrics)
+        loop.reporter.finished()
+    loop.reporter.status("writing the results")
+    with loop.step.averaged():
+        metrics = run_folder.finish(loop.folder, loop.setup, plan, progress, loop.forward)
+    return Run(folder=loop.folder, metrics=metrics)
+
+
+def _size(setup: Setup) -> str:
+    """Return in words what decides how much memory the training takes."""
+    recipe = setup.recipe
+    parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
+    size = recipe.train_size or setup.config.preprocessing.size[0]
+    batch = f"batch size {recipe.batch_size}{parts if recipe.accumulation > 1 else ''}"
+    return f"training with {batch}, images of {size}×{size}"
 
 
 def dry_run(
@@ -221,7 +246,8 @@ def dry_run(
         from rezoo.training.estimate import estimate
     setup, _ = _set_up(request, options, reporter, max_time_s, began)
     reporter.status("timing a few steps")
-    found = estimate(setup, setup.new_step(), request.folder)
+    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+        found = estimate(setup, setup.new_step(), request.folder)
     return _plan(request, setup), found
 
 
@@ -250,7 +276,8 @@ def _set_up(
     if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
-    times = measure(setup, setup.new_step())
+    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+        times = measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - began)
     recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
     if recipe != setup.recipe:
