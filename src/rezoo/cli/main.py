@@ -24,6 +24,7 @@ from rezoo.cli.list import list_command
 from rezoo.cli.options import DEBUG_VARIABLE
 from rezoo.cli.predict import predict
 from rezoo.cli.push import push
+from rezoo.cli.stopping import number_of, stopping
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
 from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
@@ -78,10 +79,12 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        with shown_downloads():
+        with stopping(), shown_downloads():
             result = cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("Interrupted.", code=130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
+        hint = " ".join(getattr(cause, "__notes__", ()))
+        return _fail("Interrupted.", hint, 128 + number_of(cause))
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -182,8 +182,7 @@ class Loop:
         raise DivergedError(
             f"{what} at epoch {self.progress.epoch + 1}, step {step + 1}, learning rate "
             f"{self._learning_rate(step):.3g}{cause and f'; {cause}'}",
-            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5); "
-            "the last checkpoint is kept.",
+            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5).",
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -275,7 +274,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def receive(number: int, frame: object) -> None:
         if received:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         received.append(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -23,8 +24,10 @@ from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses
 from rezoo.training.network import build_network, fit_batch_to_memory, start_from
+from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
+from rezoo.utils.memory import memory_errors
 
 _FEATURES_BATCH = 64  # images
 _START_IMAGES = 10_000  # at most for the features of a new head, if training follows
@@ -114,6 +117,35 @@ class Setup:
             for split, x in known.items()
             if x is not None
         }
+
+    def plan(self, request: Request, *notes: str) -> Plan:
+        """Return what is about to be trained, with more notes."""
+        config = self.config
+        return Plan(
+            model=request.source.reference,
+            dataset=request.dataset,
+            recipe=self.recipe,
+            recipe_reason=request.recipe_reason,
+            folder=str(request.folder),
+            steps_per_epoch=self.steps_per_epoch,
+            sizes={split: len(part) for split, part in self.data.splits.parts.items()},
+            classes=tuple(config.label(i) for i in range(config.num_classes)),
+            class_counts=self.class_counts,
+            notes=(*self.data.splits.notes, *request.notes, *self.notes, *notes),
+            task=self.task,
+        )
+
+    def memory_errors(self) -> AbstractContextManager[None]:
+        """Report exhausted memory inside the block, with what decides how much a step takes."""
+        recipe = self.recipe
+        parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
+        batch = f"batch size {recipe.batch_size}{parts if recipe.accumulation > 1 else ''}"
+        size = recipe.train_size or self.config.preprocessing.size[0]
+        return memory_errors(
+            f"training with {batch}, images of {size}×{size}",
+            hint="use a smaller --batch-size or --image-size, or --set accumulation=N, which "
+            "divides the batch into N micro-batches; --batch-size auto chooses N.",
+        )
 
     @property
     def steps_per_epoch(self) -> int:

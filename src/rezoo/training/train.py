@@ -6,34 +6,30 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import CHECKPOINT
 from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.errors import DivergedError, Interrupted, ResourceError
 from rezoo.recipes.recipe import Recipe
-from rezoo.sources.references import Reference
+from rezoo.sources.references import Reference, as_reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.recorded import Inputs, Recorded, complete
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.utils.lock import locked
-from rezoo.utils.memory import memory_errors
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
     from rezoo.training.loop import Loop
     from rezoo.training.setup import Setup
-
-
-_LESS_MEMORY = (
-    "use a smaller --batch-size or --image-size, or --set accumulation=N, which divides the batch "
-    "into N micro-batches; --batch-size auto chooses N."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +187,28 @@ def _train(
     loop = Loop(setup, step, folder, reporter, deadline=deadline)
     if changes or setup.signature != setup.signature_before:
         notes += resuming.adopt(loop, changes)
-    plan = _plan(request, setup, *filter(None, notes))
+    plan = setup.plan(request, *filter(None, notes))
     run_folder.write_plan(folder, plan, identity, recorded)
     reporter.started(plan, loop.progress.epoch, loop.progress.step)
-    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+    with _kept(folder), setup.memory_errors():
         return _to_the_end(loop, plan)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Add to what stops a run how it goes on, if there is a checkpoint."""
+    try:
+        yield
+    except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
+        if (folder / CHECKPOINT).exists():
+            command = f"rezoo train --resume {shlex.quote(as_reference(folder))}"
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"the last checkpoint is kept; continue with {command}")
+            elif isinstance(error, Interrupted):
+                error.hint = f"continue with {command}"
+            else:
+                error.hint += " The last checkpoint is kept."
+        raise
 
 
 def _to_the_end(loop: Loop, plan: Plan) -> Run:
@@ -210,15 +223,6 @@ def _to_the_end(loop: Loop, plan: Plan) -> Run:
     with loop.step.averaged():
         metrics = run_folder.finish(loop.folder, loop.setup, plan, progress, loop.forward)
     return Run(folder=loop.folder, metrics=metrics)
-
-
-def _size(setup: Setup) -> str:
-    """Return in words what decides how much memory the training takes."""
-    recipe = setup.recipe
-    parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
-    size = recipe.train_size or setup.config.preprocessing.size[0]
-    batch = f"batch size {recipe.batch_size}{parts if recipe.accumulation > 1 else ''}"
-    return f"training with {batch}, images of {size}×{size}"
 
 
 def dry_run(
@@ -246,9 +250,9 @@ def dry_run(
         from rezoo.training.estimate import estimate
     setup, _ = _set_up(request, options, reporter, max_time_s, began)
     reporter.status("timing a few steps")
-    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+    with setup.memory_errors():
         found = estimate(setup, setup.new_step(), request.folder)
-    return _plan(request, setup), found
+    return setup.plan(request), found
 
 
 def _set_up(
@@ -276,7 +280,7 @@ def _set_up(
     if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
-    with memory_errors(_size(setup), hint=_LESS_MEMORY):
+    with setup.memory_errors():
         times = measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - began)
     recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
@@ -284,20 +288,3 @@ def _set_up(
         note = f"{recipe.epochs} epochs instead of {setup.recipe.epochs} fit into the time"
         setup = setup.with_recipe(recipe, note)
     return setup, times.finish_s
-
-
-def _plan(request: Request, setup: Setup, *notes: str) -> Plan:
-    config = setup.config
-    return Plan(
-        model=request.source.reference,
-        dataset=request.dataset,
-        recipe=setup.recipe,
-        recipe_reason=request.recipe_reason,
-        folder=str(request.folder),
-        steps_per_epoch=setup.steps_per_epoch,
-        sizes={split: len(part) for split, part in setup.data.splits.parts.items()},
-        classes=tuple(config.label(i) for i in range(config.num_classes)),
-        class_counts=setup.class_counts,
-        notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
-        task=setup.task,
-    )
