@@ -245,13 +245,13 @@ _RUN_FILES = {
     "recipe.toml": "recipe with every key",
     "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
     "history.csv": "one row per epoch",
-    "environment.json": "versions of packages, system, processor and devices",
+    "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
-    "checkpoints/": "last state and the one before, for `--resume`; `local.json`, the model and "
-    "the dataset of the run; `data.safetensors`, which images it has; `last/`, a model folder with "
-    "the last weights",
+    "checkpoints/": "last state and the one before, for `--resume`; `local.json`, what the run was "
+    "started with; `data.safetensors`, which images it has; `last/`, a model folder with the last "
+    "weights",
     "events/": "for TensorBoard, with `--tensorboard`",
     "exports/": "output of `rezoo export`, one folder per format",
 }

@@ -289,6 +289,7 @@ def test_errors_of_a_process_are_raised():
     ("script", "kind", "message"),
     [
         ("kill -9 $$", ResourceError, "was killed, most likely for memory"),
+        ("exit 9", ResourceError, "is out of memory"),
         ("exit 7", RezooError, "ended with exit code 7"),
     ],
 )

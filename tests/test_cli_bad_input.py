@@ -438,7 +438,7 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
     assert code == rc, err
     assert out == ""
     assert "state saved" in err
-    assert "Hint: continue with the same command and --resume." in err
+    assert f"Hint: continue with rezoo train --resume {folder}" in err
     assert "Traceback" not in err
     assert rezoo.load(str(folder)).output_shape == (None, 10)
     state, metadata = read_tensors(folder / "checkpoints/last.safetensors")
@@ -452,9 +452,10 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
 
 
 @pytest.mark.ci
-def test_second_signal_stops_at_once(tmp_path):
-    code, _, err = interrupted(tmp_path / "run", [signal.SIGINT, signal.SIGINT], tmp_path)
-    assert code == 130, err
+@pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_second_signal_stops_at_once(tmp_path, number, rc):
+    code, _, err = interrupted(tmp_path / "run", [number, number], tmp_path)
+    assert code == rc, err
     assert "Traceback" not in err
     read_whole(tmp_path / "run" / "checkpoints" / "last.safetensors")
 

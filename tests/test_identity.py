@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 import rezoo
 from conftest import fails, picture
 from rezoo.artifacts.config import LOCAL, local_facts, read_config
-from rezoo.artifacts.run_files import DATA, PUBLISHED
+from rezoo.artifacts.run_files import DATA, ENVIRONMENT, PUBLISHED
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.datasets import Dataset, load_dataset
 from rezoo.data.differences import differences
@@ -21,7 +23,7 @@ from rezoo.data.identity import Identity, resolved_reference
 from rezoo.data.image_sources import ArraySource, FileSource
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.specs import DatasetSpec
-from rezoo.training.resuming import check_data
+from rezoo.training.resuming import describe_data, of_data
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SMALL = {"epochs": 1, "batch_size": 8, "image_size": 8, "verbose": 0}
@@ -249,22 +251,44 @@ def test_a_run_is_not_resumed_with_other_data(run, places, tmp_path):
     renamed = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
     for file in sorted(renamed.rglob("*.jpg")):
         file.rename(file.with_name(f"x{file.name}"))
-    with pytest.raises(IncompatibleError, match=r"16 new .* 16 missing"):
-        check_data(run, Identity.of(load_dataset(f"folder:{renamed}")))
+    (found,) = of_data(Identity.read(run), Identity.of(load_dataset(f"folder:{renamed}")))
+    assert re.search(r"16 new \(.*x\d\.jpg.*\), .*16 missing", found.text)
+    assert re.search("16 new, .*16 missing", found.record)  # without names of images
+    assert ".jpg" not in found.record
+
+
+def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
+    own = shutil.copytree(run, tmp_path / "own")
+    fewer = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
+    (fewer / NAMES[0] / "0.jpg").unlink()
+    command = ("train", "--resume", own, "--dataset", f"folder:{fewer}")
+    fails(call(*command), 6, "other data: train", "1 missing", "--allow-change")
+    answer = call(*command, "--allow-change")
+    assert answer.rc == 0, answer
+    assert "note     goes on with other data: train" in answer.err
+    assert local_facts(own)["dataset"] == f"folder:{fewer}"
+    (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
+    assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)
+    assert entry["epochs"] == SMALL["epochs"]
+    assert "1 missing" in entry["changes"][0]
+    for name in PUBLISHED:
+        assert str(tmp_path).encode() not in (own / name).read_bytes()
+    assert call("train", "--resume", own).rc == 0  # these are its data now
 
 
 def test_data_that_moved_are_the_same(run, places, tmp_path):
     moved = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
-    note = check_data(run, Identity.of(load_dataset(f"folder:{moved}")))
+    before, now = Identity.read(run), Identity.of(load_dataset(f"folder:{moved}"))
+    note = describe_data(before, now)
+    assert not [*of_data(before, now)]
     assert note == f"the run was started with the same images in folder:{places}/p1/photos"
-    assert check_data(run, Identity.of(load_dataset(f"folder:{places}/p1/photos"))) == ""
+    assert describe_data(before, before) == ""
 
 
 def test_a_run_without_a_record_goes_on_with_one_note(run, places, call, tmp_path):
     old = shutil.copytree(run, tmp_path / "old")
     (old / DATA).unlink()
-    data = f"folder:{places}/p1/photos"
-    assert "does not record which data" in check_data(old, Identity.of(load_dataset(data)))
+    assert "does not record which data" in describe_data(Identity.read(old), Identity.read(run))
     answer = call("eval", old)
     assert answer.rc == 0
     assert answer.err.count("does not record which data it has") == 1

@@ -111,7 +111,7 @@ def test_what_is_no_image_is_refused(model, images, fragment):
 
 
 def test_an_image_that_cannot_be_read_is_named(model, tmp_path):
-    with pytest.raises(IntegrityError, match=r"no\.png: No such file"):
+    with pytest.raises(IntegrityError, match=r"no\.png: the file is not there"):
         rezoo.preprocess(model, tmp_path / "no.png")
     with pytest.raises(IntegrityError, match="image 1: a web page"):
         rezoo.preprocess(model, [picture(1), b"<html>"])

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import shutil
 import time
 import tomllib
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 import rezoo
 from conftest import fails
+from rezoo.artifacts.config import LOCAL
+from rezoo.cli.train import _model_and_run
+from rezoo.cli.train import train as train_command
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import resuming
+from rezoo.training import recorded, resuming
 from rezoo.training import train as training
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request, settle
+from rezoo.utils.files import write_json
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SIZES = {"batch_size": 256, "image_size": 8}
@@ -37,14 +44,19 @@ def recipe(**keys) -> Recipe:
         ({}, {"epochs": 8, "schedule": "constant", "learning_rate": 1e-3}, ("epochs", "schedule")),
     ],
 )
-def test_a_run_may_go_on(tmp_path, before, now, chosen):
-    resuming.check_recipe(tmp_path, recipe(**before), recipe(**now), chosen)
+def test_a_run_may_go_on(before, now, chosen):
+    assert not [*resuming.of_recipe(recipe(**before), recipe(**now), chosen)]
 
 
 @pytest.mark.parametrize(
     ("now", "chosen", "message", "hint"),
     [
-        ({"epochs": 8}, ("epochs",), "epochs = 8: the run in .* has 5", "--set schedule=constant"),
+        (
+            {"epochs": 8},
+            ("epochs",),
+            "epochs = 8 in place of 5: its learning rate",
+            "--set schedule=constant",
+        ),
         ({"epochs": 3}, ("epochs", "schedule"), "epochs = 3 in place of 5", "recipe.toml"),
         ({"flip": 0.0, "epochs": 8}, ("schedule",), "flip = 0.0 in place of 0.5", "recipe.toml"),
         ({"learning_rate": 0.2}, ("schedule",), "learning_rate = 0.2 in place of 0.1", "--output"),
@@ -52,7 +64,7 @@ def test_a_run_may_go_on(tmp_path, before, now, chosen):
 )
 def test_other_keys_are_named(tmp_path, now, chosen, message, hint):
     with pytest.raises(IncompatibleError, match=message) as caught:
-        resuming.check_recipe(tmp_path, recipe(), recipe(**now), chosen)
+        resuming.refuse(tmp_path, [*resuming.of_recipe(recipe(), recipe(**now), chosen)])
     assert hint in caught.value.hint
 
 
@@ -94,10 +106,137 @@ def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
     run = shutil.copytree(constant / "1", tmp_path / "run")
     keys = ("--lr", "0.01", "--set", "warmup_epochs=0", "--batch-size", "256", "--image-size", "8")
     command = ("train", NETWORK, *keys, "--output", run, "--resume", "--epochs", "2")
-    fails(call(*command), 6, "epochs = 2: the run in", "--set schedule=constant")
+    fails(call(*command), 6, "epochs = 2 in place of 1", "--set schedule=constant")
     answer = call(*command, "--set", "schedule=cosine")
     assert answer.rc == 0, answer
     assert "epochs 1 → 2: the learning rate goes on at 0.005 after 0.01" in answer.err
+
+
+# a run folder alone is enough
+
+
+def test_a_run_folder_alone_is_resumed(constant, call, tmp_path, monkeypatch):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    answer = call("train", "--resume", "./run", "--epochs", "2", "--json")
+    assert answer.rc == 0, answer
+    assert json.loads(answer.out)["epochs"] == 2
+    assert f"model    {NETWORK}" in answer.err
+    last = "checkpoints/last/model.safetensors"
+    assert (run / last).read_bytes() == (constant / "2" / last).read_bytes()
+    (entry,) = json.loads((run / "environment.json").read_text("utf-8"))["changes"]
+    assert entry["changes"] == ["epochs 1 → 2: the learning rate stays 0.01"]
+    again = rezoo.train(resume=rezoo.train(resume=run, verbose=0), verbose=0)
+    assert again.metrics["epochs"] == 2
+    answer = call("train", "--resume", "--output", "run")  # likewise
+    assert answer.rc == 0, answer
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "run"),
+    [
+        (("resnet18",), "resnet18", False),
+        (("resnet18", "--resume"), "resnet18", True),
+        (("--resume", "resnet18"), "resnet18", True),
+        (("--resume", "timm/resnet18.a1_in1k"), "timm/resnet18.a1_in1k", True),
+        (("--resume", "runs/typo"), "runs/typo", True),  # an error: no such folder
+        (("--resume", "./here"), None, "./here"),
+        (("resnet18", "--resume", "here"), "resnet18", "here"),
+        (("--resume", "--epochs", "3"), None, True),
+        (("--resume", "--", "resnet18"), "resnet18", True),
+    ],
+)
+def test_the_word_after_resume(tmp_path, monkeypatch, words, model, run):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    context = train_command.make_context("train", list(words))
+    assert _model_and_run(context, dict(context.params)) == (model, run)
+
+
+def test_what_cannot_be_resumed_is_an_error(constant, call, tmp_path):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    fails(call("train"), 2, "Missing argument 'MODEL'")
+    fails(call("train", "--resume"), 2, "no model is named", "--resume RUN")
+    fails(call("train", "--resume", tmp_path / "typo"), 3, "typo")
+    fails(call("train", "--resume", tmp_path / "empty"), 3, "empty holds no run")
+    fails(call("train", "--resume", run, "--output", tmp_path / "x"), 2, "two run folders")
+    fails(call("train", "--resume", run, "--dry-run"), 2, "--dry-run is for a new run")
+    fails(call("train", "--resume", run, "--overwrite"), 2, "exclude each other")
+    with pytest.raises(SpecError, match="no model is named"):
+        rezoo.train()
+    write_json(run / LOCAL, {"model": NETWORK, "dataset": "digits"})  # of an earlier version
+    fails(call("train", "--resume", run), 3, "does not record all", "repeat the whole command")
+
+
+def test_what_is_given_in_addition_is_compared(constant, call, tmp_path):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    answer = call("train", "resnet20", "--resume", run, "--lr", "0.02")
+    fails(
+        answer, 6, "another recipe: learning_rate = 0.02 in place of 0.01; another network: "
+        f"architecture resnet20 in place of {NETWORK}, fingerprint", "--allow-change",
+    )  # fmt: skip
+    assert before == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+
+def test_options_of_the_data_are_those_of_the_run(constant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = recorded.lasting(DataOptions(ignore="bad.txt", bad_limit=0.5))
+    assert given.ignore == str(tmp_path / "bad.txt")
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    old = recorded.Recorded.read(run)
+    dataclasses.replace(old, options=given, max_time_s=60.0, tensorboard=True).write(run)
+    nothing = dict.fromkeys(("model", "dataset", "recipe", "output", "options", "max_time_s"))
+    inputs = recorded.complete(run, **nothing, tensorboard=False)
+    assert (inputs.options, inputs.max_time_s, inputs.tensorboard) == (given, 60.0, True)
+    assert (inputs.dataset, inputs.output) == ("digits", run)
+    longer = recorded.complete(
+        run, **{**nothing, "options": {"cache": "off"}}, tensorboard=False, changes={"epochs": 3}
+    )
+    assert longer.options == dataclasses.replace(given, cache="off")
+    assert longer.max_time_s is None
+
+
+# other versions and networks
+
+
+def edited(run: Path, name: str, **values) -> Path:
+    write_json(run / name, {**json.loads((run / name).read_text("utf-8")), **values})
+    return run
+
+
+def test_another_version_is_refused_or_recorded(constant, call, tmp_path):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    packages = json.loads((run / "environment.json").read_text())["packages"]
+    edited(run, "environment.json", packages={**packages, "keras": "3.0.0", "numpy": "1.0"})
+    keras, numpy = packages["keras"], packages["numpy"]
+    answer = call("train", "--resume", run)
+    fails(answer, 6, f"other versions: keras {keras} in place of 3.0.0", "pip install keras==3.0.0")
+    answer = call("train", "--resume", run, "--allow-change", "--lr", "0.02", "--seed", "7")
+    assert answer.rc == 0, answer
+    assert f"the last bits may differ: numpy {numpy} in place of 1.0" in answer.err
+    found = json.loads((run / "environment.json").read_text())
+    assert found["packages"] == packages
+    (entry,) = found["changes"]
+    assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)
+    assert entry["changes"] == [
+        "another recipe: learning_rate = 0.02 in place of 0.01, seed = 7 in place of 0",
+        f"other versions: keras {keras} in place of 3.0.0",
+    ]
+    assert (entry["epochs"], entry["steps"]) == (1, 0)
+    assert tomllib.loads((run / "recipe.toml").read_text("utf-8"))["learning_rate"] == 0.02
+    assert call("train", "--resume", run).rc == 0  # this is its recipe now
+
+
+def test_another_backend_and_another_network_are_named(constant, call, tmp_path):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    edited(run, "environment.json", backend="jax")
+    edited(run, LOCAL, fingerprint="1:0")
+    fails(
+        call("train", "--resume", run), 6, "another network: fingerprint 1:", "in place of 1:0",
+        "Keras's backend tensorflow in place of jax", "set KERAS_BACKEND=jax",
+    )  # fmt: skip
 
 
 def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):

@@ -197,9 +197,10 @@ class _Worker:
 
     def _exit_error(self) -> RezooError:
         code, name = self._process.wait(), self.job["reference"]
-        if code == -9:
+        if code in (-9, ResourceError.exit_code):  # killed by Linux, or std::bad_alloc
+            found = "was killed, most likely for memory" if code == -9 else "is out of memory"
             return ResourceError(
-                f"{name}: its process was killed, most likely for memory",
+                f"{name}: its process {found}",
                 hint="use smaller --batch-sizes or --image-size, or fewer targets at a time.",
             )
         return RezooError(

@@ -17,7 +17,9 @@ from typing import Any, TextIO
 from rezoo.benchmarking.results import TRAIN
 from rezoo.errors import ResourceError, RezooError
 from rezoo.utils import device
+from rezoo.utils.memory import is_out_of_memory, memory_errors
 
+_LESS_MEMORY = "use smaller --batch-sizes or --image-size, or fewer targets at a time."
 _WARM_UP_CALLS = 3  # the first compiles
 
 
@@ -26,7 +28,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        serve(sys.stdin, answers)
+        with memory_errors("the benchmark", hint=_LESS_MEMORY):
+            serve(sys.stdin, answers)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -63,10 +66,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 def error_record(error: Exception) -> dict[str, Any]:
     """Return an error as JSON values, for the benchmark to raise."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        error = ResourceError(
-            "not enough memory", hint="use smaller --batch-sizes or a smaller --image-size."
-        )
+    if not isinstance(error, RezooError) and is_out_of_memory(error):
+        error = ResourceError("out of memory", hint=_LESS_MEMORY)
     if isinstance(error, RezooError):
         return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     first = (str(error).strip().splitlines() or [""])[0]

@@ -24,9 +24,11 @@ from rezoo.cli.list import list_command
 from rezoo.cli.options import DEBUG_VARIABLE
 from rezoo.cli.predict import predict
 from rezoo.cli.push import push
+from rezoo.cli.stopping import number_of, stopping
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
 from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
+from rezoo.utils.memory import is_out_of_memory
 from rezoo.utils.names import printable
 from rezoo.utils.paths import switched_on
 
@@ -77,10 +79,12 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        with shown_downloads():
+        with stopping(), shown_downloads():
             result = cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("Interrupted.", code=130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
+        hint = " ".join(getattr(cause, "__notes__", ()))
+        return _fail("Interrupted.", hint, 128 + number_of(cause))
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -104,7 +108,7 @@ def _reader_is_gone() -> bool:
 def _explain(error: Exception) -> int:
     if isinstance(error, RezooError):
         return _fail(error.message, error.hint, error.exit_code)
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if is_out_of_memory(error):
         hint = "use a smaller --batch-size or --image-size."
         return _fail("out of memory", hint, ResourceError.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

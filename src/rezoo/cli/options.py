@@ -143,18 +143,25 @@ def quietly() -> Iterator[None]:
 
 @contextmanager
 def _late_interrupt() -> Iterator[None]:
-    """Delay Ctrl-C to the end of the block: during imports, libraries catch and replace it."""
+    """Delay Ctrl-C and SIGTERM to the end of the block: libraries catch and replace them.
+
+    SIGTERM still ends the process at once where Python has no handler for it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: handler for n, handler in handlers.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, lambda number, frame: asked.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(asked[0])
 
 
 @contextmanager

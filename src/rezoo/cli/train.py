@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from rezoo.cli.options import (
     BatchSize,
@@ -23,13 +24,14 @@ from rezoo.cli.options import (
 from rezoo.data.datasets import CACHE, DataOptions
 
 if TYPE_CHECKING:
+    from rezoo.sources.references import Source
     from rezoo.training.estimate import Estimate
     from rezoo.training.reporters import Plan
 
 
 @click.command()
-@click.argument("model")
-@click.option("--dataset", default="digits", show_default=True, help="Dataset reference.")
+@click.argument("model", required=False)
+@click.option("--dataset", help="Dataset reference [digits, or that of RUN].")
 @click.option("--recipe", help="Name or .toml file; by default chosen by weights and dataset.")
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option(
@@ -42,7 +44,19 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Continue the run in the folder RUN with its own model, data, recipe and options; "
+    "after MODEL and without RUN, the run that the same command has begun.",
+)
+@click.option(
+    "--allow-change",
+    is_flag=True,
+    help="Resume with another recipe, other data or other versions, and record it.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
 @click.option(
     "--max-time",
@@ -76,11 +90,13 @@ if TYPE_CHECKING:
 @pretrained_option
 @require_pinned_option
 @json_option
+@click.pass_context
 def train(
-    model: str,
-    dataset: str,
+    context: click.Context,
+    /,
+    dataset: str | None,
     settings: tuple[str, ...],
-    resume: bool,
+    allow_change: bool,
     overwrite: bool,
     checkpoint_every: str | None,
     dry_run: bool,
@@ -102,36 +118,78 @@ def train(
     from rezoo.sources.references import as_reference, resolve
     from rezoo.training import train as training
 
-    names = [field.name for field in dataclasses.fields(DataOptions)]
-    options = DataOptions(**{name: rest.pop(name) for name in names})
-    source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
+    model, run = _model_and_run(context, rest)
+    source = None
+    if model is not None:
+        source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
+    options = _given_options(context, rest)
     keys = ("recipe", "output", "max_time_s")
-    common = {key: rest.pop(key) for key in keys} | {
-        "options": options,
-        "reporter": progress.reporter(),
-    }
+    common = {key: rest.pop(key) for key in keys} | {"reporter": progress.reporter()}
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
-        plan, found = training.dry_run(source, dataset, changes=changes, **common)
-        if as_json:
-            print_json({**plan.to_dict(), **found.to_dict()})
-        else:
-            _print_plan(plan, found)
+        if source is None or run is not False:
+            raise click.UsageError("--dry-run is for a new run; leave --resume out.", context)
+        _estimate(source, dataset or "digits", as_json, changes, DataOptions(**options), common)
         return
-    run = training.train(
+    result = training.train(
         source,
         dataset,
         changes=changes,
-        resume=resume,
+        options=options,
+        resume=run,
+        allow_change=allow_change,
         overwrite=overwrite,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
         deterministic=deterministic,
         **common,
     )
-    answer = {"folder": as_reference(run.folder), **run.metrics}
+    answer = {"folder": as_reference(result.folder), **result.metrics}
     print_json(answer) if as_json else _print_run(answer)
+
+
+def _model_and_run(context: click.Context, values: dict[str, Any]) -> tuple[str | None, bool | str]:
+    """Take MODEL and RUN from values; return MODEL, and `resume` of `rezoo.train`.
+
+    A word after `--resume` is a RUN if it is written as a path, and there is one; otherwise it is
+    MODEL, which `--resume` without a value may precede.
+    """
+    from rezoo.sources.references import is_path
+    from rezoo.utils.paths import expanded
+
+    given, model, resume = context.params, values.pop("model"), values.pop("resume")
+    if model is None and resume and not (is_path(resume) and expanded(resume).is_dir()):
+        model, resume = resume, ""
+    needs_model = resume is None or given["pretrained"] or given["require_pinned"]
+    if model is None and needs_model:
+        raise click.UsageError("Missing argument 'MODEL'.", context)
+    return model, resume or resume is not None
+
+
+def _given_options(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of the data from values; return those that the user has set."""
+    taken = {field.name: values.pop(field.name) for field in dataclasses.fields(DataOptions)}
+    source = context.get_parameter_source
+    return {k: v for k, v in taken.items() if source(k) is not ParameterSource.DEFAULT}
+
+
+def _estimate(
+    source: Source,
+    dataset: str,
+    as_json: bool,
+    changes: Mapping[str, Any],
+    options: DataOptions,
+    common: dict[str, Any],
+) -> None:
+    """Print what a run would cost."""
+    from rezoo.training import train as training
+
+    plan, found = training.dry_run(source, dataset, changes=changes, options=options, **common)
+    if as_json:
+        print_json({**plan.to_dict(), **found.to_dict()})
+    else:
+        _print_plan(plan, found)
 
 
 def _print_run(metrics: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.memory import memory_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +128,15 @@ def evaluate(
     network = network_of(model, source)
     warn_of_gpu_faults()
     begun = time.perf_counter()
-    scores = measure(
-        task,
-        compiled_forward(network),
-        InOrder(faults, preprocessing, batch_size=batch_size),
-        classes=classes,
-        progress=lambda done: progress(done, len(examples)),
-    )
+    what = f"evaluating batches of {batch_size} images of {_in_words(preprocessing)}"
+    with memory_errors(what, hint="use a smaller --batch-size or --image-size."):
+        scores = measure(
+            task,
+            compiled_forward(network),
+            InOrder(faults, preprocessing, batch_size=batch_size),
+            classes=classes,
+            progress=lambda done: progress(done, len(examples)),
+        )
     return Evaluation(
         model=source.reference,
         dataset=data.reference,

@@ -34,11 +34,16 @@ from rezoo.sources.any_model import source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
 from rezoo.utils.files import write_json
+from rezoo.utils.memory import memory_errors
 
 Progress = Callable[[str], None]
 
 
 @full_precision()
+@memory_errors(
+    "the export",
+    hint="use a smaller --image-size, or fewer --images and --calibration-images for int8.",
+)
 def export(
     model: Reference | keras.Model,
     to: str,

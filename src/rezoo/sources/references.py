@@ -84,6 +84,13 @@ class Source:
         """Whether there are weights; without, the network has random ones."""
         return self.folder is not None
 
+    @property
+    def lasting(self) -> str:
+        """A reference that means the same from every folder: an absolute path, or a commit."""
+        if self.address is not None:
+            return str(self.address)
+        return self.config.architecture if self.folder is None else str(self.folder.resolve())
+
     def file(self, name: str) -> Path:
         """Return the path of a file, which is fetched first if it is on the Hub."""
         if self.address is not None:
@@ -162,7 +169,7 @@ def resolve(
     if is_address(reference):
         return _of_hub(reference, Address.parse(reference), require_pinned)
     path = local_folder(reference)
-    if "/" in reference or "\\" in reference or reference.startswith((".", "~")):
+    if is_path(reference):
         if path.is_dir():
             return _of_folder(path, reference)
         if reference.startswith(_TIMM) and reference.count("/") == 1:
@@ -189,6 +196,11 @@ def local_folder(reference: str | Path | WithFolder) -> Path:
             hint="pass a name, a Path, an address of the Hub or the result of train.",
         )
     return expanded(path)
+
+
+def is_path(reference: str) -> bool:
+    """Return whether a text is written as a path; `timm/NAME` may mean a repository, too."""
+    return "/" in reference or "\\" in reference or reference.startswith((".", "~"))
 
 
 def as_reference(folder: Path) -> str:

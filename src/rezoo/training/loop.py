@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.artifacts import run_files, weights
+from rezoo.artifacts import weights
 from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
@@ -205,12 +205,10 @@ class Loop:
         if math.isfinite(figures.loss):
             what = "no gradient is finite in float16, at any loss scale"
         cause = self.health.cause(figures.loss)
-        kept = self._saver.is_busy or run_files.has_checkpoint(self.folder)
         raise DivergedError(
             f"{what} at epoch {self.progress.epoch + 1}, step {step + 1}, learning rate "
             f"{self._learning_rate(step):.3g}{cause and f'; {cause}'}",
-            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5)"
-            f"{'; the last checkpoint is kept' * kept}.",
+            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5).",
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -284,7 +282,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def receive(number: int, frame: object) -> None:
         if received:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         received.append(number)
 
     if threading.current_thread() is not threading.main_thread():

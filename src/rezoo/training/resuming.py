@@ -1,87 +1,256 @@
-"""Whether a run can go on: with the same data, and with the same recipe but for more epochs."""
+"""Whether a run can go on: what differs from its start, by name.
+
+A run goes on to the same bits if nothing differs. More epochs are no difference if it is certain
+how the learning rate goes on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from rezoo.artifacts.run_files import ENVIRONMENT, read_environment
+from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import IncompatibleError
+from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
+from rezoo.training.recorded import Inputs, Recorded, lasting
+from rezoo.training.run_folder import environment
 from rezoo.training.schedules import schedule
+from rezoo.utils.files import write_json
 
 if TYPE_CHECKING:
     from rezoo.training.checkpoints import Progress
+    from rezoo.training.loop import Loop
+    from rezoo.training.request import Request
     from rezoo.training.setup import Setup
 
 # Keys that may change with more epochs: they set the learning rate, and no state depends on them.
 _OF_THE_RATE = ("schedule", "learning_rate", "min_learning_rate", "poly_power", "step_at")
+# Packages that compute the weights: their versions decide about the last bits.
+COMPUTING = ("rezoo", "keras", "tensorflow", "jax")
+RECIPE, DATA = "another recipe", "other data"
+NETWORK, VERSIONS = "another network", "other versions"
 _ANEW = "start a new run with --overwrite or another --output."
 
 
-def check_data(folder: Path, now: Identity) -> str:
-    """Compare data with those of the run in a folder; return a note for the user, or empty text.
+@dataclass(frozen=True)
+class Difference:
+    """What a run would go on with, in place of what it was started with.
+
+    Attributes:
+        what: `RECIPE`, `DATA`, `NETWORK` or `VERSIONS`.
+        text: For the user: names and values.
+        record: The same without names of images and paths, for `environment.json`.
+        remedy: How to go on without the difference.
+    """
+
+    what: str
+    text: str
+    record: str
+    remedy: str
+
+
+def refuse(folder: Path, found: Sequence[Difference]) -> None:
+    """Raise an error that lists differences by name.
 
     Raises:
-        IncompatibleError: They are other data; the message says what differs.
-        IntegrityError: The record of the run's data is damaged.
+        IncompatibleError: There is one.
     """
-    before = Identity.read(folder)
+    if not found:
+        return
+    listed = "; ".join(f"{x.what}: {x.text}" for x in found)
+    remedies = "; ".join(dict.fromkeys(x.remedy for x in found))
+    raise IncompatibleError(
+        f"the run in {folder} was started with {listed}",
+        hint=f"{remedies}; go on all the same with --allow-change; or {_ANEW}",
+    )
+
+
+def recorded(setup: Setup, request: Request, inputs: Inputs, identity: Identity) -> Recorded:
+    """Return what a run that starts or goes on now records of itself."""
+    return Recorded(
+        model=request.source.reference,
+        dataset=identity.reference,
+        data_sha256=identity.sha256,
+        source=request.source.lasting,
+        architecture=setup.config.architecture,
+        fingerprint=fingerprint(setup.network, head=HEAD),
+        signature=setup.signature,
+        options=lasting(inputs.options),
+        max_time_s=inputs.max_time_s,
+        tensorboard=inputs.tensorboard,
+    )
+
+
+def compare(
+    request: Request, setup: Setup, identity: Identity, now: Recorded
+) -> tuple[list[Difference], list[str]]:
+    """Compare what a run would go on with to its start; return differences, and notes."""
+    folder = request.folder
+    data, versions, machine = Identity.read(folder), read_environment(folder), environment()
+    found = [
+        *of_recipe(setup.before or setup.recipe, setup.recipe, request.chosen),
+        *of_data(data, identity),
+        *of_network(Recorded.read(folder), now),
+        *of_versions(versions, machine),
+    ]
+    notes = [f"goes on with {x.what}: {x.text}" for x in found]
+    return found, [*notes, describe_data(data, identity), describe_versions(versions, machine)]
+
+
+def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
+    """Make more epochs or other changes part of the run, before its recipe is written.
+
+    Returns:
+        Notes for the user.
+    """
+    setup, progress, notes = loop.setup, loop.progress, []
+    if any(x.what == DATA for x in changes):  # what was left out has other positions now
+        setup.train.reasons.clear()
+        progress.step = min(progress.step, setup.steps_per_epoch)
+    if setup.before is not None and setup.recipe.epochs != setup.before.epochs:
+        notes.append(describe_more_epochs(setup, progress))
+    loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed
+    texts = [*(f"{x.what}: {x.record}" for x in changes), *notes]
+    record(loop.folder, texts, progress, environment())
+    return notes
+
+
+def of_data(before: Identity | None, now: Identity) -> Iterator[Difference]:
+    """Yield how data differ from those of the run; nothing if those are not recorded."""
+    if before is None or before.sha256 == now.sha256:
+        return
+    nameless = {s: dataclasses.replace(part, examples=None) for s, part in now.splits.items()}
+    text, without_names = (
+        "; ".join(differences(before, data) or ["the images are in another order"])
+        for data in (now, dataclasses.replace(now, splits=nameless))
+    )
+    remedy = f"resume it with its own data, {before.reference}"
+    yield Difference(DATA, text, without_names, remedy)
+
+
+def describe_data(before: Identity | None, now: Identity) -> str:
+    """Return a note for the user on the data, or empty text."""
     if before is None:
         return "the run does not record which data it has: they are not compared"
-    if before.sha256 != now.sha256:
-        found = differences(before, now) or ["the images are in another order"]
-        raise IncompatibleError(
-            f"the run in {folder} was started with other data: {'; '.join(found)}",
-            hint=f"resume it with its own data, {before.reference}, or {_ANEW}",
-        )
-    if before.reference == now.reference:
+    if before.reference == now.reference or before.sha256 != now.sha256:
         return ""
     return f"the run was started with the same images in {before.reference}"
 
 
-def check_recipe(folder: Path, before: Recipe, now: Recipe, chosen: Collection[str]) -> None:
-    """Check that a run can go on with a recipe: its own, or one with more epochs.
+def of_recipe(before: Recipe, now: Recipe, chosen: Collection[str]) -> Iterator[Difference]:
+    """Yield how a recipe differs from that of the run, unless it only has more epochs.
 
     More epochs are allowed if the learning rate is constant, or if the user sets the schedule.
 
     Args:
-        folder: The run folder.
         before: The recipe of the run.
         now: The recipe to go on with.
         chosen: Keys that the user set.
-
-    Raises:
-        IncompatibleError: Other keys differ, or the user has to say how the learning rate goes on.
     """
     keys = [field.name for field in dataclasses.fields(Recipe)]
-    changed = {key for key in keys if getattr(before, key) != getattr(now, key)}
-    more = now.epochs > before.epochs and changed <= {"epochs", *_OF_THE_RATE}
+    changed = [key for key in keys if getattr(before, key) != getattr(now, key)]
+    more = now.epochs > before.epochs and {*changed} <= {"epochs", *_OF_THE_RATE}
     constant = before.schedule == now.schedule == "constant"
     if not changed or (more and (constant or "schedule" in chosen)):
         return
-    if more:
-        raise IncompatibleError(
-            f"epochs = {now.epochs}: the run in {folder} has {before.epochs}, "
-            f"and its learning rate, schedule {before.schedule}, has its last value there",
-            hint="add --set schedule=constant and --lr for a rate that stays, or "
-            f"--set schedule={now.schedule} for the rate that a run of {now.epochs} epochs has "
-            f"from there on; or {_ANEW}",
-        )
     listed = ", ".join(
-        f"{key} = {getattr(now, key)!r} in place of {getattr(before, key)!r}"
-        for key in keys
-        if key in changed
+        f"{key} = {getattr(now, key)!r} in place of {getattr(before, key)!r}" for key in changed
     )
-    raise IncompatibleError(
-        f"the run in {folder} was started with another recipe: {listed}",
-        hint=f"resume with the options it was started with (see its recipe.toml), or {_ANEW}",
-    )
+    text, remedy = listed, "resume with the options it was started with (see its recipe.toml)"
+    if more:
+        text += f": its learning rate, schedule {before.schedule}, has its last value there"
+        remedy = (
+            "add --set schedule=constant and --lr for a rate that stays, or "
+            f"--set schedule={now.schedule} for the rate that a run of {now.epochs} epochs has "
+            "from there on"
+        )
+    yield Difference(RECIPE, text, listed, remedy)
+
+
+def of_network(before: Recorded, now: Recorded) -> Iterator[Difference]:
+    """Yield how the network differs from that of the run, as far as it is recorded."""
+    texts, records = [], []
+    remedy = f"resume it with its own model, {before.model}"
+    for key in ("architecture", "fingerprint"):
+        was, found = getattr(before, key), getattr(now, key)
+        if was and was != found:
+            texts.append(f"{key} {found} in place of {was}")
+            records.append(texts[-1])
+    if before.source and before.source != now.source and not texts:
+        texts.append(f"model {now.model} in place of {before.model}")
+        records.append("other start weights")
+    elif before.source == now.source and texts:
+        remedy = "resume it with the plugin or the rezoo of its start"
+    if texts:
+        yield Difference(NETWORK, ", ".join(texts), ", ".join(records), remedy)
+
+
+def of_versions(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
+    """Yield which versions that compute the weights differ from those in `environment.json`."""
+    pairs = _versions(before, now, [name for name in COMPUTING if name in now["packages"]])
+    listed = [f"{name} {found} in place of {was}" for name, was, found in pairs]
+    backend = before.get("backend", now["backend"])
+    packages = [f"{name}=={was}" for name, was, _ in pairs]
+    remedies = [f"pip install {' '.join(packages)}"] if packages else []
+    if backend != now["backend"]:
+        listed.append(f"Keras's backend {now['backend']} in place of {backend}")
+        remedies.append(f"set KERAS_BACKEND={backend}")
+    if listed:
+        text = ", ".join(listed)
+        yield Difference(VERSIONS, text, text, " and ".join(remedies))
+
+
+def describe_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return a note for the user on what else may change the last bits, or empty text."""
+    others = [name for name in now["packages"] if name not in COMPUTING]
+    listed = [f"{name} {found} in place of {was}" for name, was, found in _versions(
+        before, now, others
+    )]  # fmt: skip
+    for key in ("python", "processor", "devices"):
+        was, found = before.get(key), now[key]
+        if was and was != found:
+            shown = [", ".join(x) if isinstance(x, list) else x for x in (found, was)]
+            listed.append(f"{key} {shown[0]} in place of {shown[1]}")
+    return f"the last bits may differ: {'; '.join(listed)}" if listed else ""
+
+
+def _versions(
+    before: dict[str, Any], now: dict[str, Any], names: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return (package, version before, version now) of those that differ."""
+    old, new = before.get("packages", {}), now["packages"]
+    return [(n, old[n], new[n]) for n in names if n in old and old[n] != new[n]]
+
+
+def record(folder: Path, changes: Sequence[str], progress: Progress, now: dict[str, Any]) -> None:
+    """Add changes to `environment.json`, and replace the rest of it.
+
+    Args:
+        folder: The run folder.
+        changes: In words.
+        progress: Where the run goes on.
+        now: The present content of a new `environment.json`.
+    """
+    before = read_environment(folder)
+    entry = {
+        "changed_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "changes": list(changes),
+    }
+    kept = {key: before[key] for key in ("started_utc",) if key in before}
+    entries = [*before.get("changes", []), entry]
+    write_json(folder / ENVIRONMENT, {**now, **kept, "changes": entries})
 
 
 def describe_more_epochs(setup: Setup, progress: Progress) -> str:

@@ -17,7 +17,7 @@ import keras
 from rezoo import recipes
 from rezoo.artifacts import run_files, weights
 from rezoo.artifacts.card import model_card, written_by_hand
-from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS
+from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
@@ -27,6 +27,7 @@ from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
+from rezoo.training.recorded import Recorded
 from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
 from rezoo.utils import device
@@ -36,22 +37,21 @@ _DRAW_EVERY_S = 30.0  # during a run; a drawing takes 0.2 s
 _PACKAGES = ("rezoo", "keras", "tensorflow", "numpy", "tensorflow-datasets", "jax")
 
 
-def write_plan(folder: Path, plan: Plan, identity: Identity) -> None:
-    """Write the model's name, which data the run has, the recipe in full, and the environment.
+def write_plan(folder: Path, plan: Plan, identity: Identity, recorded: Recorded) -> None:
+    """Write what the run is started with, which data it has, the recipe, and the environment.
 
     The names come first: by them, `rezoo.training.old_run` finds that the folder holds a run.
     """
-    facts = {"model": plan.model, "dataset": identity.reference, "data_sha256": identity.sha256}
-    write_json(folder / LOCAL, facts)
+    recorded.write(folder)
     identity.save(folder)
     if (folder / CONFIG).exists():  # resumed: its files are about to change
         remove_manifest(folder)
     write_bytes(folder / run_files.RECIPE, recipes.recipe_to_toml(plan.recipe).encode())
     if not (folder / run_files.ENVIRONMENT).exists():
-        write_json(folder / run_files.ENVIRONMENT, _environment())
+        write_json(folder / run_files.ENVIRONMENT, environment())
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Return what a run was started on, without names or paths of the user."""
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -23,10 +24,11 @@ from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses
 from rezoo.training.network import build_network, fit_batch_to_memory, start_from
+from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
-from rezoo.training.resuming import check_recipe
 from rezoo.training.step import TrainingStep, training_step
 from rezoo.training.to_device import as_backend
+from rezoo.utils.memory import memory_errors
 
 _FEATURES_BATCH = 64  # images
 _START_IMAGES = 10_000  # at most for the features of a new head, if training follows
@@ -46,6 +48,7 @@ class Setup:
         starts_with_probe: Whether the head is fitted to the features before the first epoch.
         notes: For the user: what was decided.
         before: The recipe of the run that is resumed; None for a new run.
+        changed_from: The signature of the run that is resumed, if more than its recipe changes.
     """
 
     network: keras.Model
@@ -57,6 +60,7 @@ class Setup:
     starts_with_probe: bool
     notes: tuple[str, ...]
     before: Recipe | None = None
+    changed_from: str = ""
 
     @classmethod
     def of(cls, request: Request, options: DataOptions, *, before: Recipe | None = None) -> Self:
@@ -73,8 +77,6 @@ class Setup:
         recipe, settled = settle(
             request.recipe, count=count, chosen=request.chosen, own=request.own, before=before
         )
-        if before is not None:
-            check_recipe(request.folder, before, recipe, request.chosen)
         config = _config(request, data)
         network = build_network(config, recipe)
         if request.fit_memory and before is None:
@@ -102,6 +104,10 @@ class Setup:
         """Return the same network and data under another recipe of the same network."""
         return dataclasses.replace(self, recipe=recipe, notes=(*self.notes, note))
 
+    def in_place_of(self, signature: str) -> Self:
+        """Return the same setup, to go on with the checkpoint of a run with that signature."""
+        return dataclasses.replace(self, changed_from=signature)
+
     @property
     def class_counts(self) -> dict[str, tuple[int, ...]]:
         """Split → images of each class; a split is missing if its labels are not known yet."""
@@ -112,6 +118,35 @@ class Setup:
             for split, x in known.items()
             if x is not None
         }
+
+    def plan(self, request: Request, *notes: str) -> Plan:
+        """Return what is about to be trained, with more notes."""
+        config = self.config
+        return Plan(
+            model=request.source.reference,
+            dataset=request.dataset,
+            recipe=self.recipe,
+            recipe_reason=request.recipe_reason,
+            folder=str(request.folder),
+            steps_per_epoch=self.steps_per_epoch,
+            sizes={split: len(part) for split, part in self.data.splits.parts.items()},
+            classes=tuple(config.label(i) for i in range(config.num_classes)),
+            class_counts=self.class_counts,
+            notes=(*self.data.splits.notes, *request.notes, *self.notes, *notes),
+            task=self.task,
+        )
+
+    def memory_errors(self) -> AbstractContextManager[None]:
+        """Report exhausted memory inside the block, with what decides how much a step takes."""
+        recipe = self.recipe
+        parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
+        batch = f"batch size {recipe.batch_size}{parts if recipe.accumulation > 1 else ''}"
+        size = recipe.train_size or self.config.preprocessing.size[0]
+        return memory_errors(
+            f"training with {batch}, images of {size}×{size}",
+            hint="use a smaller --batch-size or --image-size, or --set accumulation=N, which "
+            "divides the batch into N micro-batches; --batch-size auto chooses N.",
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -126,7 +161,7 @@ class Setup:
     @property
     def signature_before(self) -> str:
         """That of the run that is resumed, which may have fewer epochs; else `signature`."""
-        return self._signature(self.before or self.recipe)
+        return self.changed_from or self._signature(self.before or self.recipe)
 
     def _signature(self, recipe: Recipe) -> str:
         count = len(self.train.examples)

@@ -6,19 +6,23 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.errors import DivergedError, Interrupted, ResourceError
 from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
-from rezoo.sources.references import Reference
+from rezoo.sources.references import Reference, as_reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
+from rezoo.training.recorded import Inputs, Recorded, complete
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
@@ -27,6 +31,7 @@ from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
+    from rezoo.training.loop import Loop
     from rezoo.training.setup import Setup
 
 
@@ -44,8 +49,8 @@ class Run:
 
 
 def train(
-    model: Reference,
-    dataset: str | Dataset = "digits",
+    model: Reference | None = None,
+    dataset: str | Dataset | None = None,
     *,
     pretrained: bool = False,
     recipe: str | Path | Recipe | None = None,
@@ -56,13 +61,14 @@ def train(
     seed: int | None = None,
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Reference = False,
+    allow_change: bool = False,
     overwrite: bool = False,
     max_time_s: float | None = None,
     checkpoint_every: str | None = None,
     tensorboard: bool = False,
     deterministic: bool = False,
-    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
+    options: DataOptions | Mapping[str, Any] | None = None,
     verbose: int = 1,
     reporter: Reporter | None = None,
     **settings: Any,
@@ -74,12 +80,14 @@ def train(
     process is left as it was. The names of the arguments are those of the options of `rezoo train`.
 
         rezoo.train("resnet18", "folder:photos", epochs=5, lr=0.05, label_smoothing=0.1)
+        rezoo.train(resume="runs/resnet18-photos")
 
     Args:
         model: The name of an architecture starts from random weights. Weights of the catalogue, a
             repository of the Hub and a folder with weights are fine-tuned. They get a new head
-            unless their classes are the dataset's.
-        dataset: A dataset reference, or an opened dataset.
+            unless their classes are the dataset's. None for that of the run that is resumed.
+        dataset: A dataset reference, or an opened dataset. None for that of the run that is
+            resumed, or for `digits`.
         pretrained: Start an architecture from its default published weights.
         recipe: A recipe, its name or a `.toml` file; by default chosen by weights and dataset.
         epochs: Passes over the training images.
@@ -90,9 +98,12 @@ def train(
         seed: Of weights, order and augmentation.
         changes: Recipe keys with other values, as a mapping.
         output: The run folder; by default `runs/<model>-<dataset>`.
-        resume: Continue the run in that folder from its last checkpoint, to the same bits. Its
-            data and its recipe must be the same. More epochs are allowed if the learning rate is
-            constant or `schedule` is set.
+        resume: The folder of a run, or the result of `train`: continue it from its last
+            checkpoint, to the same bits. Model, dataset, recipe and options are those of the run;
+            what is given in addition is compared. True for the run in `output`. Data, recipe,
+            network and the versions of rezoo, Keras and the backend must be the same. More epochs
+            are allowed if the learning rate is constant or `schedule` is set.
+        allow_change: Go on in spite of differences. They are recorded in `environment.json`.
         overwrite: Replace the run in that folder. Files that rezoo did not write stay.
         max_time_s: Seconds that the whole run may take. A few steps are timed first, and the
             schedule gets as many epochs as fit, at most the recipe's.
@@ -103,7 +114,8 @@ def train(
         deterministic: On a GPU, use kernels that give the same bits in every process, for the
             whole process; they are slower. On a CPU all are.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
-            Only the first and the last apply to an opened dataset.
+            Only the first and the last apply to an opened dataset. A mapping changes some of
+            those of the run that is resumed, or of the default ones.
         verbose: Whether the plan and the progress are printed, on stderr or in the notebook; 0
             for silence.
         reporter: Receives the events of the run, in place of printing.
@@ -113,7 +125,8 @@ def train(
         UnknownNameError: No such model, dataset or recipe.
         SpecError: A recipe key, the folder or the data does not allow it; the time is too short;
             `deterministic` comes after JAX was imported.
-        IncompatibleError: The run to be resumed has other data or another recipe.
+        NotFoundError: The folder to be resumed holds no run.
+        IncompatibleError: The run to be resumed was started with something else.
         RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
@@ -122,76 +135,110 @@ def train(
     timetable = Timetable.of(checkpoint_every)
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
-    request = Request.of(
-        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
+    inputs = complete(
+        resume,
+        model=model,
+        dataset=dataset,
+        recipe=recipe,
+        output=output,
+        options=options,
+        max_time_s=max_time_s,
+        tensorboard=tensorboard,
+        pretrained=pretrained,
+        changes=changes,
     )
-    request.check_folder(resume=resume, overwrite=overwrite)
+    request = inputs.request()
+    reporter = reporter or (Lines() if verbose else Reporter())
+    again = resume is not False
+    request.check_folder(resume=again, overwrite=overwrite)
     with locked(request.folder, what="training"):
-        old_run.check(request.folder, resume=resume, overwrite=overwrite)
+        old_run.check(request.folder, resume=again, overwrite=overwrite)
         return _train(
-            request,
-            options,
-            reporter or (Lines() if verbose else Reporter()),
-            began=began,
-            resume=resume,
-            overwrite=overwrite,
-            max_time_s=max_time_s,
-            timetable=timetable,
-            tensorboard=tensorboard,
-            deterministic=deterministic,
-        )
+            request, inputs, reporter, began=began, resume=again, timetable=timetable,
+            allow_change=allow_change, overwrite=overwrite, deterministic=deterministic,
+        )  # fmt: skip
 
 
 def _train(
     request: Request,
-    options: DataOptions,
+    inputs: Inputs,
     reporter: Reporter,
     *,
     began: float,
     resume: bool,
+    allow_change: bool,
     overwrite: bool,
-    max_time_s: float | None,
     timetable: Timetable,
-    tensorboard: bool,
     deterministic: bool,
 ) -> Run:
     """Train in the run folder, which is locked and may be written."""
-    folder = request.folder
+    folder, limit_s = request.folder, inputs.max_time_s
     with reporter.loading():
         if deterministic:
             compute_deterministically()
         from rezoo.data.identity import Identity
-        from rezoo.training import run_folder
+        from rezoo.training import resuming, run_folder
         from rezoo.training.loop import Loop
-        from rezoo.training.resuming import check_data, describe_more_epochs
     resumed = resume and has_checkpoint(folder)
     before = read_run(folder) if resumed else None
-    setup, finish_s = _set_up(request, options, reporter, max_time_s, began, before)
+    setup, finish_s = _set_up(request, inputs.options, reporter, limit_s, began, before)
     identity = Identity.of(setup.data)
-    notes = [check_data(folder, identity)] if resumed else []
-    if resume and not resumed:
+    recorded = resuming.recorded(setup, request, inputs, identity)
+    notes: list[str] = []
+    changes: list[resuming.Difference] = []
+    if resumed:
+        changes, notes = resuming.compare(request, setup, identity, recorded)
+        if not allow_change:
+            resuming.refuse(folder, changes)
+    elif resume:
         notes.append("nothing to resume: a new run")
     if overwrite:
         notes += old_run.remove(folder)
+    if changes:
+        setup = setup.in_place_of(Recorded.read(folder).signature)
     step = setup.new_step()
-    if tensorboard:
+    if inputs.tensorboard:
         reporter = Several(reporter, TensorBoard())
-    deadline = began + max_time_s - finish_s if max_time_s else None
+    deadline = began + limit_s - finish_s if limit_s else None
     loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
-    if setup.signature != setup.signature_before:
-        notes.append(describe_more_epochs(setup, loop.progress))
-        loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed
-    plan = _plan(request, setup, *filter(None, notes))
-    run_folder.write_plan(folder, plan, identity)
+    if changes or setup.signature != setup.signature_before:
+        notes += resuming.adopt(loop, changes)
+    plan = setup.plan(request, *filter(None, notes))
+    run_folder.write_plan(folder, plan, identity, recorded)
     reporter.started(plan, loop.progress.epoch, loop.progress.step)
+    with _kept(folder), setup.memory_errors():
+        return _to_the_end(loop, plan)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Add to what stops a run how it goes on, if there is a checkpoint."""
+    try:
+        yield
+    except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
+        if has_checkpoint(folder):
+            command = f"rezoo train --resume {shlex.quote(as_reference(folder))}"
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"the last checkpoint is kept; continue with {command}")
+            elif isinstance(error, Interrupted):
+                error.hint = f"continue with {command}"
+            else:
+                error.hint += " The last checkpoint is kept."
+        raise
+
+
+def _to_the_end(loop: Loop, plan: Plan) -> Run:
+    """Train, and write the results."""
+    from rezoo.training import run_folder
+
     try:
         progress = loop.run()
     finally:
-        reporter.finished()
-    reporter.status("writing the results")
-    with step.averaged():
-        metrics = run_folder.finish(folder, setup, plan, progress, loop.forward)
-    return Run(folder=folder, metrics=metrics)
+        loop.reporter.finished()
+    loop.reporter.status("writing the results")
+    with loop.step.averaged():
+        metrics = run_folder.finish(loop.folder, loop.setup, plan, progress, loop.forward)
+    return Run(folder=loop.folder, metrics=metrics)
 
 
 def dry_run(
@@ -219,8 +266,9 @@ def dry_run(
         from rezoo.training.estimate import estimate
     setup, _ = _set_up(request, options, reporter, max_time_s, began)
     reporter.status("timing a few steps")
-    found = estimate(setup, setup.new_step(), request.folder)
-    return _plan(request, setup), found
+    with setup.memory_errors():
+        found = estimate(setup, setup.new_step(), request.folder)
+    return setup.plan(request), found
 
 
 def _set_up(
@@ -249,27 +297,11 @@ def _set_up(
     if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
-    times = measure(setup, setup.new_step())
+    with setup.memory_errors():
+        times = measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - began)
     recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
     if recipe != setup.recipe:
         note = f"{recipe.epochs} epochs instead of {setup.recipe.epochs} fit into the time"
         setup = setup.with_recipe(recipe, note)
     return setup, times.finish_s
-
-
-def _plan(request: Request, setup: Setup, *notes: str) -> Plan:
-    config = setup.config
-    return Plan(
-        model=request.source.reference,
-        dataset=request.dataset,
-        recipe=setup.recipe,
-        recipe_reason=request.recipe_reason,
-        folder=str(request.folder),
-        steps_per_epoch=setup.steps_per_epoch,
-        sizes={split: len(part) for split, part in setup.data.splits.parts.items()},
-        classes=tuple(config.label(i) for i in range(config.num_classes)),
-        class_counts=setup.class_counts,
-        notes=(*setup.data.splits.notes, *request.notes, *setup.notes, *notes),
-        task=setup.task,
-    )

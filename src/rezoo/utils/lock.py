@@ -140,9 +140,9 @@ def _open(path: Path) -> int:
     while True:
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-            raise SpecError(f"{path} is not a regular file", hint="remove it.")
         try:
+            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+                raise SpecError(f"{path} is not a regular file", hint="remove it.")
             return os.open(path, flags, 0o666)
         except FileNotFoundError:  # its last owner has removed the empty folder
             continue
