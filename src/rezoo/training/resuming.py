@@ -7,7 +7,9 @@ how the learning rate goes on.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rezoo.artifacts.run_files import ENVIRONMENT, read_environment
+from rezoo.artifacts.run_files import ENVIRONMENT, has_checkpoint, read_environment
 from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
-from rezoo.errors import IncompatibleError
+from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
 from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
+from rezoo.sources.references import as_reference
 from rezoo.training.recorded import Inputs, Recorded, lasting
 from rezoo.training.run_folder import environment
 from rezoo.training.schedules import schedule
@@ -264,3 +267,20 @@ def describe_more_epochs(setup: Setup, progress: Progress) -> str:
     course = f"stays {new:.3g}" if old == new else f"goes on at {new:.3g} after {old:.3g}"
     text = f"epochs {before.epochs} → {now.epochs}: the learning rate {course}"
     return text if now.schedule == "constant" else f"{text} (schedule {now.schedule})"
+
+
+@contextmanager
+def resumable_errors(folder: Path) -> Iterator[None]:
+    """Add to errors that stop a run how to continue it, if there is a checkpoint."""
+    try:
+        yield
+    except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
+        if has_checkpoint(folder):
+            command = f"rezoo train --resume {shlex.quote(as_reference(folder))}"
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"the last checkpoint is kept; continue with {command}")
+            elif isinstance(error, Interrupted):
+                error.hint = f"continue with {command}"
+            else:
+                error.hint += " The last checkpoint is kept."
+        raise

@@ -6,20 +6,17 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
-from rezoo.errors import DivergedError, Interrupted, ResourceError
 from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
-from rezoo.sources.references import Reference, as_reference
+from rezoo.sources.references import Reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.recorded import Inputs, Recorded, complete
@@ -206,25 +203,8 @@ def _train(
     plan = setup.plan(request, *filter(None, notes))
     run_folder.write_plan(folder, plan, identity, recorded)
     reporter.started(plan, loop.progress.epoch, loop.progress.step)
-    with _kept(folder), setup.memory_errors():
+    with resuming.resumable_errors(folder), setup.memory_errors():
         return _to_the_end(loop, plan)
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Add to what stops a run how it goes on, if there is a checkpoint."""
-    try:
-        yield
-    except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
-        if has_checkpoint(folder):
-            command = f"rezoo train --resume {shlex.quote(as_reference(folder))}"
-            if isinstance(error, KeyboardInterrupt):
-                error.add_note(f"the last checkpoint is kept; continue with {command}")
-            elif isinstance(error, Interrupted):
-                error.hint = f"continue with {command}"
-            else:
-                error.hint += " The last checkpoint is kept."
-        raise
 
 
 def _to_the_end(loop: Loop, plan: Plan) -> Run:
