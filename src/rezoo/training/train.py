@@ -133,26 +133,18 @@ def train(
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     inputs = complete(
-        resume,
-        model=model,
-        dataset=dataset,
-        recipe=recipe,
-        output=output,
-        options=options,
-        max_time_s=max_time_s,
-        tensorboard=tensorboard,
-        pretrained=pretrained,
-        changes=changes,
-    )
+        resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
+        max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
+    )  # fmt: skip
     request = inputs.request()
-    reporter = reporter or (Lines() if verbose else Reporter())
     again = resume is not False
     request.check_folder(resume=again, overwrite=overwrite)
     with locked(request.folder, what="training"):
         old_run.check(request.folder, resume=again, overwrite=overwrite)
         return _train(
-            request, inputs, reporter, began=began, resume=again, timetable=timetable,
-            allow_change=allow_change, overwrite=overwrite, deterministic=deterministic,
+            request, inputs, reporter or (Lines() if verbose else Reporter()), began=began,
+            resume=again, timetable=timetable, allow_change=allow_change, overwrite=overwrite,
+            deterministic=deterministic,
         )  # fmt: skip
 
 
