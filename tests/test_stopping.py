@@ -52,6 +52,7 @@ def test_a_second_signal_ends_a_long_step_within_a_second(number, code):
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
         try:
             assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)  # until the long step has begun
             process.send_signal(number)
             time.sleep(0.1)
             assert process.poll() is None
