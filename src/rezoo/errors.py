@@ -79,6 +79,10 @@ class NetworkError(RezooError, OSError):
     exit_code = 4
 
 
+class LostHostError(NetworkError):
+    """Another host of a run has ended, or is not reached."""
+
+
 class AccessError(NetworkError):
     """The Hub refuses access: no token, an expired one, or one without permission."""
 

@@ -38,11 +38,14 @@ def training(
     epoch: int = 0,
     step: int = 0,
     convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
+    host: int = 0,
+    hosts: int = 1,
 ) -> Iterator[Any]:
     """Return the micro-batches of a run from a step on; see `pipeline.train_batches`.
 
     A step has `recipe.accumulation` micro-batches. If one of them has an example that cannot be
-    read, it is made again without it; the earlier ones of the same step stay as they are.
+    read, it is made again without it; the earlier ones of the same step stay as they are. Examples
+    that are added to `faults` in another way are left out from the next micro-batch on.
 
     Args:
         faults: The training split, and its unreadable examples as far as they are known.
@@ -52,15 +55,26 @@ def training(
         epoch: The first epoch, from 0.
         step: The first step in it, in steps of the optimizer.
         convert: Converts a `tf.data.Dataset` to an iterable of the backend's batches.
+        host: Number of the part of each micro-batch to return, from 0.
+        hosts: Number of equal parts of a micro-batch.
 
     Raises:
         IntegrityError: More examples are unreadable than the options of `faults` allow.
         IncompatibleError: The label of an example is not a class.
+        SpecError: A batch cannot be divided into so many parts.
     """
     count, size, parts = len(faults.examples), recipe.micro_batch_size, recipe.accumulation
-    per_epoch = count // recipe.batch_size * parts
+    per_epoch, share = count // recipe.batch_size * parts, size // hosts
 
-    stream = TrainingStream(faults.examples, preprocessing, recipe, classes=classes, epoch=epoch)
+    stream = TrainingStream(
+        faults.examples,
+        preprocessing,
+        recipe,
+        classes=classes,
+        epoch=epoch,
+        host=host,
+        hosts=hosts,
+    )
 
     def open_at(position: int, without: frozenset[int]) -> Iterable[Any]:
         at_epoch, rest = divmod(position, per_epoch)
@@ -68,9 +82,9 @@ def training(
         return convert(stream.at(at_epoch, at_step, part, without=without))
 
     def indices_at(position: int, without: frozenset[int]) -> np.ndarray:
-        first = position % per_epoch * size
+        first = position % per_epoch * size + host * share
         indices = epoch_indices(count, recipe, position // per_epoch, without=without)
-        return np.unique(indices[first : first + size])
+        return np.unique(indices[first : first + share])
 
     first = epoch * per_epoch + step * parts
     return _skipping(open_at, indices_at, faults, preprocessing.channels, position=first)
@@ -181,19 +195,22 @@ def _skipping(
     Raises:
         IntegrityError: A batch cannot be read, and each of its examples can.
     """
-    source = iter(open_at(position, frozenset(faults.reasons)))
+    without = frozenset(faults.reasons)
+    source = iter(open_at(position, without))
     while True:
+        if len(without) != len(faults.reasons):
+            without = frozenset(faults.reasons)
+            source = iter(open_at(position, without))
         try:
             batch = next(source, None)
         except UNREADABLE as error:
-            if not faults.find(indices_at(position, frozenset(faults.reasons)), channels):
+            if not faults.find(indices_at(position, without), channels):
                 first = re.sub(r"\{\{.*?\}\}", "", error.message).strip().partition("\n")[0]
                 raise IntegrityError(
                     f"an image of {faults.what} could not be read: {first}",
                     hint="the files changed after they were checked, or the prepared data is "
                     "damaged.",
                 ) from error
-            source = iter(open_at(position, frozenset(faults.reasons)))
             continue
         if batch is None:
             return

@@ -57,8 +57,8 @@ def train_batches(
         first_step: The first step in that epoch, from 0.
         first_part: The first micro-batch of that step, from 0.
         without: Examples that cannot be read; see `epoch_indices`.
-        host: Number of the part of each batch to return, from 0. Its micro-batches divide it.
-        hosts: Number of equal parts of a batch.
+        host: Number of the part of each micro-batch to return, from 0.
+        hosts: Number of equal parts of a micro-batch.
 
     Returns:
         A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
@@ -83,8 +83,8 @@ class TrainingStream:
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed if the recipe mixes examples.
         epoch: The first epoch that is asked for, from 0.
-        host: Number of the part of each batch, from 0.
-        hosts: Number of equal parts of a batch.
+        host: Number of the part of each micro-batch, from 0.
+        hosts: Number of equal parts of a micro-batch.
 
     Raises:
         SpecError: A batch cannot be divided into so many parts.
@@ -103,8 +103,8 @@ class TrainingStream:
     ) -> None:
         self._count, self._recipe = len(examples), recipe
         self._size = _micro_share(recipe, hosts)
-        share = self._size * recipe.accumulation
-        self._places = np.arange(host * share, (host + 1) * share)
+        of_micro_batches = np.arange(recipe.accumulation)[:, None] * recipe.micro_batch_size
+        self._places = (of_micro_batches + host * self._size + np.arange(self._size)).reshape(-1)
         self._start = (epoch, 0, 0)
         self._without: Set[int] = frozenset()
 

@@ -124,6 +124,11 @@ class Faults:
         lost = "".join(f" {note}." for note in self.lost_classes())
         warnings.warn(DataWarning(f"{text}. They are left out.{lost}"), stacklevel=2)
 
+    def of_some(self, indices: np.ndarray) -> Faults:
+        """Return the faults of some examples, int `(M,)`; none is known yet."""
+        some = self.examples.select(indices)
+        return Faults(some, self.options, self.what, self.class_names, self.of)
+
     def readable(self) -> np.ndarray:
         """Return the indices of the other examples, int64 `(M,)`."""
         return np.setdiff1d(np.arange(len(self.examples)), list(self.reasons))

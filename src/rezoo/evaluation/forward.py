@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, NotFoundError, SpecError
+from rezoo.models.devices import on_this_host
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
 from rezoo.sources.any_model import AnyModel
@@ -67,7 +68,8 @@ def logits_and_labels(
 def compiled_forward(model: keras.Model) -> Forward:
     """Return a function from images, float32 `(B, H, W, C)`, to logits, NumPy `(B, K)`.
 
-    The model runs in inference mode, with the values that its variables have at each call.
+    The model runs in inference mode, with the values that its variables have at each call. It runs
+    on the devices of this host that its variables are on; other hosts are not waited for.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -84,16 +86,24 @@ def compiled_forward(model: keras.Model) -> Forward:
 
         return run
     if backend == "jax":
-        import jax
-
-        apply = jax.jit(
-            lambda t, n, x: model.stateless_call(t, n, x, training=False)[0],
-        )
-
-        def forward(images: Any) -> np.ndarray:
-            trained = [v.value for v in model.trainable_variables]
-            others = [v.value for v in model.non_trainable_variables]
-            return np.asarray(apply(trained, others, np.asarray(images)))
-
-        return forward
+        return _forward_on_jax(model)
     return lambda images: keras.ops.convert_to_numpy(model(np.asarray(images), training=False))
+
+
+def _forward_on_jax(model: keras.Model) -> Forward:
+    import jax
+
+    apply = jax.jit(lambda t, n, x: model.stateless_call(t, n, x, training=False)[0])
+
+    def forward(images: Any) -> np.ndarray:
+        trained = [on_this_host(v.value) for v in model.trainable_variables]
+        others = [on_this_host(v.value) for v in model.non_trainable_variables]
+        count, values = len(images), np.asarray(images)
+        first = next(iter([*trained, *others])).sharding
+        if isinstance(first, jax.sharding.NamedSharding):  # each device has as many images
+            values = np.pad(values, [(0, -count % first.mesh.size), *[(0, 0)] * (values.ndim - 1)])
+            divided = jax.sharding.PartitionSpec(*first.mesh.axis_names)
+            values = jax.device_put(values, jax.sharding.NamedSharding(first.mesh, divided))
+        return np.asarray(apply(trained, others, values))[:count]
+
+    return forward

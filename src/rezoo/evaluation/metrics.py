@@ -100,10 +100,11 @@ def measure(
     *,
     classes: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> AnyScores:
     """Return the scores of a network by its task; for the arguments see `score`."""
     run = score_multi_label if task.multi_label else score
-    return run(forward, batches, classes=classes, progress=progress)
+    return run(forward, batches, classes=classes, progress=progress, gather=gather)
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -122,6 +123,7 @@ def score(
     *,
     classes: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> Scores:
     """Return the scores of a network on labelled batches.
 
@@ -130,6 +132,7 @@ def score(
         batches: Pairs of images `(B, H, W, C)` and labels, int `(B,)`.
         classes: Index in the head of each class of the dataset, int; the same index if None.
         progress: Called with the number of images done.
+        gather: Joins the values of all hosts, each of which has a part of the images.
 
     Raises:
         NotFoundError: There are no images.
@@ -140,13 +143,13 @@ def score(
         tops.append(top_k(logits, 5))
         losses.append(_log_sum_exp(logits) - logits[np.arange(len(truth)), truth])
         truths.append(truth)
-    truth = np.concatenate(truths)
+    truth, answers, all_losses = (gather(np.concatenate(x)) for x in (truths, tops, losses))
     count = len(truth)
-    hits = np.concatenate(tops) == truth[:, None]
+    hits = answers == truth[:, None]
     right1, right5 = int(hits[:, 0].sum()), int(hits.sum())
     return Scores(
         count=count,
-        loss=float(np.concatenate(losses).mean()),
+        loss=float(all_losses.mean()),
         top1=right1 / count,
         top5=right5 / count,
         top1_interval=wilson_interval(right1, count),
@@ -155,7 +158,7 @@ def score(
             (int(c), int((truth == c).sum()), int(hits[truth == c, 0].sum()))
             for c in np.unique(truth)
         ),
-        confusions=_confusions(truth, np.concatenate(tops)[:, 0]),
+        confusions=_confusions(truth, answers[:, 0]),
     )
 
 

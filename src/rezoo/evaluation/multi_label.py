@@ -97,6 +97,7 @@ def score_multi_label(
     *,
     classes: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> MultiLabelScores:
     """Return the scores of a network on multi-label batches.
 
@@ -114,7 +115,7 @@ def score_multi_label(
     for logits, labels in logits_and_labels(forward, batches, progress):
         found.append(logits if classes is None else logits[:, classes])
         truths.append(labels[:, known] > THRESHOLD)
-    return scores_of(np.concatenate(found), np.concatenate(truths), classes)
+    return scores_of(gather(np.concatenate(found)), gather(np.concatenate(truths)), classes)
 
 
 def scores_of(

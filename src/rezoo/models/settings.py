@@ -73,6 +73,22 @@ def require_backend() -> None:
         )
 
 
+def choose_jax() -> None:
+    """Let Keras compute on JAX, whatever its settings are; it must not be imported yet.
+
+    Raises:
+        SpecError: Keras computes on another backend already.
+        MissingExtraError: JAX is not installed.
+    """
+    if "keras" in sys.modules and (name := _backend()) != "jax":
+        raise SpecError(
+            f"several devices are for JAX; Keras computes on {name} already",
+            hint="start Python with KERAS_BACKEND=jax.",
+        )
+    os.environ["KERAS_BACKEND"] = "jax"
+    require_backend()
+
+
 def share_gpus() -> None:
     """Leave the GPUs to JAX if it is the backend; else let TensorFlow reserve memory as needed.
 

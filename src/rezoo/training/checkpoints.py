@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, IntegrityError
+from rezoo.models.devices import ONE, Devices
 from rezoo.training.generations import Content, Generations
 from rezoo.utils.documents import short
 
@@ -83,17 +84,20 @@ def snapshot(state: Iterable[tuple[str, Any]], progress: Progress, signature: st
         progress: The position of the run.
         signature: What must be equal to resume from the state (recipe, data, network).
     """
-    values = {
-        name: np.array(keras.ops.convert_to_numpy(variable), order="C") for name, variable in state
-    }
+    values = {name: _values(variable) for name, variable in state}
     meta = {**asdict(progress), "signature": signature}
     return Content(values, {_META: json.dumps(meta)})
 
 
 def restore(
-    files: Generations, state: Iterable[tuple[str, Any]], *signatures: str
+    files: Generations,
+    state: Iterable[tuple[str, Any]],
+    *signatures: str,
+    devices: Devices = ONE,
 ) -> Progress | None:
     """Restore the newest whole checkpoint of a run; return None if there is none.
+
+    On several hosts, the first one reads it, and the others receive it.
 
     Nothing is assigned unless everything in the checkpoint is valid. A `RunWarning` states that
     the newest is damaged and the one before it is used.
@@ -102,6 +106,7 @@ def restore(
         files: Of the run folder.
         state: Every variable of the run and its name; their values are assigned.
         signatures: As passed to `snapshot`; one of them must be the checkpoint's.
+        devices: On which the variables are.
 
     Raises:
         IncompatibleError: The run was started with another recipe, dataset or network, or the
@@ -116,13 +121,20 @@ def restore(
         _check_fit(content, path, variables)
         return content, progress
 
-    found = files.read(interpret)
-    if found is None:
+    found = files.read(interpret) if devices.is_first else None
+    meta = devices.from_first(None if found is None else asdict(found[1]))
+    if meta is None:
         return None
-    content, progress = found
+    values = found[0].values if found else {n: _values(v) for n, v in variables.items()}
+    received = devices.arrays_from_first({name: values[name] for name in variables})
     for name, variable in variables.items():
-        variable.assign(content.values[name])
-    return progress
+        variable.assign(received[name])
+    return Progress(**meta)
+
+
+def _values(variable: Any) -> np.ndarray:
+    """Return a copy of a variable's values, in C order."""
+    return np.array(keras.ops.convert_to_numpy(variable), order="C")
 
 
 _HINT = "start again with --overwrite or another --output."

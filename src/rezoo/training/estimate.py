@@ -161,7 +161,8 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
             loss = step([next(source) for _ in range(step.micro_batches)]).read().loss
             taken.append(time.perf_counter() - began)
             _check_finite(loss, len(taken), setup.recipe)
-            if len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S:
+            enough = len(taken) >= STEPS and sum(taken[1:]) > _LONG_ENOUGH_S
+            if setup.devices.from_first(enough):
                 break
     finally:
         for variable, value in saved:

@@ -8,6 +8,7 @@ arXiv:2202.10054, section 3).
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 from rezoo.artifacts.weights import HEAD
 from rezoo.errors import IncompatibleError, ResourceError, SpecError
 from rezoo.evaluation.forward import compiled_forward
+from rezoo.models.devices import ONE, Devices
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # the C of scikit-learn
 FOLDS = 3
@@ -51,11 +53,21 @@ class Probe:
 
 
 def fit_head(
-    network: keras.Model, inputs: np.ndarray, labels: np.ndarray, classes: int, *, seed: int
+    network: keras.Model,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    seed: int,
+    devices: Devices = ONE,
 ) -> tuple[Probe, np.ndarray]:
-    """Fit a network's head to features; return the probe and its logits, float32 `(N, K)`."""
-    probe = fit(inputs, labels, classes, seed=seed)
-    layer = head(network)
+    """Fit a network's head to features; return the probe and its logits, float32 `(N, K)`.
+
+    All hosts do so, and the first one's head is used.
+    """
+    probe, layer = fit(inputs, labels, classes, seed=seed), head(network)
+    arrays = devices.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias})
+    probe = dataclasses.replace(probe, **arrays)
     layer.kernel.assign(probe.kernel)
     layer.bias.assign(probe.bias)
     return probe, inputs @ probe.kernel + probe.bias

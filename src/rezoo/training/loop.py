@@ -20,6 +20,7 @@ from rezoo.errors import DivergedError, IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, linear_probe, old_run, run_folder
+from rezoo.training.agreement import Agreement, Wishes
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations
 from rezoo.training.health import Health
@@ -65,7 +66,9 @@ class Loop:
         self.reporter = reporter
         old_run.remove_partial(folder)
         files, signatures = Generations(folder), (setup.signature, setup.signature_before)
-        self.progress = checkpoints.restore(files, step.state(), *signatures) or Progress()
+        self._devices = setup.devices
+        restored = checkpoints.restore(files, step.state(), *signatures, devices=setup.devices)
+        self.progress = restored or Progress()
         self._saver, self._timetable = Saver(files), timetable
         self._before_s = self.progress.total_s - time.monotonic()
         # the time before the run was resumed counts, too
@@ -74,6 +77,7 @@ class Loop:
         self.health = Health.of(setup, self.progress.watched)
         self.forward = compiled_forward(setup.network)
         self._rate = schedule(setup.recipe, setup.steps_per_epoch)
+        self._agreement = Agreement(setup.devices)
 
     def run(self) -> Progress:
         """Train to the end, or until there has been no better epoch for too long.
@@ -98,7 +102,9 @@ class Loop:
 
     def validate(self) -> AnyScores:
         """Measure the network on the validation split."""
-        return measure(self.setup.task, self.forward, self.setup.validation_batches)
+        setup = self.setup
+        batches, gather = setup.validation_share, self._devices.gather
+        return measure(setup.task, self.forward, batches, gather=gather)
 
     def save(self) -> None:
         """Write the checkpoint, and wait until it is on the disk."""
@@ -106,16 +112,29 @@ class Loop:
         self._saver.wait()
 
     def _begin_to_save(self) -> None:
-        """Copy the state; it is written while training goes on."""
+        """Copy the state; the first host writes it while training goes on."""
+        self._exchange_unreadable()
         self.progress.left_out = sorted(self.setup.train.reasons)
         self.progress.total_s = self._before_s + time.monotonic()
-        self._saver.save(self.step.state(), self.progress, self.setup.signature)
+        if self._devices.is_first:
+            self._saver.save(self.step.state(), self.progress, self.setup.signature)
 
-    def _is_save_due(self) -> bool:
+    def _exchange_unreadable(self) -> None:
+        """Leave out on all hosts what one of them could not read; its order changes there."""
+        train = self.setup.train
+        found = [
+            (int(i), text) for x in self._devices.exchange(train.reasons) for i, text in x.items()
+        ]
+        if new := {i: text for i, text in found if i not in train.reasons}:
+            train.add(new)
+
+    def _wishes(self, signals: list[int], *, last: bool) -> Wishes:
+        """Return what this host wishes to do after a step, the last of its epoch or another."""
         saver, table = self._saver, self._timetable
         at = self.progress.epoch * self.setup.steps_per_epoch + self.progress.step
-        due = table.is_due(at, since_s=saver.since_s, save_s=saver.save_s)
-        return due and (bool(table.steps) or not saver.is_busy)
+        due = not last and table.is_due(at, since_s=saver.since_s, save_s=saver.save_s)
+        save = due and (bool(table.steps) or not saver.is_busy)
+        return Wishes(signals[0] if signals else 0, int(save))
 
     def _reason_to_end(self) -> str:
         """Return why the run ends before its last epoch; empty if it does not.
@@ -125,7 +144,8 @@ class Loop:
         patience, best = self.setup.recipe.early_stopping_epochs, self.progress.best_epoch or 0
         if patience and self.progress.epoch - best >= patience:
             return f"none of the last {patience} was better than epoch {best}"
-        if self._deadline - time.monotonic() < self.progress.epoch_s:
+        late = self._deadline - time.monotonic() < self.progress.epoch_s
+        if self._devices.from_first(late):
             return "another one would take longer than the time that is left"
         return ""
 
@@ -135,30 +155,36 @@ class Loop:
         while progress.step < setup.steps_per_epoch:
             self._saver.check()
             batch = self._next(batches, pending, clock)
-            self._warn(self.health.before_training(*batch[0]))
-            pending.append(self.step(batch))
+            if not progress.epoch and not progress.step:
+                self._warn(self.health.before_training(*map(self._devices.part, batch[0])))
+            wishes = self._agreement.pass_on(self._wishes(signals, last=False))
+            pending.append(self.step(batch, wishes))
             progress.step += 1
             clock.images += setup.recipe.batch_size
             last = progress.step == setup.steps_per_epoch
-            due = not last and self._is_save_due()
-            if last or signals or due or clock.due(self.reporter.interval_s):
+            now = self._agreement.after(pending[-1], self._wishes(signals, last=last))
+            if last or any(now) or clock.due(self.reporter.interval_s):
                 recent = self._collect(pending)
                 figures = {**self._figures(clock), **recent}
                 self.reporter.step(progress.epoch, progress.step, figures)
                 self._warn(self.health.after_steps())
-            if signals or due:
+            if any(now):
                 progress.wall_time_s += clock.new_s()
                 self._begin_to_save()
-            if signals:
-                self._saver.wait()
-                raise Interrupted(
-                    f"stopped at epoch {progress.epoch + 1}, step {progress.step}; state saved",
-                    hint="continue with the same command and --resume.",
-                    exit_code=128 + signals[0],
-                )
+            if now.signal:
+                self._stop(now.signal)
         figures = self._figures(clock)
         progress.wall_time_s += clock.new_s()
         self._close(progress.epoch + 1, figures)
+
+    def _stop(self, number: int) -> None:
+        """Wait until the state is saved, and end the run."""
+        self._saver.wait()
+        raise Interrupted(
+            f"stopped at epoch {self.progress.epoch + 1}, step {self.progress.step}; state saved",
+            hint="continue with the same command and --resume.",
+            exit_code=128 + number,
+        )
 
     def _next(
         self, batches: Iterator[MicroBatch], pending: list[Outcome], clock: Clock
@@ -233,10 +259,13 @@ class Loop:
         """
         setup, began = self.setup, time.perf_counter()
         self.reporter.status(f"features of {setup.head_images:,} images for the head")
-        inputs, labels = linear_probe.features(setup.network, setup.unaugmented_batches())
+        parts = linear_probe.features(setup.network, setup.unaugmented_batches())
+        inputs, labels = map(self._devices.gather, parts)
         self.reporter.status("logistic regression, its strength by cross-validation")
         classes, seed = setup.config.num_classes, setup.recipe.seed
-        probe, logits = linear_probe.fit_head(setup.network, inputs, labels, classes, seed=seed)
+        probe, logits = linear_probe.fit_head(
+            setup.network, inputs, labels, classes, seed=seed, devices=self._devices
+        )
         if self.step.update.average:
             self.step.update.average.restart()
         loss, hits = setup.objective(*map(keras.ops.convert_to_tensor, (logits, labels)))
@@ -258,14 +287,15 @@ class Loop:
             scores = self.validate()
             record = run_folder.record(setup, progress, epoch, figures, scores)
             best = progress.improves(record, f"val_{setup.task.chosen_by.key}")
-            if best:
+            if best and self._devices.is_first:
                 weights.save_model(setup.network, setup.config, self.folder)
         hits = figures[setup.task.hits.key]
         texts = self.health.after_epoch(scores, number=epoch, train_hits=hits) if epoch else []
         progress.history.append(record)
         progress.total_s = self._before_s + time.monotonic()
         progress.complete(epoch, best=best)
-        run_folder.write_history(self.folder, setup, progress.history)
+        if self._devices.is_first:
+            run_folder.write_history(self.folder, setup, progress.history)
         self._begin_to_save()
         self.reporter.epoch(record, best=best)
         self._warn(texts)

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from rezoo.artifacts.weights import HEAD
-from rezoo.errors import ResourceError
+from rezoo.errors import ResourceError, SpecError
 from rezoo.evaluation.class_names import same_classes
+from rezoo.models.devices import ONE, Devices
 from rezoo.models.factory import create_model
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
@@ -174,10 +175,43 @@ def smallest_accumulation(counted: Profile, recipe: Recipe, free: int, *, gpu: b
     return divisors[-1]
 
 
+def agreed(recipe: Recipe, devices: Devices) -> Recipe:
+    """Return the first host's recipe: other machines may measure other values."""
+    if devices.hosts == 1:
+        return recipe
+    values = devices.from_first(recipe.to_dict())
+    return Recipe.from_dict(values, origin="the first host's recipe")
+
+
+def check_batch(recipe: Recipe, devices: Devices) -> None:
+    """Check that each device and each micro-batch has the same number of images.
+
+    Raises:
+        SpecError: They have not, or a host has an odd number and neighbours are mixed.
+    """
+    unit = devices.count * recipe.accumulation
+    if recipe.mixes and unit > 1:
+        unit = math.lcm(unit, 2 * devices.hosts * recipe.accumulation)
+    size, parts = recipe.batch_size, f"{devices.count} devices"
+    if size % unit == 0:
+        return
+    if recipe.accumulation > 1:
+        parts += f" and {recipe.accumulation} micro-batches"
+    below, above = size // unit * unit, -(-size // unit) * unit
+    sizes = " or ".join(str(n) for n in (below, above) if n)
+    even = ", an even number on each host, since neighbours are mixed" if recipe.mixes else ""
+    raise SpecError(
+        f"a batch of {size} cannot be divided between {parts}{even}",
+        hint=f"the next sizes that fit: --batch-size {sizes}.",
+    )
+
+
 def fit_batch_to_memory(
-    network: keras.Model, config: ModelConfig, recipe: Recipe
+    network: keras.Model, config: ModelConfig, recipe: Recipe, devices: Devices = ONE
 ) -> tuple[Recipe, str]:
     """Divide the batch into the largest micro-batches that fit into free memory.
+
+    Each of several devices has its part of a micro-batch.
 
     Returns:
         The recipe with its `accumulation`, and a note.
@@ -193,7 +227,8 @@ def fit_batch_to_memory(
         )
     size = recipe.train_size or config.preprocessing.size[0]
     counted = profile(network, input_shape=(size, size, config.preprocessing.channels))
-    count = smallest_accumulation(counted, recipe, free, gpu=device.on_gpu())
+    of_device = dataclasses.replace(recipe, batch_size=recipe.batch_size // devices.count)
+    count = smallest_accumulation(counted, of_device, free, gpu=device.on_gpu())
     fitted = dataclasses.replace(recipe, accumulation=count)
     return fitted, (
         f"batch {fitted.batch_size} in {count} micro-batches of {fitted.micro_batch_size}: "

@@ -22,6 +22,7 @@ from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
+from rezoo.models.devices import Devices
 from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import as_reference
@@ -108,6 +109,11 @@ def compare(
     ]
     notes = [f"goes on with {x.what}: {x.text}" for x in found]
     return found, [*notes, describe_data(data, identity), describe_versions(versions, machine)]
+
+
+def of_first(found: Sequence[Difference], devices: Devices) -> list[Difference]:
+    """Return the differences that the first host has found; all hosts must call it."""
+    return [Difference(**x) for x in devices.from_first([dataclasses.asdict(x) for x in found])]
 
 
 def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:

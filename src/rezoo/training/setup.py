@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import keras
@@ -19,11 +19,18 @@ from rezoo.data.cache import in_memory
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
+from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses
-from rezoo.training.network import build_network, fit_batch_to_memory, start_from
+from rezoo.training.network import (
+    agreed,
+    build_network,
+    check_batch,
+    fit_batch_to_memory,
+    start_from,
+)
 from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
@@ -49,6 +56,7 @@ class Setup:
         notes: For the user: what was decided.
         before: The recipe of the run that is resumed; None for a new run.
         changed_from: The signature of the run that is resumed, if more than its recipe changes.
+        devices: On which the network was built.
     """
 
     network: keras.Model
@@ -61,15 +69,24 @@ class Setup:
     notes: tuple[str, ...]
     before: Recipe | None = None
     changed_from: str = ""
+    devices: Devices = ONE
 
     @classmethod
-    def of(cls, request: Request, options: DataOptions, *, before: Recipe | None = None) -> Self:
+    def of(
+        cls,
+        request: Request,
+        options: DataOptions,
+        *,
+        before: Recipe | None = None,
+        devices: Devices = ONE,
+    ) -> Self:
         """Open the dataset, build the network and fill it. Errors are those of `rezoo.train`.
 
         Args:
             request: The run's inputs.
             options: Of the data.
             before: The recipe of the run that is resumed.
+            devices: That compute together.
         """
         data = request.opened or load_dataset(request.dataset, options)
         count = len(data.examples("train"))
@@ -77,11 +94,15 @@ class Setup:
         recipe, settled = settle(
             request.recipe, count=count, chosen=request.chosen, own=request.own, before=before
         )
+        recipe = agreed(recipe, devices)
         config = _config(request, data)
         network = build_network(config, recipe)
         if request.fit_memory and before is None:
-            recipe, note = fit_batch_to_memory(network, config, recipe)
+            check_batch(dataclasses.replace(recipe, accumulation=1), devices)
+            recipe, note = fit_batch_to_memory(network, config, recipe, devices)
+            recipe = agreed(recipe, devices)
             settled.append(note)
+        check_batch(recipe, devices)
         start = start_from(request.source, network, config)
         config = dataclasses.replace(config, base=start.origin)
         train, val, held = _splits(data, config.preprocessing.channels, options)
@@ -96,6 +117,7 @@ class Setup:
             and (start.new_head or not recipe.epochs),
             notes=(*settled, *start.notes, *held),
             before=before,
+            devices=devices,
         )
         _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
         return setup
@@ -107,6 +129,13 @@ class Setup:
     def in_place_of(self, signature: str) -> Self:
         """Return the same setup, to go on with the checkpoint of a run with that signature."""
         return dataclasses.replace(self, changed_from=signature)
+
+    def on_one_device(self, values: Sequence[np.ndarray]) -> Self:
+        """Return the same setup with a network of its own, which has these values."""
+        network = build_network(self.config, self.recipe)
+        for variable, value in zip(network.variables, values, strict=True):
+            variable.assign(value)
+        return dataclasses.replace(self, network=network, devices=ONE)
 
     @property
     def class_counts(self) -> dict[str, tuple[int, ...]]:
@@ -199,10 +228,11 @@ class Setup:
             self.task,
             steps_per_epoch=self.steps_per_epoch,
             objective=self.objective,
+            devices=self.devices,
         )
 
     def train_batches(self, epoch: int, step: int) -> Iterator[Any]:
-        """Return the training micro-batches from a step to the end of the run."""
+        """Return this host's part of the micro-batches from a step to the end of the run."""
         return batches.training(
             self.train,
             self.config.preprocessing,
@@ -210,7 +240,9 @@ class Setup:
             classes=self.config.num_classes,
             epoch=epoch,
             step=step,
-            convert=as_backend,
+            convert=partial(as_backend, devices=self.devices),
+            host=self.devices.host,
+            hosts=self.devices.hosts,
         )
 
     @property
@@ -223,28 +255,33 @@ class Setup:
         return min(count, _START_IMAGES) if self.recipe.epochs else count
 
     def unaugmented_batches(self) -> Iterable[Any]:
-        """Return the images that the head is fitted to, with the test transform."""
-        train = self.train
-        if self.head_images < len(train.examples):
-            order = splits.epoch_order(len(train.examples), seed=self.recipe.seed, epoch=0)
-            some = train.examples.select(np.sort(order[: self.head_images]))
-            train = Faults(some, train.options, train.what, train.class_names, train.of)
-        return batches.InOrder(
-            train,
-            self.config.preprocessing,
-            batch_size=min(self.recipe.micro_batch_size, _FEATURES_BATCH),
-            convert=as_backend,
-        )
+        """Return this host's part of the images for the head, with the test transform."""
+        train, count = self.train, len(self.train.examples)
+        chosen = np.arange(count)
+        if self.head_images < count:
+            order = splits.epoch_order(count, seed=self.recipe.seed, epoch=0)
+            chosen = np.sort(order[: self.head_images])
+        chosen = chosen[self.devices.share(len(chosen))]
+        if len(chosen) < count:
+            train = train.of_some(chosen)
+        return self._in_order(train, min(self.recipe.micro_batch_size, _FEATURES_BATCH))
 
     @cached_property
     def validation_batches(self) -> Iterable[Any]:
         """The validation split in order, at each iteration anew."""
-        return batches.InOrder(
-            self.val,
-            self.config.preprocessing,
-            batch_size=self.recipe.micro_batch_size,
-            convert=as_backend,
-        )
+        return self._in_order(self.val, self.recipe.micro_batch_size)
+
+    @cached_property
+    def validation_share(self) -> Iterable[Any]:
+        """This host's part of it."""
+        if self.devices.hosts == 1:
+            return self.validation_batches
+        mine = self.val.of_some(self.devices.share(len(self.val.examples)))
+        return self._in_order(mine, self.recipe.micro_batch_size)
+
+    def _in_order(self, faults: Faults, batch_size: int) -> Iterable[Any]:
+        preprocessing = self.config.preprocessing
+        return batches.InOrder(faults, preprocessing, batch_size=batch_size, convert=as_backend)
 
 
 def _config(request: Request, data: Dataset) -> ModelConfig:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from rezoo.models.devices import ONE, Devices
 from rezoo.models.primitives import freeze_statistics
 from rezoo.models.settings import keras_settings
 from rezoo.recipes.recipe import Recipe
@@ -24,7 +25,7 @@ from rezoo.training.schedules import warmup_steps
 from rezoo.training.update import Average, LossScale, Update
 
 MicroBatch = tuple[Any, Any]  # images and labels
-Compiled = Callable[[Sequence[MicroBatch]], Any]
+Compiled = Callable[[Sequence[MicroBatch], Sequence[float]], Any]
 
 
 class Figures(NamedTuple):
@@ -48,12 +49,16 @@ class Outcome:
     """The figures of a step on the device: reading them waits for the step."""
 
     def __init__(self, values: Any) -> None:
-        self._values = values  # float32 (4,), in the order of the figures
+        self._values = values  # float32 (4 + W,): the figures in their order, and the wishes
 
     def read(self) -> Figures:
         """Wait for the step and return its figures."""
-        loss, hits, norm, scale = np.asarray(self._values).tolist()
+        loss, hits, norm, scale = np.asarray(self._values)[:4].tolist()
         return Figures(loss, round(hits), norm, scale)
+
+    def wishes(self) -> list[float]:
+        """Wait for the step and return the largest of each wish of all hosts."""
+        return np.asarray(self._values)[4:].tolist()
 
 
 class TrainingStep:
@@ -61,7 +66,8 @@ class TrainingStep:
 
     `batch` has `micro_batches` pairs of images and labels of equal sizes. Images are float32
     `(B, H, W, C)`; labels are int32 `(B,)`, or float32 `(B, K)`: shares of the classes, or
-    multi-label. The gradient is that of the mean loss of the whole batch.
+    multi-label. The gradient is that of the mean loss of the whole batch. On several hosts, each
+    passes its part of the batch, and what it wishes all to do; the step returns what all wish.
 
     Attributes:
         model: The network.
@@ -70,21 +76,27 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: keras.Model, update: Update, objective: Objective, *, micro_batches: int = 1
+        self,
+        model: keras.Model,
+        update: Update,
+        objective: Objective,
+        *,
+        micro_batches: int = 1,
+        devices: Devices = ONE,
     ) -> None:
         self.model = model
         self.update = update
         self.micro_batches = micro_batches
-        self._run = _compile(model, update, objective, micro_batches)
+        self._run = _compile(model, update, objective, micro_batches, devices)
 
     @keras_settings()
-    def __call__(self, batch: Sequence[MicroBatch]) -> Outcome:
+    def __call__(self, batch: Sequence[MicroBatch], wishes: Sequence[float] = ()) -> Outcome:
         """Do one optimizer step with the micro-batches of a batch, without waiting for it."""
         if len(batch) != self.micro_batches:
             raise ValueError(
                 f"received {len(batch)} micro-batches; the step was built for {self.micro_batches}"
             )
-        return Outcome(self._run(batch))
+        return Outcome(self._run(batch, wishes))
 
     def state(self) -> Iterator[tuple[str, Any]]:
         """Yield every variable of the run with a name that does not change, unlike Keras's."""
@@ -105,6 +117,7 @@ def training_step(
     *,
     steps_per_epoch: int,
     objective: Objective | None = None,
+    devices: Devices = ONE,
 ) -> TrainingStep:
     """Build the step of a recipe, to be compiled at its first call.
 
@@ -114,6 +127,7 @@ def training_step(
         task: Single-label or multi-label.
         steps_per_epoch: For the schedule and its warm-up.
         objective: Returns loss and hits from logits and labels; the task's own by default.
+        devices: On which the network was built.
 
     Raises:
         IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
@@ -133,14 +147,19 @@ def training_step(
     optimizer = build_optimizer(model, recipe, steps_per_epoch)
     update = Update(optimizer, clip_norm=recipe.clip_norm, average=average, scale=scale)
     objective = objective or losses.objective(recipe, task)
-    return TrainingStep(model, update, objective, micro_batches=recipe.accumulation)
+    return TrainingStep(
+        model, update, objective, micro_batches=recipe.accumulation, devices=devices
+    )
 
 
 def _compile(
-    model: keras.Model, update: Update, objective: Objective, micro_batches: int
+    model: keras.Model, update: Update, objective: Objective, micro_batches: int, devices: Devices
 ) -> Compiled:
     if keras.config.backend() == "jax":
-        from rezoo.training.step_jax import compiled_step
-    else:
-        from rezoo.training.step_tensorflow import compiled_step
-    return compiled_step(model, update, objective, micro_batches)
+        from rezoo.training import step_jax
+
+        return step_jax.compiled_step(model, update, objective, micro_batches, devices)
+    from rezoo.training import step_tensorflow
+
+    run = step_tensorflow.compiled_step(model, update, objective, micro_batches)
+    return lambda batch, wishes: run(batch)  # a single device: no other host has wishes

@@ -1,7 +1,8 @@
 """The training step as JAX functions.
 
 All state is passed and returned as lists of arrays. The returned arrays replace the arguments,
-whose memory is donated if nothing else needs it.
+whose memory is donated if nothing else needs it. On several devices each array of a batch is
+divided between them, and all other arrays are the same on each.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 
+from rezoo.models.devices import Devices
 from rezoo.training.losses import Objective
 from rezoo.training.update import Update
 
@@ -23,8 +26,11 @@ class _Step:
     `others` are the rest of the model's; `kept` are the update's.
     """
 
-    def __init__(self, model: keras.Model, update: Update, objective: Objective) -> None:
+    def __init__(
+        self, model: keras.Model, update: Update, objective: Objective, devices: Devices
+    ) -> None:
         self.model, self.update, self.objective = model, update, objective
+        self.devices = devices
         self.trained = list(update.optimizer.trained)
         ours = {id(v) for v in self.trained}
         self.frozen = [v for v in model.trainable_variables if id(v) not in ours]
@@ -65,28 +71,58 @@ class _Step:
         with keras.StatelessScope(list(zip(self.kept, kept, strict=True))):
             return self.update.loss_factor()
 
+    def compile(self, function: Callable[..., Any], *, donated: tuple[int, ...]) -> Any:
+        """Compile a function whose results are the same on all devices."""
+        if self.devices.mesh is None:
+            return jax.jit(function, donate_argnums=donated)
+        same = self.devices.sharding(divided=False)
+        return jax.jit(function, donate_argnums=donated, out_shardings=same)
+
+    def arrays(self, micro_batch: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return the images and labels of all hosts, of which these are this one's."""
+        images, labels = map(self.devices.whole, micro_batch)
+        return jax.numpy.asarray(images), jax.numpy.asarray(labels)
+
+    def of_all(self, wishes: Sequence[float]) -> Any:
+        """Return the wishes of all hosts, float32 `(devices, W)`."""
+        here = self.devices.count // self.devices.hosts
+        return self.devices.whole(np.tile(np.asarray(wishes, np.float32), (here, 1)))
+
 
 def compiled_step(
-    model: keras.Model, update: Update, objective: Objective, micro_batches: int
-) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    """Return `run(batch)`, which returns the figures of `step.Figures` as float32 `(4,)`."""
-    step = _Step(model, update, objective)
+    model: keras.Model,
+    update: Update,
+    objective: Objective,
+    micro_batches: int,
+    devices: Devices,
+) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]], Any]:
+    """Return `run(batch, wishes)`.
+
+    It returns the figures of `step.Figures`, and then the largest of each wish of all hosts,
+    float32 `(4 + W,)`.
+    """
+    step = _Step(model, update, objective, devices)
     return _whole(step) if micro_batches == 1 else _in_micro_batches(step, micro_batches)
 
 
-def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
-    def whole(trained: Any, others: Any, kept: Any, frozen: Any, micro_batch: Any) -> Any:
+def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]], Any]:
+    def whole(
+        trained: Any, others: Any, kept: Any, frozen: Any, micro_batch: Any, wishes: Any
+    ) -> Any:
         gradients, others, found = step.differentiate(
             trained, frozen, others, step.factor(kept), micro_batch
         )
         trained, kept, norms = step.apply(trained, others, kept, gradients, frozen, 1)
-        return trained, others, kept, jax.numpy.concatenate([found, norms])
+        figures = jax.numpy.concatenate([found, norms, wishes.max(axis=0)])
+        return trained, others, kept, figures
 
-    compiled = jax.jit(whole, donate_argnums=(0, 1, 2))
+    compiled = step.compile(whole, donated=(0, 1, 2))
 
-    def run(batch: Sequence[tuple[Any, Any]]) -> Any:
+    def run(batch: Sequence[tuple[Any, Any]], wishes: Sequence[float]) -> Any:
         *new, figures = compiled(
-            *map(_values, (step.trained, step.others, step.kept, step.frozen)), _arrays(batch[0])
+            *map(_values, (step.trained, step.others, step.kept, step.frozen)),
+            step.arrays(batch[0]),
+            step.of_all(wishes),
         )
         for variables, values in zip((step.trained, step.others, step.kept), new, strict=True):
             _assign(variables, values)
@@ -95,29 +131,34 @@ def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     return run
 
 
-def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+def _in_micro_batches(
+    step: _Step, count: int
+) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]], Any]:
     def add(sums: Any, others: Any, trained: Any, frozen: Any, kept: Any, micro_batch: Any) -> Any:
         more, others, found = step.differentiate(
             trained, frozen, others, step.factor(kept), micro_batch
         )
         return [a + b for a, b in zip(sums, more, strict=True)], others, found
 
-    def finish(trained: Any, kept: Any, sums: Any, others: Any, frozen: Any, found: Any) -> Any:
+    def finish(
+        trained: Any, kept: Any, sums: Any, others: Any, frozen: Any, found: Any, wishes: Any
+    ) -> Any:
         trained, kept, norms = step.apply(trained, others, kept, sums, frozen, count)
         loss_and_hits = sum(found) / jax.numpy.asarray([count, 1.0], "float32")
-        return trained, kept, jax.numpy.concatenate([loss_and_hits, norms])
+        figures = jax.numpy.concatenate([loss_and_hits, norms, wishes.max(axis=0)])
+        return trained, kept, figures
 
-    adding = jax.jit(add, donate_argnums=(0, 1))
-    finishing = jax.jit(finish, donate_argnums=(0, 1))
+    adding = step.compile(add, donated=(0, 1))
+    finishing = step.compile(finish, donated=(0, 1))
 
-    def run(batch: Sequence[tuple[Any, Any]]) -> Any:
+    def run(batch: Sequence[tuple[Any, Any]], wishes: Sequence[float]) -> Any:
         sums = [jax.numpy.zeros_like(v) for v in _values(step.trained)]
         found = []
         for micro_batch in batch:
             sums, others, figures = adding(
                 sums,
                 *map(_values, (step.others, step.trained, step.frozen, step.kept)),
-                _arrays(micro_batch),
+                step.arrays(micro_batch),
             )
             _assign(step.others, others)
             found.append(figures)
@@ -127,6 +168,7 @@ def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, 
             _values(step.others),
             _values(step.frozen),
             found,
+            step.of_all(wishes),
         )
         _assign(step.trained, trained)
         _assign(step.kept, kept)
@@ -137,10 +179,6 @@ def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, 
 
 def _values(variables: Sequence[Any]) -> list[Any]:
     return [v.value for v in variables]
-
-
-def _arrays(micro_batch: tuple[Any, Any]) -> tuple[Any, Any]:
-    return jax.numpy.asarray(micro_batch[0]), jax.numpy.asarray(micro_batch[1])
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

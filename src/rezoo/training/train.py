@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
+from rezoo.models.devices import ONE, Devices, joined, leave
 from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
@@ -24,6 +26,7 @@ from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.hosts import Hosts
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ def train(
     checkpoint_every: str | None = None,
     tensorboard: bool = False,
     deterministic: bool = False,
+    devices: int | str | None = None,
+    hosts: str | None = None,
     options: DataOptions | Mapping[str, Any] | None = None,
     verbose: int = 1,
     reporter: Reporter | None = None,
@@ -110,6 +115,11 @@ def train(
         tensorboard: Also write event files to `events` in the run folder.
         deterministic: On a GPU, use kernels that give the same bits in every process, for the
             whole process; they are slower. On a CPU all are.
+        devices: Of this machine that each have a part of the batch, on JAX: a number, or `"all"`.
+            By default one; with `hosts`, all.
+        hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
+            and the first listens there. All call `train` with the same arguments. Only the first
+            writes files and returns the metrics.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset. A mapping changes some of
             those of the run that is resumed, or of the default ones.
@@ -120,31 +130,45 @@ def train(
 
     Raises:
         UnknownNameError: No such model, dataset or recipe.
-        SpecError: A recipe key, the folder or the data does not allow it; the time is too short;
-            `deterministic` comes after JAX was imported.
+        SpecError: A recipe key, the folder, the devices or the data do not allow it; the time is
+            too short; `deterministic` comes after JAX was imported.
         NotFoundError: The folder to be resumed holds no run.
-        IncompatibleError: The run to be resumed was started with something else.
+        IncompatibleError: The run to be resumed was started with something else; another host has
+            other data.
+        LostHostError: Another host has ended, or is not reached.
         RunLockedError: Another process changes the run folder.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     began = time.monotonic()
     timetable = Timetable.of(checkpoint_every)
+    others = None if hosts is None else Hosts.parse(hosts)
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
-    inputs = complete(
-        resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
-        max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
-    )  # fmt: skip
-    request = inputs.request()
-    again = resume is not False
-    request.check_folder(resume=again, overwrite=overwrite)
-    with locked(request.folder, what="training"):
+    reporter = reporter or (Lines() if verbose else Reporter())
+    if deterministic:
+        with reporter.loading():
+            compute_deterministically()
+    with joined(devices, others) as team, ExitStack() as stack:
+        from rezoo.training.other_hosts import records_for_others, records_from_first
+
+        if not team.is_first:
+            reporter = Reporter()
+            resume, output = stack.enter_context(records_from_first(team, resume))
+        inputs = complete(
+            resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
+            max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
+        )  # fmt: skip
+        request = inputs.request()
+        again = resume is not False
+        request.check_folder(resume=again, overwrite=overwrite)
+        stack.enter_context(locked(request.folder, what="training"))
         old_run.check(request.folder, resume=again, overwrite=overwrite)
+        if team.is_first:
+            records_for_others(team, request.folder, resume=again)
         return _train(
-            request, inputs, reporter or (Lines() if verbose else Reporter()), began=began,
-            resume=again, timetable=timetable, allow_change=allow_change, overwrite=overwrite,
-            deterministic=deterministic,
+            request, inputs, reporter, team, began=began, resume=again, timetable=timetable,
+            allow_change=allow_change, overwrite=overwrite,
         )  # fmt: skip
 
 
@@ -152,26 +176,26 @@ def _train(
     request: Request,
     inputs: Inputs,
     reporter: Reporter,
+    devices: Devices,
     *,
     began: float,
     resume: bool,
     allow_change: bool,
     overwrite: bool,
     timetable: Timetable,
-    deterministic: bool,
 ) -> Run:
     """Train in the run folder, which is locked and may be written."""
     folder, limit_s = request.folder, inputs.max_time_s
     with reporter.loading():
-        if deterministic:
-            compute_deterministically()
         from rezoo.data.identity import Identity
         from rezoo.training import resuming, run_folder
         from rezoo.training.loop import Loop
-    resumed = resume and has_checkpoint(folder)
+        from rezoo.training.other_hosts import check_same_data
+    resumed = devices.from_first(resume and has_checkpoint(folder))
     before = read_run(folder) if resumed else None
-    setup, finish_s = _set_up(request, inputs.options, reporter, limit_s, began, before)
+    setup, finish_s = _set_up(request, inputs.options, reporter, limit_s, began, before, devices)
     identity = Identity.of(setup.data)
+    check_same_data(identity, devices)
     recorded = resuming.recorded(setup, request, inputs, identity)
     notes: list[str] = []
     changes: list[resuming.Difference] = []
@@ -179,6 +203,7 @@ def _train(
         changes, notes = resuming.compare(request, setup, identity, recorded)
         if not allow_change:
             resuming.refuse(folder, changes)
+        changes = resuming.of_first(changes, devices)
     elif resume:
         notes.append("nothing to resume: a new run")
     if overwrite:
@@ -200,7 +225,11 @@ def _train(
 
 
 def _to_the_end(loop: Loop, plan: Plan) -> Run:
-    """Train, and write the results."""
+    """Train, and write the results: the first of several hosts does so without the others."""
+    import numpy as np
+    from keras import ops
+
+    from rezoo.evaluation.forward import compiled_forward
     from rezoo.training import run_folder
 
     try:
@@ -208,9 +237,21 @@ def _to_the_end(loop: Loop, plan: Plan) -> Run:
     finally:
         loop.reporter.finished()
     loop.reporter.status("writing the results")
-    with loop.step.averaged():
-        metrics = run_folder.finish(loop.folder, loop.setup, plan, progress, loop.forward)
-    return Run(folder=loop.folder, metrics=metrics)
+    setup, step = loop.setup, loop.step
+    if setup.devices.hosts == 1:
+        with step.averaged():
+            metrics = run_folder.finish(loop.folder, setup, plan, progress, loop.forward)
+        return Run(folder=loop.folder, metrics=metrics)
+    with step.averaged():
+        values = [np.array(ops.convert_to_numpy(v)) for v in setup.network.variables]
+    leave()
+    if not setup.devices.is_first:
+        return Run(folder=loop.folder, metrics={})
+    setup = setup.on_one_device(values)
+    forward = compiled_forward(setup.network)
+    return Run(
+        folder=loop.folder, metrics=run_folder.finish(loop.folder, setup, plan, progress, forward)
+    )
 
 
 def dry_run(
@@ -222,6 +263,7 @@ def dry_run(
     changes: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     max_time_s: float | None = None,
+    devices: int | str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     reporter: Reporter | None = None,
 ) -> tuple[Plan, Estimate]:
@@ -234,13 +276,14 @@ def dry_run(
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
-    with reporter.loading():
-        from rezoo.training.estimate import estimate
-    setup, _ = _set_up(request, options, reporter, max_time_s, began)
-    reporter.status("timing a few steps")
-    with setup.memory_errors():
-        found = estimate(setup, setup.new_step(), request.folder)
-    return setup.plan(request), found
+    with joined(devices, None) as team:
+        with reporter.loading():
+            from rezoo.training.estimate import estimate
+        setup, _ = _set_up(request, options, reporter, max_time_s, began, devices=team)
+        reporter.status("timing a few steps")
+        with setup.memory_errors():
+            found = estimate(setup, setup.new_step(), request.folder)
+        return setup.plan(request), found
 
 
 def _set_up(
@@ -250,9 +293,11 @@ def _set_up(
     max_time_s: float | None,
     began: float,
     before: Recipe | None = None,
+    devices: Devices = ONE,
 ) -> tuple[Setup, float]:
     """Return the setup, its epochs reduced to the time, and the seconds that the end takes."""
     from rezoo.training.estimate import FINISH_S, fitted, measure
+    from rezoo.training.network import agreed
     from rezoo.training.setup import Setup
 
     warn_of_gpu_faults()
@@ -260,12 +305,12 @@ def _set_up(
     if max_time_s and before is not None:
         asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
         request = dataclasses.replace(request, chosen=request.chosen - {*LENGTH})
-        setup = Setup.of(request, options, before=before)
+        setup = Setup.of(request, options, before=before, devices=devices)
         if asked != before.epochs:
             note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
             setup = setup.with_recipe(setup.recipe, note)
         return setup, FINISH_S
-    setup = Setup.of(request, options, before=before)
+    setup = Setup.of(request, options, before=before, devices=devices)
     if not max_time_s:
         return setup, FINISH_S
     reporter.status("timing a few steps")
@@ -273,6 +318,7 @@ def _set_up(
         times = measure(setup, setup.new_step())
     left_s = max_time_s - (time.monotonic() - began)
     recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
+    recipe = agreed(recipe, devices)
     if recipe != setup.recipe:
         note = f"{recipe.epochs} epochs instead of {setup.recipe.epochs} fit into the time"
         setup = setup.with_recipe(recipe, note)
