@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -123,6 +123,12 @@ class Faults:
         self._unsaid.clear()
         lost = "".join(f" {note}." for note in self.lost_classes())
         warnings.warn(DataWarning(f"{text}. They are left out.{lost}"), stacklevel=2)
+
+    def merge(self, of_hosts: Sequence[Mapping[int | str, str]]) -> None:
+        """Add what other hosts could not read: for each host, index → reason; raises as `add`."""
+        found = {int(i): reason for of_host in of_hosts for i, reason in of_host.items()}
+        if new := {i: reason for i, reason in found.items() if i not in self.reasons}:
+            self.add(new)
 
     def of_some(self, indices: np.ndarray) -> Faults:
         """Return the faults of some examples, int `(M,)`; none is known yet."""

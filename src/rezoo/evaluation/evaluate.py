@@ -16,11 +16,13 @@ from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.recording import compare_with_run
+from rezoo.models.devices import Devices, joined
 from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.hosts import Hosts
 from rezoo.utils.memory import memory_errors
 
 
@@ -89,6 +91,8 @@ def evaluate(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    devices: int | str | None = None,
+    hosts: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -102,6 +106,10 @@ def evaluate(
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        devices: Of this machine that each have a part of a batch, on JAX: a number, or `"all"`.
+            By default one; with `hosts`, all.
+        hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
+            and the first listens there. Each has a part of the images, and all return the same.
         options: Handling of images that cannot be read, and images to leave out. Only the first
             applies to an opened dataset.
         progress: Called with the number of images done and the total.
@@ -113,9 +121,28 @@ def evaluate(
         IncompatibleError: The network lacks a class of the dataset, or one of them is
             single-label and the other multi-label.
         IntegrityError: More images cannot be read than the options allow.
+        LostHostError: Another host has ended, or is not reached.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+    with joined(devices, Hosts.parse(hosts) if hosts is not None else None) as team:
+        return _evaluate(
+            model, dataset, pretrained, split, batch_size, image_size, options, progress, team
+        )
+
+
+def _evaluate(
+    model: AnyModel,
+    dataset: DatasetReference | Dataset | None,
+    pretrained: bool,
+    split: str,
+    batch_size: int,
+    image_size: int | None,
+    options: DataOptions,
+    progress: Callable[[int, int], None],
+    team: Devices,
+) -> Evaluation:
+    """Measure a network on devices that compute together; arguments are those of `evaluate`."""
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     data = _opened(dataset, source, options)
     task = _common_task(source, data)
@@ -123,6 +150,8 @@ def evaluate(
     config, examples = source.config, data.examples(split)
     total = sum(map(len, data.splits.parts.values()))
     faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
+    mine = team.share(len(examples))
+    here = faults if len(mine) == len(examples) else faults.of_some(mine)
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
     network = network_of(model, source)
@@ -133,10 +162,13 @@ def evaluate(
         scores = measure(
             task,
             compiled_forward(network),
-            InOrder(faults, preprocessing, batch_size=batch_size),
+            InOrder(here, preprocessing, batch_size=batch_size),
             classes=classes,
-            progress=lambda done: progress(done, len(examples)),
+            progress=lambda done: progress(done, len(mine)),
+            gather=team.gather,
         )
+    unreadable = {int(mine[i]): reason for i, reason in here.reasons.items()}
+    faults.merge(team.exchange(unreadable))
     return Evaluation(
         model=source.reference,
         dataset=data.reference,

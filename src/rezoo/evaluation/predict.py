@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import softmax, top_k
 from rezoo.evaluation.multi_label import THRESHOLD
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
+from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import Preprocessing
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.hosts import Hosts
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def predict(
     top_k: int | None = None,
     batch_size: int = 32,
     image_size: int | None = None,
+    devices: int | str | None = None,
+    hosts: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
     """Classify images with the preprocessing of the weights.
@@ -70,6 +74,10 @@ def predict(
             with a probability above 0.5, at least one.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        devices: Of this machine that each have a part of a batch, on JAX: a number, or `"all"`.
+            By default one; with `hosts`, all.
+        hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
+            and the first listens there. Each has a part of the images, and all return the same.
         progress: Called with the number of images done and the total.
 
     Returns:
@@ -80,25 +88,35 @@ def predict(
         SpecError: The reference has no weights, an argument is out of bounds, or an array is no
             image.
         NotFoundError: A path does not exist, or no image is found.
+        LostHostError: Another host has ended, or is not reached.
     """
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = _found(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
-    forward = compiled_forward(network_of(model, source))
-    warn_of_gpu_faults()
     answer = _several_labels if source.config.multi_label else _one_label
-    results: list[Prediction] = []
-    for start in range(0, len(pictures), batch_size):
-        results += _predict_batch(
-            dict(enumerate(pictures[start : start + batch_size], start)),
-            preprocessing,
-            lambda inputs: answer(forward(inputs), top_k),
-            source.config.label,
-        )
-        progress(len(results), len(pictures))
+    with joined(devices, None if hosts is None else Hosts.parse(hosts)) as team:
+        forward = compiled_forward(network_of(model, source))
+        warn_of_gpu_faults()
+        mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
+        for start in range(0, len(mine), batch_size):
+            results += _predict_batch(
+                {i: pictures[i] for i in mine[start : start + batch_size]},
+                preprocessing,
+                lambda inputs: answer(forward(inputs), top_k),
+                source.config.label,
+            )
+            progress(len(results), len(mine))
+        if team.hosts > 1:
+            of_hosts = team.exchange([asdict(result) for result in results])
+            results = [_received(values) for found in of_hosts for values in found]
     return results
+
+
+def _received(values: dict[str, Any]) -> Prediction:
+    """Return a prediction from JSON values, which have lists in place of tuples."""
+    return Prediction(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _found(pictures: Sequence[Any]) -> list[Any]:

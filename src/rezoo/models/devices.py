@@ -47,6 +47,10 @@ class Devices:
     count: int = 1
     mesh: Any = None
 
+    def __str__(self) -> str:
+        on = f" on {self.hosts} hosts" if self.hosts > 1 else ""
+        return f"{self.count} devices{on}, each with its part of the batch; they compute with JAX"
+
     @property
     def is_first(self) -> bool:
         """Whether this host writes files and prints."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +26,7 @@ from rezoo.training.saving import Saver
 from rezoo.training.schedules import schedule
 from rezoo.training.setup import Setup
 from rezoo.training.step import Figures, MicroBatch, Outcome, TrainingStep
+from rezoo.training.stop_signals import stop_signals
 from rezoo.training.timetable import Clock, Timetable
 
 
@@ -93,7 +91,7 @@ class Loop:
             if self.setup.starts_with_probe and not progress.history and not progress.step:
                 self._close(0, self._fit_head())
             batches = self.setup.train_batches(progress.epoch, progress.step)
-            with _stop_signals() as signals:
+            with stop_signals() as signals:
                 while progress.epoch < epochs and not (why := self._reason_to_end()):
                     self._epoch(batches, signals)
         if why:
@@ -113,20 +111,12 @@ class Loop:
 
     def _begin_to_save(self) -> None:
         """Copy the state; the first host writes it while training goes on."""
-        self._exchange_unreadable()
-        self.progress.left_out = sorted(self.setup.train.reasons)
+        unreadable = self.setup.train
+        unreadable.merge(self._devices.exchange(unreadable.reasons))
+        self.progress.left_out = sorted(unreadable.reasons)
         self.progress.total_s = self._before_s + time.monotonic()
         if self._devices.is_first:
             self._saver.save(self.step.state(), self.progress, self.setup.signature)
-
-    def _exchange_unreadable(self) -> None:
-        """Leave out on all hosts what one of them could not read; its order changes there."""
-        train = self.setup.train
-        found = [
-            (int(i), text) for x in self._devices.exchange(train.reasons) for i, text in x.items()
-        ]
-        if new := {i: text for i, text in found if i not in train.reasons}:
-            train.add(new)
 
     def _wishes(self, signals: list[int], *, last: bool) -> Wishes:
         """Return what this host wishes to do after a step, the last of its epoch or another."""
@@ -303,24 +293,3 @@ class Loop:
     def _warn(self, texts: list[str]) -> None:
         for text in texts:
             self.reporter.warning(text)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM inside the block; the second signal interrupts at once."""
-    received: list[int] = []
-
-    def receive(number: int, frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt(number)
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may install handlers
-        return
-    before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

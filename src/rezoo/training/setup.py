@@ -15,10 +15,8 @@ import keras
 import numpy as np
 
 from rezoo.data import batches, splits
-from rezoo.data.cache import in_memory
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
-from rezoo.errors import SpecError
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
@@ -31,6 +29,7 @@ from rezoo.training.network import (
     fit_batch_to_memory,
     start_from,
 )
+from rezoo.training.opened_data import check_data, opened_splits
 from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
@@ -90,7 +89,7 @@ class Setup:
         """
         data = request.opened or load_dataset(request.dataset, options)
         count = len(data.examples("train"))
-        _check_data(data)
+        check_data(data)
         recipe, settled = settle(
             request.recipe, count=count, chosen=request.chosen, own=request.own, before=before
         )
@@ -103,9 +102,11 @@ class Setup:
             recipe = agreed(recipe, devices)
             settled.append(note)
         check_batch(recipe, devices)
+        if devices.count > 1:
+            settled.append(str(devices))
         start = start_from(request.source, network, config)
         config = dataclasses.replace(config, base=start.origin)
-        train, val, held = _splits(data, config.preprocessing.channels, options)
+        train, val, held = opened_splits(data, config.preprocessing.channels, options)
         setup = cls(
             network=network,
             config=config,
@@ -294,36 +295,3 @@ def _config(request: Request, data: Dataset) -> ModelConfig:
         multi_label=data.splits.multi_label,
         licence=request.source.licence,
     )
-
-
-def _splits(data: Dataset, channels: int, options: DataOptions) -> tuple[Faults, Faults, list[str]]:
-    """Return the splits for training and validation, in memory if they fit, and notes."""
-    parts, notes = {}, []
-    names, total = data.class_names, sum(map(len, data.splits.parts.values()))
-    for split in ("train", "val"):
-        examples, done = data.examples(split), ""
-        if options.cache == "auto":
-            examples, done = in_memory(examples, channels=channels)
-        if done:
-            notes.append(f"{split}: {done}")
-        parts[split] = Faults(examples, options, f"{data.reference} ({split})", names, total)
-    return parts["train"], parts["val"], notes
-
-
-def _check_data(data: Dataset) -> None:
-    if len(data.class_names) < 2 and not data.splits.multi_label:
-        raise SpecError(
-            f"{data.reference} has only one class, {data.class_names[0]!r}; two are needed",
-            hint="a folder of photographs has one folder for each class.",
-        )
-    if "val" not in data.splits.parts:
-        raise SpecError(
-            f"{data.reference} has no validation image",
-            hint="each class needs at least two training images.",
-        )
-    known = data.examples("val").labels()
-    if data.splits.multi_label and known is not None and not known.any():
-        raise SpecError(
-            f"no validation image of {data.reference} has a label: val has {len(known)} images",
-            hint="mark validation images with val in the column split.",
-        )

@@ -5,7 +5,6 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
-from rezoo.models.devices import ONE, Devices, joined, leave
+from rezoo.models.devices import Devices, joined, leave
 from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
@@ -23,16 +22,14 @@ from rezoo.training import old_run
 from rezoo.training.printing import Lines
 from rezoo.training.recorded import Inputs, Recorded, complete
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
-from rezoo.training.request import LENGTH, Request, read_run, with_keywords
+from rezoo.training.request import Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
-from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.hosts import Hosts
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.training.estimate import Estimate
     from rezoo.training.loop import Loop
-    from rezoo.training.setup import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,18 +188,20 @@ def _train(
         from rezoo.training import resuming, run_folder
         from rezoo.training.loop import Loop
         from rezoo.training.other_hosts import check_same_data
+        from rezoo.training.time_limit import set_up
     resumed = devices.from_first(resume and has_checkpoint(folder))
     before = read_run(folder) if resumed else None
-    setup, finish_s = _set_up(request, inputs.options, reporter, limit_s, began, before, devices)
+    setup, finish_s = set_up(request, inputs.options, reporter, limit_s, began, before, devices)
     identity = Identity.of(setup.data)
     check_same_data(identity, devices)
     recorded = resuming.recorded(setup, request, inputs, identity)
     notes: list[str] = []
     changes: list[resuming.Difference] = []
     if resumed:
-        changes, notes = resuming.compare(request, setup, identity, recorded)
-        if not allow_change:
-            resuming.refuse(folder, changes)
+        if devices.is_first:
+            changes, notes = resuming.compare(request, setup, identity, recorded)
+            if not allow_change:
+                resuming.refuse(folder, changes)
         changes = resuming.of_first(changes, devices)
     elif resume:
         notes.append("nothing to resume: a new run")
@@ -211,7 +210,7 @@ def _train(
     if changes:
         setup = setup.in_place_of(Recorded.read(folder).signature)
     step = setup.new_step()
-    if inputs.tensorboard:
+    if inputs.tensorboard and devices.is_first:
         reporter = Several(reporter, TensorBoard())
     deadline = began + limit_s - finish_s if limit_s else None
     loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
@@ -279,47 +278,9 @@ def dry_run(
     with joined(devices, None) as team:
         with reporter.loading():
             from rezoo.training.estimate import estimate
-        setup, _ = _set_up(request, options, reporter, max_time_s, began, devices=team)
+            from rezoo.training.time_limit import set_up
+        setup, _ = set_up(request, options, reporter, max_time_s, began, devices=team)
         reporter.status("timing a few steps")
         with setup.memory_errors():
             found = estimate(setup, setup.new_step(), request.folder)
         return setup.plan(request), found
-
-
-def _set_up(
-    request: Request,
-    options: DataOptions,
-    reporter: Reporter,
-    max_time_s: float | None,
-    began: float,
-    before: Recipe | None = None,
-    devices: Devices = ONE,
-) -> tuple[Setup, float]:
-    """Return the setup, its epochs reduced to the time, and the seconds that the end takes."""
-    from rezoo.training.estimate import FINISH_S, fitted, measure
-    from rezoo.training.network import agreed
-    from rezoo.training.setup import Setup
-
-    warn_of_gpu_faults()
-    reporter.status(f"opening {request.dataset}")
-    if max_time_s and before is not None:
-        asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
-        request = dataclasses.replace(request, chosen=request.chosen - {*LENGTH})
-        setup = Setup.of(request, options, before=before, devices=devices)
-        if asked != before.epochs:
-            note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
-            setup = setup.with_recipe(setup.recipe, note)
-        return setup, FINISH_S
-    setup = Setup.of(request, options, before=before, devices=devices)
-    if not max_time_s:
-        return setup, FINISH_S
-    reporter.status("timing a few steps")
-    with setup.memory_errors():
-        times = measure(setup, setup.new_step())
-    left_s = max_time_s - (time.monotonic() - began)
-    recipe = fitted(setup.recipe, times, setup.steps_per_epoch, left_s=left_s)
-    recipe = agreed(recipe, devices)
-    if recipe != setup.recipe:
-        note = f"{recipe.epochs} epochs instead of {setup.recipe.epochs} fit into the time"
-        setup = setup.with_recipe(recipe, note)
-    return setup, times.finish_s

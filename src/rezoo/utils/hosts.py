@@ -13,7 +13,7 @@ class Hosts:
     index: int
 
     @classmethod
-    def parse(cls, text: str) -> "Hosts":
+    def parse(cls, text: str) -> Hosts:
         place, n, i = text.rsplit(",", 2)
         a, p = place.rsplit(":", 1)
         return cls(address=a, port=int(p), count=int(n), index=int(i))
