@@ -22,9 +22,9 @@ from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.training import recorded, resuming
-from rezoo.training import train as training
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request, settle
+from rezoo.training.time_limit import set_up
 from rezoo.utils.files import write_json
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -245,7 +245,7 @@ def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
     before, _ = settle(request.recipe, count=1295, chosen=request.chosen)
     before = dataclasses.replace(before, epochs=7, warmup_epochs=0.5)
     began = time.monotonic()
-    setup, _ = training._set_up(request, DataOptions(), Reporter(), 600.0, began, before)
+    setup, _ = set_up(request, DataOptions(), Reporter(), 600.0, began, before)
     assert setup.recipe == before
     assert setup.notes[-1] == "epochs stay 7: with a time limit, a run keeps its length"
 

@@ -265,7 +265,7 @@ class FakeStep:
     def __init__(self, *figures):
         self.figures, self.batches = figures, []
 
-    def __call__(self, batch):
+    def __call__(self, batch, wishes=()):
         self.batches.append(batch)
         return Outcome(np.float32(self.figures))
 

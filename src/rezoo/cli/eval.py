@@ -9,6 +9,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
+    devices_option,
     json_option,
     pretrained_option,
     print_json,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@devices_option
 @columns_option
 @data_options
 @pretrained_option
@@ -44,6 +46,7 @@ def eval_command(
     split: str,
     batch_size: int,
     image_size: int | None,
+    devices: int | str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -76,6 +79,7 @@ def eval_command(
             split=split,
             batch_size=batch_size,
             image_size=image_size,
+            devices=devices,
             options=options,
             progress=progress,
         )

@@ -18,11 +18,24 @@ import click
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
-from rezoo.models.settings import require_backend
+from rezoo.models.settings import choose_jax, require_backend
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.paths import switched_on
 
 DEBUG_VARIABLE = "REZOO_DEBUG"
+
+
+class NumberOr(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
+    """A number, or one word."""
+
+    def __init__(self, word: str) -> None:
+        self.name = f"number or {word}"
+        self._word = word
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        """Return the number, or the word."""
+        return self._word if value == self._word else click.INT.convert(value, param, ctx)
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
@@ -85,6 +98,21 @@ def columns_option(command: Any) -> Any:
         metavar="ROLE=COLUMN,…",
         help="Other names of columns in the table csv:PATH: path=image,label=emotion.",
     )(run)
+
+
+def _devices(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Choose JAX for several devices, before a command loads Keras."""
+    if value not in (None, 1):
+        choose_jax()
+    return value
+
+
+devices_option = click.option(
+    "--devices",
+    type=NumberOr("all"),
+    callback=_devices,
+    help="GPUs of this machine that compute together, on JAX [1].",
+)
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
@@ -193,13 +221,3 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 
         if seconds is None:
             self.fail(f"{value!r} is not a duration; write 90s, 45m, 2h or 1h30m", param, ctx)
         return seconds
-
-
-class BatchSize(click.ParamType):  # type: ignore[type-arg]
-    """A number, or `auto`."""
-
-    name = "number or auto"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        """Return the number, or `"auto"`."""
-        return value if value == "auto" else click.INT.convert(value, param, ctx)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
+from rezoo.cli.options import (
+    devices_option,
+    json_option,
+    pretrained_option,
+    print_json,
+    require_pinned_option,
+)
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import printable
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@devices_option
 @pretrained_option
 @require_pinned_option
 @json_option
@@ -32,6 +39,7 @@ def predict(
     top_k: int | None,
     batch_size: int,
     image_size: int | None,
+    devices: int | str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -57,6 +65,7 @@ def predict(
             top_k=top_k,
             batch_size=batch_size,
             image_size=image_size,
+            devices=devices,
             progress=progress,
         )
     print_json([result.to_dict() for result in results]) if as_json else _print(results)

@@ -11,10 +11,11 @@ import click
 from click.core import ParameterSource
 
 from rezoo.cli.options import (
-    BatchSize,
     Duration,
+    NumberOr,
     columns_option,
     data_options,
+    devices_option,
     json_option,
     parse_settings,
     pretrained_option,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option(
     "--batch-size",
-    type=BatchSize(),
+    type=NumberOr("auto"),
     help="Images per step; auto: the recipe's, in micro-batches that fit into memory.",
 )
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
 )
+@devices_option
 @columns_option
 @data_options
 @click.option(
@@ -123,7 +125,7 @@ def train(
     if model is not None:
         source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
     options = _given_options(context, rest)
-    keys = ("recipe", "output", "max_time_s")
+    keys = ("recipe", "output", "max_time_s", "devices")
     common = {key: rest.pop(key) for key in keys} | {"reporter": progress.reporter()}
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
@@ -183,9 +185,9 @@ def _estimate(
     common: dict[str, Any],
 ) -> None:
     """Print what a run would cost."""
-    from rezoo.training import train as training
+    from rezoo.training import trial
 
-    plan, found = training.dry_run(source, dataset, changes=changes, options=options, **common)
+    plan, found = trial.dry_run(source, dataset, changes=changes, options=options, **common)
     if as_json:
         print_json({**plan.to_dict(), **found.to_dict()})
     else:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rezoo.data.batches import InOrder
@@ -22,7 +23,6 @@ from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.hosts import Hosts
 from rezoo.utils.memory import memory_errors
 
 
@@ -125,24 +125,6 @@ def evaluate(
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    with joined(devices, Hosts.parse(hosts) if hosts is not None else None) as team:
-        return _evaluate(
-            model, dataset, pretrained, split, batch_size, image_size, options, progress, team
-        )
-
-
-def _evaluate(
-    model: AnyModel,
-    dataset: DatasetReference | Dataset | None,
-    pretrained: bool,
-    split: str,
-    batch_size: int,
-    image_size: int | None,
-    options: DataOptions,
-    progress: Callable[[int, int], None],
-    team: Devices,
-) -> Evaluation:
-    """Measure a network on devices that compute together; arguments are those of `evaluate`."""
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     data = _opened(dataset, source, options)
     task = _common_task(source, data)
@@ -150,25 +132,16 @@ def _evaluate(
     config, examples = source.config, data.examples(split)
     total = sum(map(len, data.splits.parts.values()))
     faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
-    mine = team.share(len(examples))
-    here = faults if len(mine) == len(examples) else faults.of_some(mine)
     classes, note = match_classes(data.class_names, config, labels=examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
-    network = network_of(model, source)
-    warn_of_gpu_faults()
-    begun = time.perf_counter()
     what = f"evaluating batches of {batch_size} images of {_in_words(preprocessing)}"
-    with memory_errors(what, hint="use a smaller --batch-size or --image-size."):
-        scores = measure(
-            task,
-            compiled_forward(network),
-            InOrder(here, preprocessing, batch_size=batch_size),
-            classes=classes,
-            progress=lambda done: progress(done, len(mine)),
-            gather=team.gather,
-        )
-    unreadable = {int(mine[i]): reason for i, reason in here.reasons.items()}
-    faults.merge(team.exchange(unreadable))
+    hint = "use a smaller --batch-size or --image-size."
+    with joined(devices, hosts) as team, memory_errors(what, hint=hint):
+        network = network_of(model, source)
+        warn_of_gpu_faults()
+        begun = time.perf_counter()
+        measured = partial(measure, task, compiled_forward(network), classes=classes)
+        scores = _scores_of_all(team, faults, preprocessing, batch_size, measured, progress)
     return Evaluation(
         model=source.reference,
         dataset=data.reference,
@@ -184,6 +157,28 @@ def _evaluate(
         origin=getattr(network, "rezoo_origin", None),
         worst=tuple(scores.worst(config.label)),
     )
+
+
+def _scores_of_all(
+    team: Devices,
+    faults: Faults,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    measured: Callable[..., AnyScores],
+    progress: Callable[[int, int], None],
+) -> AnyScores:
+    """Return the scores on a split, of which each host has a part; all know what is unreadable."""
+    count = len(faults.examples)
+    mine = team.share(count)
+    here = faults if len(mine) == count else faults.of_some(mine)
+    scores = measured(
+        InOrder(here, preprocessing, batch_size=batch_size),
+        progress=lambda done: progress(done, len(mine)),
+        gather=team.gather,
+    )
+    unreadable = {int(mine[i]): reason for i, reason in here.reasons.items()}
+    faults.merge(team.exchange(unreadable))
+    return scores
 
 
 def _opened(

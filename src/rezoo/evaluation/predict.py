@@ -20,7 +20,6 @@ from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import Preprocessing
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.hosts import Hosts
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def predict(
     pictures = _found(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     answer = _several_labels if source.config.multi_label else _one_label
-    with joined(devices, None if hosts is None else Hosts.parse(hosts)) as team:
+    with joined(devices, hosts) as team:
         forward = compiled_forward(network_of(model, source))
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
@@ -116,7 +115,8 @@ def predict(
 
 def _received(values: dict[str, Any]) -> Prediction:
     """Return a prediction from JSON values, which have lists in place of tuples."""
-    return Prediction(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    lists = {key: tuple(values[key]) for key in ("labels", "probabilities")}
+    return Prediction(**{**values, **lists})
 
 
 def _found(pictures: Sequence[Any]) -> list[Any]:

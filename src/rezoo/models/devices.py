@@ -138,19 +138,21 @@ ONE = Devices()
 
 
 @contextmanager
-def joined(devices: int | str | None, hosts: Hosts | None) -> Iterator[Devices]:
+def joined(devices: int | str | None, hosts: str | None) -> Iterator[Devices]:
     """Let networks be built on several devices inside the block; other hosts are waited for.
 
     Args:
         devices: Of this host: a number, or `"all"`. None for one if there is one host, else all.
-        hosts: All hosts, and which of them this process is; None for one.
+        hosts: All hosts, and which of them this process is: `"ADDRESS:PORT,N,INDEX"`.
 
     Raises:
         SpecError: There are not so many devices, or Keras computes on TensorFlow already.
         LostHostError: Another host did not come, or was lost inside the block.
     """
-    several = hosts is not None and hosts.count > 1
-    if not several and devices in (None, 1):
+    others = None if hosts is None else Hosts.parse(hosts)
+    if others is not None and others.count == 1:
+        others = None
+    if others is None and devices in (None, 1):
         yield ONE
         return
     choose_jax()
@@ -158,9 +160,9 @@ def joined(devices: int | str | None, hosts: Hosts | None) -> Iterator[Devices]:
     import keras
 
     with lost_hosts():
-        if hosts is not None and several and not jax.distributed.is_initialized():
-            _connect(hosts)
-        found = _chosen(devices, jax.devices(), hosts.count if several else 1)
+        if others is not None and not jax.distributed.is_initialized():
+            _connect(others)
+        found = _chosen(devices, jax.devices(), others.count if others else 1)
         if len(found) == 1:
             yield ONE
             return

@@ -67,7 +67,7 @@ def fit_head(
     """
     probe, layer = fit(inputs, labels, classes, seed=seed), head(network)
     arrays = devices.arrays_from_first({"kernel": probe.kernel, "bias": probe.bias})
-    probe = dataclasses.replace(probe, **arrays)
+    probe = dataclasses.replace(probe, kernel=arrays["kernel"], bias=arrays["bias"])
     layer.kernel.assign(probe.kernel)
     layer.bias.assign(probe.bias)
     return probe, inputs @ probe.kernel + probe.bias

@@ -158,6 +158,8 @@ class Loop:
                 figures = {**self._figures(clock), **recent}
                 self.reporter.step(progress.epoch, progress.step, figures)
                 self._warn(self.health.after_steps())
+                if signals and self._devices.hosts == 1:  # it may have come meanwhile
+                    now = now._replace(signal=signals[0])
             if any(now):
                 progress.wall_time_s += clock.new_s()
                 self._begin_to_save()

@@ -24,11 +24,9 @@ from rezoo.training.recorded import Inputs, Recorded, complete
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
-from rezoo.utils.hosts import Hosts
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
-    from rezoo.training.estimate import Estimate
     from rezoo.training.loop import Loop
 
 
@@ -139,33 +137,55 @@ def train(
     """
     began = time.monotonic()
     timetable = Timetable.of(checkpoint_every)
-    others = None if hosts is None else Hosts.parse(hosts)
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     reporter = reporter or (Lines() if verbose else Reporter())
     if deterministic:
         with reporter.loading():
             compute_deterministically()
-    with joined(devices, others) as team, ExitStack() as stack:
-        from rezoo.training.other_hosts import records_for_others, records_from_first
-
+    with joined(devices, hosts) as team, ExitStack() as stack:
         if not team.is_first:
+            from rezoo.training.other_hosts import records_from_first
+
             reporter = Reporter()
             resume, output = stack.enter_context(records_from_first(team, resume))
         inputs = complete(
             resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
             max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
         )  # fmt: skip
-        request = inputs.request()
-        again = resume is not False
-        request.check_folder(resume=again, overwrite=overwrite)
-        stack.enter_context(locked(request.folder, what="training"))
-        old_run.check(request.folder, resume=again, overwrite=overwrite)
-        if team.is_first:
-            records_for_others(team, request.folder, resume=again)
+        return _in_folder(
+            inputs, reporter, team, began=began, resume=resume is not False, overwrite=overwrite,
+            allow_change=allow_change, timetable=timetable,
+        )  # fmt: skip
+
+
+def _in_folder(
+    inputs: Inputs,
+    reporter: Reporter,
+    devices: Devices,
+    *,
+    began: float,
+    resume: bool,
+    overwrite: bool,
+    allow_change: bool,
+    timetable: Timetable,
+) -> Run:
+    """Lock the run folder, look whether the run may write there, and train."""
+    request = inputs.request()
+    folder = request.folder
+    request.check_folder(resume=resume, overwrite=overwrite)
+    with locked(folder, what="training"):
+        old_run.check(folder, resume=resume, overwrite=overwrite)
+        if devices.is_first:
+            from rezoo.training.other_hosts import records_for_others
+
+            records_for_others(devices, folder, resume=resume)
+        resumed = devices.from_first(resume and has_checkpoint(folder))
+        notes = ["nothing to resume: a new run"] if resume and not resumed else []
         return _train(
-            request, inputs, reporter, team, began=began, resume=again, timetable=timetable,
-            allow_change=allow_change, overwrite=overwrite,
+            request, inputs, reporter, devices, began=began, timetable=timetable,
+            before=read_run(folder) if resumed else None, overwrite=overwrite,
+            allow_change=allow_change, notes=notes,
         )  # fmt: skip
 
 
@@ -176,43 +196,39 @@ def _train(
     devices: Devices,
     *,
     began: float,
-    resume: bool,
-    allow_change: bool,
+    before: Recipe | None,
     overwrite: bool,
+    allow_change: bool,
     timetable: Timetable,
+    notes: list[str],
 ) -> Run:
-    """Train in the run folder, which is locked and may be written."""
-    folder, limit_s = request.folder, inputs.max_time_s
+    """Train; `before` is the recipe of the run that is resumed."""
     with reporter.loading():
         from rezoo.data.identity import Identity
         from rezoo.training import resuming, run_folder
         from rezoo.training.loop import Loop
         from rezoo.training.other_hosts import check_same_data
         from rezoo.training.time_limit import set_up
-    resumed = devices.from_first(resume and has_checkpoint(folder))
-    before = read_run(folder) if resumed else None
+    folder, limit_s = request.folder, inputs.max_time_s
     setup, finish_s = set_up(request, inputs.options, reporter, limit_s, began, before, devices)
     identity = Identity.of(setup.data)
     check_same_data(identity, devices)
     recorded = resuming.recorded(setup, request, inputs, identity)
-    notes: list[str] = []
     changes: list[resuming.Difference] = []
-    if resumed:
-        if devices.is_first:
-            changes, notes = resuming.compare(request, setup, identity, recorded)
-            if not allow_change:
-                resuming.refuse(folder, changes)
-        changes = resuming.of_first(changes, devices)
-    elif resume:
-        notes.append("nothing to resume: a new run")
+    if before is not None and devices.is_first:
+        changes, more = resuming.compare(request, setup, identity, recorded)
+        if not allow_change:
+            resuming.refuse(folder, changes)
+        notes = [*notes, *more]
+    changes = resuming.of_first(changes, devices)
     if overwrite:
         notes += old_run.remove(folder)
     if changes:
         setup = setup.in_place_of(Recorded.read(folder).signature)
-    step = setup.new_step()
     if inputs.tensorboard and devices.is_first:
         reporter = Several(reporter, TensorBoard())
     deadline = began + limit_s - finish_s if limit_s else None
+    step = setup.new_step()
     loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
     if changes or setup.signature != setup.signature_before:
         notes += resuming.adopt(loop, changes)
@@ -251,36 +267,3 @@ def _to_the_end(loop: Loop, plan: Plan) -> Run:
     return Run(
         folder=loop.folder, metrics=run_folder.finish(loop.folder, setup, plan, progress, forward)
     )
-
-
-def dry_run(
-    model: Reference,
-    dataset: str | Dataset,
-    *,
-    pretrained: bool = False,
-    recipe: str | Path | Recipe | None = None,
-    changes: Mapping[str, Any] | None = None,
-    output: str | Path | None = None,
-    max_time_s: float | None = None,
-    devices: int | str | None = None,
-    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    reporter: Reporter | None = None,
-) -> tuple[Plan, Estimate]:
-    """Build everything that `train` would, do a few real steps, and estimate the run's costs.
-
-    Nothing is written. Arguments and errors are those of `train`.
-    """
-    began = time.monotonic()
-    reporter = reporter or Reporter()
-    request = Request.of(
-        model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
-    )
-    with joined(devices, None) as team:
-        with reporter.loading():
-            from rezoo.training.estimate import estimate
-            from rezoo.training.time_limit import set_up
-        setup, _ = set_up(request, options, reporter, max_time_s, began, devices=team)
-        reporter.status("timing a few steps")
-        with setup.memory_errors():
-            found = estimate(setup, setup.new_step(), request.folder)
-        return setup.plan(request), found
