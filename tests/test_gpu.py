@@ -23,7 +23,7 @@ from rezoo.models.factory import create_model
 from rezoo.models.primitives import freeze_statistics
 from rezoo.sources.references import resolve
 from rezoo.training import estimate, step, to_device
-from rezoo.training.train import dry_run
+from rezoo.training.trial import dry_run
 from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
