@@ -17,6 +17,7 @@ from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes import resolve_recipe
+from rezoo.specs import Preprocessing
 from rezoo.training.agreement import Agreement, Wishes
 from rezoo.training.network import check_batch
 from rezoo.training.step import Outcome
@@ -224,7 +225,9 @@ def test_hosts_evaluate_each_image_once(alone, tmp_path, hosts):
 
 
 def test_a_batch_that_does_not_divide_names_the_next_sizes():
-    recipe, _ = resolve_recipe("quick", dataset_spec("digits"), {"batch_size": 100})
+    recipe, _ = resolve_recipe(
+        "quick", dataset_spec("digits"), {"batch_size": 100}, preprocessing=Preprocessing()
+    )
     check_batch(recipe, ONE)
     check_batch(recipe, Devices(hosts=2, count=4))
     with pytest.raises(SpecError, match="a batch of 100 cannot be divided between 8 devices") as e:

@@ -6,14 +6,13 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import keras
 import numpy as np
 
 from rezoo.artifacts import weights
-from rezoo.errors import DivergedError, IntegrityError, Interrupted
+from rezoo.errors import IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.training import checkpoints, linear_probe, old_run, run_folder
@@ -21,13 +20,16 @@ from rezoo.training.agreement import Agreement, Wishes
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations
 from rezoo.training.health import Health
+from rezoo.training.readings import Readings
 from rezoo.training.reporters import Reporter
 from rezoo.training.saving import Saver
-from rezoo.training.schedules import schedule
 from rezoo.training.setup import Setup
-from rezoo.training.step import Figures, MicroBatch, Outcome, TrainingStep
+from rezoo.training.step import MicroBatch, TrainingStep
 from rezoo.training.stop_signals import stop_signals
 from rezoo.training.timetable import Clock, Timetable
+from rezoo.utils import device
+
+_BEHIND = 2  # steps that a GPU has before it while their predecessors' figures are read
 
 
 class Loop:
@@ -74,8 +76,9 @@ class Loop:
         setup.train.reasons.update(dict.fromkeys(self.progress.left_out, "found before"))
         self.health = Health.of(setup, self.progress.watched)
         self.forward = compiled_forward(setup.network)
-        self._rate = schedule(setup.recipe, setup.steps_per_epoch)
+        self._readings = Readings(setup, self.progress, self.health)
         self._agreement = Agreement(setup.devices)
+        self._behind = _BEHIND if device.on_gpu() else 0
 
     def run(self) -> Progress:
         """Train to the end, or until there has been no better epoch for too long.
@@ -118,11 +121,11 @@ class Loop:
         if self._devices.is_first:
             self._saver.save(self.step.state(), self.progress, self.setup.signature)
 
-    def _wishes(self, signals: list[int], *, last: bool) -> Wishes:
-        """Return what this host wishes to do after a step, the last of its epoch or another."""
-        saver, table = self._saver, self._timetable
-        at = self.progress.epoch * self.setup.steps_per_epoch + self.progress.step
-        due = not last and table.is_due(at, since_s=saver.since_s, save_s=saver.save_s)
+    def _wishes(self, signals: list[int], step: int) -> Wishes:
+        """Return what this host wishes to do after a step of the epoch, counted from 1."""
+        saver, table, per_epoch = self._saver, self._timetable, self.setup.steps_per_epoch
+        at = self.progress.epoch * per_epoch + step
+        due = table.is_due(at, since_s=saver.since_s, save_s=saver.save_s) and step < per_epoch
         save = due and (bool(table.steps) or not saver.is_busy)
         return Wishes(signals[0] if signals else 0, int(save))
 
@@ -141,33 +144,38 @@ class Loop:
 
     def _epoch(self, batches: Iterator[MicroBatch], signals: list[int]) -> None:
         setup, progress, clock = self.setup, self.progress, Clock()
-        pending: list[Outcome] = []
         while progress.step < setup.steps_per_epoch:
             self._saver.check()
-            batch = self._next(batches, pending, clock)
+            batch = self._next(batches, clock)
             if not progress.epoch and not progress.step:
                 self._warn(self.health.before_training(*map(self._devices.part, batch[0])))
-            wishes = self._agreement.pass_on(self._wishes(signals, last=False))
-            pending.append(self.step(batch, wishes))
+            wishes = self._agreement.pass_on(self._wishes(signals, progress.step + 1))
+            outcome = self.step(batch, wishes)
             progress.step += 1
+            self._readings.add(outcome)
             clock.images += setup.recipe.batch_size
             last = progress.step == setup.steps_per_epoch
-            now = self._agreement.after(pending[-1], self._wishes(signals, last=last))
+            now = self._agreement.after(outcome, self._wishes(signals, progress.step))
             if last or any(now) or clock.due(self.reporter.interval_s):
-                recent = self._collect(pending)
-                figures = {**self._figures(clock), **recent}
-                self.reporter.step(progress.epoch, progress.step, figures)
-                self._warn(self.health.after_steps())
+                self._report(clock, unread=0 if last or any(now) else self._behind)
                 if signals and self._devices.hosts == 1:  # it may have come meanwhile
                     now = now._replace(signal=signals[0])
             if any(now):
+                self._readings.read()
                 progress.wall_time_s += clock.new_s()
                 self._begin_to_save()
             if now.signal:
                 self._stop(now.signal)
-        figures = self._figures(clock)
+        figures = self._readings.means(clock)
         progress.wall_time_s += clock.new_s()
         self._close(progress.epoch + 1, figures)
+
+    def _report(self, clock: Clock, *, unread: int) -> None:
+        """Report the figures of all steps but the last ones, which the device may not have done."""
+        if recent := self._readings.read(unread):
+            figures = {**self._readings.means(clock), **recent}
+            self.reporter.step(self.progress.epoch, self._readings.last_read, figures)
+            self._warn(self.health.after_steps())
 
     def _stop(self, number: int) -> None:
         """Wait until the state is saved, and end the run."""
@@ -178,9 +186,7 @@ class Loop:
             exit_code=128 + number,
         )
 
-    def _next(
-        self, batches: Iterator[MicroBatch], pending: list[Outcome], clock: Clock
-    ) -> list[MicroBatch]:
+    def _next(self, batches: Iterator[MicroBatch], clock: Clock) -> list[MicroBatch]:
         """Return a whole batch, before the network sees any part of it.
 
         If too many images cannot be read, the state is saved before the error is raised.
@@ -188,61 +194,10 @@ class Loop:
         try:
             return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
-            if pending:
-                self._collect(pending)
+            self._readings.read()
             self.progress.wall_time_s += clock.new_s()
             self.save()
             raise
-
-    def _collect(self, pending: list[Outcome]) -> dict[str, float]:
-        """Read figures, which waits for the device, and return their means."""
-        progress, key = self.progress, self.setup.task.hits.key
-        figures = [outcome.read() for outcome in pending]
-        pending.clear()
-        norms = [f.gradient_norm for f in figures if math.isfinite(f.gradient_norm)]
-        for step, found in enumerate(figures, progress.step - len(figures)):
-            self._check(found, step)
-            self.health.add(found.loss, found.hits, found.gradient_norm)
-            progress.loss_sum += found.loss  # one by one: the same bits at any interval
-            progress.hits += found.hits
-        for norm in norms:
-            progress.norm_sum += norm
-        progress.norms += len(norms)
-        hits = sum(f.hits for f in figures) / self.setup.recipe.batch_size
-        return {
-            "recent_loss": fmean(f.loss for f in figures),
-            f"recent_{key}": hits / len(figures),
-            "recent_gradient_norm": fmean(norms) if norms else math.nan,
-        }
-
-    def _check(self, figures: Figures, step: int) -> None:
-        """Raise an error if training has failed at a step of the epoch, counted from 0."""
-        if math.isfinite(figures.loss) and figures.loss_scale >= 1:
-            return
-        what = f"the loss is {figures.loss}"
-        if math.isfinite(figures.loss):
-            what = "no gradient is finite in float16, at any loss scale"
-        cause = self.health.cause(figures.loss)
-        raise DivergedError(
-            f"{what} at epoch {self.progress.epoch + 1}, step {step + 1}, learning rate "
-            f"{self._learning_rate(step):.3g}{cause and f'; {cause}'}",
-            hint="lower --lr or lengthen the warm-up (--set warmup_epochs=5).",
-        )
-
-    def _learning_rate(self, step: int) -> float:
-        at = self.progress.epoch * self.setup.steps_per_epoch + step
-        return float(keras.ops.convert_to_numpy(self._rate(at)))
-
-    def _figures(self, clock: Clock) -> dict[str, Any]:
-        """Return the means of the epoch so far."""
-        progress, size = self.progress, self.setup.recipe.batch_size
-        return {
-            "loss": progress.loss_sum / progress.step,
-            self.setup.task.hits.key: progress.hits / (progress.step * size),
-            "gradient_norm": progress.norm_sum / max(progress.norms, 1),
-            "learning_rate": self._learning_rate(progress.step - 1),
-            "images_per_s": clock.images / max(clock.elapsed_s(), 1e-9),
-        }
 
     def _fit_head(self) -> dict[str, Any]:
         """Fit a new head to the features of the training images, with the test transform.
