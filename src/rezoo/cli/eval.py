@@ -9,6 +9,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
+    hosts_options,
     json_option,
     pretrained_option,
     print_json,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@hosts_options
 @columns_option
 @data_options
 @pretrained_option

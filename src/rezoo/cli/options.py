@@ -20,9 +20,10 @@ from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.models.settings import require_backend
 from rezoo.training.timetable import parse_duration
-from rezoo.utils.paths import switched_on
+from rezoo.utils.hosts import WORKER_VARIABLE, Hosts
+from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 
-DEBUG_VARIABLE = "REZOO_DEBUG"
+START_VARIABLE = "REZOO_START_TIMEOUT"
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
@@ -85,6 +86,60 @@ def columns_option(command: Any) -> Any:
         metavar="ROLE=COLUMN,…",
         help="Other names of columns in the table csv:PATH: path=image,label=emotion.",
     )(run)
+
+
+def hosts_options(command: Any) -> Any:
+    """Add `--hosts` and `--restarts`: a command with `--hosts` supervises its worker.
+
+    In the worker, a process of its own, the command itself runs.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, hosts: str | None, restarts: int, **given: Any) -> Any:
+        if WORKER_VARIABLE in os.environ:
+            return command(*args, **given)
+        if hosts is None:
+            if restarts:
+                raise SpecError("--restarts is for a run on several hosts", hint="give --hosts.")
+            return command(*args, **given)
+        from rezoo.launching.supervisor import supervise
+
+        options = supervisor_options()
+        return supervise(Hosts.parse(hosts), sys.argv[1:], restarts, **options)
+
+    for option in (
+        click.option(
+            "--restarts",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            metavar="K",
+            help="Start all hosts again from the last checkpoint, at most K times, if one fails.",
+        ),
+        click.option(
+            "--hosts",
+            metavar="ADDRESS:PORT,N,INDEX|auto",
+            help="Compute on N hosts, each with this command and its INDEX from 0; the first "
+            "listens at ADDRESS:PORT. auto: as SLURM, Cloud TPU, TF_CONFIG or Kubernetes say.",
+        ),
+    ):
+        run = option(run)
+    return run
+
+
+def supervisor_options() -> dict[str, Any]:
+    """Return the options of `supervise` that the command line sets.
+
+    Raises:
+        SpecError: `REZOO_START_TIMEOUT` is not a duration.
+    """
+    from rezoo.launching.messages import Clocks
+
+    value = os.environ.get(START_VARIABLE) or "10m"
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise SpecError(f"{START_VARIABLE}={value!r} is not a duration", hint="write 90s or 30m.")
+    return {"clocks": Clocks(start=seconds), "say": functools.partial(click.echo, err=True)}
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:

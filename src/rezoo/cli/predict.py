@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
+from rezoo.cli.options import (
+    hosts_options,
+    json_option,
+    pretrained_option,
+    print_json,
+    require_pinned_option,
+)
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import printable
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @pretrained_option
 @require_pinned_option
+@hosts_options
 @json_option
 @click.pass_context
 def predict(

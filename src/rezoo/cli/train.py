@@ -15,6 +15,7 @@ from rezoo.cli.options import (
     Duration,
     columns_option,
     data_options,
+    hosts_options,
     json_option,
     parse_settings,
     pretrained_option,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
 )
+@hosts_options
 @columns_option
 @data_options
 @click.option(
