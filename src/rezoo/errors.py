@@ -7,6 +7,7 @@ RezooError                        1   any other known error
 ├── SpecError (ValueError)            2   a value that is not allowed
 ├── NotFoundError (FileNotFoundError) 3   a path, split or run folder that does not exist
 ├── NetworkError (OSError)            4   the network is needed and cannot be reached
+│   ├── LostHostError                 4   another host of a run is not reached
 │   ├── AccessError                   4   the Hub requires a token, or another one
 │   └── RateLimitError                4   the Hub received too many requests
 ├── IntegrityError (OSError)          5   damaged bytes, wrong hash, too many bad images
@@ -16,6 +17,7 @@ RezooError                        1   any other known error
 ├── PluginError (ImportError)         7   a plugin fails to import, clashes, breaks the contract
 ├── DivergedError (ArithmeticError)   8   the loss is not finite
 ├── ResourceError (OSError)           9   memory or disk
+├── WorkerError                       1-9 a host of a run on several failed: its code
 └── Interrupted                       130 Ctrl-C (143: SIGTERM), after the checkpoint is written
 ```
 
@@ -129,6 +131,14 @@ class ResourceError(RezooError, OSError):
     """Memory or disk space ran out, or a folder cannot be written."""
 
     exit_code = 9
+
+
+class WorkerError(RezooError):
+    """A host of a run on several has failed; the exit code is that of its failure."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class Interrupted(RezooError):  # noqa: N818 - it is a request, not a fault

@@ -9,7 +9,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
-    devices_option,
+    devices_options,
     json_option,
     pretrained_option,
     print_json,
@@ -17,6 +17,7 @@ from rezoo.cli.options import (
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
+from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
-@devices_option
+@devices_options
 @columns_option
 @data_options
 @pretrained_option
@@ -47,6 +48,7 @@ def eval_command(
     batch_size: int,
     image_size: int | None,
     devices: int | str | None,
+    hosts: str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -80,10 +82,12 @@ def eval_command(
             batch_size=batch_size,
             image_size=image_size,
             devices=devices,
+            hosts=hosts,
             options=options,
             progress=progress,
         )
-    if image_size is None:
+    worker = Worker.of_environment()
+    if image_size is None and (worker is None or worker.is_first):
         load("rezoo.evaluation.recording").record_evaluation(source, result)
     print_json(result.to_dict()) if as_json else _print(result)
 

@@ -20,17 +20,19 @@ from rezoo.cli.downloads import shown_downloads
 from rezoo.cli.eval import eval_command
 from rezoo.cli.export import export
 from rezoo.cli.info import info
+from rezoo.cli.launch import launch
 from rezoo.cli.list import list_command
-from rezoo.cli.options import DEBUG_VARIABLE
 from rezoo.cli.predict import predict
 from rezoo.cli.push import push
 from rezoo.cli.stopping import number_of, stopping
+from rezoo.cli.streams import worker_streams
 from rezoo.cli.train import train
 from rezoo.cli.verify import verify
-from rezoo.errors import HubNote, ResourceError, RezooError, RezooWarning
+from rezoo.errors import HubNote, LostHostError, ResourceError, RezooError, RezooWarning
+from rezoo.utils.hosts import PEERS_LOST, WORKER_VARIABLE
 from rezoo.utils.memory import is_out_of_memory
 from rezoo.utils.names import printable
-from rezoo.utils.paths import switched_on
+from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -50,7 +52,8 @@ def cli() -> None:
 
 
 for command in (
-    list_command, info, train, eval_command, predict, export, benchmark, verify, push, data, doctor,
+    list_command, info, train, eval_command, predict, export, benchmark, verify, push, data, launch,
+    doctor,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -79,7 +82,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        with stopping(), shown_downloads():
+        with stopping(), worker_streams(), shown_downloads():
             result = cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
@@ -106,6 +109,8 @@ def _reader_is_gone() -> bool:
 
 
 def _explain(error: Exception) -> int:
+    if isinstance(error, LostHostError) and WORKER_VARIABLE in os.environ:
+        return PEERS_LOST  # the supervisors name the cause
     if isinstance(error, RezooError):
         return _fail(error.message, error.hint, error.exit_code)
     if is_out_of_memory(error):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rezoo.cli.options import (
-    devices_option,
+    devices_options,
     json_option,
     pretrained_option,
     print_json,
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
-@devices_option
 @pretrained_option
 @require_pinned_option
+@devices_options
 @json_option
 @click.pass_context
 def predict(
@@ -40,6 +40,7 @@ def predict(
     batch_size: int,
     image_size: int | None,
     devices: int | str | None,
+    hosts: str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
@@ -66,6 +67,7 @@ def predict(
             batch_size=batch_size,
             image_size=image_size,
             devices=devices,
+            hosts=hosts,
             progress=progress,
         )
     print_json([result.to_dict() for result in results]) if as_json else _print(results)

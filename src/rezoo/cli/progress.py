@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,10 +19,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.cli.console import escaped, open_console
 from rezoo.cli.options import quietly
 from rezoo.training.printing import Lines, figures_line
-from rezoo.training.reporters import Plan, Reporter
+from rezoo.training.reporters import Plan, Reporter, Several
+from rezoo.utils.hosts import Worker
 from rezoo.utils.names import printable
 
 _WIDE = 100  # columns from which long bars fit
@@ -28,8 +32,29 @@ _WIDE = 100  # columns from which long bars fit
 
 def reporter() -> Reporter:
     """Return a live display on a terminal, plain lines elsewhere; both write to stderr."""
-    console = open_console(stderr=True)
-    return LiveDisplay(console) if console.is_terminal else PlainLines()
+    console, worker = open_console(stderr=True), Worker.of_environment()
+    shown = LiveDisplay(console) if console.is_terminal else PlainLines()
+    return shown if worker is None else Several(shown, KeptHint(worker))
+
+
+class KeptHint(Reporter):
+    """Tells the supervisors of a run how to continue it, once there is a checkpoint."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.folder = worker, ""
+
+    def started(self, plan: Plan, epoch: int, step: int) -> None:
+        """Take the folder from the plan of the run."""
+        self.folder = plan.folder
+
+    def step(self, epoch: int, step: int, figures: Mapping[str, Any]) -> None:
+        """Look for the checkpoint until there is one."""
+        if self.folder and has_checkpoint(Path(self.folder)):
+            from rezoo.training.resuming import command_to_resume
+
+            command = command_to_resume(self.folder)
+            self.worker.keeps(f"the last checkpoint is kept; continue with {command} on all hosts")
+            self.folder = ""
 
 
 class PlainLines(Lines):

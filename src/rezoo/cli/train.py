@@ -15,7 +15,7 @@ from rezoo.cli.options import (
     NumberOr,
     columns_option,
     data_options,
-    devices_option,
+    devices_options,
     json_option,
     parse_settings,
     pretrained_option,
@@ -23,6 +23,7 @@ from rezoo.cli.options import (
     require_pinned_option,
 )
 from rezoo.data.datasets import CACHE, DataOptions
+from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
 )
-@devices_option
+@devices_options
 @columns_option
 @data_options
 @click.option(
@@ -127,6 +128,7 @@ def train(
     options = _given_options(context, rest)
     keys = ("recipe", "output", "max_time_s", "devices")
     common = {key: rest.pop(key) for key in keys} | {"reporter": progress.reporter()}
+    hosts, worker = rest.pop("hosts"), Worker.of_environment()
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
@@ -134,21 +136,24 @@ def train(
             raise click.UsageError("--dry-run is for a new run; leave --resume out.", context)
         _estimate(source, dataset or "digits", as_json, changes, DataOptions(**options), common)
         return
+    goes_on = worker is not None and worker.restarted
     result = training.train(
         source,
         dataset,
         changes=changes,
         options=options,
-        resume=run,
+        resume=run or goes_on,
         allow_change=allow_change,
-        overwrite=overwrite,
+        overwrite=overwrite and not goes_on,
+        hosts=hosts,
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
         deterministic=deterministic,
         **common,
     )
     answer = {"folder": as_reference(result.folder), **result.metrics}
-    print_json(answer) if as_json else _print_run(answer)
+    if result.metrics:  # only the first host has them
+        print_json(answer) if as_json else _print_run(answer)
 
 
 def _model_and_run(context: click.Context, values: dict[str, Any]) -> tuple[str | None, bool | str]:

@@ -150,8 +150,9 @@ def joined(devices: int | str | None, hosts: str | None) -> Iterator[Devices]:
         LostHostError: Another host did not come, or was lost inside the block.
     """
     others = None if hosts is None else Hosts.parse(hosts)
-    if others is not None and others.count == 1:
-        others = None
+    if others is not None:
+        devices = devices or "all"
+        others = others if others.count > 1 else None
     if others is None and devices in (None, 1):
         yield ONE
         return

@@ -116,6 +116,10 @@ class Several(Reporter):
         self.reporters = reporters
         self.interval_s = min(reporter.interval_s for reporter in reporters)
 
+    def loading(self) -> AbstractContextManager[object]:
+        """Return that of the first reporter."""
+        return self.reporters[0].loading()
+
     status = _for_each("status")
     started = _for_each("started")
     step = _for_each("step")

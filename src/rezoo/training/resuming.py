@@ -275,6 +275,11 @@ def describe_more_epochs(setup: Setup, progress: Progress) -> str:
     return text if now.schedule == "constant" else f"{text} (schedule {now.schedule})"
 
 
+def command_to_resume(folder: Path | str) -> str:
+    """Return the command that continues the run in a folder."""
+    return f"rezoo train --resume {shlex.quote(as_reference(Path(folder)))}"
+
+
 @contextmanager
 def resumable_errors(folder: Path) -> Iterator[None]:
     """Add to errors that stop a run how to continue it, if there is a checkpoint."""
@@ -282,7 +287,7 @@ def resumable_errors(folder: Path) -> Iterator[None]:
         yield
     except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
         if has_checkpoint(folder):
-            command = f"rezoo train --resume {shlex.quote(as_reference(folder))}"
+            command = command_to_resume(folder)
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"the last checkpoint is kept; continue with {command}")
             elif isinstance(error, Interrupted):

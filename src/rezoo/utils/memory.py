@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rezoo.errors import ResourceError
@@ -57,6 +58,30 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _internal_errors() -> tuple[type[Exception], ...]:
     tensorflow = sys.modules.get("tensorflow")
     return (tensorflow.errors.OpError,) if tensorflow is not None else ()
+
+
+def oom_kills(root: Path = Path("/")) -> int:
+    """Return how many processes Linux has killed for lack of memory: of this cgroup, if known.
+
+    Args:
+        root: The folder of `proc` and `sys`.
+    """
+    groups = root / "sys/fs/cgroup"
+    files = [groups / "memory.events", groups / "memory/memory.oom_control"]  # of a container
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            own = path.lstrip("/")
+            if not controllers:
+                files.insert(0, groups / own / "memory.events")
+            elif "memory" in controllers.split(","):
+                files.insert(0, groups / "memory" / own / "memory.oom_control")
+    for file in (*files, root / "proc/vmstat"):
+        with contextlib.suppress(OSError):
+            for line in file.read_text("utf-8").splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
 
 
 @contextmanager

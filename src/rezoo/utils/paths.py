@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rezoo.errors import SpecError
 
+DEBUG_VARIABLE = "REZOO_DEBUG"
 CACHE_VARIABLE = "REZOO_CACHE"
 DATA_VARIABLE = "TFDS_DATA_DIR"
 _MAX_NAME_BYTES = 255  # on all common file systems
