@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rezoo.utils.hosts import PEERS_LOST, Worker
 
@@ -28,15 +29,24 @@ def worker_streams() -> Iterator[None]:
     if worker.terminal is None:
         yield
         return
-    before = sys.stderr
-    with open(
-        worker.terminal, "w", encoding=before.encoding, errors=before.errors, buffering=1
-    ) as terminal:
-        sys.stderr = terminal
+    with _printed_on(worker.terminal):
+        yield
+
+
+@contextmanager
+def _printed_on(terminal: int) -> Iterator[None]:
+    """Let Python print on a terminal and on stdout, and libraries in C++ on descriptor 2 alone."""
+    before = sys.stdout, sys.stderr
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    form: Any = {"encoding": before[1].encoding, "errors": before[1].errors, "buffering": 1}
+    with open(output, "w", **form) as stdout, open(terminal, "w", **form) as stderr:
+        sys.stdout, sys.stderr = stdout, stderr
         try:
             yield
         finally:
-            sys.stderr = before
+            sys.stdout, sys.stderr = before
 
 
 def _end_with(supervisor: int) -> None:
