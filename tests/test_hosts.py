@@ -116,6 +116,7 @@ def test_the_worker_reads_what_its_supervisor_wrote():
     worker = Worker(coordinator="a:1", hosts=2, host=1, restarted=True, terminal=5)
     assert Worker.of_environment(worker.to_environment()) == worker
     assert Worker.of_environment({}) is None
+    assert Hosts.parse(worker.place) == Hosts(address="a", port=1, count=2, index=1)
     given = {"coordinator": "a:1", "hosts": 2, "host": 1, "restarted": False}
     assert Worker.of_environment({"REZOO_WORKER": json.dumps(given)}) == Worker(**given)
     for wrong in (

@@ -133,6 +133,11 @@ class Worker:
             raise SpecError(f"{WORKER_VARIABLE}: host {worker.host} is not one of {worker.hosts}")
         return worker
 
+    @property
+    def place(self) -> str:
+        """The hosts as a text: `ADDRESS:PORT,N,INDEX` of JAX's coordinator."""
+        return f"{self.coordinator},{self.hosts},{self.host}"
+
     def to_environment(self) -> dict[str, str]:
         """Return the variable."""
         return {WORKER_VARIABLE: json.dumps(vars(self))}
