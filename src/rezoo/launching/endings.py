@@ -19,6 +19,7 @@ _NOISE = re.compile(
     r"\s*$|\s+@ |\*\*\*|[IW]\d{4} |E\d{4} |\s*File \"|\s+#\d|Current thread|Extension modules|"
     r"Thread 0x|Aborted|Fatal Python error"
 )
+_CAUSE = re.compile(r"error|exception|fail|fatal|corrupt|invalid|what\(\)", re.IGNORECASE)
 _LESS_MEMORY = "use a smaller --batch-size or --image-size."
 
 
@@ -88,6 +89,8 @@ def end_of(code: int, output: str, *, asked: int = 0, out_of_memory: bool = Fals
     if (code == -signal.SIGKILL and out_of_memory) or "bad_alloc" in output:
         text = f"out of memory: the worker was ended by {signal_name(-code)}"
         return End(kind=KILLED, code=ResourceError.exit_code, text=text, hint=_LESS_MEMORY)
+    if code == -signal.SIGKILL:
+        last = ""  # it writes nothing
     kind = DOUBTFUL if code == -signal.SIGABRT else KILLED
     return End(kind=kind, code=1, text=f"the worker was ended by {signal_name(-code)}{last}")
 
@@ -132,5 +135,5 @@ def _said(output: str) -> tuple[str, str]:
 
 def _last_line(output: str) -> str:
     """Return the last line that may name the cause, behind a colon; empty if there is none."""
-    lines = [x for x in output.splitlines() if not _NOISE.match(x) and not x.startswith(KEPT)]
+    lines = [x for x in output.splitlines() if _CAUSE.search(x) and not _NOISE.match(x)]
     return f": {lines[-1].strip()[:300]}" if lines else ""

@@ -189,9 +189,10 @@ class Hub:
             peer.beat(clocks.silence / 5)
         before = time.monotonic() - clocks.silence
         for host, peer in list(self._peers.items()):
-            if peer.closed or peer.heard < before:
-                words = "its supervisor has ended" if peer.closed else "it is not reached any more"
-                self._drop(host, words)
+            if peer.closed:
+                self._drop(host, "its supervisor has ended")
+            elif peer.heard < before:
+                self._drop(host, "it is not reached any more")
         for stranger in self._strangers:
             if stranger.heard < before:
                 stranger.close()
@@ -199,7 +200,10 @@ class Hub:
 
     def _drop(self, host: int, words: str) -> None:
         self._gone[host] = words
-        self._peers.pop(host).close()
+        peer = self._peers.pop(host)
+        text = f"host {host} ({self._names[host]}): {words}"
+        peer.send("over", code=4, text=text, hint="", now=True)  # if it is reached again
+        peer.close()
 
     def _accept(self) -> None:
         try:

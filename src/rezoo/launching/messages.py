@@ -99,7 +99,9 @@ class Connection:
         return self._socket.fileno()
 
     def send(self, what: str, **values: Any) -> None:
-        """Send a message."""
+        """Send a message, if it is not closed."""
+        if self.closed:
+            return
         self._sent = time.monotonic()
         try:
             # a peer that reads nothing until the buffer is full has failed, too

@@ -67,13 +67,12 @@ class Hosts:
         found = re.fullmatch(r"(.+):([0-9]{1,5}),([0-9]{1,5}),([0-9]{1,5})", given.strip())
         if not found:
             raise SpecError(f"--hosts {short(given)} is not ADDRESS:PORT,N,INDEX", hint=_FORM)
-        address, port, count, index = found.groups()
-        return cls(
-            address=address.removeprefix("[").removesuffix("]") if ":" in address else address,
-            port=int(port),
-            count=int(count),
-            index=int(index),
-        )._checked(f"--hosts {short(given)}", bracketed=address.startswith("["))
+        address, *sizes = found.groups()
+        port, count, index = map(int, sizes)
+        inside = re.fullmatch(r"\[(.*)\]", address)
+        address = inside[1] if inside else address
+        hosts = cls(address=address, port=port, count=count, index=index)
+        return hosts._checked(f"--hosts {short(given)}", bracketed=bool(inside))
 
     def _checked(self, origin: str, *, bracketed: bool) -> Self:
         if not (_is_ipv6(self.address) if bracketed else _NAME.fullmatch(self.address)):
