@@ -126,9 +126,8 @@ def train(
     if model is not None:
         source = resolve(model, pretrained=pretrained, require_pinned=require_pinned)
     options = _given_options(context, rest)
-    keys = ("recipe", "output", "max_time_s", "devices")
+    keys = ("recipe", "output", "max_time_s", "devices", "hosts")
     common = {key: rest.pop(key) for key in keys} | {"reporter": progress.reporter()}
-    hosts, worker = rest.pop("hosts"), Worker.of_environment()
     changes = {key: value for key, value in rest.items() if value is not None}
     changes.update(parse_settings(settings, changes))
     if dry_run:
@@ -136,16 +135,14 @@ def train(
             raise click.UsageError("--dry-run is for a new run; leave --resume out.", context)
         _estimate(source, dataset or "digits", as_json, changes, DataOptions(**options), common)
         return
-    goes_on = worker is not None and worker.restarted
     result = training.train(
         source,
         dataset,
         changes=changes,
         options=options,
-        resume=run or goes_on,
+        resume=run or _is_restarted(),
         allow_change=allow_change,
-        overwrite=overwrite and not goes_on,
-        hosts=hosts,
+        overwrite=overwrite and not _is_restarted(),
         checkpoint_every=checkpoint_every,
         tensorboard=tensorboard,
         deterministic=deterministic,
@@ -174,6 +171,12 @@ def _model_and_run(context: click.Context, values: dict[str, Any]) -> tuple[str 
     return model, resume or resume is not None
 
 
+def _is_restarted() -> bool:
+    """Return whether a supervisor starts this run again, after a host has failed."""
+    worker = Worker.of_environment()
+    return worker is not None and worker.restarted
+
+
 def _given_options(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     """Take the options of the data from values; return those that the user has set."""
     taken = {field.name: values.pop(field.name) for field in dataclasses.fields(DataOptions)}
@@ -192,6 +195,8 @@ def _estimate(
     """Print what a run would cost."""
     from rezoo.training import trial
 
+    if common.pop("hosts") is not None:
+        raise click.UsageError("--dry-run is for one machine; leave --hosts out.")
     plan, found = trial.dry_run(source, dataset, changes=changes, options=options, **common)
     if as_json:
         print_json({**plan.to_dict(), **found.to_dict()})
