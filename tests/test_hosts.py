@@ -113,7 +113,7 @@ def test_a_missing_or_wrong_variable_is_named(environment, words):
 
 
 def test_the_worker_reads_what_its_supervisor_wrote():
-    worker = Worker(coordinator="a:1", hosts=2, host=1, restarted=True, terminal=5)
+    worker = Worker(coordinator="a:1", hosts=2, host=1, restarted=True, stderr=5)
     assert Worker.of_environment(worker.to_environment()) == worker
     assert Worker.of_environment({}) is None
     assert Hosts.parse(worker.place) == Hosts(address="a", port=1, count=2, index=1)

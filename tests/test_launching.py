@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conftest import fails, start
 from rezoo.errors import Interrupted, LostHostError, WorkerError
 from rezoo.launching.endings import end_of
 from rezoo.launching.messages import Clocks, free_port
@@ -32,7 +33,7 @@ CLOCKS = Clocks(
 )  # fmt: skip
 TOY = (sys.executable, str(Path(__file__).with_name("toy_worker.py")))
 SUPERVISOR = """
-import dataclasses, json, sys
+import json, sys
 from rezoo.errors import RezooError
 from rezoo.launching.messages import Clocks
 from rezoo.launching.supervisor import supervise
@@ -45,6 +46,8 @@ try:
 except RezooError as error:
     say(f"Error: {error}\\nHint: {error.hint}")
     sys.exit(error.exit_code)
+finally:
+    assert not {"numpy", "keras", "rich", "click"} & set(sys.modules)
 """
 
 
@@ -521,10 +524,50 @@ def test_a_worker_that_is_killed_for_its_memory_is_named(run, supervisors, place
 
 def test_only_what_python_prints_reaches_the_terminal(run, supervisors, place):
     """It is a terminal for the worker, too."""
+    import termios  # not on Windows
+
     leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (24, 91))
     process = supervisors(f"{place},1,0", {"0": "done"}, stderr=follower)
     assert ended(process)[:2] == (0, "answer of 0\n")
     os.close(follower)
     shown = os.read(leader, 1000)
     os.close(leader)
-    assert shown == b"host 0 is shown on a terminal\r\n"
+    assert shown == b"host 0 is shown in 91 columns\r\n"
+
+
+# the command line
+
+
+@pytest.mark.ci
+def test_an_error_of_the_command_is_that_of_launch(cli):
+    """Both workers name it, and it is printed once."""
+    answer = cli("launch", 2, "--", "train", "nosuch")
+    fails(answer, 2, "): unknown model 'nosuch'", "Hint: ")
+    assert answer.err.count("Error: ") == 1
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_command_obeys_a_signal_while_it_waits(place, tmp_path, number, code):
+    with start("train", "resnet18", "--hosts", f"{place},2,0", cwd=tmp_path) as process:
+        try:
+            end = time.monotonic() + 20
+            while not any(
+                c.status == "LISTEN" for c in psutil.Process(process.pid).net_connections()
+            ):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=2)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (code, "", "Interrupted.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ci
+def test_the_command_refuses_a_port_that_is_in_use(cli, place):
+    host, _, port = place.partition(":")
+    with socket.create_server((host, int(port))):
+        fails(cli("eval", "a", "--hosts", f"{place},2,0"), 2, f"cannot listen at {place}", "PORT")

@@ -56,7 +56,9 @@ def test_import_loads_nothing_else():
     assert not {*HEAVY, "rich", "click", "tomli_w"} & set(re.findall(r"\w+", every))
 
 
-@pytest.mark.parametrize("args", [["--help"], ["-h"], ["--version"], ["train", "--help"], []])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["-h"], ["--version"], ["launch", "--help"], ["train", "--help"], []]
+)
 def test_help_and_version_load_nothing_heavy(loaded, args):
     done, modules = loaded(*args)
     assert not modules & {*HEAVY, "rich"}

@@ -38,9 +38,10 @@ def main(worker: Worker, plan: dict[str, str], folder: Path) -> None:
     )
     (folder / f"{name}.new").rename(folder / name)
     with worker_streams():
-        where = " on a terminal" if sys.stderr.isatty() else ""
-        print(f"host {worker.host} is shown{where}", file=sys.stderr)
+        width = f" in {os.environ.get('COLUMNS')} columns" if sys.stderr.isatty() else ""
+        print(f"host {worker.host} is shown{width}", file=sys.stderr)
         print(f"answer of {worker.host}", flush=True)
+        os.write(1, b"[Gloo] Rank 0 is connected\n")
         os.write(2, b"E1129 04:05:06 coordination_service.cc:9] noise of C++\n")
         if rest.startswith("keep"):
             worker.keeps("the last checkpoint is kept.")

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,9 +25,9 @@ _TAIL = 256 * 1024  # bytes of the output in which a message is looked for
 class Child:
     """A worker process, in a session of its own: Ctrl-C reaches it through the supervisor alone.
 
-    What it writes on file descriptor 2 goes to a file: also the last lines of libraries in C++. If
-    it is `shown`, the worker prints on a copy of this process's stderr. With `REZOO_DEBUG=1`
-    nothing is redirected.
+    What it writes on the file descriptors 1 and 2 goes to a file: also the lines of libraries in
+    C++. If it is `shown`, the worker prints on copies of this process's stdout and stderr. With
+    `REZOO_DEBUG=1` nothing is redirected.
     """
 
     def __init__(
@@ -36,29 +37,29 @@ class Child:
         self._stopped_s, self._stopped_at = stopped_s, 0.0
         self._asked, self._kills = 0, oom_kills()
         ours, self._alive = os.pipe()  # the worker reads its end when this process has ended
-        passed = [ours]
-        debug = switched_on(DEBUG_VARIABLE)
-        if shown and not debug:
-            with contextlib.suppress(OSError):  # no stderr at all
-                passed.append(os.dup(2))
-        terminal = passed[1] if len(passed) > 1 else None
-        worker = dataclasses.replace(worker, supervisor=ours, terminal=terminal)
+        passed: dict[str, Any] = {"supervisor": ours}
+        direct = switched_on(DEBUG_VARIABLE)
+        if shown and not direct:
+            for name, descriptor in (("stdout", 1), ("stderr", 2)):
+                with contextlib.suppress(OSError):  # it is closed
+                    passed[name] = os.dup(descriptor)
+        variables = dataclasses.replace(worker, **passed).to_environment() | _columns()
         try:
             with self._output.open("wb") as output:
                 self.process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
-                    stdout=None if shown else subprocess.DEVNULL,
-                    stderr=None if debug else output,
-                    env={**os.environ, **worker.to_environment(), "TMPDIR": str(folder)},
-                    pass_fds=passed,
+                    stdout=(None if shown else subprocess.DEVNULL) if direct else output,
+                    stderr=None if direct else output,
+                    env={**os.environ, **variables, "TMPDIR": str(folder)},
+                    pass_fds=[*passed.values()],
                     start_new_session=True,
                 )
         except BaseException:
             os.close(self._alive)
             raise
         finally:
-            for descriptor in passed:
+            for descriptor in passed.values():
                 os.close(descriptor)
 
     def poll(self) -> End | None:
@@ -82,7 +83,7 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def output(self) -> str:
-        """Return the end of what the worker wrote on file descriptor 2."""
+        """Return the end of what the worker wrote on its file descriptors."""
         with contextlib.suppress(OSError), self._output.open("rb") as file:
             file.seek(max(0, self._output.stat().st_size - _TAIL))
             return file.read().decode(errors="replace")
@@ -109,3 +110,11 @@ class Child:
     def _clear(self) -> None:
         self.kill()  # with what it has started
         os.close(self._alive)
+
+
+def _columns() -> dict[str, str]:
+    """Return the width of the terminal for the worker, which has none of its own."""
+    if "COLUMNS" not in os.environ:
+        with contextlib.suppress(OSError):
+            return {"COLUMNS": str(os.get_terminal_size(2).columns)}
+    return {}

@@ -69,7 +69,7 @@ def end_of(code: int, output: str, *, asked: int = 0, out_of_memory: bool = Fals
 
     Args:
         code: Exit code of the process, or a signal's negative number.
-        output: The end of what it wrote on file descriptor 2.
+        output: The end of what it wrote on its file descriptors 1 and 2.
         asked: Signal that it was sent before; 0 for none.
         out_of_memory: Whether the system has killed a process for its memory meanwhile.
     """

@@ -221,7 +221,7 @@ class _Member:
         if over is None or over["code"] == 0:
             return
         code, text, hint = over["code"], over["text"], over["hint"]
-        if self._kept and self._kept not in hint:
+        if self._kept and "--resume" not in hint:
             hint = f"{hint} {self._kept}".strip()
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             raise Interrupted(text, hint=hint, exit_code=code)

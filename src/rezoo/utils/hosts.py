@@ -28,7 +28,8 @@ _WORKER = {
     "hosts": integer(1, MAX_HOSTS),
     "host": integer(0, MAX_HOSTS - 1),
     "restarted": FLAG,
-    "terminal?": optional(integer(0, 1 << 20)),
+    "stdout?": optional(integer(0, 1 << 20)),
+    "stderr?": optional(integer(0, 1 << 20)),
     "supervisor?": optional(integer(0, 1 << 20)),
 }
 
@@ -101,7 +102,8 @@ class Worker:
         hosts: Number of hosts.
         host: Number of this host, from 0.
         restarted: The run was begun before, and continues from its last checkpoint.
-        terminal: File descriptor for what is printed on stderr; None if it is not shown.
+        stdout: File descriptor for what is printed; None if it is not shown.
+        stderr: The same for what is printed on stderr.
         supervisor: File descriptor that can be read once the supervisor has ended; None if the
             worker has none.
     """
@@ -110,7 +112,8 @@ class Worker:
     hosts: int
     host: int
     restarted: bool = False
-    terminal: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
     supervisor: int | None = None
 
     @classmethod
@@ -148,7 +151,7 @@ class Worker:
         return {WORKER_VARIABLE: json.dumps(vars(self))}
 
     def keeps(self, words: str) -> None:
-        """Leave a hint that is shown if a host fails: what is kept, and how to continue."""
+        """Leave a hint that the first host shows if a host fails: what is kept, how to continue."""
         os.write(2, f"{KEPT}{words}\n".encode(errors="replace"))
 
 
