@@ -74,6 +74,26 @@ def _version(package: str) -> str:
         return ""
 
 
+def record_changes(folder: Path, changes: Sequence[str], progress: Progress) -> None:
+    """Add changes to `environment.json`, and replace the rest of it.
+
+    Args:
+        folder: The run folder.
+        changes: In words.
+        progress: Where the run goes on.
+    """
+    before = run_files.read_environment(folder)
+    entry = {
+        "changed_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "changes": list(changes),
+    }
+    kept = {key: before[key] for key in ("started_utc",) if key in before}
+    entries = [*before.get("changes", []), entry]
+    write_json(folder / run_files.ENVIRONMENT, {**environment(), **kept, "changes": entries})
+
+
 def record(
     setup: Setup, progress: Progress, epoch: int, figures: Mapping[str, Any], scores: AnyScores
 ) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
-from rezoo.training.recorded import Inputs, Recorded, complete
+from rezoo.training.recorded import Inputs, Recorded, complete, was_deterministic
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import LENGTH, Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
@@ -109,7 +109,8 @@ def train(
             duration of the last save, whichever is longer. The end of an epoch is always saved.
         tensorboard: Also write event files to `events` in the run folder.
         deterministic: On a GPU, use kernels that give the same bits in every process, for the
-            whole process; they are slower. On a CPU all are.
+            whole process; they are slower. On a CPU all are. A run that is resumed keeps its
+            choice.
         options: How to treat unreadable images, what to leave out, and what to keep in memory.
             Only the first and the last apply to an opened dataset. A mapping changes some of
             those of the run that is resumed, or of the default ones.
@@ -132,9 +133,11 @@ def train(
     timetable = Timetable.of(checkpoint_every)
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
+    deterministic = deterministic or was_deterministic(resume, model, output)
     inputs = complete(
         resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
-        max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
+        max_time_s=max_time_s, tensorboard=tensorboard, deterministic=deterministic,
+        pretrained=pretrained, changes=changes,
     )  # fmt: skip
     request = inputs.request()
     again = resume is not False
@@ -252,7 +255,7 @@ def _set_up(
     before: Recipe | None = None,
 ) -> tuple[Setup, float]:
     """Return the setup, its epochs reduced to the time, and the seconds that the end takes."""
-    from rezoo.training.estimate import FINISH_S, fitted, measure
+    from rezoo.training.estimate import end_s, fitted, measure
     from rezoo.training.setup import Setup
 
     warn_of_gpu_faults()
@@ -264,10 +267,11 @@ def _set_up(
         if asked != before.epochs:
             note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
             setup = setup.with_recipe(setup.recipe, note)
-        return setup, FINISH_S
+        with setup.memory_errors():
+            return setup, end_s(setup)
     setup = Setup.of(request, options, before=before)
     if not max_time_s:
-        return setup, FINISH_S
+        return setup, 0.0
     reporter.status("timing a few steps")
     with setup.memory_errors():
         times = measure(setup, setup.new_step())
