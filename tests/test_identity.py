@@ -210,7 +210,13 @@ def test_eval_measures_the_runs_own_data_from_everywhere(run, places, call, monk
     monkeypatch.chdir(places / "p2")
     answer = call("eval", own)
     assert (answer.rc, "other data" in answer.err) == (0, False)
-    assert json.loads((own / "metrics.json").read_text())["test"]["count"] == 2
+    test = json.loads((own / "metrics.json").read_text())["test"]
+    assert test["count"] == 2
+    card = (own / "README.md").read_text()
+    assert rezoo.train(resume=own, verbose=0).metrics["test"] == test  # of the same weights
+    assert json.loads((own / "metrics.json").read_text())["test"] == test
+    assert (own / "README.md").read_text() == card
+    assert call("verify", own).rc == 0
 
 
 def test_eval_of_other_data_is_said_and_not_recorded(run, places, call, monkeypatch, tmp_path):
@@ -259,6 +265,7 @@ def test_a_run_is_not_resumed_with_other_data(run, places, tmp_path):
 
 def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
+    assert call("eval", own).rc == 0
     fewer = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
     (fewer / NAMES[0] / "0.jpg").unlink()
     command = ("train", "--resume", own, "--dataset", f"folder:{fewer}")
@@ -266,6 +273,7 @@ def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp
     answer = call(*command, "--allow-change")
     assert answer.rc == 0, answer
     assert "note     goes on with other data: train" in answer.err
+    assert "test" not in json.loads((own / "metrics.json").read_text())
     assert local_facts(own)["dataset"] == f"folder:{fewer}"
     (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
     assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)

@@ -21,6 +21,7 @@ from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
+from rezoo.evaluation.recording import remove_scores
 from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import as_reference
@@ -120,6 +121,7 @@ def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
     if any(x.what == DATA for x in changes):  # what was left out has other positions now
         setup.train.reasons.clear()
         progress.step = min(progress.step, setup.steps_per_epoch)
+        remove_scores(loop.folder)
     if setup.before is not None and setup.recipe.epochs != setup.before.epochs:
         notes.append(describe_more_epochs(setup, progress))
     loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed

@@ -23,6 +23,7 @@ from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.recording import recorded_scores
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
@@ -155,6 +156,8 @@ def finish(
         weights.load_weights(network, best)
     scores = measure(setup.task, forward, setup.validation_batches)
     metrics = _metrics(setup, plan, progress, scores)
+    if test := recorded_scores(folder):  # a finished run that was resumed
+        metrics["test"] = test
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,
