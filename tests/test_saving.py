@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -77,22 +79,45 @@ def test_the_bits_do_not_depend_on_when_a_run_is_saved_but_on_the_seed(whole, tm
         assert_same(train(tmp_path / "seed", seed=1), whole)
 
 
-@pytest.mark.ci
-def test_the_command_goes_on_from_the_checkpoint_before_a_damaged_one(call, whole, tmp_path):
-    folder = shutil.copytree(whole, tmp_path / "run")
-    files = Generations(folder)
-    content = bytearray(files.last.read_bytes())
-    content[5000] ^= 4
-    files.last.write_bytes(content)
-    keys = [f"--set={key}={value}" for key, value in EVERYTHING.items()]
-    answer = call("train", NETWORK, *keys, "--output", folder, "--resume")
+OPTIONS = [f"--set={key}={value}" for key, value in EVERYTHING.items()]
+
+
+def goes_on_from_previous(call, whole, folder, change) -> None:
+    """Change the bytes of `last`; the command says so once, and ends in the same bits."""
+    shutil.copytree(whole, folder)
+    last = Generations(folder).last
+    last.write_bytes(change(last.read_bytes()))
+    answer = call("train", NETWORK, *OPTIONS, "--output", folder, "--resume")
     assert answer.rc == 0, answer
     assert answer.err.count("The checkpoint before it is used") == 1
     assert_same(folder, whole)
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
+
+
+@pytest.mark.ci
+def test_the_command_goes_on_from_the_checkpoint_before_a_damaged_one(call, whole, tmp_path):
+    folder = tmp_path / "run"
+    goes_on_from_previous(call, whole, folder, lambda good: flipped(good, 8 * 5000 + 2))
+    files = Generations(folder)
     for path in (files.last, files.previous):
         path.write_bytes(path.read_bytes()[:-8])
-    answer = call("train", NETWORK, *keys, "--output", folder, "--resume")
+    answer = call("train", NETWORK, *OPTIONS, "--output", folder, "--resume")
     fails(answer, 5, "last.safetensors is damaged", "previous.safetensors is damaged")
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_after_200_flipped_bits_and_20_cuts(call, whole, tmp_path):
+    """`python -m pytest -m slow tests/test_saving.py -k flipped` takes about 6 minutes."""
+    draw, size = random.Random(0), Generations(whole).last.stat().st_size
+    changes = [partial(flipped, bit=bit) for bit in draw.sample(range(8 * size), 200)]
+    changes += [lambda good, n=n: good[:n] for n in [0, size - 1, *draw.sample(range(size), 18)]]
+    for number, change in enumerate(changes):
+        goes_on_from_previous(call, whole, tmp_path / str(number), change)
+        shutil.rmtree(tmp_path / str(number))
+    print(f"{len(changes)} damaged files of {size} bytes: each run ended in the same bits")
 
 
 def variables(size=6):
