@@ -263,6 +263,39 @@ def test_a_run_is_not_resumed_with_other_data(run, places, tmp_path):
     assert ".jpg" not in found.record
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one, bee: picture(7, (17, 16)).save(one), "1 with a file of another size (ant/3"),
+        (lambda one, bee: one.rename(one.with_name("x.jpg")), "1 new (ant/x.jpg), 1 missing"),
+        (lambda one, bee: one.rename(bee / "x.jpg"), "1 new (bee/x.jpg), 1 missing"),
+    ],
+    ids=["changed", "renamed", "relabelled by another folder"],
+)
+def test_one_other_picture_is_named(run, places, call, tmp_path, change, said):
+    photos = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
+    change(photos / "ant" / "3.jpg", photos / "bee")
+    answer = call("train", "--resume", run, "--dataset", f"folder:{photos}")
+    fails(answer, 6, "was started with other data: ", "--allow-change")
+    assert said in " ".join(answer.err.split())
+
+
+@pytest.mark.ci
+def test_one_other_label_is_named(run, places, call, tmp_path):
+    """In a table, the file stays where it is."""
+    rows = [f"{p},{p.parent.name}" for p in sorted((places / "p1" / "photos").rglob("*.jpg"))]
+    tables, own = tmp_path / "photos.csv", tmp_path / "own"
+    tables.write_text("\n".join(["path,label", *rows]))
+    rezoo.train(NETWORK, f"csv:{tables}", output=own, **SMALL)
+    tables.write_text("\n".join(["path,label", rows[0].replace(",ant", ",bee"), *rows[1:]]))
+    answer = call("train", "--resume", own)
+    fails(answer, 6, "other data: ", "1 with another label", "ant/0.jpg")
+    answer = call("train", "--resume", own, "--allow-change")
+    assert answer.rc == 0, answer
+    (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
+    assert "1 with another label" in entry["changes"][0]
+
+
 def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
     assert call("eval", own).rc == 0
