@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ from rezoo.errors import RezooError
 from rezoo.recipes import read_recipe, recipe_to_toml
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.hub_address import Address
+from rezoo.training.checkpoints import Progress, restore
+from rezoo.training.generations import Content, Generations
 
 # texts and numbers that readers of earlier versions stumbled over
 SNIPPETS = (
@@ -196,6 +198,12 @@ TENSORS = safetensors.numpy.save(
     {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.int32(3).reshape(1)},
     {"rezoo": json.dumps({"epoch": 1, "history": [{"epoch": 1}], "signature": "s"})},
 )
+ROW = {"epoch": 1, "val_loss": 0.5, "val_top1": 0.9, "gradient_norm": None, "finished_utc": "now"}
+POSITION = {
+    **asdict(Progress(epoch=1, history=[ROW], best_epoch=1, left_out=[3])),
+    "watched": {"given": {"rate": "too large"}, "steps": 7, "losses": [0.5]},
+    "signature": "s",
+}
 REFERENCES = (b"folder:~/x", b"csv:x.csv", b"tfds:a:1.0.0", b"hf:o/n")
 TABLE = b"path,label,split\na.jpg,cat,train\nb.jpg,dog,train\nc.jpg,cat,test\n"
 
@@ -263,6 +271,15 @@ def open_reference(path: Path) -> None:
         spec.open()
 
 
+def restore_position(path: Path) -> None:
+    """Restore a checkpoint of which the position is the given one."""
+    files = Generations(path.parent)
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    files.write(Content({}, {"rezoo": text}))
+    files.previous.unlink(missing_ok=True)
+    restore(files, [], "s")
+
+
 @dataclass(frozen=True)
 class Parser:
     """A reader and valid inputs: bytes, or a document with the function that writes it."""
@@ -290,6 +307,7 @@ PARSERS = {
     "recipe of a run": Parser("recipe.toml", in_run("recipe.toml"), document=RUN, dump=as_toml),
     "history": Parser("history.csv", lambda path: read_history(path.parent), (HISTORY,)),
     "tensors": Parser("model.safetensors", read_tensors, (TENSORS,)),
+    "position": Parser("x", restore_position, document=POSITION),
     "table": Parser("table.csv", read_table, (TABLE, b"path,labels\na.jpg,cat;dog\nb.jpg,\n")),
     "ignore list": Parser("ignore.txt", read_ignore_list, (b"# wrong\ntrain/a.jpg\nb.jpg\n",)),
     "address": Parser("x", parse_address, (b"hf://timm/resnet50.a1_in1k@main",)),

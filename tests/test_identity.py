@@ -210,7 +210,13 @@ def test_eval_measures_the_runs_own_data_from_everywhere(run, places, call, monk
     monkeypatch.chdir(places / "p2")
     answer = call("eval", own)
     assert (answer.rc, "other data" in answer.err) == (0, False)
-    assert json.loads((own / "metrics.json").read_text())["test"]["count"] == 2
+    test = json.loads((own / "metrics.json").read_text())["test"]
+    assert test["count"] == 2
+    card = (own / "README.md").read_text()
+    assert rezoo.train(resume=own, verbose=0).metrics["test"] == test  # of the same weights
+    assert json.loads((own / "metrics.json").read_text())["test"] == test
+    assert (own / "README.md").read_text() == card
+    assert call("verify", own).rc == 0
 
 
 def test_eval_of_other_data_is_said_and_not_recorded(run, places, call, monkeypatch, tmp_path):
@@ -257,8 +263,42 @@ def test_a_run_is_not_resumed_with_other_data(run, places, tmp_path):
     assert ".jpg" not in found.record
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one, bee: picture(7, (17, 16)).save(one), "1 with a file of another size (ant/3"),
+        (lambda one, bee: one.rename(one.with_name("x.jpg")), "1 new (ant/x.jpg), 1 missing"),
+        (lambda one, bee: one.rename(bee / "x.jpg"), "1 new (bee/x.jpg), 1 missing"),
+    ],
+    ids=["changed", "renamed", "relabelled by another folder"],
+)
+def test_one_other_picture_is_named(run, places, call, tmp_path, change, said):
+    photos = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
+    change(photos / "ant" / "3.jpg", photos / "bee")
+    answer = call("train", "--resume", run, "--dataset", f"folder:{photos}")
+    fails(answer, 6, "was started with other data: ", "--allow-change")
+    assert said in " ".join(answer.err.split())
+
+
+@pytest.mark.ci
+def test_one_other_label_is_named(run, places, call, tmp_path):
+    """In a table, the file stays where it is."""
+    rows = [f"{p},{p.parent.name}" for p in sorted((places / "p1" / "photos").rglob("*.jpg"))]
+    tables, own = tmp_path / "photos.csv", tmp_path / "own"
+    tables.write_text("\n".join(["path,label", *rows]))
+    rezoo.train(NETWORK, f"csv:{tables}", output=own, **SMALL)
+    tables.write_text("\n".join(["path,label", rows[0].replace(",ant", ",bee"), *rows[1:]]))
+    answer = call("train", "--resume", own)
+    fails(answer, 6, "other data: ", "1 with another label", "ant/0.jpg")
+    answer = call("train", "--resume", own, "--allow-change")
+    assert answer.rc == 0, answer
+    (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
+    assert "1 with another label" in entry["changes"][0]
+
+
 def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
+    assert call("eval", own).rc == 0
     fewer = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
     (fewer / NAMES[0] / "0.jpg").unlink()
     command = ("train", "--resume", own, "--dataset", f"folder:{fewer}")
@@ -266,6 +306,7 @@ def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp
     answer = call(*command, "--allow-change")
     assert answer.rc == 0, answer
     assert "note     goes on with other data: train" in answer.err
+    assert "test" not in json.loads((own / "metrics.json").read_text())
     assert local_facts(own)["dataset"] == f"folder:{fewer}"
     (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
     assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)

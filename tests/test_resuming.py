@@ -198,6 +198,28 @@ def test_options_of_the_data_are_those_of_the_run(constant, tmp_path, monkeypatc
     assert longer.max_time_s is None
 
 
+def test_kernels_stay_those_of_the_run(constant, call, tmp_path):
+    run = shutil.copytree(constant / "1", tmp_path / "run")
+    fails(
+        call("train", "--resume", run, "--deterministic"), 6,
+        "other kernels: deterministic = True in place of False", "omit --deterministic",
+    )  # fmt: skip
+    assert not recorded.was_deterministic(run, None, None)
+    edited(run, LOCAL, deterministic=True)
+    assert recorded.was_deterministic(run, None, None)
+    assert not recorded.was_deterministic(True, NETWORK, run)  # a whole command says it again
+    assert call("train", "--resume", run).rc == 0
+    assert recorded.Recorded.read(run).deterministic is True
+    whole = ("train", NETWORK, "--output", run, "--resume", "--epochs", "1", "--lr", "0.01")
+    sizes = ("--batch-size", "256", "--image-size", "8", "--set", "warmup_epochs=0")
+    answer = call(*whole, *sizes, "--set", "schedule=constant")
+    fails(answer, 6, "other kernels: deterministic = False in place of True", "add --deterministic")
+    local = json.loads((run / LOCAL).read_text("utf-8"))
+    del local["deterministic"]  # of an earlier version: nothing to compare
+    write_json(run / LOCAL, local)
+    assert call("train", "--resume", run, "--deterministic").rc == 0
+
+
 # other versions and networks
 
 
@@ -245,8 +267,9 @@ def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
     before, _ = settle(request.recipe, count=1295, chosen=request.chosen)
     before = dataclasses.replace(before, epochs=7, warmup_epochs=0.5)
     began = time.monotonic()
-    setup, _ = set_up(request, DataOptions(), Reporter(), 600.0, began, before)
+    setup, end_s = set_up(request, DataOptions(), Reporter(), 600.0, began, before)
     assert setup.recipe == before
+    assert 5 < end_s < 20  # it was 30 s for any network
     assert setup.notes[-1] == "epochs stay 7: with a time limit, a run keeps its length"
 
 

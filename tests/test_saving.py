@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -19,21 +16,14 @@ import pytest
 
 import rezoo
 from conftest import fails
-from rezoo.artifacts.run_files import read_history
 from rezoo.errors import DivergedError, ResourceError, RunWarning, SpecError
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations, read_whole
 from rezoo.training.reporters import Reporter
 from rezoo.training.saving import Saver
 from rezoo.training.timetable import Timetable
+from same_bits import EVERYTHING, different
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
-
-EVERYTHING = {
-    "batch_size": 128, "image_size": 8, "epochs": 2, "warmup_epochs": 0.5, "random_erase": 0.3,
-    "color_jitter": 0.4, "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "repeated_augmentation": 2,
-    "label_smoothing": 0.1, "ema_decay": 0.99, "accumulation": 2, "clip_norm": 1.0,
-}  # fmt: skip
-TIMES = {"wall_time_s", "images_per_s", "finished_utc"}
 
 
 class Died(Exception):  # noqa: N818
@@ -62,24 +52,8 @@ def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("whole") / "run", checkpoint_every="epoch")
 
 
-def state(folder: Path) -> tuple[dict[str, bytes], dict]:
-    """Return the bits of a run's state, and its position without times."""
-    last = read_whole(folder / "checkpoints/last.safetensors")
-    progress = json.loads(last.metadata["rezoo"])
-    for key in ("wall_time_s", "total_s", "epoch_began_s", "epoch_s"):
-        del progress[key]
-    history = [{k: v for k, v in r.items() if k not in TIMES} for r in progress.pop("history")]
-    return {name: v.tobytes() for name, v in last.values.items()}, {**progress, "h": history}
-
-
 def assert_same(one: Path, other: Path) -> None:
-    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-    tables = [read_history(folder) for folder in (one, other)]
-    rows = [[{k: v for k, v in row.items() if k not in TIMES} for row in t] for t in tables]
-    assert rows[0] == rows[1]
-    (values, progress), (others, position) = map(state, (one, other))
-    assert progress == position  # also what the warnings depend on
-    assert {name for name in values | others if values.get(name) != others.get(name)} == set()
+    assert different(one, other) == set()
 
 
 @pytest.mark.backend
@@ -105,22 +79,45 @@ def test_the_bits_do_not_depend_on_when_a_run_is_saved_but_on_the_seed(whole, tm
         assert_same(train(tmp_path / "seed", seed=1), whole)
 
 
-@pytest.mark.ci
-def test_the_command_goes_on_from_the_checkpoint_before_a_damaged_one(call, whole, tmp_path):
-    folder = shutil.copytree(whole, tmp_path / "run")
-    files = Generations(folder)
-    content = bytearray(files.last.read_bytes())
-    content[5000] ^= 4
-    files.last.write_bytes(content)
-    keys = [f"--set={key}={value}" for key, value in EVERYTHING.items()]
-    answer = call("train", NETWORK, *keys, "--output", folder, "--resume")
+OPTIONS = [f"--set={key}={value}" for key, value in EVERYTHING.items()]
+
+
+def goes_on_from_previous(call, whole, folder, change) -> None:
+    """Change the bytes of `last`; the command says so once, and ends in the same bits."""
+    shutil.copytree(whole, folder)
+    last = Generations(folder).last
+    last.write_bytes(change(last.read_bytes()))
+    answer = call("train", NETWORK, *OPTIONS, "--output", folder, "--resume")
     assert answer.rc == 0, answer
     assert answer.err.count("The checkpoint before it is used") == 1
     assert_same(folder, whole)
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
+
+
+@pytest.mark.ci
+def test_the_command_goes_on_from_the_checkpoint_before_a_damaged_one(call, whole, tmp_path):
+    folder = tmp_path / "run"
+    goes_on_from_previous(call, whole, folder, lambda good: flipped(good, 8 * 5000 + 2))
+    files = Generations(folder)
     for path in (files.last, files.previous):
         path.write_bytes(path.read_bytes()[:-8])
-    answer = call("train", NETWORK, *keys, "--output", folder, "--resume")
+    answer = call("train", NETWORK, *OPTIONS, "--output", folder, "--resume")
     fails(answer, 5, "last.safetensors is damaged", "previous.safetensors is damaged")
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_after_200_flipped_bits_and_20_cuts(call, whole, tmp_path):
+    """`python -m pytest -m slow tests/test_saving.py -k flipped` takes about 6 minutes."""
+    draw, size = random.Random(0), Generations(whole).last.stat().st_size
+    changes = [partial(flipped, bit=bit) for bit in draw.sample(range(8 * size), 200)]
+    changes += [lambda good, n=n: good[:n] for n in [0, size - 1, *draw.sample(range(size), 18)]]
+    for number, change in enumerate(changes):
+        goes_on_from_previous(call, whole, tmp_path / str(number), change)
+        shutil.rmtree(tmp_path / str(number))
+    print(f"{len(changes)} damaged files of {size} bytes: each run ended in the same bits")
 
 
 def variables(size=6):
@@ -222,74 +219,3 @@ def test_the_time_of_an_epoch_is_part_of_the_state():
     progress.total_s = 14.0
     progress.complete(2, best=True)
     assert (progress.epoch_s, progress.epoch_began_s) == (4.0, 14.0)
-
-
-KILLED = """
-import os, signal, sys, threading
-sys.path.insert(0, sys.argv[1])
-import tiny, rezoo
-from rezoo import registry
-from rezoo.training.reporters import Reporter
-
-folder, after, call, keys = sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), eval(sys.argv[5])
-CALLS = {"open", "write", "flush", "fsync", "__exit__", "rename", "replace", "close"}
-left = call
-
-class Steps(Reporter):
-    interval_s = 0.0
-    count = 0
-    def step(self, epoch, step, figures):
-        self.count += 1
-        if self.count == after and call:
-            threading.setprofile(profile)  # of the next save's thread
-        elif self.count == after:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def profile(frame, event, function):
-    global left
-    if event == "c_call" and function.__name__ in CALLS:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-rezoo.train(tiny.NETWORK, "digits", output=folder, resume=True, checkpoint_every="3steps",
-            reporter=Steps(), **keys)
-"""
-
-
-def killed(site: Path, folder: Path, kills: int, keys: dict) -> int:
-    """Kill a run again and again, half of the times while it writes a checkpoint; end it.
-
-    Each kill comes 1.5 intervals or later after the run was resumed. Returns the kills.
-    """
-    draw, done = random.Random(0), 0
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
-    tests = str(Path(__file__).parent)
-    for number in range(10 * kills):
-        after, call = draw.randrange(5, 9), draw.randrange(1, 14) if number % 2 else 0
-        if number >= kills:
-            after = 10**6
-        command = [sys.executable, "-W", "ignore", "-c", KILLED, tests, str(folder)]
-        command += [str(after), str(call), repr(keys)]
-        code = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-        assert code.returncode in (0, -signal.SIGKILL), code.stderr
-        done += code.returncode != 0
-        if code.returncode == 0:
-            break
-    return done
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_kills_at_any_moment_end_in_the_same_bits(tmp_path):
-    """`python -m pytest -m slow tests/test_saving.py -k kills` takes about 10 s a kill.
-
-    Half of the kills come inside the write of a checkpoint. The variable `REZOO_TEST_KILLS` sets
-    their number, by default 50.
-    """
-    kills = int(os.environ.get("REZOO_TEST_KILLS", "50"))
-    keys = {**EVERYTHING, "epochs": max(kills, 2), "verbose": 0}
-    site = Path(next(p for p in sys.path if (Path(p) / "tiny-1.dist-info").exists()))
-    assert killed(site, tmp_path / "killed", kills, keys) == kills
-    assert_same(tmp_path / "killed", train(tmp_path / "whole", **keys))
-    assert not list(tmp_path.rglob("*.tmp"))

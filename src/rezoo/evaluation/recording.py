@@ -6,23 +6,25 @@ import os
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import model_card, written_by_hand
-from rezoo.artifacts.config import CONFIG, local_facts, read_config, read_json
+from rezoo.artifacts.config import CONFIG, WEIGHTS, local_facts, read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds, update_manifest
 from rezoo.data.datasets import Dataset
 from rezoo.data.differences import differences
 from rezoo.data.examples import SPLITS
 from rezoo.data.identity import Identity
-from rezoo.errors import RunLockedError, RunWarning
+from rezoo.errors import RezooError, RunLockedError, RunWarning
 from rezoo.sources.references import Source
 from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
+
+_MEASURED = "weights_sha256"  # of the file with the weights that were measured
 
 
 def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, tuple[str, ...]]:
@@ -84,6 +86,24 @@ def record_evaluation(source: Source, result: Evaluation) -> bool:
     return not changed
 
 
+def recorded_scores(folder: Path) -> dict[str, Any] | None:
+    """Return the scores on test in the records of a run, if its weights are those measured."""
+    try:
+        scores = run_files.read_metrics(folder).get("test", {})
+        same = scores.get(_MEASURED) == record(folder / WEIGHTS).sha256
+    except RezooError:  # damaged, and about to be written anew
+        return None
+    return scores if same else None
+
+
+def remove_scores(folder: Path) -> None:
+    """Remove the scores on test from the records of a run, which gets other data."""
+    if recorded_scores(folder) is not None:
+        metrics = run_files.read_metrics(folder)
+        del metrics["test"]
+        write_json(folder / run_files.METRICS, metrics)
+
+
 def _record(folder: Path, result: Evaluation) -> None:
     metrics = run_files.read_metrics(folder)
     metrics["test"] = {
@@ -91,6 +111,7 @@ def _record(folder: Path, result: Evaluation) -> None:
         "worst_classes": list(result.worst),
         "preprocessing": result.preprocessing,
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        _MEASURED: record(folder / WEIGHTS).sha256,
     }
     write_json(folder / run_files.METRICS, metrics)
     if not written_by_hand(folder):

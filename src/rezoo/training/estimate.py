@@ -29,7 +29,7 @@ STEPS = 2  # at least: the first also compiles
 _LONG_ENOUGH_S = 6.0
 _MOST_STEPS = 12
 _MARGIN = 0.92  # of the time limit that may be planned
-FINISH_S = 30.0  # for a run's end, if nothing was timed
+_LEAST_END_S = 5.0  # of a run: its files, without computing
 _BEFORE_WRITING_S, _WRITTEN_PER_S = 0.2, 200e6  # bytes
 _OTHER_FILES = 2_000_000  # bytes: report, history, reference batch
 
@@ -57,7 +57,7 @@ class Times:
     @property
     def finish_s(self) -> float:
         """The end of a run: the best weights are read, measured and recorded."""
-        return 5.0 + 1.5 * self.compile_s + 2 * self.validation_s
+        return _LEAST_END_S + 1.5 * self.compile_s + 2 * self.validation_s
 
     def epoch_s(self, steps: int) -> float:
         """Return the time of an epoch of `steps` steps, with validation and saving."""
@@ -167,7 +167,7 @@ def measure(setup: Setup, step: TrainingStep) -> Times:
     finally:
         for variable, value in saved:
             variable.assign(value)
-    image_s = _forward_s(setup)
+    _, image_s = _forward_s(setup)
     step_s = statistics.median(taken[1:] or taken or [0.0])
     images = len(setup.val.examples)
     return Times(
@@ -189,15 +189,23 @@ def _check_finite(loss: float, steps: int, recipe: Recipe) -> None:
         )
 
 
-def _forward_s(setup: Setup) -> float:
-    """Return the seconds for one validation image."""
+def end_s(setup: Setup) -> float:
+    """Return the seconds that the end of a run takes, predicted from one validation batch."""
+    first_s, image_s = _forward_s(setup)
+    return _LEAST_END_S + 2 * (first_s + image_s * len(setup.val.examples))
+
+
+def _forward_s(setup: Setup) -> tuple[float, float]:
+    """Return the seconds for the first validation batch, which compiles, and for one image."""
     forward = compiled_forward(setup.network)
     batches = iter(setup.validation_batches)
     images, _ = next(batches)
-    forward(images)  # compiles
-    began = time.perf_counter()
-    forward(images)
-    return (time.perf_counter() - began) / len(images)
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        forward(images)
+        times.append(time.perf_counter() - began)
+    return times[0], times[1] / len(images)
 
 
 def _disk_bytes(setup: Setup, step: TrainingStep) -> int:

@@ -36,6 +36,7 @@ _SCHEMA: Schema = {
     "signature?": _TEXT,
     "max_time_s?": optional(real(0, 1e9)),
     "tensorboard?": FLAG,
+    "deterministic?": optional(FLAG),
     "options?": {
         "on_bad_image": _TEXT,
         "bad_limit": real(0, 1),
@@ -60,6 +61,7 @@ class Recorded:
         options: Of the data.
         max_time_s: Seconds that the whole run may take; None for no limit.
         tensorboard: Whether it writes event files.
+        deterministic: Whether it uses deterministic kernels of a GPU; None if unknown.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Recorded:
     options: DataOptions = DataOptions()  # noqa: RUF009 - it is frozen
     max_time_s: float | None = None
     tensorboard: bool = False
+    deterministic: bool | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -113,6 +116,7 @@ class Inputs:
     options: DataOptions
     max_time_s: float | None
     tensorboard: bool
+    deterministic: bool
 
     def request(self) -> Request:
         """Resolve every name and key. Errors are those of `rezoo.train`."""
@@ -126,6 +130,17 @@ class Inputs:
         )
 
 
+def was_deterministic(
+    resume: bool | Reference, model: Reference | None, output: str | Path | None
+) -> bool:
+    """Return whether the run that inputs come from has deterministic kernels; see `complete`.
+
+    It is asked before the backend is imported, which reads such settings at its start.
+    """
+    folder = _folder(resume, model, output)
+    return folder is not None and bool(Recorded.read(folder).deterministic)
+
+
 def complete(
     resume: bool | Reference,
     *,
@@ -136,6 +151,7 @@ def complete(
     options: DataOptions | Mapping[str, Any] | None,
     max_time_s: float | None,
     tensorboard: bool,
+    deterministic: bool = False,
     pretrained: bool = False,
     changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Inputs:
@@ -153,7 +169,8 @@ def complete(
         options: Likewise.
         max_time_s: Likewise.
         tensorboard: Likewise.
-        pretrained: Likewise.
+        deterministic: Whether it was given, or comes from that run.
+        pretrained: Of `rezoo.train`.
         changes: Recipe keys. If they have the number of epochs, the run's time limit ends.
 
     Raises:
@@ -163,7 +180,9 @@ def complete(
     folder = _folder(resume, model, output)
     if model is None and (folder is None or pretrained):
         raise SpecError("no model is named", hint="name one, or the folder of a run: --resume RUN.")
-    given: dict[str, Any] = {"pretrained": pretrained, "changes": changes}
+    given: dict[str, Any] = {
+        "pretrained": pretrained, "changes": changes, "deterministic": deterministic
+    }  # fmt: skip
     if folder is None:
         assert model is not None
         return Inputs(

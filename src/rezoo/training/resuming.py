@@ -11,25 +11,24 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rezoo.artifacts.run_files import ENVIRONMENT, has_checkpoint, read_environment
+from rezoo.artifacts.run_files import has_checkpoint, read_environment
 from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
+from rezoo.evaluation.recording import remove_scores
 from rezoo.models.devices import Devices
 from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import as_reference
 from rezoo.training.recorded import Inputs, Recorded, lasting
-from rezoo.training.run_folder import environment
+from rezoo.training.run_folder import environment, record_changes
 from rezoo.training.schedules import schedule
-from rezoo.utils.files import write_json
 
 if TYPE_CHECKING:
     from rezoo.training.checkpoints import Progress
@@ -42,7 +41,7 @@ _OF_THE_RATE = ("schedule", "learning_rate", "min_learning_rate", "poly_power", 
 # Packages that compute the weights: their versions decide about the last bits.
 COMPUTING = ("rezoo", "keras", "tensorflow", "jax")
 RECIPE, DATA = "another recipe", "other data"
-NETWORK, VERSIONS = "another network", "other versions"
+NETWORK, VERSIONS, KERNELS = "another network", "other versions", "other kernels"
 _ANEW = "start a new run with --overwrite or another --output."
 
 
@@ -51,7 +50,7 @@ class Difference:
     """What a run would go on with, in place of what it was started with.
 
     Attributes:
-        what: `RECIPE`, `DATA`, `NETWORK` or `VERSIONS`.
+        what: `RECIPE`, `DATA`, `NETWORK`, `VERSIONS` or `KERNELS`.
         text: For the user: names and values.
         record: The same without names of images and paths, for `environment.json`.
         remedy: How to go on without the difference.
@@ -92,6 +91,7 @@ def recorded(setup: Setup, request: Request, inputs: Inputs, identity: Identity)
         options=lasting(inputs.options),
         max_time_s=inputs.max_time_s,
         tensorboard=inputs.tensorboard,
+        deterministic=inputs.deterministic,
     )
 
 
@@ -99,13 +99,14 @@ def compare(
     request: Request, setup: Setup, identity: Identity, now: Recorded
 ) -> tuple[list[Difference], list[str]]:
     """Compare what a run would go on with to its start; return differences, and notes."""
-    folder = request.folder
+    folder, was = request.folder, Recorded.read(request.folder)
     data, versions, machine = Identity.read(folder), read_environment(folder), environment()
     found = [
         *of_recipe(setup.before or setup.recipe, setup.recipe, request.chosen),
         *of_data(data, identity),
-        *of_network(Recorded.read(folder), now),
+        *of_network(was, now),
         *of_versions(versions, machine),
+        *of_kernels(was, now),
     ]
     notes = [f"goes on with {x.what}: {x.text}" for x in found]
     return found, [*notes, describe_data(data, identity), describe_versions(versions, machine)]
@@ -126,11 +127,12 @@ def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
     if any(x.what == DATA for x in changes):  # what was left out has other positions now
         setup.train.reasons.clear()
         progress.step = min(progress.step, setup.steps_per_epoch)
+        remove_scores(loop.folder)
     if setup.before is not None and setup.recipe.epochs != setup.before.epochs:
         notes.append(describe_more_epochs(setup, progress))
     loop.save()  # before recipe.toml: a checkpoint of the same recipe is resumed
     texts = [*(f"{x.what}: {x.record}" for x in changes), *notes]
-    record(loop.folder, texts, progress, environment())
+    record_changes(loop.folder, texts, progress)
     return notes
 
 
@@ -219,6 +221,14 @@ def of_versions(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Differe
         yield Difference(VERSIONS, text, text, " and ".join(remedies))
 
 
+def of_kernels(before: Recorded, now: Recorded) -> Iterator[Difference]:
+    """Yield whether a run would get deterministic kernels, or lose them, if that is recorded."""
+    was, wish = before.deterministic, now.deterministic
+    if was is not None and was != wish:
+        text = f"deterministic = {wish} in place of {was}"
+        yield Difference(KERNELS, text, text, f"{'add' if was else 'omit'} --deterministic")
+
+
 def describe_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return a note for the user on what else may change the last bits, or empty text."""
     others = [name for name in now["packages"] if name not in COMPUTING]
@@ -239,27 +249,6 @@ def _versions(
     """Return (package, version before, version now) of those that differ."""
     old, new = before.get("packages", {}), now["packages"]
     return [(n, old[n], new[n]) for n in names if n in old and old[n] != new[n]]
-
-
-def record(folder: Path, changes: Sequence[str], progress: Progress, now: dict[str, Any]) -> None:
-    """Add changes to `environment.json`, and replace the rest of it.
-
-    Args:
-        folder: The run folder.
-        changes: In words.
-        progress: Where the run goes on.
-        now: The present content of a new `environment.json`.
-    """
-    before = read_environment(folder)
-    entry = {
-        "changed_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "epochs": progress.epoch,
-        "steps": progress.step,
-        "changes": list(changes),
-    }
-    kept = {key: before[key] for key in ("started_utc",) if key in before}
-    entries = [*before.get("changes", []), entry]
-    write_json(folder / ENVIRONMENT, {**now, **kept, "changes": entries})
 
 
 def describe_more_epochs(setup: Setup, progress: Progress) -> str:

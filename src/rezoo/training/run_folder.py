@@ -23,6 +23,7 @@ from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.recording import recorded_scores
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
@@ -72,6 +73,26 @@ def _version(package: str) -> str:
         return version(package)
     except ImportError:
         return ""
+
+
+def record_changes(folder: Path, changes: Sequence[str], progress: Progress) -> None:
+    """Add changes to `environment.json`, and replace the rest of it.
+
+    Args:
+        folder: The run folder.
+        changes: In words.
+        progress: Where the run goes on.
+    """
+    before = run_files.read_environment(folder)
+    entry = {
+        "changed_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "changes": list(changes),
+    }
+    kept = {key: before[key] for key in ("started_utc",) if key in before}
+    entries = [*before.get("changes", []), entry]
+    write_json(folder / run_files.ENVIRONMENT, {**environment(), **kept, "changes": entries})
 
 
 def record(
@@ -135,6 +156,8 @@ def finish(
         weights.load_weights(network, best)
     scores = measure(setup.task, forward, setup.validation_batches)
     metrics = _metrics(setup, plan, progress, scores)
+    if test := recorded_scores(folder):  # a finished run that was resumed
+        metrics["test"] = test
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,

@@ -8,7 +8,7 @@ import time
 from rezoo.data.datasets import DataOptions
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
-from rezoo.training.estimate import FINISH_S, fitted, measure
+from rezoo.training.estimate import end_s, fitted, measure
 from rezoo.training.network import agreed
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import LENGTH, Request
@@ -35,10 +35,11 @@ def set_up(
         if asked != before.epochs:
             note = f"epochs stay {before.epochs}: with a time limit, a run keeps its length"
             setup = setup.with_recipe(setup.recipe, note)
-        return setup, FINISH_S
+        with setup.memory_errors():
+            return setup, end_s(setup)
     setup = Setup.of(request, options, before=before, devices=devices)
     if not max_time_s:
-        return setup, FINISH_S
+        return setup, 0.0
     reporter.status("timing a few steps")
     with setup.memory_errors():
         times = measure(setup, setup.new_step())

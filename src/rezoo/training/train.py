@@ -20,7 +20,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
 from rezoo.training.printing import Lines
-from rezoo.training.recorded import Inputs, Recorded, complete
+from rezoo.training.recorded import Inputs, Recorded, complete, was_deterministic
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
 from rezoo.training.request import Request, read_run, with_keywords
 from rezoo.training.timetable import Timetable
@@ -109,7 +109,8 @@ def train(
             duration of the last save, whichever is longer. The end of an epoch is always saved.
         tensorboard: Also write event files to `events` in the run folder.
         deterministic: On a GPU, use kernels that give the same bits in every process, for the
-            whole process; they are slower. On a CPU all are.
+            whole process; they are slower. On a CPU all are. A run that is resumed keeps its
+            choice.
         devices: Of this machine that each have a part of the batch, on JAX: a number, or `"all"`.
             By default one; with `hosts`, all.
         hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
@@ -140,6 +141,7 @@ def train(
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     reporter = reporter or (Lines() if verbose else Reporter())
+    deterministic = deterministic or was_deterministic(resume, model, output)
     if deterministic:
         with reporter.loading():
             compute_deterministically()
@@ -151,7 +153,8 @@ def train(
             resume, output = stack.enter_context(records_from_first(team, resume))
         inputs = complete(
             resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
-            max_time_s=max_time_s, tensorboard=tensorboard, pretrained=pretrained, changes=changes,
+            max_time_s=max_time_s, tensorboard=tensorboard, deterministic=deterministic,
+            pretrained=pretrained, changes=changes,
         )  # fmt: skip
         return _in_folder(
             inputs, reporter, team, began=began, resume=resume is not False, overwrite=overwrite,
