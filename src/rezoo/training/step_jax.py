@@ -96,6 +96,9 @@ def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
 
 
 def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
+    def zeros(trained: Any) -> Any:
+        return [jax.numpy.zeros_like(v) for v in trained]
+
     def add(sums: Any, others: Any, trained: Any, frozen: Any, kept: Any, micro_batch: Any) -> Any:
         more, others, found = step.differentiate(
             trained, frozen, others, step.factor(kept), micro_batch
@@ -107,11 +110,12 @@ def _in_micro_batches(step: _Step, count: int) -> Callable[[Sequence[tuple[Any, 
         loss_and_hits = sum(found) / jax.numpy.asarray([count, 1.0], "float32")
         return trained, kept, jax.numpy.concatenate([loss_and_hits, norms])
 
+    starting = jax.jit(zeros)  # one by one, they would take as long as a short step
     adding = jax.jit(add, donate_argnums=(0, 1))
     finishing = jax.jit(finish, donate_argnums=(0, 1))
 
     def run(batch: Sequence[tuple[Any, Any]]) -> Any:
-        sums = [jax.numpy.zeros_like(v) for v in _values(step.trained)]
+        sums = starting(_values(step.trained))
         found = []
         for micro_batch in batch:
             sums, others, figures = adding(
