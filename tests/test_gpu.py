@@ -17,6 +17,7 @@ import rezoo
 from rezoo.data import batches
 from rezoo.errors import DeviceWarning, IntegrityError, SpecError
 from rezoo.evaluation import evaluate as evaluation
+from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
@@ -361,6 +362,30 @@ def test_an_update_that_is_compiled_for_a_gpu_is_that_of_a_cpu(tiny_network, mon
     np.testing.assert_allclose(figures, wanted, rtol=1e-4)
     for name, values in state.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.backend
+def test_a_smaller_last_batch_is_not_compiled_anew():
+    traced = []
+
+    class Watched(keras.layers.Layer):
+        """Lists the batch sizes that it is traced for."""
+
+        def call(self, inputs):
+            traced.append(inputs.shape[0])
+            return inputs
+
+    pixels = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(Watched()(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(3)(flat))
+    forward, before = compiled_forward(model), len(traced)
+    images = np.random.default_rng(0).normal(0, 1, (7, 8, 8, 1)).astype(np.float32)
+    outputs = [forward(images[:4]), forward(images[4:])]
+    assert len(traced) - before == (keras.config.backend() == "jax")
+    assert [len(x) for x in outputs] == [4, 3]
+    wanted = keras.ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(np.concatenate(outputs), wanted, rtol=1e-5, atol=1e-6)
+    assert forward(images).shape == (7, 3)
 
 
 # batches on their way to the device

@@ -90,10 +90,17 @@ def compiled_forward(model: keras.Model) -> Forward:
             lambda t, n, x: model.stateless_call(t, n, x, training=False)[0],
         )
 
+        largest: dict[tuple[int, ...], int] = {}  # batch of each image size
+
         def forward(images: Any) -> np.ndarray:
             trained = [v.value for v in model.trainable_variables]
             others = [v.value for v in model.non_trainable_variables]
-            return np.asarray(apply(trained, others, np.asarray(images)))
+            count, values = len(images), np.asarray(images)
+            size = largest[values.shape[1:]] = max(largest.get(values.shape[1:], 0), count)
+            if count < size:  # a last batch, which would be compiled anew
+                blank = np.zeros((size - count, *values.shape[1:]), values.dtype)
+                values = np.concatenate([values, blank])
+            return np.asarray(apply(trained, others, values))[:count]
 
         return forward
     return lambda images: keras.ops.convert_to_numpy(model(np.asarray(images), training=False))
