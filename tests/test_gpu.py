@@ -17,10 +17,12 @@ import rezoo
 from rezoo.data import batches
 from rezoo.errors import DeviceWarning, IntegrityError, SpecError
 from rezoo.evaluation import evaluate as evaluation
+from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
 from rezoo.models.primitives import freeze_statistics
+from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import resolve
 from rezoo.training import estimate, step, to_device
 from rezoo.training.trial import dry_run
@@ -310,6 +312,80 @@ def test_devices_that_are_in_use_stay(gpus, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
     settings.share_gpus()
     assert gpus["first"] is None
+
+
+# the update
+
+
+def lamb_steps(parts=2):
+    """Return the figures of steps, the fourth of which is infinite, and the state after them."""
+    model = create_model(NETWORK, num_classes=3, input_shape=(8, 8, 1))
+    for number, variable in enumerate(model.trainable_variables):
+        values = np.random.default_rng(number).normal(0, 0.3, variable.shape)
+        variable.assign(values.astype(np.float32))
+    recipe = Recipe(
+        name="t", batch_size=8, learning_rate=0.05, schedule="constant", epochs=9, warmup_steps=1,
+        optimizer="lamb", accumulation=parts, precision="mixed_float16", ema_decay=0.9,
+        ema_every=2, clip_norm=0.5,
+    )  # fmt: skip
+
+    def loss_and_hits(logits, labels):
+        right = keras.ops.one_hot(labels, 3)
+        return -1e3 * keras.ops.mean(right * keras.ops.tanh(logits)), keras.ops.sum(labels)
+
+    run = step.training_step(model, recipe, steps_per_epoch=10, objective=loss_and_hits)
+    images = np.random.default_rng(1).normal(0, 1, (8, 8, 8, 1)).astype(np.float32)
+    batch = list(zip(np.split(images, parts), np.split(np.arange(8) % 3, parts), strict=True))
+    scale, found = run.update.scale.factor, []
+    for number in range(6):
+        before = float(np.asarray(scale))
+        scale.assign(2.0**127 if number == 3 else before)
+        found.append(run(batch).read())
+        scale.assign(before)
+    return np.asarray(found), {k: np.array(keras.ops.convert_to_numpy(v)) for k, v in run.state()}
+
+
+@pytest.mark.ci
+def test_an_update_that_is_compiled_for_a_gpu_is_that_of_a_cpu(tiny_network, monkeypatch):  # noqa: F811
+    """It has no branch either, for which a GPU would wait for the host."""
+    kinds = []
+    wanted, state = lamb_steps()
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    function = tf.function
+    monkeypatch.setattr(
+        tf, "function", lambda *args, **keys: kinds.append(keys) or function(*args, **keys)
+    )
+    monkeypatch.setattr(tf, "cond", None)
+    figures, found = lamb_steps()
+    assert not np.isfinite(figures[3, 2])
+    assert [keys.get("jit_compile") for keys in kinds].count(True) == 1
+    np.testing.assert_allclose(figures, wanted, rtol=1e-4)
+    for name, values in state.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.backend
+def test_a_smaller_last_batch_is_not_compiled_anew():
+    traced = []
+
+    class Watched(keras.layers.Layer):
+        """Lists the batch sizes that it is traced for."""
+
+        def call(self, inputs):
+            traced.append(inputs.shape[0])
+            return inputs
+
+    pixels = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(Watched()(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(3)(flat))
+    forward, before = compiled_forward(model), len(traced)
+    images = np.random.default_rng(0).normal(0, 1, (7, 8, 8, 1)).astype(np.float32)
+    outputs = [forward(images[:4]), forward(images[4:])]
+    assert len(traced) - before == (keras.config.backend() == "jax")
+    assert [len(x) for x in outputs] == [4, 3]
+    wanted = keras.ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(np.concatenate(outputs), wanted, rtol=1e-5, atol=1e-6)
+    assert forward(images).shape == (7, 3)
 
 
 # batches on their way to the device

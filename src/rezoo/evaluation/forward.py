@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, NotFoundError, SpecError
-from rezoo.models.devices import on_this_host
+from rezoo.models.devices import divided, on_this_host
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
 from rezoo.sources.any_model import AnyModel
@@ -94,16 +94,19 @@ def _forward_on_jax(model: keras.Model) -> Forward:
     import jax
 
     apply = jax.jit(lambda t, n, x: model.stateless_call(t, n, x, training=False)[0])
+    largest: dict[tuple[int, ...], int] = {}  # batch of each image size
 
     def forward(images: Any) -> np.ndarray:
         trained = [on_this_host(v.value) for v in model.trainable_variables]
         others = [on_this_host(v.value) for v in model.non_trainable_variables]
         count, values = len(images), np.asarray(images)
-        first = next(iter([*trained, *others])).sharding
-        if isinstance(first, jax.sharding.NamedSharding):  # each device has as many images
-            values = np.pad(values, [(0, -count % first.mesh.size), *[(0, 0)] * (values.ndim - 1)])
-            divided = jax.sharding.PartitionSpec(*first.mesh.axis_names)
-            values = jax.device_put(values, jax.sharding.NamedSharding(first.mesh, divided))
-        return np.asarray(apply(trained, others, values))[:count]
+        # a smaller last batch would be compiled anew
+        size = largest[values.shape[1:]] = max(largest.get(values.shape[1:], 0), count)
+        where = next(iter([*trained, *others])).sharding
+        size += -size % where.num_devices  # each has as many images
+        if count < size:
+            blank = np.zeros((size - count, *values.shape[1:]), values.dtype)
+            values = np.concatenate([values, blank])
+        return np.asarray(apply(trained, others, divided(values, where)))[:count]
 
     return forward

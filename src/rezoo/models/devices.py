@@ -208,6 +208,16 @@ def on_this_host(same: Any) -> Any:
     return jax.make_array_from_single_device_arrays(same.shape, here, arrays)
 
 
+def divided(images: np.ndarray, same: Any) -> Any:
+    """Return images divided between the devices of a sharding of JAX; each has as many."""
+    import jax
+
+    if not isinstance(same, jax.sharding.NamedSharding):
+        return images
+    by_images = jax.sharding.PartitionSpec(*same.mesh.axis_names)
+    return jax.device_put(images, jax.sharding.NamedSharding(same.mesh, by_images))
+
+
 @contextmanager
 def lost_hosts() -> Iterator[None]:
     """Report a lost connection to another host inside the block as a `LostHostError`."""

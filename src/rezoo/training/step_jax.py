@@ -134,6 +134,9 @@ def _whole(step: _Step) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]]
 def _in_micro_batches(
     step: _Step, count: int
 ) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]], Any]:
+    def zeros(trained: Any) -> Any:
+        return [jax.numpy.zeros_like(v) for v in trained]
+
     def add(sums: Any, others: Any, trained: Any, frozen: Any, kept: Any, micro_batch: Any) -> Any:
         more, others, found = step.differentiate(
             trained, frozen, others, step.factor(kept), micro_batch
@@ -148,11 +151,12 @@ def _in_micro_batches(
         figures = jax.numpy.concatenate([loss_and_hits, norms, wishes.max(axis=0)])
         return trained, kept, figures
 
+    starting = step.compile(zeros, donated=())  # one by one takes as long as a short step
     adding = step.compile(add, donated=(0, 1))
     finishing = step.compile(finish, donated=(0, 1))
 
     def run(batch: Sequence[tuple[Any, Any]], wishes: Sequence[float]) -> Any:
-        sums = [jax.numpy.zeros_like(v) for v in _values(step.trained)]
+        sums = starting(_values(step.trained))
         found = []
         for micro_batch in batch:
             sums, others, figures = adding(

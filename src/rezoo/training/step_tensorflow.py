@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rezoo.training.losses import Objective
 from rezoo.training.update import Gradients, Update
+from rezoo.utils import device
 from rezoo.utils.device import STEP_WITH_XLA
 
 
@@ -21,6 +22,7 @@ def compiled_step(
     Each image size has its own graph.
     """
     variables = update.optimizer.trained
+    apply = _compiled(update) if device.on_gpu() else update
 
     def differentiate(images: Any, labels: Any) -> tuple[Gradients, Any]:
         """Return the gradients of the multiplied loss, and loss and hits as float32 `(2,)`."""
@@ -35,7 +37,7 @@ def compiled_step(
     @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
     def whole(images: Any, labels: Any) -> Any:
         gradients, found = differentiate(images, labels)
-        return tf.concat([found, tf.stack(update(gradients, 1))], 0)
+        return tf.concat([found, tf.stack(apply(gradients, 1))], 0)
 
     if micro_batches == 1:
         return lambda batch: whole(*batch[0])
@@ -52,9 +54,22 @@ def compiled_step(
     @tf.function(jit_compile=STEP_WITH_XLA, autograph=False)
     def finish(found: list[Any]) -> Any:
         loss_and_hits = tf.add_n(found) / tf.constant([micro_batches, 1.0])
-        norms = update([tf.identity(total) for total in sums], micro_batches)
+        norms = apply([tf.identity(total) for total in sums], micro_batches)
         for total in sums:
             total.assign(tf.zeros_like(total))  # so that no checkpoint needs them
         return tf.concat([loss_and_hits, tf.stack(norms)], 0)
 
     return lambda batch: finish([add(*micro_batch) for micro_batch in batch])
+
+
+def _compiled(update: Update) -> Callable[[Gradients, int], tuple[Any, Any]]:
+    """Return the update, compiled by XLA: one by one, a GPU has up to thousands of kernels.
+
+    A CPU is faster without; see docs/concepts/speed.md.
+    """
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(gradients: Gradients, micro_batches: int) -> tuple[Any, Any]:
+        return update(gradients, micro_batches)
+
+    return compiled

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from rezoo.training.optimizers import Rule
+from rezoo.utils import device
 
 Gradients = Sequence[Any]  # one for each of the optimizer's variables
 
@@ -45,10 +46,17 @@ class Average:
     def update(self, step: Any) -> None:
         """Include the network's values after `step`, an integer scalar tensor counted from 1."""
         copy = step <= max(self.warmup_steps, self.every)
-        rate = ops.where(ops.equal(step % self.every, 0), 1.0 - self.decay, 0.0)
-        for average, variable in zip(self.variables, self._of, strict=True):
-            moved = average + rate * (variable - average)
-            average.assign(ops.where(copy, variable.value, moved))
+
+        def move() -> None:
+            for average, variable in zip(self.variables, self._of, strict=True):
+                moved = average + (1.0 - self.decay) * (variable - average)
+                average.assign(ops.where(copy, variable.value, moved))
+
+        if self.every == 1:
+            move()
+        else:
+            moves = ops.logical_or(copy, ops.equal(step % self.every, 0))
+            _only_if(moves, move, self.variables)
 
     def restart(self) -> None:
         """Set the average to the network's current values."""
@@ -172,7 +180,9 @@ class Update:
             self._apply(gradients)
             return norm, ops.ones_like(norm)
         finite = ops.isfinite(norm)
-        self._only_if(finite, lambda: self._apply(gradients))
+        touched = list(self.optimizer.trained)
+        touched += [v for name, v in self.state() if not name.startswith("loss_scale")]
+        _only_if(finite, lambda: self._apply(gradients), touched)
         self.scale.update(finite)
         return norm, self.loss_factor()
 
@@ -181,23 +191,26 @@ class Update:
         if self.average:
             self.average.update(self.optimizer.iterations)
 
-    def _only_if(self, condition: Any, change: Callable[[], None]) -> None:
-        """Change variables if a condition holds; else leave every bit of them unchanged."""
-        if keras.config.backend() == "tensorflow":
-            import tensorflow as tf
 
-            def changed() -> bool:
-                change()
-                return True
+def _only_if(condition: Any, change: Callable[[], None], touched: Sequence[Any]) -> None:
+    """Change variables if a condition holds; else leave every bit of them unchanged.
 
-            tf.cond(condition, changed, lambda: False)
-            return
-        touched = list(self.optimizer.trained)
-        touched += [v for name, v in self.state() if not name.startswith("loss_scale")]
-        before = [v.value for v in touched]
-        change()
-        for variable, old in zip(touched, before, strict=True):
-            variable.assign(ops.where(condition, variable.value, old))
+    On TensorFlow's CPU nothing is computed otherwise. A GPU would have to wait until the host has
+    read the condition, so there, and on JAX, the old values are chosen afterwards.
+    """
+    if keras.config.backend() == "tensorflow" and not device.on_gpu():
+        import tensorflow as tf
+
+        def changed() -> bool:
+            change()
+            return True
+
+        tf.cond(condition, changed, lambda: False)
+        return
+    before = [ops.copy(v.value) for v in touched]
+    change()
+    for variable, old in zip(touched, before, strict=True):
+        variable.assign(ops.where(condition, variable.value, old))
 
 
 def global_norm(gradients: Gradients) -> Any:
