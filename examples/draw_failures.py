@@ -33,6 +33,7 @@ def plot_area(axes: Axes, left: float) -> Axes:
     shares = np.arange(0, MOST + 0.01, 0.1)
     plot.set_yticks(shares, [f"{share:.0%}" for share in shares])
     plot.tick_params(length=0, labelsize=13, labelcolor=MUTED)
+    plot.tick_params("x", pad=9)
     plot.grid(color=LINE, lw=1)
     plot.spines[:].set_visible(False)
     return plot
