@@ -49,7 +49,7 @@ def test_time_lost_is_that_of_dalys_model(drawing):
 
 
 def test_the_defaults_are_those_of_training(drawing):
-    assert drawing.pod.DEFAULT_S == Timetable().seconds
+    assert Timetable().seconds == drawing.pod.DEFAULT_S
     assert drawing.pod.SAVE_S * Timetable().times_a_save <= Timetable().seconds
 
 
