@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import rezoo
+from rezoo.cli import doctor
 from rezoo.data import batches
 from rezoo.errors import DeviceWarning, IntegrityError, SpecError
 from rezoo.evaluation import evaluate as evaluation
@@ -171,6 +172,41 @@ def test_doctor_lists_gpus_and_their_faults(driver, call):
     assert found["gpus"] == ["0: NVIDIA H200, 1.0 GB free", "1: NVIDIA T4, 2.1 GB free"]
     (text,) = found["gpu_faults"]
     assert "NVIDIA H200, NVIDIA T4" in text
+
+
+def test_doctor_names_what_devices_all_uses(driver, installed, call, monkeypatch):
+    """It asks the driver and not JAX, which would take the memory of the GPUs."""
+
+    def found():
+        return json.loads(call("doctor", "--json").out)["devices_all"]
+
+    monkeypatch.setattr(doctor, "_hub", lambda: "")
+    pytest.importorskip("jax")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    assert found().endswith("on the CPU: there is no GPU")
+    driver(MIXED)
+    assert found().endswith("pip install 'rezoo[jax-cuda]' adds jax-cuda12-plugin")
+    installed("jax-cuda12-plugin")
+    all_commands = "train, eval and predict compute with JAX on "
+    assert found() == f"{all_commands}2 GPUs: NVIDIA H200, NVIDIA T4"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert found() == f"{all_commands}1 GPU: NVIDIA T4"
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert found().endswith("on the CPU: JAX_PLATFORMS is cpu")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert found() == "not available without JAX: pip install 'rezoo[jax-cuda]'"
+
+
+@pytest.mark.backend
+def test_doctor_counts_the_devices_of_jax_as_the_backend(driver):
+    if keras.config.backend() != "jax":
+        pytest.skip("of JAX")
+    import jax
+
+    driver(TWO)  # it does not decide
+    names = [str(found.device_kind) for found in jax.devices()]
+    count = "1 device" if len(names) == 1 else f"{len(names)} devices"
+    assert doctor._all_devices().endswith(f"with JAX on {count}: {', '.join(names)}")
 
 
 @pytest.mark.backend

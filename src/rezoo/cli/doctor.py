@@ -18,6 +18,7 @@ from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults
 
 HUB_TIMEOUT_S = 3.0
+_CUDA_OF_JAX = ("jax-cuda12-plugin", "jax-cuda13-plugin")
 _PACKAGES = (
     "tensorflow",
     "keras",
@@ -87,10 +88,38 @@ def _backend() -> dict[str, Any]:
         "backend": f"{keras.config.backend()} (KERAS_BACKEND or keras.json sets it)",
         "backends": [name for name in BACKENDS if find_spec(name)],
         "devices": device.names(),
+        "devices_all": _all_devices(),
         "gpus": [_gpu(gpu) for gpu in nvidia.all_gpus()],
         "gpu_faults": gpu_faults(),
         "cpus": os.cpu_count(),
     }
+
+
+def _all_devices() -> str:
+    """Return what `--devices all` uses, which computes with JAX."""
+    if find_spec("jax"):
+        return f"train, eval and predict compute with JAX on {_devices_of_jax()}"
+    extra = "jax-cuda" if nvidia.visible_gpus() else "jax"
+    return f"not available without JAX: pip install 'rezoo[{extra}]'"
+
+
+def _devices_of_jax() -> str:
+    """Return them in words; JAX is asked only if it is the backend: it would take GPU memory."""
+    if device.backend() == "jax":
+        return _counted("device", device.names())
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        return "the CPU: JAX_PLATFORMS is cpu"
+    if gpus := nvidia.visible_gpus():
+        if any(_version(package) != "not installed" for package in _CUDA_OF_JAX):
+            return _counted("GPU", [gpu.name for gpu in gpus])
+        return f"the CPU: pip install 'rezoo[jax-cuda]' adds {_CUDA_OF_JAX[0]}"
+    if find_spec("libtpu"):
+        return "the TPU: KERAS_BACKEND=jax rezoo doctor counts its chips"
+    return "the CPU: there is no GPU"
+
+
+def _counted(kind: str, names: list[str]) -> str:
+    return f"{len(names)} {kind}{'s'[: len(names) > 1]}: {', '.join(names)}"
 
 
 def _gpu(gpu: nvidia.Gpu) -> str:
