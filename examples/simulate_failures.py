@@ -59,7 +59,7 @@ def best_interval(lives: np.ndarray, mtbf_s: float, save_s: float, restart_s: fl
 
 
 def daly(mtbf_s: float, save_s: float) -> float:
-    """Return the best interval by rule, in seconds: Daly 2006, equation 37.
+    """Return the best interval by the rule of Daly 2006, in seconds.
 
     Its first term is the rule of Young 1974, the root of `2 * save_s * mtbf_s`.
     """

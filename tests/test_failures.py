@@ -38,7 +38,7 @@ def test_the_best_interval_of_the_simulation_is_that_of_dalys_rule(drawing, node
 
 
 def test_time_lost_is_that_of_dalys_model(drawing):
-    """Daly 2006, equation 20: the expected time of work with failures at a constant rate."""
+    """Daly 2006: the expected time of work with failures at a constant rate."""
     pod, lives = drawing.pod, drawing.pod.lifetimes()
     mtbf = 1350.0
     for interval in (30.0, 113.0, 600.0, 1800.0):
