@@ -207,6 +207,7 @@ def test_a_killed_worker_is_named_and_what_is_kept(run):
     assert error.hint == "the last checkpoint is kept."
 
 
+@pytest.mark.ci
 def test_a_stopped_worker_ends_all(run):
     with run.soon(kill(signal.SIGSTOP), "0-2", "1-2"):
         error = run.fails({"0": "sleep", "1": "sleep"})
@@ -262,7 +263,7 @@ def test_wrong_use_is_not_started_again(run):
     assert run.started() == ["0-2", "1-2"]
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.ci)])
 def test_a_signal_is_obeyed_while_hosts_are_waited_for(run, index):
     hosts = Hosts(address="127.0.0.1", port=free_port(), count=3, index=index)
     timer = threading.Timer(0.4, signal_here(signal.SIGTERM))
