@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -13,22 +14,24 @@ import threading
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
 from conftest import fails, start
+from rezoo.cli.main import cli as group
 from rezoo.errors import Interrupted, LostHostError, WorkerError
 from rezoo.launching.endings import end_of
 from rezoo.launching.messages import Clocks, free_port
 from rezoo.launching.supervisor import launch, supervise
-from rezoo.utils.hosts import Hosts
+from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.memory import oom_kills
 from toy_worker import STOPPED
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="supervisors need POSIX")
 
 CLOCKS = Clocks(
-    start=20, silence=3, stopped=0.2, doubt=0.4, patience=0.1, saving=20, meeting=0.5, notice=0.2,
+    start=60, silence=10, stopped=0.2, doubt=0.4, patience=0.1, saving=60, meeting=0.5, notice=60,
     tick=0.02,
 )  # fmt: skip
 TOY = (sys.executable, str(Path(__file__).with_name("toy_worker.py")))
@@ -59,7 +62,7 @@ class Run:
 
     def here(self, plan, count=2, restarts=0, **clocks):
         """Supervise all hosts in this process."""
-        clocks = Clocks(**{**vars(CLOCKS), **clocks})
+        clocks = dataclasses.replace(CLOCKS, **clocks)
         arguments = [json.dumps(plan), str(self.folder)]
         options = {"program": TOY, "clocks": clocks, "say": self.said.append}
         launch(count, arguments, restarts, **options)
@@ -122,7 +125,7 @@ def supervisors(run):
     found = []
 
     def start(place, plan, restarts=0, prefix=(), stderr=subprocess.PIPE, **clocks):
-        values = json.dumps({**vars(CLOCKS), "notice": 10, **clocks})
+        values = json.dumps({**vars(CLOCKS), **clocks})
         command = [sys.executable, "-c", SUPERVISOR, place, str(restarts), values, *TOY]
         found.append(
             subprocess.Popen(
@@ -191,7 +194,7 @@ def test_the_message_of_a_failed_worker_ends_all_with_its_code(run, capfd):
     assert error.message.startswith("host 1 (")
     assert error.message.endswith("): bad.jpg is damaged")
     assert error.hint == "look there."
-    assert run.took < 5
+    assert run.took < 15
     assert "noise" not in capfd.readouterr().err
 
 
@@ -204,6 +207,7 @@ def test_a_killed_worker_is_named_and_what_is_kept(run):
     assert error.hint == "the last checkpoint is kept."
 
 
+@pytest.mark.ci
 def test_a_stopped_worker_ends_all(run):
     with run.soon(kill(signal.SIGSTOP), "0-2", "1-2"):
         error = run.fails({"0": "sleep", "1": "sleep"})
@@ -259,16 +263,17 @@ def test_wrong_use_is_not_started_again(run):
     assert run.started() == ["0-2", "1-2"]
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.ci)])
 def test_a_signal_is_obeyed_while_hosts_are_waited_for(run, index):
     hosts = Hosts(address="127.0.0.1", port=free_port(), count=3, index=index)
     timer = threading.Timer(0.4, signal_here(signal.SIGTERM))
     timer.start()
     begin = time.monotonic()
+    clocks = dataclasses.replace(CLOCKS, notice=0.2)
     with pytest.raises(Interrupted, match="Interrupted") as caught:
-        supervise(hosts, [], say=run.said.append, program=TOY, clocks=CLOCKS)
+        supervise(hosts, [], say=run.said.append, program=TOY, clocks=clocks)
     assert caught.value.exit_code == 143
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3
     (note,) = run.said
     expected = "waiting for host 0 at 127.0.0.1:" if index else "waiting for hosts at 127.0.0.1:"
     assert note.startswith(expected)
@@ -277,7 +282,7 @@ def test_a_signal_is_obeyed_while_hosts_are_waited_for(run, index):
 
 def test_hosts_that_never_come_are_named(run):
     hosts = Hosts(address="127.0.0.1", port=free_port(), count=3, index=0, names=("a", "b", "c"))
-    clocks = Clocks(**{**vars(CLOCKS), "start": 0.3})
+    clocks = dataclasses.replace(CLOCKS, start=0.3)
     with pytest.raises(WorkerError) as caught:
         supervise(hosts, [], program=TOY, clocks=clocks)
     assert caught.value.exit_code == 4
@@ -490,7 +495,7 @@ def test_hosts_whose_network_is_cut_end(run, supervisors, namespaces):
     code, _, err = ended(second)
     assert code == 4
     assert "host 0 (10.231.7.1:29400): its supervisor is not reached any more" in err
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     assert run.alive() == []
 
 
@@ -537,6 +542,20 @@ def test_only_what_python_prints_reaches_the_terminal(run, supervisors, place):
 
 
 # the command line
+
+
+def test_a_worker_that_lost_its_peers_leaves_the_message_to_its_supervisor(call, monkeypatch):
+    @click.command()
+    def lost():
+        raise LostHostError("Connection closed by peer")
+
+    monkeypatch.setitem(group.commands, "list", lost)
+    fails(call("list"), 4, "Connection closed by peer")
+    worker = Worker(coordinator="a:1", hosts=2, host=1)
+    for name, value in worker.to_environment().items():
+        monkeypatch.setenv(name, value)
+    answer = call("list")
+    assert (answer.rc, answer.out, answer.err) == (75, "", "")
 
 
 @pytest.mark.ci
