@@ -170,7 +170,7 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     options = {option.name for option in command.params}
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
-    assert options - keywords - loading <= {"as_json", "record", "columns"}
+    assert options - keywords - loading <= {"as_json", "record", "columns", "restarts"}
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():
