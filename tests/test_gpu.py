@@ -424,6 +424,35 @@ def test_a_smaller_last_batch_is_not_compiled_anew():
     assert forward(images).shape == (7, 3)
 
 
+@pytest.mark.backend
+def test_what_jax_compiles_is_kept_for_a_gpu_alone(driver, tmp_path, monkeypatch):
+    if keras.config.backend() != "jax":
+        pytest.skip("JAX alone has such a cache")
+    import jax
+
+    monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "jax_cuda12_plugin.py").touch()
+    before = jax.config.jax_compilation_cache_dir
+
+    def kept():
+        settings.share_gpus()
+        return jax.config.jax_compilation_cache_dir
+
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        driver(ONE)
+        assert kept() is None  # this JAX computes on the CPU
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+        assert kept() is None
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        assert kept() == str(tmp_path / "cache" / "jax")
+        monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "other"))
+        assert kept() == str(tmp_path / "cache" / "jax")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
 # batches on their way to the device
 
 

@@ -17,10 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
+from rezoo.utils import nvidia
+from rezoo.utils.paths import cache_dir
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no atomics, no choice by time
+_JAX_ON_CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 _CODE_BYTES = 2**32 - 1  # the most that the driver allows
 
 
@@ -94,12 +97,14 @@ def share_gpus() -> None:
 
     Otherwise TensorFlow reserves all memory of every GPU, also where it only reads data. Devices
     that TensorFlow uses already stay as they are, and so does what the user has set. Does nothing
-    before TensorFlow is imported.
+    to a library that is not imported. What JAX compiles for a GPU is kept for later processes.
     """
     # code for a new GPU is compiled once and kept: TensorFlow's exceeds the usual size of 1 GB
     os.environ.setdefault("CUDA_CACHE_MAXSIZE", str(_CODE_BYTES))
     # threads of their own start TensorFlow's kernels, so that the input pipeline delays none
     os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+    if "jax" in sys.modules and _backend() == "jax":
+        _keep_compiled()
     if "tensorflow" not in sys.modules:
         return
     from tensorflow import config
@@ -114,6 +119,20 @@ def share_gpus() -> None:
         if not any(value is not None for value in (*growths, *parts)):  # TensorFlow refuses a mix
             for gpu in gpus:
                 config.experimental.set_memory_growth(gpu, True)
+
+
+def _keep_compiled() -> None:
+    """Keep below rezoo's cache what JAX compiles for a GPU, so that later processes read it.
+
+    It must come before JAX compiles anything. Nothing is kept for a CPU: other machines may share
+    the folder and lack its instructions. What the user has set stays.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir or os.environ.get("JAX_PLATFORMS") == "cpu":
+        return
+    if any(map(find_spec, _JAX_ON_CUDA)) and nvidia.visible_gpus():
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "jax"))
 
 
 def compute_deterministically() -> None:
