@@ -7,40 +7,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts.config import LOCAL
 from rezoo.artifacts.run_files import ENVIRONMENT, RECIPE
-from rezoo.data.identity import Identity
 from rezoo.errors import IncompatibleError
 from rezoo.models.devices import Devices
 from rezoo.sources.references import Reference
 from rezoo.utils.files import write_bytes
 
+if TYPE_CHECKING:
+    from rezoo.data.identity import Identity
+
 _RECORDS = (LOCAL, RECIPE, ENVIRONMENT)  # what a run was started with
 
 
 def records_for_others(devices: Devices, folder: Path, *, resume: bool) -> None:
-    """Send the records of the run that is resumed to the other hosts; none of a new run."""
+    """Send the records of the run that is resumed to the other hosts; none of a new run.
+
+    `folder_of_host` receives them there.
+    """
     names = [name for name in _RECORDS if resume and (folder / name).exists()]
     devices.from_first({name: (folder / name).read_text("utf-8") for name in names})
 
 
 @contextmanager
-def records_from_first(
-    devices: Devices, resume: bool | Reference
-) -> Iterator[tuple[bool | Path, Path]]:
-    """Make a folder of its own for another host, with the first one's records of the run.
+def folder_of_host(
+    devices: Devices, resume: bool | Reference, output: str | Path | None
+) -> Iterator[tuple[bool | Reference, str | Path | None]]:
+    """Give each host but the first a folder of its own, with the first one's records of the run.
 
-    No disk is shared, and nothing of the folder is kept.
+    No disk is shared, and nothing of that folder is kept.
 
     Args:
         devices: Of the run.
         resume: Of `rezoo.train`.
+        output: Likewise.
 
     Returns:
-        `resume` and `output` of `rezoo.train` with that folder.
+        `resume` and `output` of this host.
     """
+    if devices.is_first:
+        yield resume, output
+        return
     records: dict[str, str] = devices.from_first(None)
     with TemporaryDirectory(prefix="rezoo-") as temporary:
         folder = Path(temporary, "run")

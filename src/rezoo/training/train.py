@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
+from rezoo.training.other_hosts import check_same_data, folder_of_host, records_for_others
 from rezoo.training.printing import Lines
 from rezoo.training.recorded import Inputs, Recorded, complete, was_deterministic
 from rezoo.training.reporters import Plan, Reporter, Several, TensorBoard
@@ -145,12 +145,9 @@ def train(
     if deterministic:
         with reporter.loading():
             compute_deterministically()
-    with joined(devices, hosts) as team, ExitStack() as stack:
-        if not team.is_first:
-            from rezoo.training.other_hosts import records_from_first
-
-            reporter = Reporter()
-            resume, output = stack.enter_context(records_from_first(team, resume))
+    with joined(devices, hosts) as team, folder_of_host(team, resume, output) as place:
+        resume, output = place
+        reporter = reporter if team.is_first else Reporter()
         inputs = complete(
             resume, model=model, dataset=dataset, recipe=recipe, output=output, options=options,
             max_time_s=max_time_s, tensorboard=tensorboard, deterministic=deterministic,
@@ -180,8 +177,6 @@ def _in_folder(
     with locked(folder, what="training"):
         old_run.check(folder, resume=resume, overwrite=overwrite)
         if devices.is_first:
-            from rezoo.training.other_hosts import records_for_others
-
             records_for_others(devices, folder, resume=resume)
         resumed = devices.from_first(resume and has_checkpoint(folder))
         notes = ["nothing to resume: a new run"] if resume and not resumed else []
@@ -210,7 +205,6 @@ def _train(
         from rezoo.data.identity import Identity
         from rezoo.training import resuming, run_folder
         from rezoo.training.loop import Loop
-        from rezoo.training.other_hosts import check_same_data
         from rezoo.training.time_limit import set_up
     folder, limit_s = request.folder, inputs.max_time_s
     setup, finish_s = set_up(request, inputs.options, reporter, limit_s, began, before, devices)
