@@ -170,7 +170,7 @@ def test_50_kills_at_any_moment_end_in_the_same_bits(tmp_path):
 def test_a_run_ends_although_it_is_killed_all_the_time(tmp_path):
     """Each kill comes 6 s after the first step, that is 1.5 intervals, and before an epoch ends."""
     folder, step_s, interval_s = tmp_path / "run", 0.9, 4.0
-    given = {"keys": {**ALL, "epochs": 3}, "step_s": step_s}
+    given = {"keys": {**ALL, "epochs": 2}, "step_s": step_s}
     kills, lost_s, steps_s = 0, [], []
     while True:
         started = train(folder, lines=1, delay_s=1.5 * interval_s, every="4s", **given)
@@ -190,7 +190,7 @@ def test_a_run_ends_although_it_is_killed_all_the_time(tmp_path):
         f"ended; lost {max(lost_s):.2f} s at most, interval {interval_s:g} s, a step took "
         f"{min(steps_s):.2f} to {max(steps_s):.2f} s"
     )
-    assert kills >= 3
+    assert kills >= 2
     assert max(lost_s) <= interval_s + max(steps_s) + 0.5  # 0.5 s for a save and a late kill
 
 
