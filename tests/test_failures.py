@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_training(drawing):
 
 
 def test_the_picture_of_the_guide_is_current(drawing, tmp_path):
-    """`python examples/draw_failures.py` draws it, with the same bytes each time."""
+    """`python examples/draw_failures.py` draws it, with the same words each time."""
     drawing.main(str(tmp_path / "failures.svg"))
     assert words(tmp_path / "failures.svg") == words(ROOT / "images" / "failures.svg")
 
