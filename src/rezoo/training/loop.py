@@ -189,14 +189,16 @@ class Loop:
     def _next(self, batches: Iterator[MicroBatch], clock: Clock) -> list[MicroBatch]:
         """Return a whole batch, before the network sees any part of it.
 
-        If too many images cannot be read, the state is saved before the error is raised.
+        If too many images cannot be read, the state is saved before the error is raised; not on
+        several hosts, which save together or not at all.
         """
         try:
             return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
-            self._readings.read()
-            self.progress.wall_time_s += clock.new_s()
-            self.save()
+            if self._devices.hosts == 1:
+                self._readings.read()
+                self.progress.wall_time_s += clock.new_s()
+                self.save()
             raise
 
     def _fit_head(self) -> dict[str, Any]:
