@@ -527,10 +527,11 @@ def test_a_worker_that_is_killed_for_its_memory_is_named(run, supervisors, place
         group.rmdir()
 
 
-def test_only_what_python_prints_reaches_the_terminal(run, supervisors, place):
+def test_only_what_python_prints_reaches_the_terminal(run, supervisors, place, monkeypatch):
     """It is a terminal for the worker, too."""
     import termios  # not on Windows
 
+    monkeypatch.delenv("COLUMNS", raising=False)
     leader, follower = os.openpty()
     termios.tcsetwinsize(follower, (24, 91))
     process = supervisors(f"{place},1,0", {"0": "done"}, stderr=follower)

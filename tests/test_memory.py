@@ -110,6 +110,7 @@ def large(monkeypatch):
     return spec.name
 
 
+@pytest.mark.ci
 def test_a_step_that_needs_too_much_names_the_batch(call, large, tmp_path):
     options = ("--image-size", 8, "--batch-size", 64, "--set", "accumulation=2")
     answer = call("train", large, *options, "--output", tmp_path / "run")

@@ -538,6 +538,7 @@ def test_data_check_of_labels_that_are_none():
     assert [c["train"] for c in findings.classes] == [0, 1]
 
 
+@pytest.mark.ci
 def test_data_show(several, drawn, tmp_path):
     path = tmp_path / "sheet.png"
     changes = {"image_size": 24, "mixup_alpha": 0.4, "batch_size": 16}

@@ -86,6 +86,7 @@ def test_networks_of_plugins_are_the_same(monkeypatch, users_settings):
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.ci
 def test_training_gives_the_same_bits(tmp_path, request):
     def trained(folder):
         changes = {"epochs": 1, "batch_size": 128, "image_size": 8, "ema_decay": 0.9}

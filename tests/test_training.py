@@ -192,6 +192,7 @@ def test_resume_restores_all_of_the_state(tmp_path, changes):
         assert not any(np.array_equal(v, bias) for n, v in state.items() if n.startswith("model"))
 
 
+@pytest.mark.ci
 def test_a_run_that_stopped_early_is_finished(tmp_path):
     """Nothing moves, so the second epoch is not better than the first."""
     heard = Said()
