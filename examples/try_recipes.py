@@ -13,7 +13,7 @@ from typing import Any
 
 from rezoo.errors import RezooError
 from rezoo.recipes import list_recipes
-from rezoo.training.train import dry_run
+from rezoo.training.trial import dry_run
 
 COLUMNS = "{:19} {:9} {:8} {:>7} {:>9} {:>6} {:>12} {:>8} {:>8} {:>9} {:>8}"
 HEAD = (

@@ -15,7 +15,7 @@ from conftest import fails
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import SpecError
 from rezoo.training import network
-from rezoo.training import train as training
+from rezoo.training import trial
 from rezoo.training.reporters import Reporter
 from rezoo.utils import device
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
@@ -175,11 +175,11 @@ def test_a_time_limit_shortens_the_schedule(tmp_path):
 @pytest.mark.ci
 def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
     plain = {"image_size": 16}
-    whole = training.dry_run(NETWORK, "digits", changes=plain, output=tmp_path)[1].memory
+    whole = trial.dry_run(NETWORK, "digits", changes=plain, output=tmp_path)[1].memory
     free = (whole.total - whole.activations // 3) / network.FREE_PART
     monkeypatch.setattr(device, "free_bytes", lambda: round(free))
     changes = {**plain, "batch_size": "auto"}
-    plan, found = training.dry_run(NETWORK, "digits", changes=changes, output=tmp_path)
+    plan, found = trial.dry_run(NETWORK, "digits", changes=changes, output=tmp_path)
     assert (plan.recipe.batch_size, plan.recipe.accumulation) == (32, 2)
     assert found.memory.activations < whole.activations
     assert any("batch 32 in 2 micro-batches of 16" in note for note in plan.notes)
