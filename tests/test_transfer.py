@@ -14,8 +14,7 @@ import rezoo
 from conftest import fails
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import SpecError
-from rezoo.training import network
-from rezoo.training import trial
+from rezoo.training import network, trial
 from rezoo.training.reporters import Reporter
 from rezoo.utils import device
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
