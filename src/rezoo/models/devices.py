@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.errors import LostHostError, SpecError
 from rezoo.models.settings import choose_jax
-from rezoo.utils.hosts import Hosts
+from rezoo.utils.hosts import Hosts, join
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,10 +150,10 @@ def joined(devices: int | str | None, hosts: str | None) -> Iterator[Devices]:
         LostHostError: Another host did not come, or was lost inside the block.
     """
     others = None if hosts is None else Hosts.parse(hosts)
-    if others is not None:
-        devices = devices or "all"
-        others = others if others.count > 1 else None
-    if others is None and devices in (None, 1):
+    devices = (1 if others is None else "all") if devices is None else devices
+    if others is not None and others.count == 1:
+        others = None
+    if others is None and devices == 1:
         yield ONE
         return
     choose_jax()
@@ -197,6 +197,8 @@ def leave() -> None:
 
 def on_this_host(same: Any) -> Any:
     """Return an array of JAX that is the same on all devices, on those of this host alone."""
+    if same.is_fully_addressable:  # there is no other host
+        return same
     import jax
 
     shards = same.addressable_shards
@@ -238,7 +240,7 @@ def _connect(hosts: Hosts) -> None:
 
     jax.config.update("jax_enable_preemption_service", False)  # it replaces SIGTERM's handler
     jax.distributed.initialize(
-        f"{hosts.address}:{hosts.port}",
+        join(hosts.address, hosts.port),
         hosts.count,
         hosts.index,
         initialization_timeout=_START_S,
@@ -247,17 +249,17 @@ def _connect(hosts: Hosts) -> None:
     )
 
 
-def _chosen(devices: int | str | None, there: list[Any], hosts: int) -> list[Any]:
+def _chosen(devices: int | str, there: list[Any], hosts: int) -> list[Any]:
     """Return the devices that are used: of each host as many, in the order of hosts."""
     of_hosts = [[d for d in there if d.process_index == host] for host in range(hosts)]
     numbers = [len(found) for found in of_hosts]
-    wanted = max(numbers) if devices in (None, "all") else devices
+    wanted = max(numbers) if devices == "all" else devices
     if isinstance(wanted, int) and 1 <= wanted <= min(numbers):
         return [device for found in of_hosts for device in found[:wanted]]
     kinds = ", ".join(dict.fromkeys(str(device.device_kind) for device in there))
     shown = ", ".join(f"{n} on host {host}" for host, n in enumerate(numbers))
     raise SpecError(
-        f"devices: {devices or 'all'}; JAX has {shown if hosts > 1 else numbers[0]} ({kinds})",
+        f"devices: {devices}; JAX has {shown if hosts > 1 else numbers[0]} ({kinds})",
         hint=f"choose a number from 1 to {min(numbers)}: all hosts use as many.",
     )
 
@@ -269,10 +271,7 @@ def _all_bytes(content: bytes) -> list[bytes]:
 
     sizes = process_allgather(np.asarray(len(content), np.int32)).tolist()
     found = [bytearray() for _ in sizes]
-    for begin in range(0, max(sizes), _CHUNK):
-        length = min(_CHUNK, max(sizes) - begin)
-        chunk = np.frombuffer(content[begin : begin + length], np.uint8)
-        chunk = np.pad(chunk, (0, length - len(chunk)))
+    for chunk in _chunks(content, max(sizes)):
         for whole, part in zip(found, process_allgather(chunk), strict=True):
             whole += part.tobytes()
     return [bytes(whole[:size]) for whole, size in zip(found, sizes, strict=True)]
@@ -284,10 +283,15 @@ def _first_bytes(content: bytes) -> bytes:
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
     size = int(broadcast_one_to_all(np.asarray(len(content), np.int32)))
-    found = bytearray()
+    chunks = (broadcast_one_to_all(chunk) for chunk in _chunks(content, size))
+    return b"".join(np.asarray(chunk).tobytes() for chunk in chunks)
+
+
+def _chunks(content: bytes, size: int) -> Iterator[np.ndarray]:
+    """Yield a content as uint8 arrays, filled up with zeros to a size: all hosts send as many."""
+    import numpy as np
+
     for begin in range(0, size, _CHUNK):
         length = min(_CHUNK, size - begin)
         chunk = np.frombuffer(content[begin : begin + length], np.uint8)
-        chunk = np.pad(chunk, (0, length - len(chunk)))
-        found += np.asarray(broadcast_one_to_all(chunk)).tobytes()
-    return bytes(found)
+        yield np.pad(chunk, (0, length - len(chunk)))
