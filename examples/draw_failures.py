@@ -7,14 +7,12 @@ seldom fail and with nodes that may be taken away. `simulate_failures.py` has th
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
 import simulate_failures as pod
-from draw_pictures import BLUE, CARD, INK, LINE, MUTED, ORANGE, STYLE, canvas, text
+from draw_pictures import BLUE, CARD, INK, LINE, MUTED, ORANGE, STYLE, canvas, text, write
 
 WIDTH, HEIGHT = 760, 440
 TOP, BOTTOM, PLOT_WIDTH = 104, 352, 310
@@ -76,10 +74,7 @@ def draw() -> Axes:
 
 def main(path: str = "images/failures.svg") -> None:
     """Write the picture as SVG."""
-    with matplotlib.rc_context({**STYLE, "font.family": "sans-serif"}):
-        metadata = {"Date": None, "Creator": None}
-        draw().figure.savefig(Path(path), metadata=metadata, transparent=True)
-    print(path)
+    write(draw, path, {**STYLE, "font.family": "sans-serif"})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ the same bytes each time. `draw_zoo.py` draws the chart of published weights.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -273,14 +275,19 @@ def hero() -> Axes:
 PICTURES = (residual_block, blocks, stages, macs, hero)
 
 
+def write(draw: Callable[[], Axes], path: str | Path, style: Mapping[str, Any]) -> None:
+    """Draw a picture and write it as SVG, with the same bytes each time."""
+    with matplotlib.rc_context(dict(style)):
+        metadata = {"Date": None, "Creator": None}
+        draw().figure.savefig(Path(path), metadata=metadata, transparent=True)
+    print(path)
+
+
 def main(folder: str = "images") -> None:
     """Write all pictures as SVG into a folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        for draw in PICTURES:
-            path = Path(folder, draw.__name__.replace("_", "-")).with_suffix(".svg")
-            draw().figure.savefig(path, metadata={"Date": None, "Creator": None}, transparent=True)
-            print(path)
+    for draw in PICTURES:
+        write(draw, Path(folder, draw.__name__.replace("_", "-")).with_suffix(".svg"), STYLE)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ fewer MACs are better; their labels are to the left, above the front, where ther
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 
-from draw_pictures import BLUE, CARD, INK, LINE, MUTED, ORANGE, STYLE, canvas, text
+from draw_pictures import BLUE, CARD, INK, LINE, MUTED, ORANGE, STYLE, canvas, text, write
 from rezoo.sources import catalogue
 from rezoo.specs import WeightsSpec
 
@@ -155,10 +153,7 @@ def draw() -> Axes:
 
 def main(path: str = "images/zoo.svg") -> None:
     """Write the chart as SVG."""
-    with matplotlib.rc_context({**STYLE, "font.family": "sans-serif"}):
-        metadata = {"Date": None, "Creator": None}
-        draw().figure.savefig(Path(path), metadata=metadata, transparent=True)
-    print(path)
+    write(draw, path, {**STYLE, "font.family": "sans-serif"})
 
 
 if __name__ == "__main__":

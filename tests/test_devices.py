@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import rezoo
 from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
+from rezoo.launching.messages import free_port
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes import resolve_recipe
 from rezoo.specs import Preprocessing
@@ -52,12 +52,6 @@ def wait(processes: list[subprocess.Popen], code: int | None = 0) -> None:
     for process in processes:
         text, _ = process.communicate(timeout=500)
         assert code is None or process.returncode == code, text[-3000:]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def lines(trace: Path) -> list[dict]:

@@ -431,7 +431,9 @@ def test_what_jax_compiles_is_kept_for_a_gpu_alone(driver, tmp_path, monkeypatch
     import jax
 
     monkeypatch.setenv("REZOO_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "jax_cuda12_plugin.py").touch()
+    info = tmp_path / "jax_cuda12_plugin-9.30.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: jax-cuda12-plugin\nVersion: 9.30\n")
     before = jax.config.jax_compilation_cache_dir
 
     def kept():

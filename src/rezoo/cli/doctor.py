@@ -15,10 +15,9 @@ from rezoo.cli.options import import_quietly, json_option, print_json
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
 from rezoo.utils import device, nvidia
-from rezoo.utils.gpu_faults import gpu_faults
+from rezoo.utils.gpu_faults import gpu_faults, missing_library
 
 HUB_TIMEOUT_S = 3.0
-_CUDA_OF_JAX = ("jax-cuda12-plugin", "jax-cuda13-plugin")
 _PACKAGES = (
     "tensorflow",
     "keras",
@@ -110,9 +109,9 @@ def _devices_of_jax() -> str:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return "the CPU: JAX_PLATFORMS is cpu"
     if gpus := nvidia.visible_gpus():
-        if any(_version(package) != "not installed" for package in _CUDA_OF_JAX):
-            return _counted("GPU", [gpu.name for gpu in gpus])
-        return f"the CPU: pip install 'rezoo[jax-cuda]' adds {_CUDA_OF_JAX[0]}"
+        if missing := missing_library("jax"):
+            return f"the CPU: {missing}"
+        return _counted("GPU", [gpu.name for gpu in gpus])
     if find_spec("libtpu"):
         return "the TPU: KERAS_BACKEND=jax rezoo doctor counts its chips"
     return "the CPU: there is no GPU"

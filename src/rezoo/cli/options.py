@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from rezoo.models.settings import choose_jax, require_backend
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
+from rezoo.utils.signals import STOPPING, handling
 
 START_VARIABLE = "REZOO_START_TIMEOUT"
 
@@ -224,19 +224,12 @@ def _late_interrupt() -> Iterator[None]:
 
     SIGTERM still ends the process at once where Python has no handler for it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     asked: list[int] = []
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    before = {n: handler for n, handler in handlers.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, lambda number, frame: asked.append(number))
+    caught = [n for n in STOPPING if callable(signal.getsignal(n))]
     try:
-        yield
+        with handling(lambda number, frame: asked.append(number), caught):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if asked:
             raise KeyboardInterrupt(asked[0])
 

@@ -131,7 +131,12 @@ class Faults:
             self.add(new)
 
     def of_some(self, indices: np.ndarray) -> Faults:
-        """Return the faults of some examples, int `(M,)`; none is known yet."""
+        """Return the faults of some examples, ascending int `(M,)`: itself if they are all.
+
+        Of a part, none is known yet.
+        """
+        if len(indices) == len(self.examples):
+            return self
         some = self.examples.select(indices)
         return Faults(some, self.options, self.what, self.class_names, self.of)
 

@@ -168,9 +168,8 @@ def _scores_of_all(
     progress: Callable[[int, int], None],
 ) -> AnyScores:
     """Return the scores on a split, of which each host has a part; all know what is unreadable."""
-    count = len(faults.examples)
-    mine = team.share(count)
-    here = faults if len(mine) == count else faults.of_some(mine)
+    mine = team.share(len(faults.examples))
+    here = faults.of_some(mine)
     scores = measured(
         InOrder(here, preprocessing, batch_size=batch_size),
         progress=lambda done: progress(done, len(mine)),

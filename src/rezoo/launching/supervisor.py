@@ -26,6 +26,7 @@ from rezoo.launching.endings import ASKED, INTERRUPTED, End
 from rezoo.launching.hub import Hub
 from rezoo.launching.messages import Clocks, Connection, free_port, wait
 from rezoo.utils.hosts import Hosts, Worker, join
+from rezoo.utils.signals import STOPPING, handling
 
 _RETRY_S = 0.3
 _PROGRAM = (sys.executable, "-P", "-m", "rezoo")
@@ -283,15 +284,6 @@ def _try(
 def _signals() -> Iterator[list[int]]:
     """Collect the numbers of SIGINT and SIGTERM inside the block, but for ignored ones."""
     found: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    caught = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
+    with handling(lambda number, frame: found.append(number), caught):
         yield found
-        return
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    caught = [n for n, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in caught:
-        signal.signal(number, lambda number, frame: found.append(number))
-    try:
-        yield found
-    finally:
-        for number in caught:
-            signal.signal(number, before[number])

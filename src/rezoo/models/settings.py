@@ -18,12 +18,12 @@ from pathlib import Path
 
 from rezoo.errors import IncompatibleError, MissingExtraError, SpecError
 from rezoo.utils import nvidia
+from rezoo.utils.gpu_faults import missing_library
 from rezoo.utils.paths import cache_dir
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no atomics, no choice by time
-_JAX_ON_CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 _CODE_BYTES = 2**32 - 1  # the most that the driver allows
 
 
@@ -131,7 +131,7 @@ def _keep_compiled() -> None:
 
     if jax.config.jax_compilation_cache_dir or os.environ.get("JAX_PLATFORMS") == "cpu":
         return
-    if any(map(find_spec, _JAX_ON_CUDA)) and nvidia.visible_gpus():
+    if not missing_library("jax") and nvidia.visible_gpus():
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "jax"))
 
 

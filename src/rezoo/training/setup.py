@@ -257,15 +257,13 @@ class Setup:
 
     def unaugmented_batches(self) -> Iterable[Any]:
         """Return this host's part of the images for the head, with the test transform."""
-        train, count = self.train, len(self.train.examples)
+        count = len(self.train.examples)
         chosen = np.arange(count)
         if self.head_images < count:
             order = splits.epoch_order(count, seed=self.recipe.seed, epoch=0)
             chosen = np.sort(order[: self.head_images])
-        chosen = chosen[self.devices.share(len(chosen))]
-        if len(chosen) < count:
-            train = train.of_some(chosen)
-        return self._in_order(train, min(self.recipe.micro_batch_size, _FEATURES_BATCH))
+        mine = self.train.of_some(chosen[self.devices.share(len(chosen))])
+        return self._in_order(mine, min(self.recipe.micro_batch_size, _FEATURES_BATCH))
 
     @cached_property
     def validation_batches(self) -> Iterable[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from rezoo.utils.signals import handling
 
 
 @contextmanager
@@ -18,12 +18,5 @@ def stop_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt(number)
         received.append(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may install handlers
-        return
-    before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(receive):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -30,6 +30,14 @@ def warn_of_gpu_faults() -> None:
         warnings.warn(DeviceWarning(text), stacklevel=2)
 
 
+def missing_library(backend: str) -> str:
+    """Return how to install what a backend needs for a GPU; empty if it is installed."""
+    packages, extra = _LIBRARIES[backend]
+    if any(map(_installed, packages)):
+        return ""
+    return f"pip install 'rezoo[{extra}]' adds {packages[0]}"
+
+
 def _unused() -> Iterator[str]:
     if device.on_gpu() or os.environ.get("JAX_PLATFORMS") == "cpu":
         return
@@ -37,12 +45,10 @@ def _unused() -> Iterator[str]:
     if not gpus:
         return
     name = device.backend()
-    packages, extra = _LIBRARIES[name]
     cause = "TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's reason"
     if name == "jax":
         cause = "JAX_PLATFORMS=cuda shows JAX's reason"
-    if not any(map(_installed, packages)):
-        cause = f"pip install 'rezoo[{extra}]' adds {packages[0]}"
+    cause = missing_library(name) or cause
     yield (
         f"the driver lists {', '.join(g.name for g in gpus)}, and {_BACKENDS[name]} finds no GPU: "
         f"it computes on the CPU; {cause}, and CUDA_VISIBLE_DEVICES=-1 chooses the CPU"
