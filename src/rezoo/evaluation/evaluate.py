@@ -140,7 +140,7 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        measured = partial(measure, task, compiled_forward(network), classes=classes)
+        measured = partial(measure, task, compiled_forward(network, preprocessing), classes=classes)
         scores = _scores_of_all(team, faults, preprocessing, batch_size, measured, progress)
     return Evaluation(
         model=source.reference,
