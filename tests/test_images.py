@@ -196,7 +196,7 @@ WHOLE = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # the input of the network 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("sides", SIDES, ids=str)
 def test_levels_are_whole_before_they_become_uint8(sides, interpolation):
-    """So nothing is lost: black, white and their sharpest edges, where bicubic weights overshoot."""
+    """So nothing is lost, also at edges from black to white, where bicubic weights overshoot."""
     edges = np.random.default_rng(0).integers(0, 2, (*sides, 3)) * 255
     pre = Preprocessing(input_size=(3, 17, 33), interpolation=interpolation, **WHOLE)
     for image in (edges, edges * 0, edges * 0 + 255):
