@@ -174,7 +174,7 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        asked = partial(collect, task, compiled_forward(network), classes=classes)
+        asked = partial(collect, task, compiled_forward(network, preprocessing), classes=classes)
         found = _of_all(team, faults, preprocessing, batch_size, asked, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
