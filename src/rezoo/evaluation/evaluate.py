@@ -6,8 +6,10 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
+
+import numpy as np
 
 from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
@@ -15,52 +17,85 @@ from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.forward import compiled_forward, network_of
-from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.metrics import AnyScores, scored
+from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import compare_with_run
 from rezoo.models.devices import Devices, joined
 from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
-from rezoo.specs import Origin, Preprocessing
+from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.memory import memory_errors
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """The result of `evaluate`.
 
     Attributes:
-        model: Reference of the network.
-        dataset: Reference of the dataset.
-        split: Name of the split.
-        task: Task of the network.
-        num_classes: Width of the head.
-        scores: Scores with their intervals.
-        classes: `(name, images, right)` of each class that occurs. For multi-label data the last
-            is the average precision.
-        preprocessing: Preprocessing of the images, as text.
+        predictions: What the network predicts for each image; all figures are computed from them.
+        config: Of the network.
         images_per_s: Throughput, with decoding.
         notes: Remarks: rules of the splits, how classes were matched, images left out.
         origin: Origin of the weights, or None if it is not recorded.
-        worst: Classes with the lowest accuracy (for multi-label data: average precision), as in
-            `metrics.json`.
         own_data: Whether these are the images of the same split of the run that is evaluated.
     """
 
-    model: str
-    dataset: str
-    split: str
-    task: Task
-    num_classes: int
-    scores: AnyScores
-    classes: tuple[tuple[str, int, float], ...]
-    preprocessing: str
+    predictions: Predictions
+    config: ModelConfig
     images_per_s: float
     notes: tuple[str, ...]
     origin: Origin | None
-    worst: tuple[dict[str, Any], ...]
     own_data: bool = False
+
+    @property
+    def model(self) -> str:
+        """Reference of the network."""
+        return self.predictions.facts["model"]
+
+    @property
+    def dataset(self) -> str:
+        """Reference of the dataset."""
+        return self.predictions.facts["dataset"]
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+        return self.predictions.facts["split"]
+
+    @property
+    def preprocessing(self) -> str:
+        """Preprocessing of the images, as text."""
+        return self.predictions.facts["preprocessing"]
+
+    @property
+    def task(self) -> Task:
+        """Task of the network."""
+        return task_of(self.config.multi_label)
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the head."""
+        return self.config.num_classes
+
+    @cached_property
+    def scores(self) -> AnyScores:
+        """Scores with their intervals."""
+        return scored(self.predictions)
+
+    @property
+    def classes(self) -> tuple[tuple[str, int, float], ...]:
+        """`(name, images, right)` of each class that occurs.
+
+        For multi-label data the last is the average precision.
+        """
+        return tuple((self.config.label(i), n, value) for i, n, value in self.scores.per_class)
+
+    @property
+    def worst(self) -> list[dict[str, Any]]:
+        """Classes with the lowest accuracy (or average precision), as in `metrics.json`."""
+        return self.scores.worst(self.config.label)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types."""
@@ -74,7 +109,7 @@ class Evaluation:
             "preprocessing": self.preprocessing,
             "images_per_s": self.images_per_s,
             "origin": dataclasses.asdict(self.origin) if self.origin else None,
-            "worst_classes": list(self.worst),
+            "worst_classes": self.worst,
             "classes": [
                 {"name": name, "count": count, self.task.class_key: value}
                 for name, count, value in self.classes
@@ -129,10 +164,9 @@ def evaluate(
     data = _opened(dataset, source, options)
     task = _common_task(source, data)
     own_data, compared = compare_with_run(source, data, split)
-    config, examples = source.config, data.examples(split)
-    total = sum(map(len, data.splits.parts.values()))
-    faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
-    classes, note = match_classes(data.class_names, config, labels=examples.labels())
+    config = source.config
+    faults = _faults(data, split, options)
+    classes, note = match_classes(data.class_names, config, labels=faults.examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
     what = f"evaluating batches of {batch_size} images of {_in_words(preprocessing)}"
     hint = "use a smaller --batch-size or --image-size."
@@ -140,44 +174,60 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        measured = partial(measure, task, compiled_forward(network, preprocessing), classes=classes)
-        scores = _scores_of_all(team, faults, preprocessing, batch_size, measured, progress)
+        asked = partial(collect, task, compiled_forward(network, preprocessing), classes=classes)
+        found = _of_all(team, faults, preprocessing, batch_size, asked, progress)
+        elapsed_s = time.perf_counter() - begun
+    origin: Origin | None = getattr(network, "rezoo_origin", None)
+    facts = {
+        "model": source.reference,
+        "dataset": data.reference,
+        "split": split,
+        "preprocessing": _in_words(preprocessing),
+        "weights_sha256": origin.sha256 if origin else "",
+    }
+    labels = tuple(map(config.label, range(config.num_classes)))
     return Evaluation(
-        model=source.reference,
-        dataset=data.reference,
-        split=split,
-        task=task,
-        num_classes=config.num_classes,
-        scores=scores,
-        classes=tuple((config.label(i), n, value) for i, n, value in scores.per_class),
-        preprocessing=_in_words(preprocessing),
-        images_per_s=scores.count / (time.perf_counter() - begun),
+        predictions=dataclasses.replace(found, labels=labels, facts=facts),
+        config=config,
+        images_per_s=len(found) / elapsed_s,
         notes=(*data.splits.notes, note, *_left_out(faults), *compared),
+        origin=origin,
         own_data=own_data,
-        origin=getattr(network, "rezoo_origin", None),
-        worst=tuple(scores.worst(config.label)),
     )
 
 
-def _scores_of_all(
+def _faults(data: Dataset, split: str, options: DataOptions) -> Faults:
+    """Return a split, of which no unreadable image is known yet."""
+    total = sum(map(len, data.splits.parts.values()))
+    what = f"{data.reference} ({split})"
+    return Faults(data.examples(split), options, what, data.class_names, total)
+
+
+def _of_all(
     team: Devices,
     faults: Faults,
     preprocessing: Preprocessing,
     batch_size: int,
-    measured: Callable[..., AnyScores],
+    asked: Callable[..., Predictions],
     progress: Callable[[int, int], None],
-) -> AnyScores:
-    """Return the scores on a split, of which each host has a part; all know what is unreadable."""
+) -> Predictions:
+    """Return the predictions for a split, of which each host has a part; all hosts have the same.
+
+    All know what is unreadable.
+    """
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
-    scores = measured(
+    found = asked(
         InOrder(here, preprocessing, batch_size=batch_size),
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,
     )
     unreadable = {int(mine[i]): reason for i, reason in here.reasons.items()}
     faults.merge(team.exchange(unreadable))
-    return scores
+    indices = team.gather(mine[here.readable()])
+    order = np.argsort(indices)
+    keys = tuple(faults.examples.key(int(i)) for i in indices[order])
+    return dataclasses.replace(found.at(order), keys=keys)
 
 
 def _opened(

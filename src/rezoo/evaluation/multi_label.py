@@ -6,7 +6,7 @@ recall, without interpolation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-from rezoo.evaluation.forward import Forward, logits_and_labels
 
-THRESHOLD = 0.5
 RESAMPLES = 1000
 _BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
 
@@ -91,37 +89,20 @@ class MultiLabelScores:
         return {"count": self.count, "loss": self.loss, **figures}
 
 
-def score_multi_label(
-    forward: Forward,
-    batches: Iterable[tuple[Any, Any]],
-    *,
-    classes: np.ndarray | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-    gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
-) -> MultiLabelScores:
-    """Return the scores of a network on multi-label batches.
-
-    For the arguments see `rezoo.evaluation.metrics.score`; labels are `(B, K)`, 0 or 1. Classes
-    of the head that the dataset lacks are ignored: their truth is not known. So are classes of
-    the dataset with the index -1, which have no image.
-
-    Raises:
-        NotFoundError: There are no images, or none of them has a label.
-        DivergedError: A logit is not finite.
-    """
-    found, truths = [], []
-    known = slice(None) if classes is None else classes >= 0
-    classes = None if classes is None else classes[known]
-    for logits, labels in logits_and_labels(forward, batches, progress):
-        found.append(logits if classes is None else logits[:, classes])
-        truths.append(labels[:, known] > THRESHOLD)
-    return scores_of(gather(np.concatenate(found)), gather(np.concatenate(truths)), classes)
-
-
 def scores_of(
     logits: np.ndarray, truth: np.ndarray, classes: np.ndarray | None = None
 ) -> MultiLabelScores:
-    """Return the scores of logits `(N, K)` with the truth, bool `(N, K)`."""
+    """Return the scores of logits `(N, K)` with the truth, bool `(N, K)`.
+
+    Args:
+        logits: float32.
+        truth: Whether an image has a class.
+        classes: Index in the head of each of these classes; the same index if None.
+
+    Raises:
+        NotFoundError: No image has a label.
+        DivergedError: A logit is not finite.
+    """
     from sklearn.metrics import average_precision_score, f1_score
 
     occurring = np.flatnonzero(truth.any(0))

@@ -13,12 +13,12 @@ from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
 from rezoo.evaluation.forward import compiled_forward, network_of
-from rezoo.evaluation.metrics import softmax, top_k
-from rezoo.evaluation.multi_label import THRESHOLD
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
+from rezoo.evaluation.predictions import softmax, top_k
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import Preprocessing
+from rezoo.tasks import THRESHOLD
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
 

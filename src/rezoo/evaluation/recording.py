@@ -108,7 +108,7 @@ def _record(folder: Path, result: Evaluation) -> None:
     metrics = run_files.read_metrics(folder)
     metrics["test"] = {
         **result.scores.to_dict(),
-        "worst_classes": list(result.worst),
+        "worst_classes": result.worst,
         "preprocessing": result.preprocessing,
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         _MEASURED: record(folder / WEIGHTS).sha256,
