@@ -93,11 +93,8 @@ def test_micro_batches_are_equal_to_the_whole_batch(optimizer):
 def test_the_step_normalizes_whole_grey_levels(parts):
     levels = np.random.default_rng(3).integers(0, 256, (16, 6, 6, 3), np.uint8)
     pre, labels = Preprocessing(input_size=(3, 6, 6)), (np.arange(16) % 3).astype("int32")
-    found = []
-    for images, keys in (
-        (levels, {"preprocessing": pre}),
-        (normalized(levels.astype("float32"), pre), {}),
-    ):
+    inputs, found = normalized(levels.astype("float32"), pre), []
+    for images, keys in ((levels, {"preprocessing": pre}), (inputs, {})):
         step = step_of(small(channels=3), accumulation=parts, **keys)
         parts_of = zip(np.split(images, parts), np.split(labels, parts), strict=True)
         figures = step(list(parts_of)).read()

@@ -18,6 +18,7 @@ from rezoo.errors import DivergedError, Interrupted
 from rezoo.evaluation.metrics import Scores, wilson_interval
 from rezoo.evaluation.report import curves, run_charts
 from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
 from rezoo.training.health import AT_THE_END, WINDOW, Health, at_chance
 from rezoo.training.reporters import Reporter, Several, TensorBoard
@@ -248,6 +249,20 @@ def test_first_batch():
     assert kinds(truth=same, most=0.9) == []  # by chance, once in thirty batches
     assert kinds(truth=same, most=0.25) == kinds(truth=same, most=1.0) == ["one label"]
     assert kinds(truth=np.eye(4, dtype=np.float32)[same]) == ["one label"]
+
+
+def test_whole_grey_levels_are_judged_as_the_input_that_they_become():
+    levels = np.random.default_rng(0).integers(0, 256, (32, 6, 6, 3), np.uint8)
+    labels = np.arange(32, dtype=np.int32) % 4
+
+    def texts(std):
+        health = health_of()
+        health.preprocessing = Preprocessing(input_size=(3, 6, 6), mean=(0.5,) * 3, std=(std,) * 3)
+        return health.before_training(levels, labels)
+
+    assert texts(0.25) == []
+    (text,) = texts(25.0)
+    assert "standard deviation 0.0118, not 0 and 1" in text  # 75.4 levels / 255 / 25
 
 
 def test_only_the_first_batch_is_looked_at():

@@ -143,8 +143,7 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
 
 def _first_batch_warnings(setup: Setup) -> tuple[str, ...]:
     batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches
-    images, labels = next(iter(batches))
-    return tuple(Health.of(setup, {}).before_training(setup.inputs(images), labels))
+    return tuple(Health.of(setup, {}).before_training(*next(iter(batches))))
 
 
 def measure(setup: Setup, step: TrainingStep) -> Times:

@@ -15,7 +15,9 @@ from typing import Any, Self
 import numpy as np
 
 from rezoo.evaluation.metrics import AnyScores, Scores, wilson_interval
+from rezoo.models.normalization import normalized
 from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 from rezoo.training.schedules import warmup_steps
 from rezoo.training.setup import Setup
 
@@ -43,6 +45,8 @@ class Health:
         multi_label: Whether an image has any number of the classes.
         most: Share of the most frequent class in the training split; None if it is not known.
         scaled: Whether inputs should have a mean of about 0 and a standard deviation of about 1.
+        preprocessing: Of the images of a batch, which are uint8. If None, they are the network's
+            input, float32.
         memory: JSON values that are kept in the checkpoint. The key `given` holds the warnings so
             far by kind.
         guessing: The loss of a network that finds all classes equally likely.
@@ -54,6 +58,7 @@ class Health:
     multi_label: bool = False
     most: float | None = None
     scaled: bool = True
+    preprocessing: Preprocessing | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +87,7 @@ class Health:
             multi_label=setup.task.multi_label,
             most=most,
             scaled=setup.config.base is None,
+            preprocessing=setup.config.preprocessing,
             memory=memory,
         )
 
@@ -117,8 +123,8 @@ class Health:
     def before_training(self, images: Any, labels: Any) -> list[str]:
         """Return warnings about the first batch of a run, before its first step.
 
-        Images are the network's input, float32 `(B, H, W, C)`; labels are int32 `(B,)` or float32
-        `(B, K)`.
+        Images are `(B, H, W, C)`, labels int32 `(B,)` or float32 `(B, K)`. The figures in the texts
+        are those of the network's input.
         """
         return [] if self.memory["steps"] else self._new(self._of_batch(images, labels))
 
@@ -144,6 +150,8 @@ class Health:
 
     def _of_batch(self, images: Any, labels: Any) -> Warnings:
         pixels, truth = np.asarray(images, np.float32), np.asarray(labels)
+        if self.preprocessing is not None:
+            pixels = normalized(pixels, self.preprocessing)
         mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
         if not np.isfinite(pixels).all():
             yield "not finite", "the first batch has values that are not finite (NaN or infinite)"

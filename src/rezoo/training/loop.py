@@ -148,8 +148,7 @@ class Loop:
             self._saver.check()
             batch = self._next(batches, clock)
             if not progress.epoch and not progress.step:
-                images, labels = map(self._devices.part, batch[0])
-                self._warn(self.health.before_training(setup.inputs(images), labels))
+                self._warn(self.health.before_training(*map(self._devices.part, batch[0])))
             wishes = self._agreement.pass_on(self._wishes(signals, progress.step + 1))
             outcome = self.step(batch, wishes)
             progress.step += 1
