@@ -23,7 +23,7 @@ from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.evaluation.recording import recorded_scores
+from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
@@ -158,6 +158,8 @@ def finish(
     metrics = _metrics(setup, plan, progress, scores)
     if test := recorded_scores(folder):  # a finished run that was resumed
         metrics["test"] = test
+    else:
+        remove_predictions(folder)
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,
