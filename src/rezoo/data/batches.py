@@ -15,6 +15,7 @@ from rezoo.data.order import epoch_indices
 from rezoo.data.pipeline import TrainingStream, test_batches
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IntegrityError
+from rezoo.models.normalization import normalized
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -49,7 +50,7 @@ def training(
 
     Args:
         faults: The training split, and its unreadable examples as far as they are known.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Of the network.
         recipe: Augmentation, batch size, number of epochs and seed.
         classes: Number of classes.
         epoch: The first epoch, from 0.
@@ -97,7 +98,7 @@ class InOrder:
 
     Args:
         faults: The split, and its unreadable examples as far as they are known.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Of the network.
         batch_size: Images per batch; the last batch may be smaller.
         convert: Converts a `tf.data.Dataset` to an iterable of the backend's batches.
     """
@@ -149,7 +150,9 @@ class InOrder:
 def as_dataset(
     data: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int
 ) -> tf.data.Dataset:
-    """Return the readable examples of a split in order, as a `tf.data.Dataset`.
+    """Return the readable examples of a split in order, as a network takes them.
+
+    The result is a `tf.data.Dataset`, its images float32 `(B, H, W, C)`, normalized.
 
     Args:
         data: The dataset.
@@ -165,13 +168,16 @@ def as_dataset(
     several = data.splits.multi_label
     labels = (None, len(data.class_names)) if several else (None,)
     signature = (
-        tf.TensorSpec(sides, tf.float32),
+        tf.TensorSpec(sides, tf.uint8),
         tf.TensorSpec(labels, tf.float32 if several else tf.int32),
     )
     kind = signature[1].dtype
-    return tf.data.Dataset.from_generator(
+    levels = tf.data.Dataset.from_generator(
         lambda: ((images, tf.cast(labels, kind)) for images, labels in batches),
         output_signature=signature,
+    )
+    return levels.map(
+        lambda images, labels: (normalized(tf.cast(images, tf.float32), preprocessing), labels)
     )
 
 

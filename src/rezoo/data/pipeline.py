@@ -4,6 +4,8 @@ The input of the network at step `s` of epoch `e` depends only on `(seed, e, s)`
 parallelism, the number of hosts, the number of micro-batches, or the step at which the run
 started. Starting in the middle of an epoch costs the same as at its beginning: the order of an
 epoch is computed, and no example before the start is read.
+
+Images stay whole grey levels, uint8, to the end; see `rezoo.models.normalization`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, segments
 from rezoo.specs import Preprocessing
 
+INPUT_PIPELINE = 2
+"""Raised when the same seed gives other batches; a run records it."""
 # The mapped functions have no Python branches on tensors for AutoGraph to rewrite.
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -50,7 +54,7 @@ def train_batches(
 
     Args:
         examples: The training split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input, and its mean, which is the colour of fills.
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed if the recipe mixes examples.
         first_epoch: The first epoch, from 0.
@@ -61,7 +65,7 @@ def train_batches(
         hosts: Number of equal parts of a micro-batch.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        A dataset of `(images, labels)`: uint8 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` if examples are mixed or have several labels;
         `B = recipe.micro_batch_size // hosts`.
 
@@ -79,7 +83,7 @@ class TrainingStream:
 
     Args:
         examples: The training split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input, and its mean, which is the colour of fills.
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed if the recipe mixes examples.
         epoch: The first epoch that is asked for, from 0.
@@ -231,16 +235,16 @@ def test_batches(
 
     Args:
         examples: The split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input.
         batch_size: Images per batch.
         classes: Number of classes: labels that are known only by reading are checked; 0 if not.
         indices: Called when an iterator begins: the examples to return, int64 `(M,)`.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        A dataset of `(images, labels)`: uint8 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` if examples have several labels.
     """
-    transform = transforms.test_transform(preprocessing, encoded=examples.encoded)
+    transform = transforms.test_levels(preprocessing, encoded=examples.encoded)
 
     @_plain
     def example(index: Any) -> tuple[Any, Any]:

@@ -87,7 +87,7 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        forward = compiled_forward(network)
+        forward = compiled_forward(network, setting.preprocessing)
         if tta:
             forward = averaged(forward, setting.task, tta)
         asked = partial(collect, setting.task, forward, classes=setting.classes)

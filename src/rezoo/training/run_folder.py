@@ -21,6 +21,7 @@ from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
+from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
 from rezoo.evaluation.recording import recorded_scores, remove_predictions
@@ -62,6 +63,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.config.backend(),
         "devices": device.names(),
+        "input_pipeline": INPUT_PIPELINE,
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
 
