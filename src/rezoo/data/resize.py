@@ -23,6 +23,10 @@ Read = Callable[[Any, Any], Any]
 """`read(start, sides)`, both int32 `(2,)`: the part of an image there, uint8 `(h, w, C)`."""
 
 
+Crop = Callable[..., Any]
+"""A function like `resized_crop`, with its arguments: which part of an image is kept."""
+
+
 def resized_crop(
     read: Read,
     sides: Any,

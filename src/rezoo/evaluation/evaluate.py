@@ -10,8 +10,10 @@ from functools import partial
 import numpy as np
 
 from rezoo.data.batches import InOrder
+from rezoo.data.corners import five_crops
 from rezoo.data.datasets import DataOptions
-from rezoo.evaluation.averaging import WORDS, averaged, require_known
+from rezoo.data.resize import resized_crop
+from rezoo.evaluation.averaging import TEN_CROP, WORDS, averaged, require_known
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.measured import undefined
 from rezoo.evaluation.predictions import Predictions, collect
@@ -130,7 +132,12 @@ def _of_all(
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
     found = asked(
-        InOrder(here, setting.preprocessing, batch_size=setting.batch_size),
+        InOrder(
+            here,
+            setting.preprocessing,
+            batch_size=setting.batch_size,
+            crop=five_crops if tta == TEN_CROP else resized_crop,
+        ),
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,
     )
