@@ -30,7 +30,7 @@ from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.names import near, suggest
 
 _COLOURS = "plasma"  # ascending in lightness: also readable in grey and by the colour-blind
-_OPACITY = 0.8  # of the largest value
+_OPACITY = 0.85  # of the largest value
 _SHOWN = 50  # class names in a message
 
 
@@ -246,8 +246,7 @@ def _positions(features: keras.Model, height: int, width: int) -> int:
 def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Lay a map over its picture: grey where it is zero or negative, coloured where it is positive.
 
-    The map is enlarged with bicubic interpolation. Colour and opacity grow with the values, from 0
-    to the largest one.
+    Colour and opacity grow with the values, from 0 to the largest one; see `enlarged`.
 
     Args:
         pixels: The picture, uint8 `(H, W, 3)` or `(H, W, 1)`.
@@ -256,13 +255,17 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     Returns:
         RGB, uint8 `(H, W, 3)`.
     """
-    height, width = pixels.shape[:2]
-    small = np.asarray(values, np.float32)
-    large = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
-    most = float(small.max())
-    strength = np.clip(large / most, 0, 1) if most > 0 else np.zeros_like(large)
+    most = max(float(np.max(values)), 0)
+    large = enlarged(values, pixels.shape[:2])
+    strength = np.clip(large / most, 0, 1) if most else np.zeros_like(large)
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
     colours = 255 * matplotlib.colormaps[_COLOURS](strength)[:, :, :3]
-    opacity = _OPACITY * np.sqrt(strength)[:, :, None]
+    opacity = _OPACITY * strength[:, :, None]
     return np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
+
+
+def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a map, float `(h, w)`, to a height and width in pixels by bicubic interpolation."""
+    image = Image.fromarray(np.asarray(values, np.float32))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC))

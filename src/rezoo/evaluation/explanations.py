@@ -127,7 +127,11 @@ def _draw(
         image.save(stream, "PNG")
         path = paths[answer.index]
         write_bytes(path, stream.getvalue())
-        values: dict[str, Any] = {"map_label": label, "map_probability": probability, "picture": str(path)}
+        values: dict[str, Any] = {
+            "map_label": label,
+            "map_probability": probability,
+            "picture": str(path),
+        }
         drawn.append(Explanation(**vars(answer), **values))
     return drawn
 
