@@ -225,14 +225,14 @@ def _require_positions(name: str, features: keras.Model, preprocessing: Preproce
     height, width = preprocessing.size
     if _positions(features, height, width) > 1:
         return
-    side = max(height, width)
-    while side <= MAX_IMAGE_SIZE and _positions(features, side, side) <= 1:
+    side, of_any_size = max(height, width), features.inputs[0].shape[1] is None
+    while of_any_size and side <= MAX_IMAGE_SIZE and _positions(features, side, side) <= 1:
         side *= 2
     raise IncompatibleError(
         f"the last feature map of {name} has a single position for images of {height}x{width} "
         "pixels: a map would show nothing",
         hint=f"use larger images: image_size {side} (--image-size {side})."
-        if features.inputs[0].shape[1] is None
+        if of_any_size
         else "load the model without input_shape and use larger images.",
     )
 

@@ -95,7 +95,7 @@ def draw(chart: Chart) -> str:
     """Return a chart as an `<svg>` element without a size; its viewBox is `WIDTH` x `HEIGHT`."""
     with settings():
         figure = new_figure(WIDTH, HEIGHT)
-        _draw_axes(figure.add_axes((0.13, 0.19, 0.84, 0.67)), chart)
+        _draw_axes(figure.add_axes((0.13, 0.19, 0.80 if chart.x_percent else 0.84, 0.67)), chart)
         return as_svg(figure).replace(f'width="{WIDTH}pt" height="{HEIGHT}pt"', "", 1)
 
 
@@ -170,7 +170,6 @@ def _draw_axes(axes: Axes, chart: Chart) -> None:
             ncols=4,
             frameon=False,
             handlelength=1,
-            labelcolor="linecolor",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -38,10 +39,9 @@ def matrix_figure(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     """
     classes = len(labels)
     names = [shortened(label, _MOST_LETTERS) for label in labels]
-    margin = _EDGE + _LETTER * max(map(len, names))
-    size = _CELL * classes
-    figure = new_figure(margin + size + 1, margin + size + 1)
+    margin, size = _EDGE + _LETTER * max(map(_letters, names)), _CELL * classes
     whole = margin + size + 1
+    figure = new_figure(whole, whole)
     axes = figure.add_axes((margin / whole, 1 / whole, size / whole, size / whole))
     axes.set(xlim=(0, classes), ylim=(classes, 0))
     axes.patch.set_visible(False)
@@ -55,6 +55,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
+def _letters(text: str) -> int:
+    """Return the width of a text in letters; those of Chinese, for example, count twice."""
+    return sum(1 + (east_asian_width(character) in "WF") for character in text)
+
+
 def _name(axes: Axes, names: Sequence[str]) -> None:
     """Write the names of the classes, which is faster than by ticks, and draw the grid."""
     from matplotlib.collections import LineCollection
@@ -66,7 +71,7 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
     for place, name in enumerate(names):
         axes.text(-gap, place + 0.5, name, ha="right", va="center")
         axes.text(place + 0.5, -gap, name, ha="center", va="bottom", rotation=90)
-    beyond = -gap - _LETTER * (max(map(len, names)) + 1) / _CELL
+    beyond = -gap - _LETTER * (max(map(_letters, names)) + 1) / _CELL
     axes.text(classes / 2, beyond, "prediction", ha="center", va="bottom", weight="bold")
     title = {"ha": "right", "va": "center", "weight": "bold", "rotation": 90}
     axes.text(beyond, classes / 2, "truth", **title)

@@ -11,8 +11,8 @@ from rezoo.evaluation.confusion import class_scores, confused_pairs
 from rezoo.evaluation.metrics import scored
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.reliability import confidences, reliability_curve
-from rezoo.utils.figures import Chart, Line, draw
-from rezoo.utils.matrices import LARGEST, matrix_svg
+from rezoo.utils.figures import Chart, Line
+from rezoo.utils.matrices import LARGEST, matrix_svg, shortened
 from rezoo.utils.names import printable
 
 MOST_PAIRS = 25
@@ -69,10 +69,9 @@ class Pair:
     count: int
 
 
-def one_line(text: str) -> str:
-    """Return a name on one line: characters that do not print are escaped, a long one is cut."""
-    shown = printable(text).replace("\n", "\\n")
-    return shown if len(shown) <= _MOST_LETTERS else f"{shown[: _MOST_LETTERS - 1]}…"
+def one_line(text: str, *, most: int = _MOST_LETTERS) -> str:
+    """Return a text on one line: characters that do not print are escaped, a long one is cut."""
+    return shortened(printable(text).replace("\n", "\\n"), most)
 
 
 def labels_of(predictions: Predictions) -> Callable[[int], str]:
@@ -117,9 +116,7 @@ def _of_one(predictions: Predictions) -> list[ClassRow]:
 def _of_several(predictions: Predictions) -> list[ClassRow]:
     label = labels_of(predictions)
     ranked = sorted(scored(predictions).per_class, key=lambda c: (c[2], -c[1]))
-    return [
-        ClassRow(name=label(i), count=n, figure=f"{ap:.1%}", share=ap) for i, n, ap in ranked
-    ]
+    return [ClassRow(name=label(i), count=n, figure=f"{ap:.1%}", share=ap) for i, n, ap in ranked]
 
 
 def pairs(predictions: Predictions) -> list[Pair]:
@@ -143,20 +140,16 @@ def drawn_matrix(predictions: Predictions) -> str:
     return matrix_svg(counts.reshape(width, width), list(map(labels_of(predictions), shown)))
 
 
-def drawn_reliability(predictions: Predictions) -> str:
-    """Return the reliability curve with its 95 % intervals as SVG."""
+def reliability(predictions: Predictions) -> Chart:
+    """Return the reliability curve of single-label predictions, with 95 % intervals."""
     curve = reliability_curve(confidences(predictions), predictions.right)
-    chart = Chart(
+    points = tuple(zip(curve.confidence.tolist(), curve.accuracy.tolist(), strict=True))
+    ranges = tuple(zip(curve.low.tolist(), curve.high.tolist(), strict=True))
+    ideal = Line(((0.0, 0.0), (1.0, 1.0)), plain=True)
+    return Chart(
         "accuracy",
-        (
-            Line(((0.0, 0.0), (1.0, 1.0)), plain=True),
-            Line(
-                tuple(zip(curve.confidence.tolist(), curve.accuracy.tolist(), strict=True)),
-                ranges=tuple(zip(curve.low.tolist(), curve.high.tolist(), strict=True)),
-            ),
-        ),
+        (Line(points, ranges=ranges), ideal),
         x_title="confidence",
         percent=True,
         x_percent=True,
     )
-    return draw(chart)

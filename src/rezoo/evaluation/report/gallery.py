@@ -81,8 +81,8 @@ def gallery_of(
 ) -> Gallery:
     """Choose images, read them and compute their activation maps.
 
-    An image that is not found, or cannot be read, is left out. The maps are missing if the network
-    has none.
+    An image that is not found, or cannot be read, is left out; so are all if there is not enough
+    memory. The maps are missing if the network has none.
 
     Args:
         predictions: The predictions; without keys or logits there are no images.
@@ -94,15 +94,10 @@ def gallery_of(
         return Gallery()
     wrong, unsure = mistakes(predictions), least_certain(predictions)
     classes = {answer.row: answer.mapped for answer in (*wrong, *unsure)}
-    places = _places(list(classes), predictions, examples)
-    rows, inputs = _inputs(places, examples, source)
-    if not rows:
+    try:
+        shots = _shots(classes, predictions, examples, source, network)
+    except (MemoryError, tf.errors.OpError):
         return Gallery()
-    maps = _maps(inputs, np.array([classes[row] for row in rows]), source, network)
-    pixels = visible(inputs, source.config.preprocessing.for_test())
-    shots = {
-        row: _shot(pixels[i], None if maps is None else maps[i]) for i, row in enumerate(rows)
-    }
     return Gallery(
         mistakes=tuple((answer, shots[answer.row]) for answer in wrong if answer.row in shots),
         least_certain=tuple((a, shots[a.row]) for a in unsure if a.row in shots),
@@ -170,9 +165,24 @@ def _probabilities(predictions: Predictions) -> np.ndarray:
     return 1 / (1 + np.exp(-predictions.logits.astype(np.float64)))
 
 
-def _places(
-    rows: Sequence[int], predictions: Predictions, examples: Examples
-) -> Mapping[int, int]:
+def _shots(
+    classes: Mapping[int, int],
+    predictions: Predictions,
+    examples: Examples,
+    source: Source,
+    network: keras.Model,
+) -> dict[int, Shot]:
+    """Return row → image, for the rows that have a class whose activation map is wanted."""
+    places = _places(list(classes), predictions, examples)
+    rows, inputs = _inputs(places, examples, source)
+    if not rows:
+        return {}
+    maps = _maps(inputs, np.array([classes[row] for row in rows]), source, network)
+    pixels = visible(inputs, source.config.preprocessing.for_test())
+    return {row: _shot(pixels[i], None if maps is None else maps[i]) for i, row in enumerate(rows)}
+
+
+def _places(rows: Sequence[int], predictions: Predictions, examples: Examples) -> Mapping[int, int]:
     """Return row → place in the split, where images that could not be read are missing."""
     keys = predictions.keys
     if len(keys) == len(examples) and all(examples.key(row) == keys[row] for row in rows):

@@ -104,6 +104,16 @@ class RunRecords:
         return task_of(self.config.multi_label)
 
     @property
+    def data_name(self) -> str:
+        """Name of the dataset, without a path."""
+        return str(self.metrics.get("data", {}).get("name", "unknown data"))
+
+    @property
+    def scores(self) -> dict[str, Mapping[str, Any]]:
+        """Split → its scores; test first, if it was measured."""
+        return {split: self.metrics[split] for split in ("test", "val") if split in self.metrics}
+
+    @property
     def epochs(self) -> int:
         """Number of completed epochs; 0 for a probe."""
         return int(self.metrics.get("epochs", 0))
