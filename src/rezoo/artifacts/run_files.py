@@ -91,6 +91,7 @@ _ENVIRONMENT: Schema = {
     "devices?": [_TEXT],
     "cpus?": optional(integer(1, 10**6)),
     "packages?": Table(_TEXT),
+    "input_pipeline?": integer(1, 10**6),
     "changes?": [{"changed_utc": _TEXT, "epochs": _COUNT, "steps": _COUNT, "changes": [_ANY]}],
 }
 _PLAIN = (str, bool, int, float)

@@ -22,11 +22,12 @@ from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
+from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.errors import DivergedError
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions, collect
-from rezoo.evaluation.recording import recorded_scores
+from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report.run_report import write_report
 from rezoo.evaluation.report.training_curves import curves
@@ -67,6 +68,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.config.backend(),
         "devices": device.names(),
+        "input_pipeline": INPUT_PIPELINE,
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
 
@@ -163,6 +165,9 @@ def finish(
     metrics = _metrics(setup, plan, progress, scored(predictions))
     if test := recorded_scores(folder):  # a finished run that was resumed
         metrics["test"] = test
+    else:
+        remove_predictions(folder)
+    predictions.write(folder / run_files.PREDICTIONS["val"])
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,
@@ -180,7 +185,7 @@ def finish(
 
 
 def _predictions(folder: Path, setup: Setup, forward: Forward) -> Predictions:
-    """Return the predictions for the validation split, and write them to the folder."""
+    """Return the predictions for the validation split."""
     try:
         found = collect(setup.task, forward, setup.validation_batches)
     except DivergedError:  # its scores show it; what was trained is not lost
@@ -194,14 +199,12 @@ def _predictions(folder: Path, setup: Setup, forward: Forward) -> Predictions:
         "weights_sha256": record_of(folder / WEIGHTS).sha256,
     }
     examples = setup.val.examples
-    found = dataclasses.replace(
+    return dataclasses.replace(
         found,
         keys=tuple(examples.key(int(i)) for i in setup.val.readable()),
         labels=tuple(map(config.label, range(config.num_classes))),
         facts=facts,
     )
-    found.write(folder / run_files.PREDICTIONS["val"])
-    return found
 
 
 def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:
