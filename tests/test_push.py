@@ -66,8 +66,15 @@ def test_what_is_pushed(owner, run):
     wanted = {n for n in run_files.PUBLISHED if (run / n).exists()}
     assert set(there) - {".gitattributes"} == wanted
     assert not {"notes.txt", ".env", "checkpoints/last.safetensors"} & set(there)
-    for name in wanted:
+    for name in wanted - {"config.json", "report.html"}:
         assert there[name] == (run / name).read_bytes(), name
+    own, sent = (json.loads(c) for c in ((run / "config.json").read_bytes(), there["config.json"]))
+    assert sent["files"].pop("report.html") != own["files"].pop("report.html")
+    assert sent | {"checksum": ""} == own | {"checksum": ""}
+    assert b"rezoo verify ." in there["report.html"]
+    assert b"run folder" in (run / "report.html").read_bytes()
+    assert b"run folder" not in there["report.html"]
+    assert rezoo.verify(str(run)).holds
     assert done.commit == owner.commit_of(REPO)
     assert len(owner.commits(REPO)) == 2  # the repository's own first one, and one of ours
     assert not any("pullRequest" in r.path or "discussions" in r.path for r in owner.requests)
