@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,15 +22,39 @@ if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
 
 
+def _explain_options(command: Any) -> Any:
+    """Add --explain and its options; refuse them before hosts are waited for, if they conflict."""
+
+    @wraps(command)
+    def run(**given: Any) -> Any:
+        if given["explain"] is None and (given["wanted"] or given["overwrite"]):
+            raise SpecError(
+                f"--{'class' if given['wanted'] else 'overwrite'} has no effect without --explain",
+                hint="add --explain FOLDER.",
+            )
+        several = given["devices"] not in (None, 1) or given["hosts"]
+        if given["explain"] is not None and several:
+            raise SpecError(
+                "--explain computes on one device", hint="leave --devices and --hosts out."
+            )
+        return command(**given)
+
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace pictures of --explain."),
+        click.option("--class", "wanted", metavar="NAME", help="Class to draw [the likeliest]."),
+        click.option("--explain", metavar="FOLDER", help="Draw where the class is found, as PNGs."),
+    ):
+        run = option(run)
+    return run
+
+
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
-@click.option("--explain", metavar="FOLDER", help="Draw where the class is found, as PNG files.")
-@click.option("--class", "wanted", metavar="NAME", help="Class to draw [the most likely].")
-@click.option("--overwrite", is_flag=True, help="Replace pictures in the folder of --explain.")
+@_explain_options
 @pretrained_option
 @require_pinned_option
 @devices_options
@@ -65,7 +90,6 @@ def predict(
     from rezoo.evaluation.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
-    _check_options(explain, {"--class": wanted, "--overwrite": overwrite}, (devices, hosts))
     # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
@@ -91,17 +115,6 @@ def predict(
         context.exit(IntegrityError.exit_code)
 
 
-def _check_options(
-    explain: str | None, others: Mapping[str, Any], elsewhere: tuple[Any, ...]
-) -> None:
-    """Refuse options that have no effect without --explain, or with it."""
-    given = [name for name, value in others.items() if value]
-    if explain is None and given:
-        raise SpecError(f"{given[0]} has no effect without --explain", hint="add --explain FOLDER.")
-    if explain is not None and any(elsewhere):
-        raise SpecError("--explain computes on one device", hint="leave --devices and --hosts out.")
-
-
 def _print(results: Sequence[Prediction]) -> None:
     from rezoo.cli.console import escaped, lines, new_grid, open_console
 
@@ -120,4 +133,5 @@ def _print(results: Sequence[Prediction]) -> None:
     console.print(grid)
     pictures = [picture for result in results if (picture := getattr(result, "picture", ""))]
     if pictures:
-        lines(f"{len(pictures):,} pictures of activation maps, such as {pictures[0]}")
+        count = "1 picture" if len(pictures) == 1 else f"{len(pictures):,} pictures"
+        lines(f"{count} of activation maps, such as {pictures[0]}")

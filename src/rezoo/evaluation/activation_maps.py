@@ -210,7 +210,7 @@ def _class_index(wanted: str | int, config: ModelConfig) -> int:
             ids = ", ".join(config.class_names[index] for index in places)
             raise UnknownNameError(
                 f"{number} classes of the network are called {wanted!r}",
-                hint=f"name one of them in full: {ids}.",
+                hint=f"name one of them by its id: {ids}.",
             )
     every = list(dict.fromkeys(name for names in known for name in names))
     close = near(wanted, every)

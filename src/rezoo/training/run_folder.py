@@ -31,6 +31,7 @@ from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report.run_report import write_report
 from rezoo.evaluation.report.training_curves import curves
+from rezoo.evaluation.setting import in_words
 from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
 from rezoo.training.recorded import Recorded
@@ -195,7 +196,7 @@ def _predictions(folder: Path, setup: Setup, forward: Forward) -> Predictions:
         "model": str(folder),
         "dataset": data.reference,
         "split": "val",
-        "preprocessing": str(config.preprocessing.for_test()),
+        "preprocessing": in_words(config.preprocessing.for_test()),
         "weights_sha256": record_of(folder / WEIGHTS).sha256,
     }
     examples = setup.val.examples

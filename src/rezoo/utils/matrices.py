@@ -68,9 +68,10 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
     axes.set(xticks=(), yticks=())
     axes.spines[:].set_visible(False)
     gap = 5 / _CELL
+    as_it_is = {"parse_math": False}
     for place, name in enumerate(names):
-        axes.text(-gap, place + 0.5, name, ha="right", va="center")
-        axes.text(place + 0.5, -gap, name, ha="center", va="bottom", rotation=90)
+        axes.text(-gap, place + 0.5, name, ha="right", va="center", **as_it_is)
+        axes.text(place + 0.5, -gap, name, ha="center", va="bottom", rotation=90, **as_it_is)
     beyond = -gap - _LETTER * (max(map(_letters, names)) + 1) / _CELL
     axes.text(classes / 2, beyond, "prediction", ha="center", va="bottom", weight="bold")
     title = {"ha": "right", "va": "center", "weight": "bold", "rotation": 90}

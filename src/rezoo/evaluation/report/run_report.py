@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ from markupsafe import Markup
 
 from rezoo.artifacts.run_files import REPORT, how_chosen, kept_weights
 from rezoo.data.datasets import Dataset
+from rezoo.evaluation.forward import network_of
+from rezoo.evaluation.measured import Measured, figures_of, undefined
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.report import class_views
 from rezoo.evaluation.report.class_views import labels_of, one_line
@@ -17,14 +20,13 @@ from rezoo.evaluation.report.gallery import Answer, Gallery, Shot, gallery_of
 from rezoo.evaluation.report.run_records import RunRecords
 from rezoo.evaluation.report.training_curves import run_charts
 from rezoo.sources.references import Source
-from rezoo.tasks import Shown
 from rezoo.utils.figures import Chart, draw
 from rezoo.utils.files import write_bytes
 from rezoo.utils.pages import END, LOCAL, render
 
 
 def write_report(
-    source: Source, predictions: Predictions, data: Dataset, network: keras.Model
+    source: Source, predictions: Predictions, data: Dataset, network: keras.Model | None = None
 ) -> None:
     """Write the report of a run to its folder, from what the folder records.
 
@@ -32,7 +34,7 @@ def write_report(
         source: The run.
         predictions: Of one split, with the keys of its images.
         data: The opened dataset.
-        network: The network with the weights of the run.
+        network: The network with the weights of the run; it is loaded if None.
 
     Raises:
         RezooError: A record of the run is damaged.
@@ -42,7 +44,7 @@ def write_report(
     page = report(
         RunRecords.read(source.folder),
         predictions,
-        gallery=gallery_of(predictions, examples, source, network),
+        gallery=gallery_of(predictions, examples, source, network or network_of(source, source)),
         notes=data.splits.notes,
         shareable=data.spec.shareable,
     )
@@ -74,14 +76,14 @@ def report(
     matrix = "" if several else class_views.drawn_matrix(predictions)
     known = not several and predictions.logits.shape[1] > 0
     sections = {  # in the order of the page
-        "Figures": _figures(records),
+        "Figures": _figures(records, predictions),
         "Training": records.epochs and _drawn(run_charts(records.task, records.history)),
         "Confusions": (matrix, pairs) if matrix or pairs else None,
         "Classes": class_views.class_table(predictions),
         "Confidence": known and _drawn([class_views.reliability(predictions)]),
         "Worst mistakes": _cards(predictions, gallery.mistakes),
         "Least certain": _cards(predictions, gallery.least_certain),
-        "Data": _data(records, notes),
+        "Data": _data(records, undefined(predictions), notes),
         "Recipe": records.settings() if records.recipe else None,
         "Environment": _environment(records.environment),
         "Commands": records.commands(split),
@@ -100,22 +102,36 @@ def report(
     )
 
 
-def _figures(records: RunRecords) -> dict[str, Any]:
-    """Return the scores as rows of a table, and what else is known of the weights."""
-    metrics, splits = records.metrics, list(records.scores)
-    rows: dict[str, dict[str, Shown]] = {}
-    for split, scores in records.scores.items():
-        for shown in records.task.shown(scores, records.config.num_classes):
-            rows.setdefault(shown.figure.name, {})[split] = shown
+def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
+    """Return the figures of each split as rows of a table, and what is known of the weights."""
+    task, metrics = records.task, records.metrics
+    above = {figure.key: figure.above for figure in task.figures}
+    own = figures_of(predictions)
+    own = {k: f for k, f in own.items() if records.config.num_classes > above.get(k, 0)}
+    found: dict[str, Mapping[str, Measured]] = {
+        split: {key: _recorded(figure, key, scores) for key, figure in own.items()}
+        for split, scores in records.scores.items()
+    }
+    found[predictions.facts["split"]] = own
+    counts = {split: records.scores[split]["count"] for split in records.scores}
+    counts[predictions.facts["split"]] = len(predictions)
+    splits = [split for split in ("test", "val", "train", "all") if split in found]
     return {
-        "splits": [(split, records.scores[split]["count"]) for split in splits],
-        "best": next(iter(next(iter(rows.values())).items())),
-        "rows": rows,
-        "losses": [records.scores[split].get("loss") for split in splits],
+        "splits": [(split, counts[split]) for split in splits],
+        "best": found[splits[0]][task.chosen_by.key],
+        "rows": [[found[split][key] for split in splits] for key in own],
         "weights": f"{kept_weights(metrics)}, {how_chosen(metrics)}",
         "chosen_on_val": records.epochs > 0,
         "minutes": metrics["wall_time_s"] / 60,
     }
+
+
+def _recorded(figure: Measured, key: str, scores: Mapping[str, Any]) -> Measured | None:
+    """Return the same figure of another split, if `metrics.json` has it."""
+    if scores.get(key) is None:
+        return None
+    interval = scores.get(f"{key}_interval")
+    return replace(figure, value=scores[key], interval=tuple(interval) if interval else None)
 
 
 def _drawn(charts: Sequence[Chart]) -> list[tuple[str, str]]:
@@ -149,13 +165,14 @@ def _rounded(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
-def _data(records: RunRecords, notes: Sequence[str]) -> dict[str, Any]:
+def _data(records: RunRecords, lacking: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
     metrics = records.metrics
+    warnings = [*metrics.get("warnings", ()), *lacking]
     return {
         "images": metrics.get("images", {}),
         "left_out": {k: n for k, n in metrics.get("images_left_out", {}).items() if n},
         "licence": metrics.get("data", {}).get("licence", ""),
-        "warnings": [one_line(text, most=1000) for text in metrics.get("warnings", ())],
+        "warnings": [one_line(text, most=1000) for text in warnings],
         "notes": [one_line(text, most=1000) for text in notes],
     }
 
