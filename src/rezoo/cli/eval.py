@@ -23,8 +23,6 @@ from rezoo.utils.hosts import Worker
 if TYPE_CHECKING:
     from rezoo.evaluation.result import Evaluation
 
-_MOST_PAIRS = 5
-
 
 @click.command("eval")
 @click.argument("model")
@@ -57,21 +55,18 @@ _MOST_PAIRS = 5
 def eval_command(
     model: str,
     dataset: str | None,
-    split: str,
-    batch_size: int,
-    image_size: int | None,
-    tta: str | None,
     classes: bool,
     csv_file: str | None,
     predictions: str | None,
     overwrite: bool,
     record: bool,
-    devices: int | str | None,
-    hosts: str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    on_bad_image: str,
+    bad_limit: float,
+    ignore: str,
+    **measuring: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
@@ -91,7 +86,7 @@ def eval_command(
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
-    options = DataOptions(**handling)
+    options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     recording = load("rezoo.evaluation.recording") if record else None
     if recording:
@@ -99,22 +94,13 @@ def eval_command(
     evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
         result = evaluation.evaluate(
-            source,
-            dataset,
-            split=split,
-            batch_size=batch_size,
-            image_size=image_size,
-            tta=tta,
-            devices=devices,
-            hosts=hosts,
-            options=options,
-            progress=progress,
+            source, dataset, options=options, progress=progress, **measuring
         )
-    worker = Worker.of_environment()
-    if worker is None or worker.is_first:
+    first = (worker := Worker.of_environment()) is None or worker.is_first
+    if first:
         _write(result, *files)
     print_json(result.to_dict()) if as_json else _print(result, classes=classes)
-    if recording and (worker is None or worker.is_first):
+    if recording and first:
         _print_recorded(recording.record_evaluation(result), source.folder)
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rezoo.artifacts.run_files import REPORT, how_chosen, kept_weights
 from rezoo.data.datasets import Dataset
 from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.measured import Measured, figures_of, undefined
+from rezoo.evaluation.measured import MeasuredFigure, figures_of, undefined
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.report import class_views
 from rezoo.evaluation.report.class_views import labels_of, one_line
@@ -108,7 +108,7 @@ def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
     above = {figure.key: figure.above for figure in task.figures}
     own = figures_of(predictions)
     own = {k: f for k, f in own.items() if records.config.num_classes > above.get(k, 0)}
-    found: dict[str, Mapping[str, Measured]] = {
+    found: dict[str, Mapping[str, MeasuredFigure]] = {
         split: {key: _recorded(figure, key, scores) for key, figure in own.items()}
         for split, scores in records.scores.items()
     }
@@ -126,7 +126,7 @@ def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
     }
 
 
-def _recorded(figure: Measured, key: str, scores: Mapping[str, Any]) -> Measured | None:
+def _recorded(figure: MeasuredFigure, key: str, scores: Mapping[str, Any]) -> MeasuredFigure | None:
     """Return the same figure of another split, if `metrics.json` has it."""
     if scores.get(key) is None:
         return None
