@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from report_pages import HOSTILES, Elements, page_of, pictures, predictions, records
 from rezoo.evaluation.report import class_views, gallery
 from rezoo.evaluation.report.gallery import Gallery
 from rezoo.evaluation.report.run_records import quoted
@@ -19,7 +20,6 @@ from rezoo.utils.figures import COLOURS
 from rezoo.utils.matrices import _STRONG, LARGEST, matrix_svg, shortened
 from rezoo.utils.names import printable
 from rezoo.utils.pages import for_others
-from report_pages import HOSTILES, Elements, page_of, pictures, predictions, records
 
 WORDS = tuple(f"class {i}" for i in range(12))
 ALL = (
