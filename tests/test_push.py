@@ -416,7 +416,7 @@ def test_answering_no(owner, call, run, monkeypatch):
 def test_test_figures_are_kept_and_shown(call, run):
     assert "No test split has been measured yet" in (run / "README.md").read_text()
     write_json(run / "checkpoints" / "local.json", {"model": "test_resnet", "dataset": "digits"})
-    answer = call("eval", run, "--json")
+    answer = call("eval", run, "--json", "--record")
     assert answer.rc == 0, answer
     result = json.loads(answer.out)
     kept = json.loads((run / "metrics.json").read_text())["test"]
@@ -426,19 +426,20 @@ def test_test_figures_are_kept_and_shown(call, run):
     assert rezoo.verify(str(run)).holds  # with a new manifest
     before = (run / "metrics.json").read_bytes()
     with locked(run, what="training"):
-        answer = call("eval", run, "--json")
+        answer = call("eval", run, "--json", "--record")
+    assert answer.rc == 1
     assert "in use: training" in answer.err
-    assert "not recorded" in answer.err
     assert json.loads(answer.out)["top1"] == result["top1"]
     assert (run / "metrics.json").read_bytes() == before
     tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
     (run / "metrics.json").write_text(tampered)
-    answer = call("eval", run, "--json")
+    answer = call("eval", run, "--json", "--record")
+    assert answer.rc == 5
     assert "was changed since its manifest was written (metrics.json)" in answer.err
     assert not rezoo.verify(str(run)).holds
     before = (run / "metrics.json").read_bytes()
-    call("eval", run, "--split", "val")
-    call("eval", run, "--image-size", "12")
+    call("eval", run, "--split", "val", "--record")
+    assert call("eval", run, "--image-size", "12", "--record").rc == 2
     assert (run / "metrics.json").read_bytes() == before
 
 
