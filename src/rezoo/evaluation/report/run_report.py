@@ -106,10 +106,13 @@ def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
     """Return the figures of each split as rows of a table, and what is known of the weights."""
     task, metrics = records.task, records.metrics
     above = {figure.key: figure.above for figure in task.figures}
-    own = figures_of(predictions)
-    own = {k: f for k, f in own.items() if records.config.num_classes > above.get(k, 0)}
-    found: dict[str, Mapping[str, MeasuredFigure]] = {
-        split: {key: _recorded(figure, key, scores) for key, figure in own.items()}
+    own: dict[str, MeasuredFigure | None] = {
+        key: figure
+        for key, figure in figures_of(predictions).items()
+        if records.config.num_classes > above.get(key, 0)
+    }
+    found: dict[str, Mapping[str, MeasuredFigure | None]] = {
+        split: {key: _recorded(figure, key, scores) for key, figure in own.items() if figure}
         for split, scores in records.scores.items()
     }
     found[predictions.facts["split"]] = own
