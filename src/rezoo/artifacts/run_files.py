@@ -35,6 +35,7 @@ REFERENCE = "reference.safetensors"
 CARD = "README.md"
 REPORT = "report.html"
 CURVES = "curves.svg"
+PREDICTIONS = {split: f"predictions-{split}.npz" for split in ("train", "val", "test", "all")}
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity

@@ -13,6 +13,7 @@ import tensorflow as tf
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.order import epoch_indices
 from rezoo.data.pipeline import TrainingStream, test_batches
+from rezoo.data.resize import Crop, resized_crop
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IntegrityError
 from rezoo.models.normalization import normalized
@@ -101,6 +102,7 @@ class InOrder:
         preprocessing: Of the network.
         batch_size: Images per batch; the last batch may be smaller.
         convert: Converts a `tf.data.Dataset` to an iterable of the backend's batches.
+        crop: As for `transforms.test_levels`.
     """
 
     def __init__(
@@ -110,9 +112,10 @@ class InOrder:
         *,
         batch_size: int,
         convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
+        crop: Crop = resized_crop,
     ) -> None:
         self._faults, self._preprocessing, self._size = faults, preprocessing, batch_size
-        self._convert = convert
+        self._convert, self._crop = convert, crop
         self._start: tuple[int, frozenset[int]] = (0, frozenset())
 
     @cached_property
@@ -123,6 +126,7 @@ class InOrder:
             batch_size=self._size,
             classes=len(self._faults.class_names),
             indices=lambda: self._rest(*self._start),
+            crop=self._crop,
         )
 
     def __iter__(self) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
 from rezoo.data.labels import label_check
 from rezoo.data.order import rows
+from rezoo.data.resize import Crop, resized_crop
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, segments
@@ -230,6 +231,7 @@ def test_batches(
     batch_size: int,
     classes: int = 0,  # noqa: PT028 - no test
     indices: Callable[[], np.ndarray] | None = None,  # noqa: PT028
+    crop: Crop = resized_crop,  # noqa: PT028
 ) -> tf.data.Dataset:
     """Return all examples once, in order; the last batch may be smaller.
 
@@ -239,12 +241,13 @@ def test_batches(
         batch_size: Images per batch.
         classes: Number of classes: labels that are known only by reading are checked; 0 if not.
         indices: Called when an iterator begins: the examples to return, int64 `(M,)`.
+        crop: As for `transforms.test_levels`; with five crops, images are `(B, 5, H, W, C)`.
 
     Returns:
         A dataset of `(images, labels)`: uint8 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` if examples have several labels.
     """
-    transform = transforms.test_levels(preprocessing, encoded=examples.encoded)
+    transform = transforms.test_levels(preprocessing, encoded=examples.encoded, crop=crop)
 
     @_plain
     def example(index: Any) -> tuple[Any, Any]:

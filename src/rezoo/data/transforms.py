@@ -19,7 +19,7 @@ from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.crops import cut, decode_part, padded_crop, read_crop
 from rezoo.data.images import decode, plain_jpeg
-from rezoo.data.resize import Read, resized_crop
+from rezoo.data.resize import Crop, Read, resized_crop
 from rezoo.data.rng import Stream, uniform
 from rezoo.models.normalization import normalized
 from rezoo.recipes.policies import parse_policy
@@ -47,12 +47,26 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
 
 
 @lru_cache(maxsize=8)
-def test_levels(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
-    """Return the same without the normalization: an image to uint8 `(height, width, channels)`."""
-    return _compiled(preprocessing, lambda levels: tf.cast(levels, tf.uint8), encoded)
+def test_levels(
+    preprocessing: Preprocessing,
+    *,
+    encoded: bool,
+    crop: Crop = resized_crop,  # noqa: PT028 - no test
+) -> Transform:
+    """Return the same without the normalization: an image to uint8 `(height, width, channels)`.
+
+    Args:
+        preprocessing: Geometry.
+        encoded: Whether the image is the bytes of a file; otherwise uint8 `(H, W, C)`.
+        crop: What is cropped from the resized image: `resize.resized_crop`, the centre, or
+            `corners.five_crops`, whose result is uint8 `(5, height, width, channels)`.
+    """
+    return _compiled(preprocessing, lambda levels: tf.cast(levels, tf.uint8), encoded, crop)
 
 
-def _compiled(preprocessing: Preprocessing, last: Transform, encoded: bool) -> Transform:
+def _compiled(
+    preprocessing: Preprocessing, last: Transform, encoded: bool, crop: Crop = resized_crop
+) -> Transform:
     """Return the test transform; `last` is applied to its whole grey levels, in float32."""
     channels = preprocessing.channels
 
@@ -60,7 +74,7 @@ def _compiled(preprocessing: Preprocessing, last: Transform, encoded: bool) -> T
         with tf.device("CPU:0"):
             sides, read = _opened(image, channels) if encoded else _held(image, channels)
             start, sides = _not_too_thin(sides)
-            levels = resized_crop(
+            levels = crop(
                 lambda top, extent: read(start + top, extent),
                 sides,
                 size=_resized(sides, preprocessing),
