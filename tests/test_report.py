@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from report_pages import HOSTILES, Elements, page_of, pictures, predictions, records
+from rezoo.evaluation.metrics import scored
 from rezoo.evaluation.report import class_views, gallery
 from rezoo.evaluation.report.gallery import Gallery
 from rezoo.evaluation.report.run_records import quoted
@@ -87,7 +88,7 @@ def test_a_test_split_leads_and_val_stands_beside_it(found):
 
 
 def test_figures_of_the_classes_are_those_of_scikit_learn(found):
-    rows = {row.name: row for row in class_views.class_table(found).shown}
+    rows = {row.name: row for row in class_views.class_table(found, scored(found)).shown}
     precision, recall, _, count = precision_recall_fscore_support(found.truth, found.top[:, 0])
     for i, name in enumerate(WORDS):
         row = rows[name]
