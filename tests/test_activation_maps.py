@@ -325,8 +325,8 @@ def test_images_of_one_name_have_numbered_pictures(tmp_path):
     paths = picture_paths(images, tmp_path, [], overwrite=False)
     assert [p.name for p in paths[:4]] == ["x.png", "x-2.png", "X-3.png", "x-2-2.png"]
     assert paths[5].name == f"{'é' * 124}-2.png"
-    many = picture_paths([f"{i}/x.jpg" for i in range(3000)], tmp_path, [], overwrite=False)
-    assert len(set(many)) == 3000
+    many = picture_paths([f"{i}/x.jpg" for i in range(1000)], tmp_path, [], overwrite=False)
+    assert len(set(many)) == 1000
 
 
 def test_files_of_the_user_are_not_replaced(tmp_path):
