@@ -18,6 +18,7 @@ from rezoo.evaluation.activation_maps import activation_map, class_indices, enla
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.linear_head import linear_head
 from rezoo.evaluation.picture_files import picture_paths
+from rezoo.models.factory import start_from_zeros
 from rezoo.specs import ModelConfig, Preprocessing
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -248,7 +249,6 @@ def test_a_feature_map_of_one_position_is_refused_with_a_size_that_works(model):
 
 
 @pytest.mark.ci
-@pytest.mark.backend
 @pytest.mark.parametrize("name", ["resnet10t", "resnet20", "plain20", "test_resnet"])
 def test_maps_of_a_network_of_each_style_have_the_logits_as_means(name):
     _check_architecture(name)
@@ -274,7 +274,7 @@ def _check_architecture(name):
 
 @pytest.mark.ci
 def test_vgg_at_its_own_size_has_one_position():
-    vgg = rezoo.create_model("vgg16", num_classes=2)
+    vgg = start_from_zeros(lambda: rezoo.create_model("vgg16", num_classes=2))
     with pytest.raises(IncompatibleError, match="last feature map of vgg16 has a single position"):
         activation_map(vgg, PICTURES[0])
 
