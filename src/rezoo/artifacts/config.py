@@ -26,8 +26,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.confidence import Calibration
+from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed

@@ -44,7 +44,8 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
         return network
     with deep_graphs():
         logits = keras.Model(network.inputs, last.input, name=network.name)
-    logits.rezoo_origin = getattr(network, "rezoo_origin", None)
+    for name in ("rezoo_origin", "rezoo_class_means"):
+        setattr(logits, name, getattr(network, name, None))
     return logits
 
 

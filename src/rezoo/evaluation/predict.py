@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.features import BothForward
+from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.evaluation.predictions import softmax, top_k
+from rezoo.evaluation.unknown import Refusal, forward_for
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
-from rezoo.specs import Preprocessing
+from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.tasks import THRESHOLD
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
@@ -30,9 +33,12 @@ class Prediction:
         path: The file; empty if the image is no file.
         labels: Class names in descending order of probability; empty if there is an error.
         probabilities: Softmax of the logits in the same order; for a multi-label network the
-            sigmoid.
+            sigmoid. If the network is calibrated, the logits are divided by its temperature.
         error: Why the image cannot be classified, or empty.
         index: Number of the image among all that were classified, from 0.
+        unknown: Whether the image shows none of the classes: its score is below the threshold of
+            `rezoo calibrate`. None without a threshold.
+        score: That score; None without a threshold.
     """
 
     path: str
@@ -40,6 +46,8 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     error: str = ""
     index: int = 0
+    unknown: bool | None = None
+    score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types; an image that is no file has an index as its name."""
@@ -47,6 +55,8 @@ class Prediction:
         if self.error:
             return {**named, "error": self.error}
         pairs = zip(self.labels, self.probabilities, strict=True)
+        if self.unknown is not None:
+            named |= {"unknown": self.unknown, "score": self.score}
         return {**named, "predictions": [{"label": n, "probability": p} for n, p in pairs]}
 
 
@@ -62,7 +72,7 @@ def predict(
     hosts: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
-    """Classify images with the preprocessing of the weights.
+    """Classify images with the preprocessing of the weights, and their calibration if there is one.
 
     Args:
         model: A reference with weights, or a model of rezoo.
@@ -94,16 +104,18 @@ def predict(
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = _found(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
-    answer = _several_labels if source.config.multi_label else _one_label
     with joined(devices, hosts) as team:
-        forward = compiled_forward(network_of(model, source))
+        network = network_of(model, source)
+        refusal = Refusal.of(source.config, network)
+        forward = forward_for(network, refusal)
+        answer = partial(_answers, forward, refusal, source.config, top_k)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):
             results += _predict_batch(
                 {i: pictures[i] for i in mine[start : start + batch_size]},
                 preprocessing,
-                lambda inputs: answer(forward(inputs), top_k),
+                answer,
                 source.config.label,
             )
             progress(len(results), len(mine))
@@ -129,17 +141,36 @@ def _found(pictures: Sequence[Any]) -> list[Any]:
     return found
 
 
-Answers = Iterable[list[tuple[int, float]]]
+Pairs = Iterable[list[tuple[int, float]]]
+Answer = tuple[list[tuple[int, float]], float | None, bool | None]
+"""Indices and probabilities of classes, the score, and whether the image is unknown."""
 
 
-def _one_label(logits: np.ndarray, count: int | None) -> Answers:
+def _answers(
+    forward: BothForward,
+    refusal: Refusal | None,
+    config: ModelConfig,
+    count: int | None,
+    inputs: np.ndarray,
+) -> Iterable[Answer]:
+    """Return the answer to each image, which is prepared."""
+    logits, features = forward(inputs)
+    calibrated = logits / (config.calibration.temperature if config.calibration else 1.0)
+    pairs = (_several_labels if config.multi_label else _one_label)(calibrated, count)
+    if refusal is None:
+        return ((some, None, None) for some in pairs)
+    scores = refusal.scores(logits, features).tolist()
+    return ((some, s, s < refusal.threshold) for some, s in zip(pairs, scores, strict=True))
+
+
+def _one_label(logits: np.ndarray, count: int | None) -> Pairs:
     """Yield the most likely classes of each image and their softmax."""
     rows = softmax(logits)
     for row, best in zip(rows, top_k(rows, count or 5), strict=True):
         yield [(int(i), float(row[i])) for i in best]
 
 
-def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
+def _several_labels(logits: np.ndarray, count: int | None) -> Pairs:
     """Yield the classes of each image above the threshold, or the most likely `count`."""
     rows = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     for row in rows:
@@ -150,7 +181,7 @@ def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
 def _predict_batch(
     pictures: Mapping[int, Any],
     preprocessing: Preprocessing,
-    answer: Callable[[np.ndarray], Answers],
+    answer: Callable[[np.ndarray], Iterable[Answer]],
     label: Callable[[int], str],
 ) -> list[Prediction]:
     inputs, errors = [], {}
@@ -166,6 +197,16 @@ def _predict_batch(
         if index in errors:
             results.append(Prediction(path, error=errors[index], index=index))
             continue
-        indices, probabilities = zip(*next(answers), strict=True)
-        results.append(Prediction(path, tuple(map(label, indices)), probabilities, index=index))
+        pairs, score, unknown = next(answers)
+        indices, probabilities = zip(*pairs, strict=True)
+        results.append(
+            Prediction(
+                path,
+                tuple(map(label, indices)),
+                probabilities,
+                index=index,
+                unknown=unknown,
+                score=score,
+            )
+        )
     return results

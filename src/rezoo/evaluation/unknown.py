@@ -15,20 +15,23 @@ covariance, which few images per class do not determine.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from rezoo.artifacts.run_files import CALIBRATION
-from rezoo.artifacts.safetensors import read_tensors
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY
-from rezoo.errors import IntegrityError
+from rezoo.errors import RunWarning
+from rezoo.evaluation.features import BothForward, forward_with_features, without_features
+from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.predictions import log_sum_exp
-from rezoo.sources.references import Source
+from rezoo.specs import ModelConfig
 
-MEANS = "class_means"  # the tensor in `CALIBRATION`
+if TYPE_CHECKING:
+    import keras
+
 FOLDS = 5
 _Z_95 = 1.959963984540054
 
@@ -98,17 +101,21 @@ class Refusal:
     means: np.ndarray | None = None
 
     @classmethod
-    def of(cls, source: Source) -> Self | None:
-        """Return the rule of a network, None if it has no threshold.
+    def of(cls, config: ModelConfig, network: keras.Model) -> Self | None:
+        """Return the rule of a network of `rezoo.load`, None if it has no threshold.
 
-        Raises:
-            NotFoundError: The file with the class means is missing.
-            IntegrityError: It is damaged, or not the one in the manifest.
+        It is None with a warning, too, if the class means are needed and the network lacks them.
         """
-        calibration = source.config.calibration
+        calibration = config.calibration
         if calibration is None or not calibration.score:
             return None
-        means = _read_means(source) if calibration.score == SIMILARITY else None
+        means = None
+        if calibration.score == SIMILARITY:
+            means = getattr(network, "rezoo_class_means", None)
+            if means is None:
+                text = f"{network.name} lacks its class means: no image is refused as unknown"
+                warnings.warn(RunWarning(f"{text}; rezoo.load reads them"), stacklevel=2)
+                return None
         return cls(
             score=calibration.score,
             threshold=calibration.threshold,
@@ -123,14 +130,11 @@ class Refusal:
         return similarity(features, self.means)
 
 
-def _read_means(source: Source) -> np.ndarray:
-    path = source.file(CALIBRATION)
-    means = read_tensors(path, source.expected(CALIBRATION, path))[0].get(MEANS)
-    if means is None or means.ndim != 2 or means.dtype != np.float32:
-        raise IntegrityError(f"{path} has no class means", hint="rezoo calibrate writes it anew.")
-    if not np.isfinite(means).all():
-        raise IntegrityError(f"{path}: the class means are not finite")
-    return means
+def forward_for(network: keras.Model, refusal: Refusal | None) -> BothForward:
+    """Return the forward pass with the features, if the rule needs them."""
+    if refusal is None or refusal.means is None:
+        return without_features(compiled_forward(network))
+    return forward_with_features(network)
 
 
 def held_out_auroc(
