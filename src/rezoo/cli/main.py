@@ -53,8 +53,8 @@ def cli() -> None:
 
 
 for command in (
-    list_command, info, train, eval_command, calibrate, predict, export, benchmark, verify, push, data, launch,
-    doctor,
+    list_command, info, train, eval_command, calibrate, predict, export, benchmark, verify, push,
+    data, launch, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

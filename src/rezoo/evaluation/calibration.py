@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,10 +239,10 @@ def _threshold(
             f"false_alarms: {false_alarms:g} of the {count} validation images is less than one",
             hint=f"allow at least {1 / count:.2g}: --false-alarms.",
         )
-    where = {"temperature": temperature, "means": means}
-    held_out = held_out_auroc(val.logits, val.features, truth, **where)
+    scores = partial(all_scores, temperature=temperature)
+    held_out = held_out_auroc(scores, val.logits, val.features, truth, means)
     score = best_score(held_out)
-    values = all_scores(val.logits, val.features, **where)[score]
+    values = scores(val.logits, val.features, means=means)[score]
     threshold = threshold_for(values, false_alarms)
     refused = int((values < threshold).sum())
     return {

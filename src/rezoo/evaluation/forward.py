@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from rezoo.sources.load import load
 from rezoo.sources.references import Source
 
 Forward = Callable[[Any], np.ndarray]
+T = TypeVar("T")
 
 
 def network_of(model: AnyModel, source: Source) -> keras.Model:
@@ -50,9 +51,11 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
 
 
 def logits_and_labels(
-    forward: Forward, batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the logits and the labels of each batch; `progress` gets the number of images done.
+    forward: Callable[[Any], T], batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
+) -> Iterator[tuple[T, np.ndarray]]:
+    """Yield what the network gives, and the labels of each batch.
+
+    `progress` gets the number of images done.
 
     Raises:
         NotFoundError: There are no images.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -72,14 +72,14 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def all_scores(
     logits: np.ndarray,
-    features: np.ndarray | None,
+    features: np.ndarray,
     *,
     temperature: float = 1.0,
     means: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return each score that can be computed, float64 `(N,)`: without means, no similarity."""
     found = {ENERGY: energy(logits, temperature)}
-    if features is not None and means is not None:
+    if means is not None:
         found[SIMILARITY] = similarity(features, means)
     return {**found, PROBABILITY: probability(logits, temperature)}
 
@@ -138,25 +138,26 @@ def forward_for(network: keras.Model, refusal: Refusal | None) -> BothForward:
 
 
 def held_out_auroc(
+    scores: Callable[..., Mapping[str, np.ndarray]],
     logits: np.ndarray,
-    features: np.ndarray | None,
+    features: np.ndarray,
     truth: np.ndarray,
-    *,
-    temperature: float,
     means: np.ndarray | None,
+    *,
     seed: int = 0,
 ) -> dict[str, float]:
     """Return the AUROC of each score on classes that are left out of the head.
 
     The classes are divided into `FOLDS` parts. The logits and means of one part are dropped; its
-    images are the unknown ones. The result is the mean over the parts. The features were trained
-    with these classes, so it is optimistic: it compares the scores.
+    images are the unknown ones. The result is the mean over the parts. It is optimistic: the
+    features were trained with these classes, and the head to give their images low logits of the
+    other classes, which favours the energy.
 
     Args:
+        scores: `all_scores` with a temperature.
         logits: `(N, K)`.
-        features: `(N, D)`, or None.
+        features: `(N, D)`.
         truth: Class of each image, int `(N,)`; there are at least two.
-        temperature: T.
         means: `(K, D)` of length 1, or None.
         seed: Of the division of the classes.
     """
@@ -164,13 +165,8 @@ def held_out_auroc(
     found: dict[str, list[float]] = {}
     for part in np.array_split(present, min(FOLDS, len(present))):
         kept, unknown = np.setdiff1d(np.arange(logits.shape[1]), part), np.isin(truth, part)
-        scores = all_scores(
-            logits[:, kept],
-            features,
-            temperature=temperature,
-            means=None if means is None else means[kept],
-        )
-        for name, values in scores.items():
+        without = scores(logits[:, kept], features, means=None if means is None else means[kept])
+        for name, values in without.items():
             found.setdefault(name, []).append(auroc(values[~unknown], values[unknown]))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
