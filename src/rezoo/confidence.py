@@ -75,14 +75,15 @@ def _pair(rule: Constraint) -> Constraint:
 
 
 _TEMPERATURE = real(COLDEST, HOTTEST)
-_SCHEMA: Schema = {
+_SCORE = Constraint(lambda v: isinstance(v, str) and v in SCORES, " or ".join(SCORES))
+_SCHEMA: dict[str, Schema] = {
     "temperature": _TEMPERATURE,
     "temperature_interval": _pair(_TEMPERATURE),
     "images": integer(1, 10**12),
-    "score?": Constraint(lambda v: v in SCORES, " or ".join(SCORES)),
+    "score?": _SCORE,
 }
-_THRESHOLD: Schema = {
-    "score": _SCHEMA["score?"],
+_THRESHOLD: dict[str, Schema] = {
+    "score": _SCORE,
     "threshold": real(-_LARGEST, _LARGEST),
     "false_alarms": _FRACTION,
     "false_alarms_interval": _pair(_FRACTION),
