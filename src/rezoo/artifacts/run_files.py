@@ -36,6 +36,7 @@ CARD = "README.md"
 CALIBRATION = "calibration.safetensors"  # the class means that images are compared with
 REPORT = "report.html"
 CURVES = "curves.svg"
+PREDICTIONS = {split: f"predictions-{split}.npz" for split in ("train", "val", "test", "all")}
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
@@ -94,6 +95,7 @@ _ENVIRONMENT: Schema = {
     "devices?": [_TEXT],
     "cpus?": optional(integer(1, 10**6)),
     "packages?": Table(_TEXT),
+    "input_pipeline?": integer(1, 10**6),
     "changes?": [{"changed_utc": _TEXT, "epochs": _COUNT, "steps": _COUNT, "changes": [_ANY]}],
 }
 _PLAIN = (str, bool, int, float)

@@ -6,15 +6,12 @@ predictions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.intervals import Interval, wilson_interval
+from rezoo.evaluation.intervals import Interval, Statistic, wilson_interval
 from rezoo.evaluation.predictions import Predictions
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,18 +163,6 @@ def roc_auc(predictions: Predictions) -> Statistic:
         return np.where(pairs > 0, (ones * below).sum(0) / np.maximum(pairs, 1), np.nan)
 
     return statistic
-
-
-def mean(values: np.ndarray) -> Statistic:
-    """Return the mean of a value of each image, as a statistic: see `intervals.bootstrap`."""
-    exact = np.asarray(values, np.float64)
-    return lambda copies: exact @ copies / copies.sum(0, dtype=np.float64)
-
-
-def value(statistic: Statistic, count: int) -> float | None:
-    """Return a statistic of the N images themselves, each once; None if it is not defined."""
-    found = float(statistic(np.ones((count, 1), np.float32))[0])
-    return None if np.isnan(found) else found
 
 
 def _members(classes: np.ndarray, width: int, chosen: np.ndarray) -> np.ndarray:

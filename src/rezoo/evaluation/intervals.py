@@ -12,6 +12,9 @@ RESAMPLES = 1000
 _BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
 
 Interval = tuple[float, float]
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Function from the number of copies of each of N images in each of B resamples, float32 `(N, B)`,
+to values float64 `(…, B)`; NaN where it is not defined."""
 
 
 def wilson_interval(right: int, count: int) -> Interval:
@@ -26,7 +29,7 @@ def wilson_interval(right: int, count: int) -> Interval:
 
 def bootstrap(
     count: int,
-    statistic: Callable[[np.ndarray], np.ndarray],
+    statistic: Statistic,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -38,14 +41,13 @@ def bootstrap(
 
     Args:
         count: N.
-        statistic: Function from the number of copies of each image in each of B resamples,
-            float32 `(N, B)`, to values `(..., B)`. A difference of two networks on the same
-            images is paired if it uses the same copies for both.
+        statistic: The statistic. A difference of two networks on the same images is paired if it
+            is one statistic: both then get the same copies.
         resamples: Number of resamples R.
         seed: Seed of the draws.
 
     Returns:
-        float64 `(..., R)`.
+        float64 `(…, R)`.
     """
     return np.concatenate(
         [np.asarray(statistic(w), np.float64) for w in _copies(count, resamples, seed)], axis=-1
@@ -53,7 +55,7 @@ def bootstrap(
 
 
 def percentile_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 2.5 and 97.5 percentiles of the last axis, float64 `(...)` each.
+    """Return the 2.5 and 97.5 percentiles of the last axis, float64 `(…)` each.
 
     NaN, the value of a resample for which a statistic is not defined, is left out.
     """
@@ -65,7 +67,7 @@ def percentile_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def bootstrap_interval(
     count: int,
-    statistic: Callable[[np.ndarray], np.ndarray],
+    statistic: Statistic,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -77,6 +79,18 @@ def bootstrap_interval(
     """
     low, high = percentile_interval(bootstrap(count, statistic, resamples=resamples, seed=seed))
     return None if np.isnan(low) else (float(low), float(high))
+
+
+def mean_of(values: np.ndarray) -> Statistic:
+    """Return the mean of a value of each image, `(N,)`, as a statistic."""
+    exact = np.asarray(values, np.float64)
+    return lambda copies: exact @ copies / copies.sum(0, dtype=np.float64)
+
+
+def value_of(statistic: Statistic, count: int) -> float | None:
+    """Return a statistic of the N images themselves, each once; None if it is not defined."""
+    found = float(statistic(np.ones((count, 1), np.float32))[0])
+    return None if np.isnan(found) else found
 
 
 def _copies(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

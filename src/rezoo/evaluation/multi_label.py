@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-from rezoo.evaluation.intervals import Interval, bootstrap, percentile_interval
+from rezoo.evaluation.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    percentile_interval,
+    wilson_interval,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +56,21 @@ class MultiLabelScores:
     def count(self) -> int:
         """Number of images."""
         return len(self.truth)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Whether a class is predicted, at the threshold 0.5, bool `(N, K)`."""
+        return self.logits > 0
+
+    @property
+    def hit1_interval(self) -> Interval:
+        """95 % Wilson interval of `hit1`."""
+        return wilson_interval(round(self.hit1 * self.count), self.count)
+
+    @property
+    def exact_match_interval(self) -> Interval:
+        """95 % Wilson interval of `exact_match`."""
+        return wilson_interval(round(self.exact_match * self.count), self.count)
 
     @cached_property
     def _resampled(self) -> np.ndarray:
@@ -161,7 +182,7 @@ def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
 
 
-def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Statistic:
     """Return the average precision of each class that occurs, as a statistic `(C, B)`.
 
     It is NaN where a resample has no image of a class. See `intervals.bootstrap`.
@@ -174,6 +195,37 @@ def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Callable[[np.nd
     return lambda copies: np.stack(
         [weighted_precision(logits[:, i], truth[:, i], copies) for i in occurring]
     )
+
+
+def micro_f1(truth: np.ndarray, answers: np.ndarray) -> Statistic:
+    """Return F1 of all images and classes together, as a statistic: see `intervals.bootstrap`.
+
+    Args:
+        truth: Whether an image has a class, bool `(N, K)`.
+        answers: Whether it is predicted, bool `(N, K)`.
+    """
+    right = 2.0 * (truth & answers).sum(1)
+    all_ = (truth.sum(1) + answers.sum(1)).astype(np.float64)
+
+    def statistic(copies: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (right @ copies) / (all_ @ copies)
+
+    return statistic
+
+
+def macro_f1(truth: np.ndarray, answers: np.ndarray) -> Statistic:
+    """Return the mean F1 of the classes that occur (in a resample); otherwise as `micro_f1`."""
+    right = 2.0 * (truth & answers).T
+    has, all_ = truth.T.astype(np.float64), truth.T.astype(np.float64) + answers.T
+
+    def statistic(copies: np.ndarray) -> np.ndarray:
+        known = has @ copies > 0
+        each = np.where(known, (right @ copies) / np.maximum(all_ @ copies, 1), 0.0).sum(0)
+        with np.errstate(invalid="ignore"):
+            return each / known.sum(0)
+
+    return statistic
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

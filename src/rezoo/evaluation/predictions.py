@@ -42,7 +42,7 @@ class Predictions:
             without images that the head lacks.
         keys: Names of the images in the dataset; empty if they are not known.
         labels: Names of the classes of the head, in order; empty if they are not known.
-        facts: Texts: `model`, `dataset`, `split`, `preprocessing`, `weights_sha256`.
+        facts: Texts: `model`, `dataset`, `split`, `preprocessing`, `tta`, `weights_sha256`.
     """
 
     truth: np.ndarray

@@ -21,9 +21,10 @@ from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
+from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.evaluation.forward import Forward
 from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.evaluation.recording import recorded_scores
+from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
@@ -62,6 +63,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.config.backend(),
         "devices": device.names(),
+        "input_pipeline": INPUT_PIPELINE,
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
 
@@ -158,6 +160,8 @@ def finish(
     metrics = _metrics(setup, plan, progress, scores)
     if test := recorded_scores(folder):  # a finished run that was resumed
         metrics["test"] = test
+    else:
+        remove_predictions(folder)
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,
