@@ -166,6 +166,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
     }
     descriptions = dict(zip(config.class_names, config.class_descriptions, strict=False))
     base = dataclasses.asdict(config.base) if config.base else {}
+    calibration = config.calibration.to_json() if config.calibration else {}
     return {
         **config.extra,
         "architecture": config.architecture,
@@ -177,8 +178,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
         "format_version": FORMAT_VERSION,
         "rezoo_version": version("rezoo"),
         **_given(fingerprint=config.fingerprint, multi_label=config.multi_label),
-        **_given(base_model=_given(**base)),
-        **_given(calibration=config.calibration and config.calibration.to_json()),
+        **_given(base_model=_given(**base), calibration=calibration),
     }
 
 

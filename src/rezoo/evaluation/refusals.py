@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.data.batches import InOrder
-from rezoo.data.datasets import (
-    DataOptions,
-    Dataset,
-    DatasetReference,
-    dataset_spec,
-    load_dataset,
-)
+from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, dataset_spec, load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.finding import find_images
 from rezoo.data.image_sources import FileSource
@@ -126,9 +120,10 @@ class UnknownImages:
             "unknown": self.unknown,
             "score": self.score or None,
             "threshold": self.threshold,
-            "separations": [
-                asdict(row) | {"interval": list(row.interval)} for row in self.separations
-            ],
+            "auroc": {
+                row.score: {"value": row.auroc, "interval": list(row.interval)}
+                for row in self.separations
+            },
             **{
                 name: {
                     "count": share.count,
