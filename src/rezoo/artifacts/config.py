@@ -131,7 +131,7 @@ def config_from_json(content: Any) -> ModelConfig:
         tag=tag,
         licence=typed(cfg, "license", str, ""),
         base=_base(content),
-        calibration=_calibration(content),
+        calibration=None if (c := content.get("calibration")) is None else Calibration.from_json(c),
         fingerprint=typed(content, "fingerprint", str, ""),
         files=_files(content),
         extra={k: v for k, v in content.items() if cfg is not content and k not in _ROOT},
@@ -247,11 +247,6 @@ def _base(content: Mapping[str, Any]) -> Origin | None:
     conform(value, _ORIGIN, "base_model")
     known = {f.name for f in dataclasses.fields(Origin)}
     return Origin(**{k: v for k, v in value.items() if k in known})
-
-
-def _calibration(content: Mapping[str, Any]) -> Calibration | None:
-    value = content.get("calibration")
-    return None if value is None else Calibration.from_json(value)
 
 
 def _files(content: Mapping[str, Any]) -> dict[str, FileRecord]:

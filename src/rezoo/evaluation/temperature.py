@@ -5,13 +5,15 @@ Guo et al. 2017, arXiv:1706.04599, section 4.2.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
 from rezoo.confidence import COLDEST, HOTTEST
 from rezoo.evaluation.intervals import Interval, bootstrap_interval
-from rezoo.evaluation.predictions import log_sum_exp
+from rezoo.evaluation.measured import Measured, figures_of
+from rezoo.evaluation.predictions import Predictions, log_sum_exp
 
 _GRID = np.geomspace(1 / 8, 8, 85)  # of temperatures around the best one
 
@@ -68,3 +70,20 @@ def temperature_interval(logits: np.ndarray, truth: np.ndarray, temperature: flo
     assert found is not None  # a resample always has a minimum
     low, high = (min(max(math.exp(x), COLDEST), HOTTEST) for x in found)
     return low, high
+
+
+def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str, Measured]:
+    """Return loss, ECE and Brier score of predictions whose logits are divided by T.
+
+    Keys end in `_calibrated`. Multi-label data have the loss only.
+    """
+    if not predictions.logits.shape[1]:
+        return {}
+    logits = predictions.logits.astype(np.float32) / temperature
+    of_each = losses(logits, predictions.truth).astype(np.float32)
+    figures = figures_of(dataclasses.replace(predictions, logits=logits, losses=of_each))
+    return {
+        f"{key}_calibrated": dataclasses.replace(figure, name=f"{figure.name}, calibrated")
+        for key, figure in figures.items()
+        if key in ("loss", "ece", "brier")
+    }
