@@ -21,6 +21,7 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
+    from rezoo.evaluation.refusals import UnknownImages
     from rezoo.evaluation.result import Evaluation
 
 _MOST_PAIRS = 5
@@ -43,6 +44,11 @@ _MOST_PAIRS = 5
     type=click.Choice(["flip", "ten-crop"]),
     help="Mean probability with the mirror image, or of four corners, centre and their mirrors.",
 )
+@click.option(
+    "--unknown",
+    metavar="DATASET",
+    help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
+)
 @click.option("--classes", is_flag=True, help="Print a row for each class, too.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a table with a row for each image.")
 @click.option("--predictions", metavar="FILE", help="Write logits and truth of each image (npz).")
@@ -61,6 +67,7 @@ def eval_command(
     batch_size: int,
     image_size: int | None,
     tta: str | None,
+    unknown: str | None,
     classes: bool,
     csv_file: str | None,
     predictions: str | None,
@@ -91,6 +98,8 @@ def eval_command(
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
+    if unknown:
+        dataset_spec(unknown)
     options = DataOptions(**handling)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     recording = load("rezoo.evaluation.recording") if record else None
@@ -113,9 +122,43 @@ def eval_command(
     worker = Worker.of_environment()
     if worker is None or worker.is_first:
         _write(result, *files)
-    print_json(result.to_dict()) if as_json else _print(result, classes=classes)
+    told = _measure_unknown(unknown, result, image_size, options) if unknown else None
+    if as_json:
+        print_json(result.to_dict() | ({"unknown": told.to_dict()} if told else {}))
+    else:
+        _print(result, classes=classes)
+        _print_unknown(told)
     if recording and (worker is None or worker.is_first):
         _print_recorded(recording.record_evaluation(result), source.folder)
+
+
+def _measure_unknown(
+    unknown: str, result: Evaluation, image_size: int | None, options: DataOptions
+) -> UnknownImages:
+    """Measure how well other images are told from those of an evaluation."""
+    from rezoo.cli.console import counter, load
+
+    setting = result.setting
+    with counter("comparing with unknown images") as progress:
+        return load("rezoo.evaluation.refusals").measure_unknown(
+            setting.source,
+            unknown,
+            setting.data,
+            split=setting.split,
+            batch_size=setting.batch_size,
+            image_size=image_size,
+            options=options,
+            progress=progress,
+        )
+
+
+def _print_unknown(told: UnknownImages | None) -> None:
+    from rezoo.cli.console import lines, table
+
+    if told is not None:
+        table(f"known images against {told.unknown}", told.rows())
+        lines(*told.summary())
+        lines(*(f"Note: {note}." for note in told.notes), stderr=True)
 
 
 def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
