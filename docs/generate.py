@@ -244,7 +244,7 @@ _RUN_FILES = {
     "reference.safetensors": "up to four images, the inputs made from them, and the logits",
     "calibration.safetensors": "class means for the similarity, if `rezoo calibrate` chose it",
     "recipe.toml": "recipe with every key",
-    "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
+    "metrics.json": "scores of the best epoch on val; `rezoo eval --record` adds those on test",
     "history.csv": "one row per epoch",
     "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",

@@ -175,7 +175,9 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     options = {option.name for option in command.params}
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
-    assert options - keywords - loading <= {"as_json", "record", "columns", "restarts"}
+    of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
+    files = {"csv_file", "predictions"}
+    assert options - keywords - loading <= of_the_command | files
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

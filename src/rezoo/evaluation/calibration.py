@@ -153,7 +153,9 @@ def _measured(
     setting: Setting, options: DataOptions, progress: Callable[[int, int], None]
 ) -> tuple[Answers, np.ndarray | None]:
     """Return the answers on the validation split, and class means of training images, if any."""
-    forward = forward_with_features(network_of(setting.source, setting.source))
+    forward = forward_with_features(
+        network_of(setting.source, setting.source), setting.preprocessing
+    )
     train = None
     if not setting.task.multi_label and "train" in setting.data.splits.parts:
         train = setting_of(

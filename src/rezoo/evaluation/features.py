@@ -13,6 +13,7 @@ from rezoo.artifacts.weights import HEAD
 from rezoo.errors import DivergedError
 from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels
 from rezoo.models.factory import deep_graphs
+from rezoo.specs import Preprocessing
 
 BothForward: TypeAlias = Callable[[Any], tuple[np.ndarray, np.ndarray]]
 """From images `(B, H, W, C)` to logits `(B, K)` and features `(B, D)`; D is 0 without features."""
@@ -40,14 +41,19 @@ def head_input(network: keras.Model) -> Any:
     return last.input if usual else None
 
 
-def forward_with_features(network: keras.Model) -> BothForward:
-    """Return the compiled forward pass of a network that gives logits; see `network_of`."""
+def forward_with_features(
+    network: keras.Model, preprocessing: Preprocessing | None = None
+) -> BothForward:
+    """Return the compiled forward pass of a network that gives logits; see `network_of`.
+
+    For `preprocessing` see `compiled_forward`.
+    """
     features, classes = head_input(network), network.output_shape[-1]
     if features is None:
-        return without_features(compiled_forward(network))
+        return without_features(compiled_forward(network, preprocessing))
     with deep_graphs():
         joined = keras.layers.Concatenate(dtype="float32")([network.output, features])
-        forward = compiled_forward(keras.Model(network.inputs, joined))
+        forward = compiled_forward(keras.Model(network.inputs, joined), preprocessing)
 
     def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
         both = forward(images)

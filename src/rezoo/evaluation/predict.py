@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
@@ -102,21 +102,22 @@ def predict(
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
-    pictures = _found(as_list(images))
+    pictures = found_pictures(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     with joined(devices, hosts) as team:
         network = network_of(model, source)
         refusal = Refusal.of(source.config, network)
         forward = forward_for(network, refusal)
-        answer = partial(_answers, forward, refusal, source.config, top_k)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):
-            results += _predict_batch(
+            results += predict_batch(
                 {i: pictures[i] for i in mine[start : start + batch_size]},
                 preprocessing,
-                answer,
-                source.config.label,
+                source.config,
+                forward,
+                top_k,
+                refusal,
             )
             progress(len(results), len(mine))
         if team.hosts > 1:
@@ -131,7 +132,7 @@ def _received(values: dict[str, Any]) -> Prediction:
     return Prediction(**{**values, **lists})
 
 
-def _found(pictures: Sequence[Any]) -> list[Any]:
+def found_pictures(pictures: Sequence[Any]) -> list[Any]:
     """Return the images, with the files of folders and patterns; paths become text."""
     if all(isinstance(picture, (str, Path)) for picture in pictures):
         return find_images(pictures)
@@ -142,71 +143,82 @@ def _found(pictures: Sequence[Any]) -> list[Any]:
 
 
 Pairs = Iterable[list[tuple[int, float]]]
-Answer = tuple[list[tuple[int, float]], float | None, bool | None]
-"""Indices and probabilities of classes, the score, and whether the image is unknown."""
+Verdict = tuple[float | None, bool | None]
+"""The score of an image, and whether it is unknown; None if there is no threshold."""
 
 
-def _answers(
-    forward: BothForward,
-    refusal: Refusal | None,
-    config: ModelConfig,
-    count: int | None,
-    inputs: np.ndarray,
-) -> Iterable[Answer]:
-    """Return the answer to each image, which is prepared."""
-    logits, features = forward(inputs)
-    calibrated = logits / (config.calibration.temperature if config.calibration else 1.0)
-    pairs = (_several_labels if config.multi_label else _one_label)(calibrated, count)
-    if refusal is None:
-        return ((some, None, None) for some in pairs)
-    scores = refusal.scores(logits, features).tolist()
-    return ((some, s, s < refusal.threshold) for some, s in zip(pairs, scores, strict=True))
+def probabilities_of(logits: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Return the softmax of the logits, or for a multi-label network their sigmoid, float64.
+
+    The logits of a calibrated network are divided by its temperature first.
+    """
+    temperature = config.calibration.temperature if config.calibration else 1.0
+    calibrated = np.asarray(logits, np.float64) / temperature
+    return expit(calibrated) if config.multi_label else softmax(calibrated)
 
 
-def _one_label(logits: np.ndarray, count: int | None) -> Pairs:
-    """Yield the most likely classes of each image and their softmax."""
-    rows = softmax(logits)
+def _one_label(rows: np.ndarray, count: int | None) -> Pairs:
+    """Yield the most likely classes of each image and their probabilities."""
     for row, best in zip(rows, top_k(rows, count or 5), strict=True):
         yield [(int(i), float(row[i])) for i in best]
 
 
-def _several_labels(logits: np.ndarray, count: int | None) -> Pairs:
+def _several_labels(rows: np.ndarray, count: int | None) -> Pairs:
     """Yield the classes of each image above the threshold, or the most likely `count`."""
-    rows = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     for row in rows:
         most = count or max(1, int((row > THRESHOLD).sum()))
         yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
 
 
-def _predict_batch(
+def _answers(
+    outputs: tuple[np.ndarray, np.ndarray],
+    config: ModelConfig,
+    count: int | None,
+    refusal: Refusal | None,
+) -> Iterable[tuple[list[tuple[int, float]], Verdict]]:
+    """Return classes with probabilities, and the verdict, of each image."""
+    answer = _several_labels if config.multi_label else _one_label
+    verdicts: list[Verdict] = [(None, None)] * len(outputs[0])
+    if refusal is not None:
+        verdicts = [(s, s < refusal.threshold) for s in refusal.scores(*outputs).tolist()]
+    return zip(answer(probabilities_of(outputs[0], config), count), verdicts, strict=True)
+
+
+def predict_batch(
     pictures: Mapping[int, Any],
     preprocessing: Preprocessing,
-    answer: Callable[[np.ndarray], Iterable[Answer]],
-    label: Callable[[int], str],
+    config: ModelConfig,
+    forward: BothForward,
+    count: int | None,
+    refusal: Refusal | None,
 ) -> list[Prediction]:
+    """Classify the images of a batch; `forward` is called once, if one can be decoded.
+
+    Args:
+        pictures: Number → image.
+        preprocessing: How images become inputs.
+        config: Config of the network.
+        forward: From inputs to logits and features.
+        count: Number of classes per image; None for the usual one.
+        refusal: The rule by which an image is unknown; None without one.
+    """
     inputs, errors = [], {}
     for index, picture in pictures.items():
         try:
             inputs.append(prepare(picture, preprocessing))
         except UnreadableImageError as error:
             errors[index] = str(error)
-    answers = iter(answer(np.stack(inputs)) if inputs else ())
+    found = iter(_answers(forward(np.stack(inputs)), config, count, refusal) if inputs else ())
     results = []
     for index, picture in pictures.items():
         path = picture if isinstance(picture, str) else ""
         if index in errors:
             results.append(Prediction(path, error=errors[index], index=index))
             continue
-        pairs, score, unknown = next(answers)
+        pairs, (score, unknown) = next(found)
         indices, probabilities = zip(*pairs, strict=True)
+        labels = tuple(map(config.label, indices))
         results.append(
-            Prediction(
-                path,
-                tuple(map(label, indices)),
-                probabilities,
-                index=index,
-                unknown=unknown,
-                score=score,
-            )
+            Prediction(path, labels, probabilities, index=index, unknown=unknown, score=score)
         )
     return results

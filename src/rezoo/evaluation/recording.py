@@ -17,6 +17,7 @@ from rezoo.data.identity import Identity
 from rezoo.errors import IncompatibleError, IntegrityError, RezooError, SpecError
 from rezoo.evaluation.labelled_arrays import ARRAYS
 from rezoo.evaluation.measured import as_json
+from rezoo.evaluation.report.run_report import write_report
 from rezoo.sources.references import Source
 from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked
@@ -155,8 +156,9 @@ def _record(folder: Path, result: Evaluation) -> list[str]:
     if not written_by_hand(folder):
         write_bytes(folder / run_files.CARD, model_card(folder).encode())
         written.append(run_files.CARD)
-    update_manifest(folder, (run_files.METRICS, run_files.CARD))
-    return written
+    write_report(result.setting.source, result.predictions, result.setting.data)
+    update_manifest(folder, (run_files.METRICS, run_files.CARD, run_files.REPORT))
+    return [*written, run_files.REPORT]
 
 
 def _changed(folder: Path) -> str:

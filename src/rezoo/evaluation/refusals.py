@@ -189,7 +189,7 @@ def measure_unknown(
     with setting.computing(None, None):
         network = network_of(model, setting.source)
         refusal = Refusal.of(setting.source.config, network)
-        forward = forward_for(network, refusal)
+        forward = forward_for(network, refusal, setting.preprocessing)
         count = len(setting.faults.examples)
         total = count + len(others.examples)
         run = partial(_scores, setting, forward, refusal)

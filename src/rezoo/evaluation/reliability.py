@@ -15,6 +15,7 @@ from rezoo.evaluation.predictions import Predictions, softmax
 
 BINS = 15
 _SCALES = np.linspace(0.0, 3.0, 31)
+_SMOOTHED = 5  # bins whose mean gap is taken, since that of one bin is mostly chance
 _DRAWS = 1000
 _ROWS = 4096  # images whose softmax is held at a time
 
@@ -110,10 +111,10 @@ def calibration_interval(
 
     The estimate is too large on average, since chance alone makes accuracy differ from confidence
     in each bin: a bootstrap, which adds chance to chance, would miss the error. Here the gaps of
-    the bins are multiplied by t from 0 (perfect calibration) to 3. For each t, 1000 estimates are
-    drawn: the right predictions of a bin are binomial. The interval has the errors of all t for
-    which the estimate that was found is among the central 95 % of those drawn (Neyman 1937). It
-    begins at 0 if perfect calibration cannot be excluded.
+    the bins, smoothed, are multiplied by t from 0 (perfect calibration) to 3. For each t, 1000
+    estimates are drawn: the right predictions of a bin are binomial. The interval has the errors
+    of all t for which the estimate that was found is among the central 95 % of those drawn
+    (Neyman 1937). It begins at 0 if perfect calibration cannot be excluded.
 
     Args:
         confidence: Of each image, float `(N,)`.
@@ -123,8 +124,9 @@ def calibration_interval(
     """
     curve = reliability_curve(confidence, right, bins=bins)
     random, share = np.random.default_rng(seed), curve.count / curve.count.sum()
-    scales = _SCALES[:, None] * (curve.accuracy - curve.confidence)
-    accuracies = np.clip(curve.confidence + scales, 0.0, 1.0)
+    gaps = np.pad(curve.accuracy - curve.confidence, _SMOOTHED // 2, mode="edge")
+    gaps = np.convolve(gaps, np.ones(_SMOOTHED) / _SMOOTHED, mode="valid")
+    accuracies = np.clip(curve.confidence + _SCALES[:, None] * gaps, 0.0, 1.0)
     errors = np.abs(accuracies - curve.confidence) @ share
     size = (len(_SCALES), _DRAWS, len(share))
     drawn = random.binomial(curve.count, accuracies[:, None], size) / curve.count

@@ -54,9 +54,7 @@ class Setting:
     @property
     def in_words(self) -> str:
         """The preprocessing as text."""
-        height, width = self.preprocessing.size
-        crop, interpolation = self.preprocessing.crop_pct, self.preprocessing.interpolation
-        return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+        return in_words(self.preprocessing)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,6 +75,13 @@ class Setting:
         hint = "use a smaller --batch-size or --image-size."
         with joined(devices, hosts) as team, memory_errors(what, hint=hint):
             yield team
+
+
+def in_words(preprocessing: Preprocessing) -> str:
+    """Return a preprocessing as text."""
+    height, width = preprocessing.size
+    crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
+    return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
 
 
 def setting_of(

@@ -27,7 +27,7 @@ from rezoo.errors import RunWarning
 from rezoo.evaluation.features import BothForward, forward_with_features, without_features
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.predictions import log_sum_exp
-from rezoo.specs import ModelConfig
+from rezoo.specs import ModelConfig, Preprocessing
 
 if TYPE_CHECKING:
     import keras
@@ -130,11 +130,13 @@ class Refusal:
         return similarity(features, self.means)
 
 
-def forward_for(network: keras.Model, refusal: Refusal | None) -> BothForward:
-    """Return the forward pass with the features, if the rule needs them."""
+def forward_for(
+    network: keras.Model, refusal: Refusal | None, preprocessing: Preprocessing | None = None
+) -> BothForward:
+    """Return the forward pass with the features, if the rule needs them; see `compiled_forward`."""
     if refusal is None or refusal.means is None:
-        return without_features(compiled_forward(network))
-    return forward_with_features(network)
+        return without_features(compiled_forward(network, preprocessing))
+    return forward_with_features(network, preprocessing)
 
 
 def held_out_auroc(
