@@ -22,11 +22,8 @@ from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.linear_head import linear_head, nested_config
 from rezoo.evaluation.pictures import Pictures, as_list, prepare_all
 from rezoo.evaluation.predict import found_pictures
-<<<<<<< HEAD
 from rezoo.evaluation.unknown import Refusal
-=======
 from rezoo.models.normalization import visible
->>>>>>> w-metrics
 from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source
 from rezoo.specs import MAX_IMAGE_SIZE, ModelConfig, Preprocessing
