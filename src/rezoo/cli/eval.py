@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rezoo.evaluation.result import Evaluation
 
 _MOST_PAIRS = 5
+_DATA_OPTIONS = ("on_bad_image", "bad_limit", "ignore")  # what `data_options` adds
 
 
 @click.command("eval")
@@ -63,22 +64,16 @@ _MOST_PAIRS = 5
 def eval_command(
     model: str,
     dataset: str | None,
-    split: str,
-    batch_size: int,
-    image_size: int | None,
-    tta: str | None,
     unknown: str | None,
     classes: bool,
     csv_file: str | None,
     predictions: str | None,
     overwrite: bool,
     record: bool,
-    devices: int | str | None,
-    hosts: str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    **given: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
@@ -100,29 +95,18 @@ def eval_command(
     dataset_spec(dataset)
     if unknown:
         dataset_spec(unknown)
-    options = DataOptions(**handling)
+    options = DataOptions(**{key: given.pop(key) for key in _DATA_OPTIONS})
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     recording = load("rezoo.evaluation.recording") if record else None
     if recording:
         recording.require_run(source)
     evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
-        result = evaluation.evaluate(
-            source,
-            dataset,
-            split=split,
-            batch_size=batch_size,
-            image_size=image_size,
-            tta=tta,
-            devices=devices,
-            hosts=hosts,
-            options=options,
-            progress=progress,
-        )
+        result = evaluation.evaluate(source, dataset, options=options, progress=progress, **given)
     worker = Worker.of_environment()
     if worker is None or worker.is_first:
         _write(result, *files)
-    told = _measure_unknown(unknown, result, image_size, options) if unknown else None
+    told = _measure_unknown(unknown, result, given["image_size"], options) if unknown else None
     if as_json:
         print_json(result.to_dict() | ({"unknown": told.to_dict()} if told else {}))
     else:
