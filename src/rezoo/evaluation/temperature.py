@@ -11,9 +11,15 @@ import math
 import numpy as np
 
 from rezoo.confidence import COLDEST, HOTTEST
-from rezoo.evaluation.intervals import Interval, bootstrap_interval
-from rezoo.evaluation.measured import Measured, figures_of
+from rezoo.evaluation.intervals import Interval, bootstrap_interval, mean_of
+from rezoo.evaluation.measured import Measured
 from rezoo.evaluation.predictions import Predictions, log_sum_exp
+from rezoo.evaluation.reliability import (
+    brier_scores,
+    calibration_error,
+    calibration_interval,
+    confidences,
+)
 
 _GRID = np.geomspace(1 / 8, 8, 85)  # of temperatures around the best one
 
@@ -80,10 +86,24 @@ def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str
     if not predictions.logits.shape[1]:
         return {}
     logits = predictions.logits.astype(np.float32) / temperature
-    of_each = losses(logits, predictions.truth).astype(np.float32)
-    figures = figures_of(dataclasses.replace(predictions, logits=logits, losses=of_each))
-    return {
-        f"{key}_calibrated": dataclasses.replace(figure, name=f"{figure.name}, calibrated")
-        for key, figure in figures.items()
-        if key in ("loss", "ece", "brier")
+    scaled = dataclasses.replace(predictions, logits=logits)
+    means = {"loss": ("loss", losses(logits, predictions.truth))}
+    if not predictions.multi_label:
+        means["brier"] = ("Brier score", brier_scores(scaled))
+    found = {
+        key: Measured(
+            name=f"{name}, calibrated",
+            value=float(values.mean()),
+            interval=bootstrap_interval(len(values), mean_of(values)),
+        )
+        for key, (name, values) in means.items()
     }
+    if not predictions.multi_label:
+        sure, right = confidences(scaled), predictions.right
+        found["ece"] = Measured(
+            name="ECE, calibrated",
+            value=calibration_error(sure, right),
+            interval=calibration_interval(sure, right),
+        )
+    order = (key for key in ("loss", "ece", "brier") if key in found)
+    return {f"{key}_calibrated": found[key] for key in order}
