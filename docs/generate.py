@@ -146,7 +146,7 @@ def exit_codes() -> str:
 
 def intervals() -> str:
     """Return the 95 % interval of an accuracy of 90 % for some numbers of images."""
-    from rezoo.evaluation.metrics import wilson_interval
+    from rezoo.evaluation.intervals import wilson_interval
 
     rows = []
     for count in (20, 100, 1_000, 10_000):
@@ -242,13 +242,15 @@ _RUN_FILES = {
     "config.json": "architecture, classes, preprocessing and the manifest",
     "model.safetensors": "weights of the best epoch, in PyTorch's layout",
     "reference.safetensors": "up to four images, the inputs made from them, and the logits",
+    "calibration.safetensors": "class means for the similarity, if `rezoo calibrate` chose it",
     "recipe.toml": "recipe with every key",
-    "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
+    "metrics.json": "scores of the best epoch on val; `rezoo eval --record` adds those on test",
     "history.csv": "one row per epoch",
     "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
+    "predictions-*.npz": "logits and truth of each image of a split, with `rezoo eval --record`",
     "checkpoints/": "last state and the one before, for `--resume`; `local.json`, what the run was "
     "started with; `data.safetensors`, which images it has; `last/`, a model folder with the last "
     "weights",
@@ -262,7 +264,8 @@ def run_files() -> str:
     from rezoo.artifacts import run_files as records
 
     folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
-    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *folders}:
+    predictions = {"predictions-*.npz"}
+    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *predictions, *folders}:
         raise ValueError(
             f"docs/generate.py and rezoo.artifacts.run_files differ by {sorted(differing)}"
         )

@@ -10,8 +10,9 @@ import pytest
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.errors import IncompatibleError
 from rezoo.evaluation.class_names import match_classes, same_classes
-from rezoo.evaluation.multi_label import score_multi_label
+from rezoo.evaluation.metrics import measure
 from rezoo.specs import ModelConfig
+from rezoo.tasks import MULTI_LABEL
 
 IMAGENET_IDS, IMAGENET_NAMES = imagenet1k_classes()
 
@@ -162,7 +163,7 @@ def test_scores_of_several_labels_leave_out_a_class_without_images():
     classes, _ = match_classes(["a", "b", "c"], config(["c", "a"]), labels=truth)
     assert classes.tolist() == [1, -1, 0]
     logits = np.array([[-4, 3], [2, -1], [5, 6]], np.float32)
-    scores = score_multi_label(lambda x: x, [(logits, truth)], classes=classes)
+    scores = measure(MULTI_LABEL, lambda x: x, [(logits, truth)], classes=classes)
     assert scores.per_class == ((1, 2, 1.0), (0, 2, 1.0))
     assert scores.exact_match == 1
 

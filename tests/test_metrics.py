@@ -17,8 +17,11 @@ from rezoo.cli import predict as cli_predict
 from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.evaluation.metrics import score, softmax, top_k, wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.metrics import measure
+from rezoo.evaluation.predictions import softmax, top_k
 from rezoo.publishing.verify import record_proof
+from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.train import Run
 
 
@@ -58,7 +61,7 @@ def test_scores_equal_those_of_scikit_learn(classes):
     truth[:classes] = np.arange(classes)
     batches = [(logits[i : i + 32], truth[i : i + 32]) for i in range(0, 257, 32)]
     seen = []
-    scores = score(lambda images: images, batches, progress=seen.append)
+    scores = measure(SINGLE_LABEL, lambda images: images, batches, progress=seen.append)
     labels = np.arange(classes)
     assert scores.count == 257
     assert seen[-2:] == [256, 257]
@@ -78,25 +81,27 @@ def test_scores_equal_those_of_scikit_learn(classes):
 
 def test_scores_with_large_logits():
     logits = np.array([[1e4, 0.0], [0.0, 1e4], [-1e4, -1e4]], np.float32)
-    scores = score(lambda images: images, [(logits, np.array([0, 0, 0]))])
+    scores = measure(SINGLE_LABEL, lambda images: images, [(logits, np.array([0, 0, 0]))])
     assert scores.loss == pytest.approx((0 + 1e4 + np.log(2)) / 3)
 
 
 def test_scores_of_some_of_the_classes():
     """A dataset with two classes, a head with six."""
     logits = np.eye(6, dtype=np.float32)[[4, 1, 4]]
-    scores = score(lambda x: x, [(logits, np.array([0, 1, 1]))], classes=np.array([4, 1]))
+    scores = measure(
+        SINGLE_LABEL, lambda x: x, [(logits, np.array([0, 1, 1]))], classes=np.array([4, 1])
+    )
     assert scores.top1 == pytest.approx(2 / 3)
     assert scores.per_class == ((1, 2, 1), (4, 1, 1))
 
 
 def test_scores_of_nothing():
     with pytest.raises(NotFoundError, match="no images"):
-        score(lambda images: images, [])
+        measure(SINGLE_LABEL, lambda images: images, [])
 
 
 def test_scores_as_json():
-    scores = score(lambda x: x, [(np.eye(3, dtype=np.float32), np.arange(3))])
+    scores = measure(SINGLE_LABEL, lambda x: x, [(np.eye(3, dtype=np.float32), np.arange(3))])
     fields = ["count", "loss", "top1", "top1_interval", "top5", "top5_interval"]
     assert list(scores.to_dict()) == fields
 
@@ -170,7 +175,9 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     options = {option.name for option in command.params}
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
-    assert options - keywords - loading <= {"as_json", "record", "columns", "restarts"}
+    of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
+    files = {"csv_file", "predictions"}
+    assert options - keywords - loading <= of_the_command | files
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

@@ -27,15 +27,12 @@ from rezoo.data.examples import Examples, Splits
 from rezoo.data.image_sources import ArraySource, JoinedSource
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
-from rezoo.evaluation.multi_label import (
-    bootstrap_interval,
-    score_multi_label,
-    scores_of,
-    weighted_precision,
-)
+from rezoo.evaluation.metrics import measure
+from rezoo.evaluation.multi_label import scores_of, weighted_precision
 from rezoo.evaluation.predict import _several_labels
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig, Preprocessing
+from rezoo.tasks import MULTI_LABEL
 from rezoo.training.losses import binary_cross_entropy
 from rezoo.training.reporters import Reporter
 
@@ -374,7 +371,7 @@ def test_scores_equal_those_of_scikit_learn():
         (logits[i : i + 32], truth[i : i + 32].astype(np.float32)) for i in range(0, 211, 32)
     ]
     seen = []
-    scores = score_multi_label(lambda images: images, batches, progress=seen.append)
+    scores = measure(MULTI_LABEL, lambda images: images, batches, progress=seen.append)
     assert seen[-1] == scores.count == 211
     occurs, answers = [0, 1, 2, 3, 5], logits > 0
     assert scores.map == pytest.approx(average_precision_score(truth[:, occurs], logits[:, occurs]))
@@ -403,12 +400,15 @@ def test_bootstrap_interval():
     random = np.random.default_rng(3)
     truth = random.random((300, 4)) < 0.3
     logits = random.normal(0, 1, (300, 4)) + 1.5 * truth
-    low, high = bootstrap_interval(logits, truth)
-    assert (low, high) == bootstrap_interval(logits, truth)
-    assert low < scores_of(logits, truth).map < high
+    scores = scores_of(logits, truth)
+    low, high = scores.map_interval
+    assert (low, high) == scores_of(logits, truth).map_interval
+    assert low < scores.map < high
     assert 0.02 < high - low < 0.2
-    few = bootstrap_interval(logits[:30], truth[:30])
+    few = scores_of(logits[:30], truth[:30]).map_interval
     assert few[1] - few[0] > high - low
+    for (_, _, ap), (low, high) in zip(scores.per_class, scores.ap_intervals, strict=True):
+        assert low < ap < high
     perfect = scores_of(np.where(truth, 1.0, -1.0), truth)
     assert perfect.map == perfect.exact_match == 1
     assert perfect.map_interval == (1, 1)
@@ -417,14 +417,14 @@ def test_bootstrap_interval():
 def test_only_the_classes_of_the_data_are_scored():
     logits = np.array([[9, 1, -1], [9, -1, 1]], np.float32)
     labels = np.array([[0, 1], [1, 0]], np.float32)  # the head's third and second
-    scores = score_multi_label(lambda x: x, [(logits, labels)], classes=np.array([2, 1]))
+    scores = measure(MULTI_LABEL, lambda x: x, [(logits, labels)], classes=np.array([2, 1]))
     assert scores.exact_match == scores.map == 1
     assert [index for index, *_ in scores.per_class] == [2, 1]
 
 
 def test_scores_of_nothing():
     with pytest.raises(NotFoundError, match="no images"):
-        score_multi_label(lambda images: images, [])
+        measure(MULTI_LABEL, lambda images: images, [])
     with pytest.raises(NotFoundError, match="has a label"):
         scores_of(np.zeros((2, 2)), np.zeros((2, 2), bool))
     with pytest.raises(rezoo.RezooError, match="not finite"):
@@ -443,10 +443,10 @@ def test_answers_are_what_is_above_one_half():
 
 @pytest.mark.ci
 def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
-    answer = call("eval", run.folder, "--json")
+    answer = call("eval", run.folder, "--json", "--record")
     result = json.loads(answer.out)
     assert (result["multi_label"], result["count"]) == (True, 16)
-    assert [sorted(c) for c in result["classes"]] == [["ap", "count", "name"]] * 3
+    assert [c["ap_interval"][0] <= c["ap"] <= c["ap_interval"][1] for c in result["classes"]]
     assert result["map_interval"][0] <= result["map"] <= result["map_interval"][1]
     assert json.loads((run.folder / "metrics.json").read_text())["test"]["map"] == result["map"]
     answer = call("eval", run.folder)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+THRESHOLD = 0.5  # of the probability above which a multi-label network predicts a class
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -1,7 +1,8 @@
-"""`rezoo eval`: the accuracy of a network on a dataset."""
+"""`rezoo eval`: how good the predictions of a network are on a dataset."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,11 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.evaluate import Evaluation
+    from rezoo.evaluation.refusals import UnknownImages
+    from rezoo.evaluation.result import Evaluation
+
+_MOST_PAIRS = 5
+_DATA_OPTIONS = ("on_bad_image", "bad_limit", "ignore")  # what `data_options` adds
 
 
 @click.command("eval")
@@ -35,6 +40,21 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@click.option(
+    "--tta",
+    type=click.Choice(["flip", "ten-crop"]),
+    help="Mean probability with the mirror image, or of four corners, centre and their mirrors.",
+)
+@click.option(
+    "--unknown",
+    metavar="DATASET",
+    help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
+)
+@click.option("--classes", is_flag=True, help="Print a row for each class, too.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write a table with a row for each image.")
+@click.option("--predictions", metavar="FILE", help="Write logits and truth of each image (npz).")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--record", is_flag=True, help="Keep the result in the run folder MODEL.")
 @devices_options
 @columns_option
 @data_options
@@ -44,22 +64,23 @@ if TYPE_CHECKING:
 def eval_command(
     model: str,
     dataset: str | None,
-    split: str,
-    batch_size: int,
-    image_size: int | None,
-    devices: int | str | None,
-    hosts: str | None,
+    unknown: str | None,
+    classes: bool,
+    csv_file: str | None,
+    predictions: str | None,
+    overwrite: bool,
+    record: bool,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    **given: Any,
 ) -> None:
-    """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
+    """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
-    For multi-label data: mean average precision with its interval, F1 and exact match.
+    For multi-label data: mean average precision, F1 and exact match.
 
-    Images are preprocessed as the weights require. The scores of a run on its own test split
-    are added to its metrics.json and to its card.
+    Images are preprocessed as the weights require. The folder of a run stays as it is; with
+    --record it gets the predictions and, for its own test split, scores, card and report.
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
@@ -72,41 +93,105 @@ def eval_command(
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
-    options = DataOptions(**handling)
+    if unknown:
+        dataset_spec(unknown)
+    options = DataOptions(**{key: given.pop(key) for key in _DATA_OPTIONS})
+    files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
+    recording = load("rezoo.evaluation.recording") if record else None
+    if recording:
+        recording.require_run(source)
     evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
-        result = evaluation.evaluate(
-            source,
-            dataset,
-            split=split,
-            batch_size=batch_size,
+        result = evaluation.evaluate(source, dataset, options=options, progress=progress, **given)
+    worker = Worker.of_environment()
+    if worker is None or worker.is_first:
+        _write(result, *files)
+    told = _measure_unknown(unknown, result, given["image_size"], options) if unknown else None
+    if as_json:
+        print_json(result.to_dict() | ({"unknown": told.to_dict()} if told else {}))
+    else:
+        _print(result, classes=classes)
+        _print_unknown(told)
+    if recording and (worker is None or worker.is_first):
+        _print_recorded(recording.record_evaluation(result), source.folder)
+
+
+def _measure_unknown(
+    unknown: str, result: Evaluation, image_size: int | None, options: DataOptions
+) -> UnknownImages:
+    """Measure how well other images are told from those of an evaluation."""
+    from rezoo.cli.console import counter, load
+
+    setting = result.setting
+    with counter("comparing with unknown images") as progress:
+        return load("rezoo.evaluation.refusals").measure_unknown(
+            setting.source,
+            unknown,
+            setting.data,
+            split=setting.split,
+            batch_size=setting.batch_size,
             image_size=image_size,
-            devices=devices,
-            hosts=hosts,
             options=options,
             progress=progress,
         )
-    worker = Worker.of_environment()
-    if image_size is None and (worker is None or worker.is_first):
-        load("rezoo.evaluation.recording").record_evaluation(source, result)
-    print_json(result.to_dict()) if as_json else _print(result)
 
 
-def _print(result: Evaluation) -> None:
+def _print_unknown(told: UnknownImages | None) -> None:
     from rezoo.cli.console import lines, table
 
-    lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
+    if told is not None:
+        table(f"known images against {told.unknown}", told.rows())
+        lines(*told.summary())
+        lines(*(f"Note: {note}." for note in told.notes), stderr=True)
+
+
+def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
+    """Return the path of a file to be written; raises `SpecError` if it must not be."""
+    from rezoo.utils.files import refuse_inside_dataset, refuse_unwritable
+    from rezoo.utils.paths import expanded
+
+    if name is None:
+        return None
+    path = expanded(name)
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder", hint="name a file.")
+    if path.exists() and not overwrite:
+        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    refuse_inside_dataset(path, dataset)
+    refuse_unwritable(path.parent)
+    return path
+
+
+def _write(result: Evaluation, csv_file: Path | None, predictions: Path | None) -> None:
+    if csv_file:
+        from rezoo.evaluation.prediction_table import write_csv
+
+        write_csv(result.predictions, csv_file)
+    if predictions:
+        result.predictions.write(predictions)
+
+
+def _print(result: Evaluation, *, classes: bool) -> None:
+    from rezoo.cli.console import lines, table
+
+    count = len(result.predictions)
+    lines(
+        f"{result.model} on {result.dataset}, {result.split} split, {count:,} images", style="bold"
+    )
     rows = [
-        {
-            "metric": shown.figure.name,
-            "value": shown.value,
-            "95 % interval": shown.interval,
-            "images": result.scores.count,
-        }
-        for shown in result.task.shown(result.scores.to_dict(), result.num_classes)
+        {"figure": f.name, "value": f.shown, "95 % interval": f.shown_interval}
+        for f in result.shown.values()
     ]
     table("", rows)
-    lines(f"loss {result.scores.loss:.4f}; input {result.preprocessing}")
-    if weakest := result.task.weakest(result.classes):
+    if classes:
+        table("", result.class_rows())
+    elif weakest := result.task.weakest(result.classes):
         lines(weakest)
+    lines(f"input {result.preprocessing}")
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)
+
+
+def _print_recorded(names: list[str], folder: Path | None) -> None:
+    from rezoo.cli.console import lines
+
+    lines(f"recorded in {folder}: {', '.join(names)}", stderr=True)

@@ -16,13 +16,14 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from rezoo.data.audit.views import visible
 from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.class_names import pair_names
 from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.linear_head import linear_head, nested_config
 from rezoo.evaluation.pictures import Pictures, as_list, prepare_all
 from rezoo.evaluation.predict import found_pictures
+from rezoo.evaluation.unknown import Refusal
+from rezoo.models.normalization import visible
 from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source
 from rezoo.specs import MAX_IMAGE_SIZE, ModelConfig, Preprocessing
@@ -138,6 +139,7 @@ class FeatureForward:
     Attributes:
         inputs: Inputs of the last batch, float32 `(N, H, W, C)`.
         logits: Its logits, float32 `(N, K)`.
+        refusal: The rule by which an image is unknown; None without one.
 
     Raises:
         IncompatibleError: As `activation_map`.
@@ -150,6 +152,7 @@ class FeatureForward:
         _require_positions(network.name, head.features, preprocessing)
         self._run: Forward = compiled_forward(head.features)
         self._kernel, self._bias = head.weights()
+        self.refusal = Refusal.of(source.config, network)
         self._features = self.inputs = np.zeros((0, 1, 1, 1), np.float32)
         self.logits = np.zeros((0, 1), np.float32)
 
@@ -163,6 +166,10 @@ class FeatureForward:
                 hint="`rezoo verify` compares its weights with their record.",
             )
         return self.logits
+
+    def both(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits of a batch, and its features, the input of the head `(N, D)`."""
+        return self(inputs), self._features.mean(axis=(1, 2))
 
     def maps(self, classes: np.ndarray) -> np.ndarray:
         """Return the map of a class for each image of the last batch, float32 `(N, h, w)`."""
@@ -237,14 +244,14 @@ def _require_positions(name: str, features: keras.Model, preprocessing: Preproce
     height, width = preprocessing.size
     if _positions(features, height, width) > 1:
         return
-    side = max(height, width)
-    while side <= MAX_IMAGE_SIZE and _positions(features, side, side) <= 1:
+    side, of_any_size = max(height, width), features.inputs[0].shape[1] is None
+    while of_any_size and side <= MAX_IMAGE_SIZE and _positions(features, side, side) <= 1:
         side *= 2
     raise IncompatibleError(
         f"the last feature map of {name} has fewer than two positions for images of "
         f"{height}x{width} pixels: a map would show nothing",
         hint=f"use larger images: image_size {side} (--image-size {side})."
-        if features.inputs[0].shape[1] is None
+        if of_any_size
         else "load the model without input_shape and use larger images.",
     )
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rezoo.evaluation.forward import Forward, logits_and_labels
-from rezoo.evaluation.multi_label import MultiLabelScores, score_multi_label
+from rezoo.evaluation.confusion import confused_pairs
+from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.multi_label import MultiLabelScores, scores_of
+from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.tasks import Task
-
-Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,54 +102,34 @@ def measure(
     progress: Callable[[int], None] = lambda done: None,
     gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> AnyScores:
-    """Return the scores of a network by its task; for the arguments see `score`."""
-    run = score_multi_label if task.multi_label else score
-    return run(forward, batches, classes=classes, progress=progress, gather=gather)
+    """Return the scores of a network on labelled batches; for the arguments see `collect`."""
+    return scored(
+        collect(
+            task,
+            forward,
+            batches,
+            classes=classes,
+            keep_logits=False,
+            progress=progress,
+            gather=gather,
+        )
+    )
 
 
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of the proportion `right / count` (Wilson 1927)."""
-    if count == 0:
-        return (0.0, 1.0)
-    p, z2 = right / count, Z_95**2
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return (0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half)
-
-
-def score(
-    forward: Forward,
-    batches: Iterable[tuple[Any, Any]],
-    *,
-    classes: np.ndarray | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-    gather: Callable[[np.ndarray], np.ndarray] = lambda values: values,
-) -> Scores:
-    """Return the scores of a network on labelled batches.
-
-    Args:
-        forward: Function from images to logits `(B, K)`, as of `compiled_forward`.
-        batches: Pairs of images `(B, H, W, C)` and labels, int `(B,)`.
-        classes: Index in the head of each class of the dataset, int; the same index if None.
-        progress: Called with the number of images done.
-        gather: Joins the values of all hosts, each of which has a part of the images.
+def scored(predictions: Predictions) -> AnyScores:
+    """Return the scores of predictions.
 
     Raises:
-        NotFoundError: There are no images.
+        NotFoundError: No image of multi-label data has a label.
     """
-    truths, tops, losses = [], [], []
-    for logits, labels in logits_and_labels(forward, batches, progress):
-        truth = labels if classes is None else classes[labels]
-        tops.append(top_k(logits, 5))
-        losses.append(_log_sum_exp(logits) - logits[np.arange(len(truth)), truth])
-        truths.append(truth)
-    truth, answers, all_losses = (gather(np.concatenate(x)) for x in (truths, tops, losses))
-    count = len(truth)
+    if predictions.multi_label:
+        return scores_of(predictions.logits, predictions.truth, predictions.classes)
+    truth, answers, count = predictions.truth, predictions.top, len(predictions)
     hits = answers == truth[:, None]
     right1, right5 = int(hits[:, 0].sum()), int(hits.sum())
     return Scores(
         count=count,
-        loss=float(all_losses.mean()),
+        loss=float(predictions.losses.mean(dtype=np.float64)),
         top1=right1 / count,
         top5=right5 / count,
         top1_interval=wilson_interval(right1, count),
@@ -158,32 +138,5 @@ def score(
             (int(c), int((truth == c).sum()), int(hits[truth == c, 0].sum()))
             for c in np.unique(truth)
         ),
-        confusions=_confusions(truth, answers[:, 0]),
+        confusions=confused_pairs(predictions),
     )
-
-
-def _confusions(truth: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, int, int], ...]:
-    wrong = truth != answers
-    if not wrong.any():
-        return ()
-    pairs, counts = np.unique(np.stack([truth[wrong], answers[wrong]]), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return tuple((int(pairs[0, i]), int(pairs[1, i]), int(counts[i])) for i in order)
-
-
-def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the indices of the `k` largest scores of each row, descending: `(N, min(k, K))`."""
-    return np.argsort(-scores, axis=-1, kind="stable")[:, :k]
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of logits `(N, K)`, float64."""
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
-    values = np.asarray(logits, np.float64)
-    most = values.max(axis=-1, keepdims=True)
-    return (most + np.log(np.exp(values - most).sum(axis=-1, keepdims=True)))[:, 0]
