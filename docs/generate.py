@@ -242,6 +242,7 @@ _RUN_FILES = {
     "config.json": "architecture, classes, preprocessing and the manifest",
     "model.safetensors": "weights of the best epoch, in PyTorch's layout",
     "reference.safetensors": "up to four images, the inputs made from them, and the logits",
+    "calibration.safetensors": "class means for the similarity, if `rezoo calibrate` chose it",
     "recipe.toml": "recipe with every key",
     "metrics.json": "scores of the best epoch on val; `rezoo eval --record` adds those on test",
     "history.csv": "one row per epoch",

@@ -167,6 +167,16 @@ CONFIG = {
         "std": [0.5, 0.5, 0.5],
         "crop_mode": "center",
     },
+    "calibration": {
+        "temperature": 1.5,
+        "temperature_interval": [1.2, 1.8],
+        "images": 100,
+        "score": "energy",
+        "threshold": 3.5,
+        "false_alarms": 0.05,
+        "false_alarms_interval": [0.02, 0.1],
+        "held_out_auroc": {"energy": 0.9, "probability": 0.8},
+    },
     "files": {"recipe.toml": {"sha256": "0" * 64, "size": 5}},
     "checksum": "0" * 64,
 }

@@ -14,6 +14,7 @@ from rezoo.utils.files import FileRecord
 if TYPE_CHECKING:
     import keras
 
+    from rezoo.confidence import Calibration
     from rezoo.data.examples import Splits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -102,9 +103,8 @@ class DatasetSpec:
 class Preprocessing:
     """How an image becomes the input of a network; stored with the weights.
 
-    The shorter side is resized to `floor(size / crop_pct)` with antialiasing and the centre is
-    cropped. Values are divided by 255; then `mean` is subtracted and the result divided by
-    `std`. Geometry and keys are those of timm's `pretrained_cfg`.
+    The shorter side is resized to `floor(size / crop_pct)`, antialiased; the centre is cropped.
+    Values are divided by 255, `mean` is subtracted, the result divided by `std`: as timm does.
 
     Attributes:
         input_size: `(channels, height, width)`, channels first as in timm.
@@ -212,10 +212,8 @@ class WeightsSpec:
         num_classes: Width of the head.
         preprocessing: Preprocessing of the published figures; `config.json` must agree.
         macs: Multiply-adds for one image at the size for evaluation; None if not stated.
-        top1: Published top-1 as a fraction, at the size for evaluation.
-        top5: Published top-5, likewise.
-        top1_train_size: Published top-1 as a fraction, at the size for training.
-        top5_train_size: Published top-5, likewise.
+        top1, top5: Published accuracies as fractions, at the size for evaluation.
+        top1_train_size, top5_train_size: The same at the size for training.
         default: Whether `pretrained=True` means these weights.
         note: A remark for users.
         catalogue: Name of the catalogue.
@@ -264,6 +262,7 @@ class ModelConfig:
         tag: What follows the dot in `arch.tag`.
         licence: Licence of the weights; empty if it is not stated.
         base: Origin of the weights that training started from; None for random ones.
+        calibration: What its confidence means; None if it has not been measured.
         fingerprint: Of the network's structure, see `rezoo.models.fingerprint`.
         files: The manifest: file name → its size and SHA-256.
         extra: Unknown keys at the root, kept without effect.
@@ -279,6 +278,7 @@ class ModelConfig:
     tag: str = ""
     licence: str = ""
     base: Origin | None = None
+    calibration: Calibration | None = None
     fingerprint: str = ""
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -53,6 +53,7 @@ def model_card(folder: Path, *, repo: str = "", licence: str = "") -> str:
         front=yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000),
         mark=MARK,
         config=config,
+        calibration=config.calibration,
         spec=architectures.get(config.architecture) if registered else None,
         task=task,
         reference=f"hf://{place}" if place else "path/to/this/folder",

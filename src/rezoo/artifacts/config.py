@@ -9,6 +9,7 @@ rezoo's own keys are at the root, where timm ignores unknown keys:
 | `fingerprint`    | of the network's structure (`rezoo.models.fingerprint`)            |
 | `multi_label`    | true if an image has any number of the classes                     |
 | `base_model`     | origin of the weights that training started from                   |
+| `calibration`    | temperature and threshold for "unknown" (`rezoo.confidence`)       |
 | `files`          | the manifest: name → SHA-256 and size of the other files           |
 | `checksum`       | SHA-256 of the content of `config.json` without this key           |
 """
@@ -25,13 +26,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rezoo.errors import (
-    IncompatibleError,
-    NotFoundError,
-    RezooError,
-    SpecError,
-    UnsafeFileError,
-)
+from rezoo.confidence import Calibration
+from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
@@ -49,7 +45,7 @@ FORMAT_VERSION = 1
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
 OWN = (  # rezoo's keys, as in the table above
     *("format_version", "rezoo_version", "fingerprint", "multi_label", "base_model"),
-    *("files", "checksum"),
+    *("calibration", "files", "checksum"),
 )
 # The known keys; others are kept in `extra` and `extra_cfg`.
 _COMMON = ("architecture", "num_classes", "label_names", "labels", "label_descriptions")
@@ -135,6 +131,7 @@ def config_from_json(content: Any) -> ModelConfig:
         tag=tag,
         licence=typed(cfg, "license", str, ""),
         base=_base(content),
+        calibration=None if (c := content.get("calibration")) is None else Calibration.from_json(c),
         fingerprint=typed(content, "fingerprint", str, ""),
         files=_files(content),
         extra={k: v for k, v in content.items() if cfg is not content and k not in _ROOT},
@@ -169,6 +166,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
     }
     descriptions = dict(zip(config.class_names, config.class_descriptions, strict=False))
     base = dataclasses.asdict(config.base) if config.base else {}
+    calibration = config.calibration.to_json() if config.calibration else {}
     return {
         **config.extra,
         "architecture": config.architecture,
@@ -180,7 +178,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
         "format_version": FORMAT_VERSION,
         "rezoo_version": version("rezoo"),
         **_given(fingerprint=config.fingerprint, multi_label=config.multi_label),
-        **_given(base_model=_given(**base)),
+        **_given(base_model=_given(**base), calibration=calibration),
     }
 
 

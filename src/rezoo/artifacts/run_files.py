@@ -33,6 +33,7 @@ HISTORY = "history.csv"
 ENVIRONMENT = "environment.json"
 REFERENCE = "reference.safetensors"
 CARD = "README.md"
+CALIBRATION = "calibration.safetensors"  # the class means that images are compared with
 REPORT = "report.html"
 CURVES = "curves.svg"
 PREDICTIONS = {split: f"predictions-{split}.npz" for split in ("train", "val", "test", "all")}
@@ -44,7 +45,10 @@ PREVIOUS = f"{CHECKPOINTS}/previous.safetensors"  # the one before, for when tha
 # The last weights as a model folder; the run folder itself has the best ones.
 LAST_WEIGHTS = f"{CHECKPOINTS}/last"
 # The files in the manifest. These and config.json are pushed, and no others.
-LISTED = (WEIGHTS, REFERENCE, RECIPE, METRICS, HISTORY, ENVIRONMENT, CARD, REPORT, CURVES)
+LISTED = (
+    *(WEIGHTS, REFERENCE, CALIBRATION, RECIPE, METRICS, HISTORY, ENVIRONMENT),
+    *(CARD, REPORT, CURVES),
+)
 PUBLISHED = (CONFIG, *LISTED)
 EXPORTS = "exports"  # a folder for each format, with a passport
 PASSPORT = "passport.json"

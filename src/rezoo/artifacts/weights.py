@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS, config_to_json
+from rezoo.artifacts.run_files import CALIBRATION
 from rezoo.artifacts.safetensors import TensorFile, write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.models import tensors
@@ -22,8 +23,10 @@ HEAD = "fc"
 def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     """Write `config.json` and `model.safetensors` of a model into a folder.
 
-    Writes no manifest: `rezoo.artifacts.manifest` does, after all files of the folder.
+    Writes no manifest: `rezoo.artifacts.manifest` does, after all files of the folder. Class
+    means of other weights are removed.
     """
+    (folder / CALIBRATION).unlink(missing_ok=True)
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
     config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD))
     convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))

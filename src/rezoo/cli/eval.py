@@ -15,13 +15,17 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
     require_pinned_option,
+    resolve_with_dataset,
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
+    from rezoo.evaluation.refusals import UnknownImages
     from rezoo.evaluation.result import Evaluation
+    from rezoo.evaluation.robustness import Robustness
+    from rezoo.sources.references import Source
 
 
 @click.command("eval")
@@ -41,6 +45,17 @@ if TYPE_CHECKING:
     type=click.Choice(["flip", "ten-crop"]),
     help="Mean probability with the mirror image, or of four corners, centre and their mirrors.",
 )
+@click.option(
+    "--unknown",
+    metavar="DATASET",
+    help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
+)
+@click.option(
+    "--corruptions",
+    metavar="KIND,…|all",
+    help="Also measure on corrupted images at five severities: noise, blur, colour, digital, or "
+    "single kinds such as jpeg.",
+)
 @click.option("--classes", is_flag=True, help="Print a row for each class, too.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a table with a row for each image.")
 @click.option("--predictions", metavar="FILE", help="Write logits and truth of each image (npz).")
@@ -55,6 +70,9 @@ if TYPE_CHECKING:
 def eval_command(
     model: str,
     dataset: str | None,
+    tta: str | None,
+    unknown: str | None,
+    corruptions: str | None,
     classes: bool,
     csv_file: str | None,
     predictions: str | None,
@@ -66,7 +84,7 @@ def eval_command(
     on_bad_image: str,
     bad_limit: float,
     ignore: str,
-    **measuring: Any,
+    **how: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
@@ -77,31 +95,76 @@ def eval_command(
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
-    from rezoo.sources.any_model import own_dataset
-    from rezoo.sources.references import resolve_weights
 
-    # wrong names are errors before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
-    dataset = dataset or own_dataset(source)
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    dataset_spec(dataset)
-    options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
+    source, dataset = resolve_with_dataset(
+        model, dataset, pretrained=pretrained, require_pinned=require_pinned
+    )
+    if unknown:
+        dataset_spec(unknown)
+    kinds = _kinds(corruptions, source, tta)
+    how["options"] = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     recording = load("rezoo.evaluation.recording") if record else None
     if recording:
         recording.require_run(source)
-    evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
-        result = evaluation.evaluate(
-            source, dataset, options=options, progress=progress, **measuring
+        result = load("rezoo.evaluation.evaluate").evaluate(
+            source, dataset, tta=tta, progress=progress, **how
         )
     first = (worker := Worker.of_environment()) is None or worker.is_first
     if first:
         _write(result, *files)
-    print_json(result.to_dict()) if as_json else _print(result, classes=classes)
+    told = _measure_unknown(unknown, result, how) if unknown else None
+    robustness = _robustness(source, dataset, kinds, how) if kinds else None
+    if as_json:
+        more = {"unknown": told, "corruptions": robustness}
+        print_json(result.to_dict() | {key: v.to_dict() for key, v in more.items() if v})
+    else:
+        _print(result, classes=classes)
+        _print_more(told, robustness)
     if recording and first:
         _print_recorded(recording.record_evaluation(result), source.folder)
+
+
+def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
+    """Return the kinds of corruption that `--corruptions` names; none without it."""
+    from rezoo.evaluation.corruptions import select_kinds
+
+    if corruptions is None:
+        return ()
+    if tta:
+        raise SpecError("--corruptions is measured without --tta", hint="leave one of them out.")
+    names = [name.strip() for name in corruptions.split(",") if name.strip()]
+    return select_kinds(names, channels=source.config.preprocessing.channels)
+
+
+def _robustness(
+    source: Source, dataset: str, kinds: tuple[str, ...], how: dict[str, Any]
+) -> Robustness:
+    """Measure the network on corrupted images."""
+    from rezoo.cli.console import counter, load
+
+    robustness = load("rezoo.evaluation.robustness")
+    with counter("corrupting") as progress:
+        return robustness.measure_corruptions(source, dataset, kinds, progress=progress, **how)
+
+
+def _measure_unknown(unknown: str, result: Evaluation, how: dict[str, Any]) -> UnknownImages:
+    """Measure how well other images are told from those of an evaluation."""
+    from rezoo.cli.console import counter, load
+
+    setting = result.setting
+    with counter("comparing with unknown images") as progress:
+        return load("rezoo.evaluation.refusals").measure_unknown(
+            setting.source,
+            unknown,
+            setting.data,
+            split=setting.split,
+            batch_size=setting.batch_size,
+            image_size=how["image_size"],
+            options=how["options"],
+            progress=progress,
+        )
 
 
 def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
@@ -148,6 +211,18 @@ def _print(result: Evaluation, *, classes: bool) -> None:
         lines(weakest)
     lines(f"input {result.preprocessing}")
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)
+
+
+def _print_more(told: UnknownImages | None, robustness: Robustness | None) -> None:
+    from rezoo.cli.console import lines, table
+
+    if told:
+        table(f"known images against {told.unknown}", told.rows())
+        lines(*told.summary())
+        lines(*(f"Note: {note}." for note in told.notes), stderr=True)
+    if robustness:
+        table("on corrupted images", robustness.rows())
+        lines(robustness.summary())
 
 
 def _print_recorded(names: list[str], folder: Path | None) -> None:

@@ -178,6 +178,10 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     shape = "any height and width" if facts["input"] == "raw" else f"{height}×{width}"
     yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
     yield "output", f"{facts['output']} of {facts['num_classes']} classes"
+    if found := facts.get("calibration"):
+        yield "temperature", f"{found['temperature']:.3f}, divides the logits"
+    if second := facts.get("second_output"):
+        yield "second output", f"{second['name']}: {second['meaning']}"
     yield from _comparison_rows(result.comparison)
     top1 = result.comparison.accuracy
     if top1 and facts["quantization"] in ("int8", "dynamic"):
@@ -208,6 +212,10 @@ def _comparison_rows(found: Comparison) -> Iterator[tuple[str, str]]:
     yield "difference", f"{most}; root mean square {found.rms_relative:.1e} of the outputs'"
     low, high = found.agreement_interval
     yield "equal predictions", f"{found.agreement:.2%} of {found.count} ({low:.1%} to {high:.1%})"
+    if told := found.refusals:
+        low, high = told.agreement_interval
+        equal = f"equal for {told.agreement:.2%} ({low:.1%} to {high:.1%})"
+        yield "unknown", f"{told.before} before, {told.after} after; {equal}"
     if top1 := found.accuracy:
         low, high = top1.before_interval
         before = f"{top1.before:.2%} ({low:.1%} to {high:.1%}) before"

@@ -127,6 +127,9 @@ def _print(results: Sequence[Prediction]) -> None:
         first = escaped(result.path)
         if result.error:
             grid.add_row(first, escaped(result.error), "")
+        if result.unknown:
+            grid.add_row(first, escaped("unknown", "bold"), "")
+            first = escaped("")
         for label, probability in zip(result.labels, result.probabilities, strict=True):
             grid.add_row(first, escaped(label), f"{probability:.1%}")
             first = escaped("")

@@ -16,12 +16,13 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
+from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.class_names import pair_names
 from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.linear_head import linear_head, nested_config
 from rezoo.evaluation.pictures import Pictures, as_list, prepare_all
 from rezoo.evaluation.predict import found_pictures
+from rezoo.evaluation.unknown import Refusal
 from rezoo.models.normalization import visible
 from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source
@@ -103,7 +104,8 @@ def activation_map(
         NotFoundError: A path does not exist, or no image is found.
         IntegrityError: An image cannot be read; the message has its path or number.
         IncompatibleError: The network does not end in global average pooling and one linear layer,
-            or its last feature map has a single position.
+            or its last feature map has fewer than two positions.
+        DivergedError: A logit is not finite.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
@@ -137,9 +139,11 @@ class FeatureForward:
     Attributes:
         inputs: Inputs of the last batch, float32 `(N, H, W, C)`.
         logits: Its logits, float32 `(N, K)`.
+        refusal: The rule by which an image is unknown; None without one.
 
     Raises:
         IncompatibleError: As `activation_map`.
+        DivergedError: A logit is not finite.
     """
 
     def __init__(self, model: AnyModel, source: Source, preprocessing: Preprocessing) -> None:
@@ -148,14 +152,24 @@ class FeatureForward:
         _require_positions(network.name, head.features, preprocessing)
         self._run: Forward = compiled_forward(head.features)
         self._kernel, self._bias = head.weights()
+        self.refusal = Refusal.of(source.config, network)
         self._features = self.inputs = np.zeros((0, 1, 1, 1), np.float32)
         self.logits = np.zeros((0, 1), np.float32)
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the logits of a batch, float32 `(N, K)`."""
+        """Return the logits of a batch, float32 `(N, K)`; they must be finite."""
         self.inputs, self._features = inputs, self._run(inputs).astype(np.float32)
         self.logits = self._features.mean(axis=(1, 2)) @ self._kernel + self._bias
+        if not np.isfinite(self.logits).all():
+            raise DivergedError(
+                "the network's logits are not finite",
+                hint="`rezoo verify` compares its weights with their record.",
+            )
         return self.logits
+
+    def both(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits of a batch, and its features, the input of the head `(N, D)`."""
+        return self(inputs), self._features.mean(axis=(1, 2))
 
     def maps(self, classes: np.ndarray) -> np.ndarray:
         """Return the map of a class for each image of the last batch, float32 `(N, h, w)`."""
@@ -186,6 +200,11 @@ def class_indices(
         return None
     if isinstance(classes, (str, int, np.integer)):
         return np.full(count, _class_index(classes, config), np.int64)
+    if not hasattr(classes, "__len__"):
+        kind = type(classes).__name__
+        raise SpecError(
+            f"classes: an object of the type {kind}", hint="pass names, or indices as integers."
+        )
     if len(classes) != count:
         raise SpecError(
             f"classes: {len(classes)} for {count} images",
@@ -196,8 +215,8 @@ def class_indices(
 
 def _class_index(wanted: str | int, config: ModelConfig) -> int:
     if not isinstance(wanted, str):
-        if not 0 <= wanted < config.num_classes:
-            raise SpecError(f"class {wanted}; allowed are 0 to {config.num_classes - 1}")
+        if not isinstance(wanted, (int, np.integer)) or not 0 <= wanted < config.num_classes:
+            raise SpecError(f"class {wanted}; allowed are names, and 0 to {config.num_classes - 1}")
         return int(wanted)
     known = [list(names) for names in (config.class_names, config.class_descriptions) if names]
     known = known or [[str(index) for index in range(config.num_classes)]]
@@ -221,7 +240,7 @@ def _class_index(wanted: str | int, config: ModelConfig) -> int:
 
 
 def _require_positions(name: str, features: keras.Model, preprocessing: Preprocessing) -> None:
-    """Raise `IncompatibleError` if the last feature map has a single position."""
+    """Raise `IncompatibleError` if the last feature map has fewer than two positions."""
     height, width = preprocessing.size
     if _positions(features, height, width) > 1:
         return
@@ -229,8 +248,8 @@ def _require_positions(name: str, features: keras.Model, preprocessing: Preproce
     while of_any_size and side <= MAX_IMAGE_SIZE and _positions(features, side, side) <= 1:
         side *= 2
     raise IncompatibleError(
-        f"the last feature map of {name} has a single position for images of {height}x{width} "
-        "pixels: a map would show nothing",
+        f"the last feature map of {name} has fewer than two positions for images of "
+        f"{height}x{width} pixels: a map would show nothing",
         hint=f"use larger images: image_size {side} (--image-size {side})."
         if of_any_size
         else "load the model without input_shape and use larger images.",
@@ -238,8 +257,12 @@ def _require_positions(name: str, features: keras.Model, preprocessing: Preproce
 
 
 def _positions(features: keras.Model, height: int, width: int) -> int:
+    """Return the number of positions of a feature map; 0 if the images are too small."""
     channels = features.inputs[0].shape[-1]
-    shape: Any = features.compute_output_shape((1, height, width, channels))
+    try:
+        shape: Any = features.compute_output_shape((1, height, width, channels))
+    except ValueError:  # a kernel is larger than its input
+        return 0
     return int(shape[1] * shape[2])
 
 

@@ -93,7 +93,9 @@ def explain(
     for start in range(0, len(images), batch_size):
         files = images[start : start + batch_size]
         pictures = dict(enumerate(files, start))
-        answers = predict_batch(pictures, preprocessing, config, forward, top_k)
+        answers = predict_batch(
+            pictures, preprocessing, config, forward.both, top_k, forward.refusal
+        )
         good = [answer for answer in answers if not answer.error]
         drawn = iter(_draw(forward, good, paths, config, chosen) if good else ())
         results += [Explanation(**vars(a)) if a.error else next(drawn) for a in answers]
@@ -116,12 +118,14 @@ def _draw(
     drawn = []
     for row, (answer, index) in enumerate(zip(answers, classes.tolist(), strict=True)):
         label, probability = config.label(index), float(probabilities[row, index])
-        others = "" if chosen is None else f"most likely: {answer.probabilities[0]:.1%}  "
+        notes = ["unknown: it shows none of the classes"] if answer.unknown else []
+        if chosen is not None:
+            notes.append(f"most likely: {answer.probabilities[0]:.1%}  {answer.labels[0]}")
         image = picture(
             crops[row],
             maps[row],
             title=f"{probability:.1%}  {label}",
-            note=others and others + answer.labels[0],
+            notes=notes,
         )
         stream = io.BytesIO()
         image.save(stream, "PNG")
@@ -136,14 +140,16 @@ def _draw(
     return drawn
 
 
-def picture(crop: np.ndarray, values: np.ndarray, *, title: str, note: str = "") -> Image.Image:
-    """Draw a crop beside its activation map, with a line of text above and one or two below.
+def picture(
+    crop: np.ndarray, values: np.ndarray, *, title: str, notes: Sequence[str] = ()
+) -> Image.Image:
+    """Draw a crop beside its activation map, with a line of text above and some below.
 
     Args:
         crop: uint8 `(H, W, C)`; a small one is enlarged by an integer factor.
         values: The map, float `(h, w)`.
         title: Class and probability.
-        note: The first line below; empty for none.
+        notes: Lines below, before the range of the map.
     """
     factor = max(1, _SIDE // max(crop.shape[:2]))
     large = crop.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -151,7 +157,7 @@ def picture(crop: np.ndarray, values: np.ndarray, *, title: str, note: str = "")
     scale = (
         f"map from {values.min():.3g} to {values.max():.3g}; mean {values.mean():.3g}, the logit"
     )
-    lines = [line for line in (note, scale) if line]
+    lines = [*notes, scale]
     top = _MARGIN + line_height(_LARGE)
     below = top + height + _GAP // 2
     bottom = below + len(lines) * line_height(_SMALL) + _MARGIN // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
 
 Forward = Callable[[Any], np.ndarray]
+T = TypeVar("T")
 
 
 def network_of(model: AnyModel, source: Source) -> keras.Model:
@@ -46,14 +47,17 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
         return network
     with deep_graphs():
         logits = keras.Model(network.inputs, last.input, name=network.name)
-    logits.rezoo_origin = getattr(network, "rezoo_origin", None)
+    for name in ("rezoo_origin", "rezoo_class_means"):
+        setattr(logits, name, getattr(network, name, None))
     return logits
 
 
 def logits_and_labels(
-    forward: Forward, batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the logits and the labels of each batch; `progress` gets the number of images done.
+    forward: Callable[[Any], T], batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
+) -> Iterator[tuple[T, np.ndarray]]:
+    """Yield what the network gives, and the labels of each batch.
+
+    `progress` gets the number of images done.
 
     Raises:
         NotFoundError: There are no images.

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.forward import Forward, compiled_forward, network_of
+from rezoo.evaluation.features import BothForward
+from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.evaluation.predictions import softmax, top_k
+from rezoo.evaluation.unknown import Refusal, forward_for
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import ModelConfig, Preprocessing
@@ -30,9 +33,12 @@ class Prediction:
         path: The file; empty if the image is no file.
         labels: Class names in descending order of probability; empty if there is an error.
         probabilities: Softmax of the logits in the same order; for a multi-label network the
-            sigmoid.
+            sigmoid. If the network is calibrated, the logits are divided by its temperature.
         error: Why the image cannot be classified, or empty.
         index: Number of the image among all that were classified, from 0.
+        unknown: Whether the image shows none of the classes: its score is below the threshold of
+            `rezoo calibrate`. None without a threshold.
+        score: That score; None without a threshold.
     """
 
     path: str
@@ -40,6 +46,8 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     error: str = ""
     index: int = 0
+    unknown: bool | None = None
+    score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types; an image that is no file has an index as its name."""
@@ -47,6 +55,8 @@ class Prediction:
         if self.error:
             return {**named, "error": self.error}
         pairs = zip(self.labels, self.probabilities, strict=True)
+        if self.unknown is not None:
+            named |= {"unknown": self.unknown, "score": self.score}
         return {**named, "predictions": [{"label": n, "probability": p} for n, p in pairs]}
 
 
@@ -62,7 +72,7 @@ def predict(
     hosts: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
-    """Classify images with the preprocessing of the weights.
+    """Classify images with the preprocessing of the weights, and their calibration if there is one.
 
     Args:
         model: A reference with weights, or a model of rezoo.
@@ -95,7 +105,9 @@ def predict(
     pictures = found_pictures(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
     with joined(devices, hosts) as team:
-        forward = compiled_forward(network_of(model, source))
+        network = network_of(model, source)
+        refusal = Refusal.of(source.config, network)
+        forward = forward_for(network, refusal)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):
@@ -105,6 +117,7 @@ def predict(
                 source.config,
                 forward,
                 top_k,
+                refusal,
             )
             progress(len(results), len(mine))
         if team.hosts > 1:
@@ -129,35 +142,55 @@ def found_pictures(pictures: Sequence[Any]) -> list[Any]:
     return found
 
 
-Answers = Iterable[list[tuple[int, float]]]
+Pairs = Iterable[list[tuple[int, float]]]
+Verdict = tuple[float | None, bool | None]
+"""The score of an image, and whether it is unknown; None if there is no threshold."""
 
 
 def probabilities_of(logits: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Return the softmax of the logits, or for a multi-label network their sigmoid, float64."""
-    if config.multi_label:
-        return np.asarray(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
-    return softmax(logits)
+    """Return the softmax of the logits, or for a multi-label network their sigmoid, float64.
+
+    The logits of a calibrated network are divided by its temperature first.
+    """
+    temperature = config.calibration.temperature if config.calibration else 1.0
+    calibrated = np.asarray(logits, np.float64) / temperature
+    return expit(calibrated) if config.multi_label else softmax(calibrated)
 
 
-def _one_label(rows: np.ndarray, count: int | None) -> Answers:
+def _one_label(rows: np.ndarray, count: int | None) -> Pairs:
     """Yield the most likely classes of each image and their probabilities."""
     for row, best in zip(rows, top_k(rows, count or 5), strict=True):
         yield [(int(i), float(row[i])) for i in best]
 
 
-def _several_labels(rows: np.ndarray, count: int | None) -> Answers:
+def _several_labels(rows: np.ndarray, count: int | None) -> Pairs:
     """Yield the classes of each image above the threshold, or the most likely `count`."""
     for row in rows:
         most = count or max(1, int((row > THRESHOLD).sum()))
         yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
 
 
+def _answers(
+    outputs: tuple[np.ndarray, np.ndarray],
+    config: ModelConfig,
+    count: int | None,
+    refusal: Refusal | None,
+) -> Iterable[tuple[list[tuple[int, float]], Verdict]]:
+    """Return classes with probabilities, and the verdict, of each image."""
+    answer = _several_labels if config.multi_label else _one_label
+    verdicts: list[Verdict] = [(None, None)] * len(outputs[0])
+    if refusal is not None:
+        verdicts = [(s, s < refusal.threshold) for s in refusal.scores(*outputs).tolist()]
+    return zip(answer(probabilities_of(outputs[0], config), count), verdicts, strict=True)
+
+
 def predict_batch(
     pictures: Mapping[int, Any],
     preprocessing: Preprocessing,
     config: ModelConfig,
-    forward: Forward,
+    forward: BothForward,
     count: int | None,
+    refusal: Refusal | None,
 ) -> list[Prediction]:
     """Classify the images of a batch; `forward` is called once, if one can be decoded.
 
@@ -165,26 +198,27 @@ def predict_batch(
         pictures: Number → image.
         preprocessing: How images become inputs.
         config: Config of the network.
-        forward: From inputs to logits.
+        forward: From inputs to logits and features.
         count: Number of classes per image; None for the usual one.
+        refusal: The rule by which an image is unknown; None without one.
     """
-    answer = _several_labels if config.multi_label else _one_label
     inputs, errors = [], {}
     for index, picture in pictures.items():
         try:
             inputs.append(prepare(picture, preprocessing))
         except UnreadableImageError as error:
             errors[index] = str(error)
-    logits = forward(np.stack(inputs)) if inputs else None
-    answers = iter(() if logits is None else answer(probabilities_of(logits, config), count))
+    found = iter(_answers(forward(np.stack(inputs)), config, count, refusal) if inputs else ())
     results = []
     for index, picture in pictures.items():
         path = picture if isinstance(picture, str) else ""
         if index in errors:
             results.append(Prediction(path, error=errors[index], index=index))
             continue
-        indices, probabilities = zip(*next(answers), strict=True)
+        pairs, (score, unknown) = next(found)
+        indices, probabilities = zip(*pairs, strict=True)
+        labels = tuple(map(config.label, indices))
         results.append(
-            Prediction(path, tuple(map(config.label, indices)), probabilities, index=index)
+            Prediction(path, labels, probabilities, index=index, unknown=unknown, score=score)
         )
     return results

@@ -18,6 +18,7 @@ from rezoo.evaluation.multi_label import MultiLabelScores
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.reliability import confidences, reliability_curve
 from rezoo.evaluation.setting import Setting
+from rezoo.evaluation.temperature import calibrated_figures
 from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import Task, task_of
 from rezoo.utils.names import printable
@@ -100,7 +101,9 @@ class Evaluation:
 
         `figures["macro_f1"].value` is a number, `.interval` a pair. See the guide to evaluation.
         """
-        return figures_of(self.predictions, self.scores)
+        figures = figures_of(self.predictions, self.scores)
+        temperature = self.config.calibration.temperature if self.config.calibration else None
+        return figures | (calibrated_figures(self.predictions, temperature) if temperature else {})
 
     @property
     def shown(self) -> Mapping[str, MeasuredFigure]:

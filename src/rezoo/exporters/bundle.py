@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
-from rezoo.exporters.formats import LABELS, METADATA
+from rezoo.confidence import Calibration
+from rezoo.evaluation.unknown import Refusal
+from rezoo.exporters.formats import LABELS, METADATA, UNKNOWN
 from rezoo.exporters.graph import Graph, Node
 from rezoo.sources.references import Source
 from rezoo.specs import Origin, Preprocessing
@@ -46,6 +49,7 @@ class Bundle:
         quantize: none, float16, dynamic or int8.
         quantizer: For int8: made by the format's `calibrate(bundle, images)`.
         keep: For int8: names of the nodes that stay in float32.
+        refusal: The rule by which an image is unknown; None without one.
     """
 
     source: Source
@@ -58,6 +62,7 @@ class Bundle:
     quantize: str = "none"
     quantizer: Quantizer | None = None
     keep: tuple[str, ...] = ()
+    refusal: Refusal | None = None
 
     @property
     def function(self) -> str:
@@ -67,17 +72,27 @@ class Bundle:
         return "sigmoid" if self.source.config.multi_label else "softmax"
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The calibration that is part of the export: none if it gives logits."""
+        return self.source.config.calibration if self.function else None
+
+    @property
     def whole(self) -> Graph:
-        """The graph with the function after the logits."""
+        """The graph with the calibration and the function after the logits."""
         if not self.function:
             return self.graph
+        graph, refusals = self.graph, []
+        if self.calibration:
+            graph = graph.divided(self.calibration.temperature, self.source.config.num_classes)
+        if self.calibration and self.refusal:
+            refusals = [_unknown(self.refusal, graph)]
         node = Node(
             name="probabilities",
             kind="activation",
-            inputs=(self.graph.output,),
+            inputs=(graph.output,),
             options={"function": self.function},
         )
-        return dataclasses.replace(self.graph, nodes=(*self.graph.nodes, node))
+        return dataclasses.replace(graph, nodes=(*graph.nodes, *refusals, node))
 
     def labels(self) -> list[str]:
         """Return the label of each class, in the order of the output."""
@@ -101,12 +116,23 @@ class Bundle:
                 "inside": self.takes == "raw",
                 **dataclasses.asdict(self.preprocessing),
             },
+            **self._calibrated(),
             "num_classes": config.num_classes,
             "class_names": list(config.class_names),
             "labels": self.labels(),
             "licence": self.source.licence,
             "origin": dataclasses.asdict(self.origin) if self.origin else None,
         }
+
+    def _calibrated(self) -> dict[str, Any]:
+        """Return the part of the description that only calibrated exports have."""
+        if self.calibration is None:
+            return {}
+        found: dict[str, Any] = {"calibration": self.calibration.to_json()}
+        if self.refusal:
+            meaning = "threshold - score: an image is unknown if it is above 0"
+            found["second_output"] = {"name": UNKNOWN, "meaning": meaning}
+        return found
 
     def describe(self, folder: Path) -> None:
         """Write `rezoo.json` and `labels.txt` into a folder."""
@@ -129,3 +155,22 @@ class Bundle:
             METADATA: json.dumps(self.metadata(), indent=1, ensure_ascii=False),
             LABELS: "".join(f"{line}\n" for line in lines),
         }
+
+
+def _unknown(refusal: Refusal, graph: Graph) -> Node:
+    """Return the node of the second output: the threshold minus the score, `(N,)`.
+
+    The last layer of the graph gives logits that are divided by the temperature.
+    """
+    options = {"threshold": refusal.threshold, "temperature": refusal.temperature}
+    if refusal.means is None:
+        return Node(name=UNKNOWN, kind="energy", inputs=(graph.output,), options=options)
+    means = np.ascontiguousarray(refusal.means.T)
+    features = graph.nodes[-1].inputs
+    return Node(
+        name=UNKNOWN,
+        kind="similarity",
+        inputs=features,
+        weights={"means": means},
+        options=options,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +46,25 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusals:
+    """The images that an export and its source call unknown.
+
+    Attributes:
+        before: Number of images that the source calls unknown.
+        after: Number of images that the export calls unknown.
+        agreement: Fraction of the images of which both say the same.
+        agreement_interval: Its 95 % Wilson interval.
+        relative: Largest difference of a score, relative to the largest score of the source.
+    """
+
+    before: int
+    after: int
+    agreement: float
+    agreement_interval: tuple[float, float]
+    relative: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The difference between the outputs of an export and those of its source.
 
@@ -64,6 +82,8 @@ class Comparison:
             explains what is beyond.
         proven: Whether it is within the tolerance whatever chance did: whether the images suffice.
         notes: Remarks: how classes were matched, images left out, whether the images are too few.
+        refusals: The same for "unknown", if it is an output; the tolerance applies to its scores,
+            for int8 and dynamic to its agreement.
     """
 
     what: str
@@ -78,6 +98,7 @@ class Comparison:
     holds: bool
     proven: bool
     notes: tuple[str, ...] = ()
+    refusals: Refusals | None = None
 
     @property
     def loss(self) -> float:
@@ -87,17 +108,29 @@ class Comparison:
     @property
     def keeps_accuracy(self) -> bool:
         """Whether the loss is within `DROP` or `1 - AGREEMENT`, whatever chance explains."""
+        if self.refusals and self.refusals.agreement < AGREEMENT:
+            return False
         return self.accuracy.drop <= DROP if self.accuracy else self.agreement >= AGREEMENT
 
 
 def compare(
-    run: Runner, samples: Samples, wanted: np.ndarray, *, tolerance: float | None = None
+    run: Runner,
+    samples: Samples,
+    wanted: np.ndarray,
+    *,
+    unknown: np.ndarray | None = None,
+    tolerance: float | None = None,
 ) -> Comparison:
-    """Compare the outputs of an export with those of its source, `wanted`, `(N, K)`.
+    """Compare the outputs of an export with those of its source.
 
-    `tolerance` is the largest relative difference; None for that of the export's quantization.
+    Args:
+        run: The export.
+        samples: The images.
+        wanted: Outputs of the source, `(N, K)`.
+        unknown: Threshold minus score of the source, `(N,)`, if the export has this output.
+        tolerance: The largest relative difference; None for that of the export's quantization.
     """
-    found = outputs_of(run, samples)
+    found, second = both_of(run, samples)
     difference = np.abs(found.astype(np.float64) - wanted)
     same = int((found.argmax(-1) == wanted.argmax(-1)).sum())
     largest = float(difference.max()) if np.isfinite(difference).all() else math.inf
@@ -105,15 +138,23 @@ def compare(
     scale = float(np.sqrt((wanted.astype(np.float64) ** 2).mean()))
     interval = wilson_interval(same, len(wanted))
     accuracy = _accuracy(wanted, found, samples.labels) if len(samples.labels) else None
+    refusals = None
+    if unknown is not None and second is not None:
+        threshold = run.metadata["calibration"]["threshold"]
+        refusals = _refusals(unknown, second.astype(np.float64), threshold)
     limits = RAW_RELATIVE if run.input == "raw" else RELATIVE
     limit = limits.get(run.metadata["quantization"]) if tolerance is None else tolerance
     notes = samples.notes
     if limit is not None:
-        holds = proven = relative <= limit
+        holds = proven = max(relative, refusals.relative if refusals else 0.0) <= limit
         text = f"{limit:g} of the largest output"
     else:
         holds, proven, text, note = _beyond_chance(accuracy, interval, len(wanted))
         notes += () if proven else (note,)
+        if refusals:
+            low, high = refusals.agreement_interval
+            holds, proven = holds and high >= AGREEMENT, proven and low >= AGREEMENT
+            text += f', and {100 * AGREEMENT:g} % equal answers about "unknown"'
     return Comparison(
         what=samples.what,
         count=len(wanted),
@@ -127,6 +168,20 @@ def compare(
         holds=holds and math.isfinite(largest),
         proven=proven and math.isfinite(largest),
         notes=notes,
+        refusals=refusals,
+    )
+
+
+def _refusals(wanted: np.ndarray, found: np.ndarray, threshold: float) -> Refusals:
+    same = int(((found > 0) == (wanted > 0)).sum())
+    largest = float(np.abs(threshold - wanted).max()) or 1.0
+    relative = float(np.abs(found - wanted).max()) / largest
+    return Refusals(
+        before=int((wanted > 0).sum()),
+        after=int((found > 0).sum()),
+        agreement=same / len(wanted),
+        agreement_interval=wilson_interval(same, len(wanted)),
+        relative=relative if math.isfinite(relative) else math.inf,
     )
 
 
@@ -179,14 +234,22 @@ def _paired(lost: int, won: int, count: int) -> tuple[float, float]:
 
 def outputs_of(run: Runner, samples: Samples) -> np.ndarray:
     """Return the outputs of an export for all samples, `(N, K)` float32."""
+    return both_of(run, samples)[0]
+
+
+def both_of(run: Runner, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the outputs of an export for all samples, and its second output, if it has one."""
     if run.input == "raw":
-        return np.concatenate([run(picture[None]) for picture in samples.pictures])
-    return in_batches(run, samples.inputs)
+        batches = [picture[None] for picture in samples.pictures]
+    else:
+        batches = in_batches(samples.inputs)
+    found, unknown = zip(*map(run.both, batches), strict=True)
+    return np.concatenate(found), None if unknown[0] is None else np.concatenate(unknown)
 
 
-def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """Return the outputs of a network for all inputs."""
-    return np.concatenate([run(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)])
+def in_batches(inputs: np.ndarray) -> list[np.ndarray]:
+    """Return prepared images in batches of a size that all formats can hold in memory."""
+    return [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
 
 
 def as_output(logits: np.ndarray, function: str) -> np.ndarray:

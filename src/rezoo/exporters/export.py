@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.features import BothForward
 from rezoo.evaluation.reference_batch import full_precision
+from rezoo.evaluation.unknown import Refusal, forward_for
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
@@ -22,7 +23,7 @@ from rezoo.exporters.graph import read_graph
 from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
 from rezoo.exporters.mixed_precision import keep_accuracy
-from rezoo.exporters.passport import Calibration, Passport, describe_files
+from rezoo.exporters.passport import Int8Calibration, Passport, describe_files
 from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import (
     Samples,
@@ -147,12 +148,12 @@ def _calibration_data(quantize: str, dataset: str | None) -> str | None:
 
 def _calibrated_with(
     kind: Format, bundle: Bundle, dataset: str, *, count: int, without: tuple[Samples, ...]
-) -> tuple[Bundle, Calibration]:
+) -> tuple[Bundle, Int8Calibration]:
     """Return an int8 bundle calibrated with images of a dataset, and the images in words."""
     prepared, what = calibration_samples(
         dataset, bundle.preprocessing, count=count, without=without
     )
-    return calibrated(kind, bundle, prepared), Calibration(what=what, count=len(prepared))
+    return calibrated(kind, bundle, prepared), Int8Calibration(what=what, count=len(prepared))
 
 
 def read_bundle(
@@ -176,6 +177,7 @@ def read_bundle(
         preprocessing=preprocessing,
         takes=takes,
         gives=gives,
+        refusal=Refusal.of(source.config, network) if gives == "probabilities" else None,
     )
 
 
@@ -207,20 +209,18 @@ def write_verified(
         tolerance: The largest relative difference of outputs; None for that of the quantization.
         progress: Called with a description of each step.
     """
-    forward = compiled_forward(bundle.network)
-
-    def outputs(of: Samples) -> np.ndarray:
-        return as_output(in_batches(forward, of.inputs), bundle.function)
-
+    forward = forward_for(bundle.network, bundle.refusal)
     progress(f"writing {kind.name} and comparing it with its source")
     attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
-    wanted = outputs(samples)
+    wanted, unknown = _wanted(bundle, forward, samples)
     if choosing is None:
-        passport = attempt(bundle, folder, samples=samples, wanted=wanted)
+        passport = attempt(bundle, folder, samples=samples, wanted=wanted, unknown=unknown)
     else:
-        attempt = partial(attempt, samples=choosing, wanted=outputs(choosing))
+        first, second = _wanted(bundle, forward, choosing)
+        attempt = partial(attempt, samples=choosing, wanted=first, unknown=second)
         passport = keep_accuracy(bundle, folder, attempt)
-        found = compare(open_exported(folder), samples, wanted, tolerance=tolerance)
+        run = open_exported(folder)
+        found = compare(run, samples, wanted, unknown=unknown, tolerance=tolerance)
         passport = dataclasses.replace(passport, comparison=found)
     if not passport.comparison.holds:
         # a quantized network differs in every layer; timm runs no part of a network
@@ -228,6 +228,19 @@ def write_verified(
         place = first_difference(kind, bundle, samples) if localizable else ""
         raise _too_different(kind, bundle, passport.comparison, place)
     return passport
+
+
+def _wanted(
+    bundle: Bundle, forward: BothForward, samples: Samples
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the outputs of the source, `(N, K)`, and its threshold minus score, `(N,)`, if any."""
+    parts = map(forward, in_batches(samples.inputs))
+    logits, features = map(np.concatenate, zip(*parts, strict=True))
+    temperature = bundle.calibration.temperature if bundle.calibration else 1.0
+    outputs = as_output(logits / np.float32(temperature), bundle.function)
+    if bundle.refusal is None:
+        return outputs, None
+    return outputs, bundle.refusal.threshold - bundle.refusal.scores(logits, features)
 
 
 def write_and_compare(
@@ -238,8 +251,9 @@ def write_and_compare(
     samples: Samples,
     wanted: np.ndarray,
     tolerance: float | None,
+    unknown: np.ndarray | None = None,
 ) -> Passport:
-    """Write a bundle to an empty folder, open it and compare it with the outputs `wanted`."""
+    """Write a bundle to an empty folder, open it and compare it with its source; see `compare`."""
     import_module(kind.writer).write(bundle, folder)
     run = open_exported(folder)
     return Passport(
@@ -247,7 +261,7 @@ def write_and_compare(
         format=kind.name,
         metadata=run.metadata,
         files=describe_files(folder),
-        comparison=compare(run, samples, wanted, tolerance=tolerance),
+        comparison=compare(run, samples, wanted, unknown=unknown, tolerance=tolerance),
         runtime=run.runtime,
     )
 
@@ -258,6 +272,8 @@ def _too_different(
     far = f"{found.relative:.2g} of the largest output, {found.agreement:.1%} equal predictions"
     if found.accuracy:
         far += f", top-1 {found.accuracy.before:.1%} → {found.accuracy.after:.1%}"
+    if found.refusals:
+        far += f', {found.refusals.agreement:.1%} equal answers about "unknown"'
     first = f"; the first layer that differs is {place}" if place else ""
     return IncompatibleError(
         f"the {kind.name} export differs from its source by {far} on {found.what}; "

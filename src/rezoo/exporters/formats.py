@@ -18,6 +18,7 @@ PASSPORT = run_files.PASSPORT
 METADATA = "rezoo.json"
 LABELS = "labels.txt"
 INPUT = "image"  # name of the input of an exported graph
+UNKNOWN = "unknown"  # name of its second output, if it has one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.exporters.formats import INPUT
+from rezoo.exporters.formats import INPUT, UNKNOWN
 from rezoo.models.primitives import PaddedShortcut
+
+SHORTEST = 1e-12  # length of features by which they are divided, at least
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,12 +29,13 @@ class Node:
     Attributes:
         name: Name of the layer, and of its output.
         kind: conv, dense, affine, relu, add, max_pool, average_pool, global_average_pool, pad,
-            pad_channels, activation, or keras: any other layer.
+            pad_channels, activation, energy, similarity, or keras: any other layer.
         inputs: Names of nodes, or `INPUT`.
         weights: conv: `kernel` (H, W, C / groups, filters) and `bias`; dense: `kernel` (C,
-            units) and `bias`; affine: `scale` and `offset`. float32.
+            units) and `bias`; affine: `scale` and `offset`; similarity: `means` (C, classes), of
+            length 1. float32.
         options: stride, pool (both (H, W)), padding (top, bottom, left, right), groups, filters,
-            function.
+            function, temperature; threshold, from which energy and similarity are subtracted.
         layer: The Keras layer with the same output.
     """
 
@@ -46,12 +49,13 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """A network with one input and one output.
+    """A network with one input and one output, or two.
 
     Attributes:
         name: Name of the network.
         shape: `(height, width, channels)` of the input.
-        nodes: In topological order; the last is the output.
+        nodes: In topological order; the last is the output. Another one that is named `UNKNOWN` is
+            the second output, `(N,)`.
     """
 
     name: str
@@ -62,6 +66,18 @@ class Graph:
     def output(self) -> str:
         """Name of the last node."""
         return self.nodes[-1].name
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether there is a second output."""
+        return any(node.name == UNKNOWN for node in self.nodes)
+
+    def divided(self, divisor: float, width: int) -> Graph:
+        """Return the graph with its output `(N, width)` divided, folded into the last layer."""
+        scale = np.full(width, 1 / divisor, np.float32)
+        weights = {"scale": scale, "offset": 0 * scale}
+        last = Node(name="calibrated", kind="affine", inputs=(self.output,), weights=weights)
+        return replace(self, nodes=tuple(_fold([*self.nodes, last])))
 
     def until(self, name: str) -> Graph:
         """Return the subgraph that computes node `name`."""

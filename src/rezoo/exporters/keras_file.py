@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from rezoo.exporters.bundle import Bundle
-from rezoo.exporters.formats import FORMATS, INPUT
+from rezoo.exporters.formats import FORMATS, INPUT, UNKNOWN
 from rezoo.exporters.graph import Graph, Node
 
 
@@ -21,12 +21,18 @@ def write(bundle: Bundle, folder: Path) -> None:
 
 
 def to_keras(graph: Graph) -> keras.Model:
-    """Return a model of Keras's own layers that computes a graph, in float32."""
+    """Return a model of Keras's own layers that computes a graph, in float32.
+
+    With a second output, the model's outputs are a dictionary.
+    """
     values = {INPUT: keras.Input(graph.shape, name=INPUT, dtype="float32")}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
         values[node.name] = _BUILDERS[node.kind](node, *inputs)
-    return keras.Model(values[INPUT], values[graph.output], name=graph.name)
+    outputs = values[graph.output]
+    if graph.has_unknown:
+        outputs = {graph.output: outputs, UNKNOWN: values[UNKNOWN]}
+    return keras.Model(values[INPUT], outputs, name=graph.name)
 
 
 def _padded(node: Node, x: Any) -> Any:
@@ -78,6 +84,19 @@ def _build_activation(node: Node, x: Any) -> Any:
     return keras.layers.Activation(node.options["function"], name=node.name)(x)
 
 
+def _build_energy(node: Node, x: Any) -> Any:
+    scale, offset = -node.options["temperature"], node.options["threshold"]
+    return keras.layers.Rescaling(scale, offset, name=node.name)(keras.ops.logsumexp(x, axis=-1))
+
+
+def _build_similarity(node: Node, x: Any) -> Any:
+    means = node.weights["means"]
+    direction = keras.layers.UnitNormalization(name=f"{node.name}.direction")(x)
+    layer = keras.layers.Dense(means.shape[1], use_bias=False, name=f"{node.name}.means")
+    nearest = keras.ops.max(_filled(layer, direction, [means]), axis=-1)
+    return keras.layers.Rescaling(-1.0, node.options["threshold"], name=node.name)(nearest)
+
+
 def _build_pad_channels(node: Node, x: Any) -> Any:
     """Build a 1x1 convolution that copies channels: Keras has no layer that pads them."""
     filters, stride = node.options["filters"], node.options["stride"]
@@ -112,6 +131,8 @@ _BUILDERS: dict[str, Any] = {
     "global_average_pool": lambda node, x: keras.layers.GlobalAveragePooling2D(name=node.name)(x),
     "pad": _padded,
     "pad_channels": _build_pad_channels,
+    "energy": _build_energy,
+    "similarity": _build_similarity,
     "activation": _build_activation,
     "keras": _build_keras,
 }

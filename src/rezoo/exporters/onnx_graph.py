@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rezoo.data.transforms import LONGEST
 from rezoo.errors import IncompatibleError
 from rezoo.exporters.bundle import Bundle
-from rezoo.exporters.formats import INPUT
-from rezoo.exporters.graph import Graph, Node
+from rezoo.exporters.formats import INPUT, UNKNOWN
+from rezoo.exporters.graph import SHORTEST, Graph, Node
 from rezoo.specs import Preprocessing
 
 OPSET = 18  # the first whose Resize can antialias
@@ -54,6 +54,8 @@ def to_onnx(bundle: Bundle) -> onnx.ModelProto:
     shape = add_network(made, graph, prepared, output=bundle.gives)
     inputs = [helper.make_tensor_value_info(INPUT, kind, ["N", *sides, channels])]
     results = [helper.make_tensor_value_info(bundle.gives, TensorProto.FLOAT, shape)]
+    if graph.has_unknown:
+        results.append(helper.make_tensor_value_info(UNKNOWN, TensorProto.FLOAT, ["N"]))
     built = helper.make_graph(made.nodes, graph.name, inputs, results, made.constants)
     model = helper.make_model(
         built,
@@ -165,6 +167,33 @@ def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> 
     return made.add("Pad", [pixels, made.constant(f"{node.name}.sides", sides, np.int64)], name)
 
 
+def _energy(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Add T logsumexp(x) in single steps: OpenVINO's own exponentiates without a shift."""
+    part, last = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
+    largest = made.add("ReduceMax", [*inputs, last], part("largest"))
+    powers = made.add("Exp", [made.add("Sub", [*inputs, largest], part("rest"))], part("powers"))
+    total = made.add("Log", [made.add("ReduceSum", [powers, last], part("sum"))], part("log"))
+    whole = made.add("Squeeze", [made.add("Add", [largest, total], part("2d")), last], part("1d"))
+    temperature = made.constant(part("temperature"), node.options["temperature"])
+    return _below(made, node, made.add("Mul", [whole, temperature], part("score")), name)
+
+
+def _similarity(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    part, last = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
+    means = made.constant(part("means"), node.weights["means"])
+    products = made.add("MatMul", [*inputs, means], part("products"))
+    nearest = made.add("ReduceMax", [products, last], part("nearest"), keepdims=0)
+    norm = made.add("ReduceL2", [*inputs, last], part("norm"), keepdims=0)
+    length = made.add("Max", [norm, made.constant(part("shortest"), SHORTEST)], part("length"))
+    return _below(made, node, made.add("Div", [nearest, length], part("score")), name)
+
+
+def _below(made: OnnxGraph, node: Node, score: str, name: str) -> str:
+    """Add the threshold minus the score."""
+    threshold = made.constant(f"{node.name}.threshold", node.options["threshold"])
+    return made.add("Sub", [threshold, score], name)
+
+
 def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
     return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
 
@@ -180,6 +209,8 @@ _WRITERS: dict[str, Any] = {
     "global_average_pool": _global_average_pool,
     "pad": _pad,
     "pad_channels": _pad_channels,
+    "energy": _energy,
+    "similarity": _similarity,
     "activation": _activation,
 }
 

@@ -24,7 +24,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry
 
 from rezoo.exporters.bundle import RANKED_ON, Bundle
-from rezoo.exporters.formats import INPUT
+from rezoo.exporters.formats import INPUT, UNKNOWN
 from rezoo.exporters.graph import Graph
 from rezoo.exporters.onnx_graph import to_onnx
 from rezoo.exporters.runtimes import onnx_session
@@ -80,7 +80,8 @@ class OnnxQuantizer:
 
     def _quantized(self, bundle: Bundle) -> onnx.ModelProto:
         model = to_onnx(bundle)
-        preprocessing = [node.name for node in model.graph.node if node.name[:4] == "pre."]
+        names = (node.name for node in model.graph.node)
+        beside = [name for name in names if name.startswith(("pre.", UNKNOWN))]
         with _without_advice():
             quantizer = QDQQuantizer(
                 model,
@@ -90,7 +91,7 @@ class OnnxQuantizer:
                 activation_qType=quantization.QuantType.QUInt8,
                 tensors_range=self._ranges,
                 nodes_to_quantize=[],  # all but the excluded
-                nodes_to_exclude=[*preprocessing, "prepared", "probabilities", *bundle.keep],
+                nodes_to_exclude=[*beside, "prepared", "probabilities", *bundle.keep],
                 op_types_to_quantize=list(QDQRegistry),
                 extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
             )

@@ -13,7 +13,7 @@ from rezoo.utils.files import record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Int8Calibration:
     """The images that an int8 export was calibrated with.
 
     Attributes:
@@ -65,7 +65,7 @@ class Passport:
     comparison: Comparison
     runtime: str
     cost: dict[str, Any] | None = None
-    calibration: Calibration | None = None
+    calibration: Int8Calibration | None = None
     choice: Choice | None = None
 
     @property

@@ -24,7 +24,7 @@ class Runner:
         runtime: Name and version of the runtime.
         threads: Number of threads that it computes with.
         metadata: The description in the file; see `Bundle.metadata`.
-        call: The runtime's function.
+        call: The runtime's function; it returns a tuple if there are two outputs.
     """
 
     format: str
@@ -46,7 +46,14 @@ class Runner:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return outputs, float32 `(N, K)`."""
-        return np.asarray(self.call(images), np.float32)
+        return self.both(images)[0]
+
+    def both(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return outputs and, of a calibrated export, threshold minus score, float32 `(N,)`."""
+        found = self.call(images)
+        first, second = found if isinstance(found, tuple) else (found, None)
+        second = None if second is None else np.asarray(second, np.float32)
+        return np.asarray(first, np.float32), second
 
 
 def open_exported(path: Path, *, threads: int | None = None) -> Runner:

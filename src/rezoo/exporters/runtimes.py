@@ -8,7 +8,7 @@ processors that the process may use, and `open_exported` refuses others.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import IntegrityError
-from rezoo.exporters.formats import FORMATS, INPUT, METADATA
+from rezoo.exporters.formats import FORMATS, INPUT, METADATA, UNKNOWN
 from rezoo.utils.documents import MAX_JSON_BYTES, parse_json, read_document
 
 Opened = tuple[str, dict[str, Any], Callable[[np.ndarray], Any]]
+"""Name, description, and a function from images to the output, or to a tuple of two outputs."""
 
 
 def open_keras(folder: Path, threads: int) -> Opened:
@@ -32,7 +33,17 @@ def open_keras(folder: Path, threads: int) -> Opened:
     metadata = _archived(path)
     model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
     name = f"Keras {keras.__version__} on {keras.config.backend()}"
-    return name, metadata, compiled_forward(model)
+    if not isinstance(model.output, dict):
+        return name, metadata, compiled_forward(model)
+    unknown = keras.layers.Reshape((1,))(model.output[UNKNOWN])
+    both = keras.layers.Concatenate(dtype="float32")([model.output[metadata["output"]], unknown])
+    run = compiled_forward(keras.Model(model.inputs, both))
+
+    def call(images: Any) -> Any:
+        values = run(images)
+        return values[:, :-1], values[:, -1]
+
+    return name, metadata, call
 
 
 def open_saved_model(folder: Path, threads: int) -> Opened:
@@ -41,10 +52,11 @@ def open_saved_model(folder: Path, threads: int) -> Opened:
 
     metadata = _read(folder / "assets.extra")
     loaded = tf.saved_model.load(str(folder))
-    run, output = loaded.signatures["serving_default"], metadata["output"]
+    run, names = loaded.signatures["serving_default"], outputs_in(metadata)
 
     def call(images: Any, loaded: Any = loaded) -> Any:  # the signature keeps no variables alive
-        return run(image=tf.constant(images))[output].numpy()
+        found = run(image=tf.constant(images))
+        return one_or_two([found[name].numpy() for name in names])
 
     return f"TensorFlow {tf.__version__}", metadata, call
 
@@ -61,7 +73,7 @@ def open_onnx(folder: Path, threads: int) -> Opened:
     metadata = parse_json(properties["rezoo"], path)
 
     def call(images: np.ndarray) -> Any:
-        return session.run([metadata["output"]], {INPUT: images})[0]
+        return one_or_two(session.run(outputs_in(metadata), {INPUT: images}))
 
     return f"onnxruntime {onnxruntime.__version__}", metadata, call
 
@@ -93,10 +105,13 @@ def open_openvino(folder: Path, threads: int) -> Opened:
     }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def call(images: np.ndarray) -> Any:
-        return request.infer([np.ascontiguousarray(images)])[0].copy()
-
     metadata = parse_json(model.get_rt_info("rezoo").astype(str), path)
+    count = len(outputs_in(metadata))
+
+    def call(images: np.ndarray) -> Any:
+        found = request.infer([np.ascontiguousarray(images)])
+        return one_or_two([found[place].copy() for place in range(count)])
+
     return f"OpenVINO {openvino.__version__.partition('-')[0]}", metadata, call
 
 
@@ -109,7 +124,8 @@ def open_litert(folder: Path, threads: int) -> Opened:
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
-    result = interpreter.get_output_details()[0]["index"]
+    signature = interpreter.get_signature_runner().get_output_details()
+    results = [signature[name]["index"] for name in outputs_in(metadata)]
     allocated: tuple[int, ...] = ()
 
     def call(images: np.ndarray) -> Any:
@@ -120,7 +136,7 @@ def open_litert(folder: Path, threads: int) -> Opened:
             allocated = images.shape
         interpreter.set_tensor(place, images)
         interpreter.invoke()
-        return interpreter.get_tensor(result)
+        return one_or_two([interpreter.get_tensor(result) for result in results])
 
     return f"LiteRT {version('ai-edge-litert')}", metadata, call
 
@@ -160,6 +176,17 @@ OPENERS: dict[str, Callable[[Path, int], Opened]] = {
     "stablehlo": open_stablehlo,
     "torch": open_torch,
 }
+
+
+def outputs_in(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of an export's outputs, one or two."""
+    second = metadata.get("second_output")
+    return [metadata["output"], *([second["name"]] if second else [])]
+
+
+def one_or_two(outputs: Sequence[Any]) -> Any:
+    """Return a single output itself, two as a tuple."""
+    return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def _read(folder: Path) -> dict[str, Any]:

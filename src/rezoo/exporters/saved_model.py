@@ -35,7 +35,8 @@ def _signatures(bundle: Bundle, model: Any) -> dict[str, Any]:
     shape, channels = bundle.graph.shape, bundle.preprocessing.channels
 
     def run(image: Any) -> dict[str, Any]:
-        return {bundle.gives: model(image, training=False)}
+        outputs = model(image, training=False)
+        return outputs if isinstance(outputs, dict) else {bundle.gives: outputs}
 
     if bundle.takes == "tensor":
         return {"serving_default": _function(run, (None, *shape), tf.float32)}

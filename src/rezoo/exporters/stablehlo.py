@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from rezoo.errors import IncompatibleError
 from rezoo.exporters.bundle import Bundle
-from rezoo.exporters.formats import FORMATS, INPUT
-from rezoo.exporters.graph import Graph, Node
+from rezoo.exporters.formats import FORMATS, INPUT, UNKNOWN
+from rezoo.exporters.graph import SHORTEST, Graph, Node
 
 _PLATFORMS = ("cpu", "cuda")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -30,7 +30,10 @@ def write(bundle: Bundle, folder: Path) -> None:
 
 
 def to_jax(graph: Graph) -> Callable[[Any], Any]:
-    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`."""
+    """Return a graph as `run(images) -> outputs`: float32 `(N, H, W, C)` to `(N, K)`.
+
+    With a second output, it returns both in a tuple.
+    """
     for node in graph.nodes:
         if node.kind not in _OPERATIONS:
             raise IncompatibleError(
@@ -43,7 +46,8 @@ def to_jax(graph: Graph) -> Callable[[Any], Any]:
         for node in graph.nodes:
             inputs = [values[name] for name in node.inputs]
             values[node.name] = _OPERATIONS[node.kind](node, *inputs)
-        return values[graph.output]
+        whole = values[graph.output]
+        return (whole, values[UNKNOWN]) if graph.has_unknown else whole
 
     return run
 
@@ -98,6 +102,18 @@ def _pad_channels(node: Node, x: Any) -> Any:
     return jnp.pad(x[:, ::stride, ::stride], sides)
 
 
+def _energy(node: Node, x: Any) -> Any:
+    score = node.options["temperature"] * jax.nn.logsumexp(x, axis=-1)
+    return node.options["threshold"] - score
+
+
+def _similarity(node: Node, x: Any) -> Any:
+    length = jnp.maximum(jnp.linalg.norm(x, axis=-1), SHORTEST)
+    means = jnp.asarray(node.weights["means"])
+    nearest = jnp.matmul(x, means, precision=jax.lax.Precision.HIGHEST).max(-1)
+    return node.options["threshold"] - nearest / length
+
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "dense": _dense,
@@ -109,5 +125,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "global_average_pool": lambda node, x: x.mean((1, 2)),
     "pad": _pad,
     "pad_channels": _pad_channels,
+    "energy": _energy,
+    "similarity": _similarity,
     "activation": lambda node, x: getattr(jax.nn, node.options["function"])(x),
 }

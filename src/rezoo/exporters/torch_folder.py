@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from rezoo.artifacts.weights import save_model
@@ -21,5 +22,6 @@ def write(bundle: Bundle, folder: Path) -> None:
         raise IncompatibleError(
             "a network of timm returns logits", hint="leave out --values probabilities."
         )
-    save_model(bundle.network, config, folder)
+    # the folder has neither probabilities nor class means
+    save_model(bundle.network, dataclasses.replace(config, calibration=None), folder)
     bundle.describe(folder)

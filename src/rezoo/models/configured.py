@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from rezoo.confidence import Calibration
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.files import FileRecord
 
@@ -41,7 +42,7 @@ class ConfiguredModel(keras.Model):
         """Return the configuration of the functional model, and `rezoo_config` as JSON."""
         config = super().get_config()
         if self.rezoo_config:
-            config["rezoo_config"] = json.dumps(asdict(self.rezoo_config))
+            config["rezoo_config"] = json.dumps(_to_record(self.rezoo_config))
         return config
 
 
@@ -56,15 +57,23 @@ def with_config(model: keras.Model, config: ModelConfig | None) -> keras.Model:
     return model
 
 
+def _to_record(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields of a `ModelConfig` as JSON values."""
+    calibration = config.calibration.to_json() if config.calibration else None
+    return {**asdict(config), "calibration": calibration}
+
+
 def _from_record(values: Mapping[str, Any]) -> ModelConfig:
     """Return a `ModelConfig` of its fields as JSON values."""
     pre, base = dict(values["preprocessing"]), values["base"]
+    calibration = values.get("calibration")  # absent from models that an earlier version saved
     if pre["test_input_size"]:
         pre["test_input_size"] = tuple(pre["test_input_size"])
     names = {key: tuple(values[key]) for key in ("class_names", "class_descriptions")}
     parsed = {
         "preprocessing": Preprocessing(**pre),
         "base": Origin(**base) if base else None,
+        "calibration": Calibration.from_json(calibration) if calibration else None,
         "files": {name: FileRecord(**record) for name, record in values["files"].items()},
     }
     return ModelConfig(**{**values, **names, **parsed})

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from functools import partial
 
 import keras
+import numpy as np
 
 from rezoo import registry
+from rezoo.artifacts.calibrated import read_means
 from rezoo.artifacts.config import CONFIG, WEIGHTS
+from rezoo.artifacts.run_files import CALIBRATION
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.artifacts.weights import HEAD, load_weights
+from rezoo.confidence import SIMILARITY
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -25,6 +29,7 @@ from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.sources import hub_fetch
 from rezoo.sources.hub_client import repository
 from rezoo.sources.references import Reference, Source, resolve
+from rezoo.specs import ModelConfig
 from rezoo.utils.files import record
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "pytorch_model.pth", "tf_model.h5")
@@ -67,7 +72,8 @@ def load(
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` float32 to `(N, num_classes)` float32.
         Its attribute `rezoo_config` is the `ModelConfig`: preprocessing and class names. Its
-        attribute `rezoo_origin` is the `Origin` of the weights, None for random ones.
+        attribute `rezoo_origin` is the `Origin` of the weights, None for random ones. Its
+        attribute `rezoo_class_means` is float32 `(K, D)` if a calibration needs them, else None.
 
     Raises:
         UnknownNameError: No such architecture, weights or folder.
@@ -109,13 +115,26 @@ def load(
             sha256 = file.sha256
         if new_head:
             config = dataclasses.replace(
-                config, num_classes=classes, class_names=(), class_descriptions=()
+                config,
+                num_classes=classes,
+                class_names=(),
+                class_descriptions=(),
+                calibration=None,
             )
         model.rezoo_config = config
+        model.rezoo_class_means = _class_means(source, config)
     else:
         model = create()
     model.rezoo_origin = source.origin(sha256)
     return model
+
+
+def _class_means(source: Source, config: ModelConfig) -> np.ndarray | None:
+    """Return the class means that the threshold of a calibration needs, or None."""
+    if config.calibration is None or config.calibration.score != SIMILARITY:
+        return None
+    path = source.file(CALIBRATION)
+    return read_means(path, source.expected(CALIBRATION, path))
 
 
 def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:

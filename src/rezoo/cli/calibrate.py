@@ -1,0 +1,87 @@
+"""`rezoo calibrate`: what the confidence of a run means, from its validation split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rezoo.cli.options import columns_option, data_options, json_option, print_json
+from rezoo.data.datasets import DataOptions
+
+if TYPE_CHECKING:
+    from rezoo.evaluation.calibration import Calibrated
+
+
+@click.command()
+@click.argument("run")
+@click.option("--dataset", help="Dataset; that of the run if not given.")
+@click.option(
+    "--false-alarms",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Part of the validation images that may be refused as unknown.",
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
+@columns_option
+@data_options
+@json_option
+def calibrate(
+    run: str,
+    dataset: str | None,
+    false_alarms: float,
+    batch_size: int,
+    as_json: bool,
+    **handling: Any,
+) -> None:
+    """Measure the temperature of RUN's probabilities, and a threshold for "unknown".
+
+    Both come from the validation split, and are written to config.json. predict, push, and
+    exports that give probabilities use them. A multi-label network gets a temperature only.
+
+    The test split is not used: rezoo eval then measures on it what the calibration is worth.
+    """
+    from rezoo.cli.console import counter, load
+    from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.references import resolve_weights
+
+    # wrong names are errors before TensorFlow is imported
+    source = resolve_weights(run)
+    if dataset:
+        dataset_spec(dataset)
+    calibration = load("rezoo.evaluation.calibration")
+    with counter("calibrating") as progress:
+        result = calibration.calibrate(
+            source,
+            dataset,
+            false_alarms=false_alarms,
+            batch_size=batch_size,
+            options=DataOptions(**handling),
+            progress=progress,
+        )
+    print_json(result.to_dict()) if as_json else _print(result)
+
+
+def _print(result: Calibrated) -> None:
+    from rezoo.cli.console import fields, lines
+
+    found = result.calibration
+    low, high = found.temperature_interval
+    rows = {
+        "temperature": f"{found.temperature:.3f} (95 % interval {low:.3f} to {high:.3f})",
+        "loss": f"{result.loss_before:.4f} before, {result.loss_after:.4f} after",
+    }
+    if found.score:
+        low, high = found.false_alarms_interval
+        rows["unknown"] = f"{found.score} below {found.threshold:.4g}"
+        rows["false alarms"] = (
+            f"{found.false_alarms:.1%} of these images (95 % interval {low:.1%} to {high:.1%})"
+        )
+        rows["held-out classes"] = "AUROC " + ", ".join(
+            f"{value:.3f} {name}" for name, value in found.held_out_auroc.items()
+        )
+    lines(f"{result.model} on {result.dataset}, {found.images} validation images", style="bold")
+    fields(rows)
+    lines(f"Measure it on the test split: rezoo eval {result.model}", stderr=True)
+    lines(*(f"Note: {note}." for note in result.notes), stderr=True)

@@ -1,0 +1,93 @@
+"""Logits of images together with their features, the input of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from rezoo.artifacts.weights import HEAD
+from rezoo.errors import DivergedError
+from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels
+from rezoo.models.factory import deep_graphs
+from rezoo.specs import Preprocessing
+
+BothForward: TypeAlias = Callable[[Any], tuple[np.ndarray, np.ndarray]]
+"""From images `(B, H, W, C)` to logits `(B, K)` and features `(B, D)`; D is 0 without features."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network answers to N images.
+
+    Attributes:
+        logits: float32 `(N, K)`.
+        features: float32 `(N, D)`; D is 0 if they are not needed or the network has none.
+        labels: int32 `(N,)`, in the dataset; for multi-label data 0 or 1, `(N, C)`.
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+
+
+def head_input(network: keras.Model) -> Any:
+    """Return the tensor of features `(N, D)`, or None: the last layer is not the usual head."""
+    last = network.layers[-1]
+    usual = isinstance(last, keras.layers.Dense) and last.name == HEAD
+    return last.input if usual else None
+
+
+def forward_with_features(
+    network: keras.Model, preprocessing: Preprocessing | None = None
+) -> BothForward:
+    """Return the compiled forward pass of a network that gives logits; see `network_of`.
+
+    For `preprocessing` see `compiled_forward`.
+    """
+    features, classes = head_input(network), network.output_shape[-1]
+    if features is None:
+        return without_features(compiled_forward(network, preprocessing))
+    with deep_graphs():
+        joined = keras.layers.Concatenate(dtype="float32")([network.output, features])
+        forward = compiled_forward(keras.Model(network.inputs, joined), preprocessing)
+
+    def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
+        both = forward(images)
+        return both[:, :classes], both[:, classes:]
+
+    return run
+
+
+def without_features(forward: Forward) -> BothForward:
+    """Return a forward pass that gives logits, and no features."""
+
+    def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
+        logits = forward(images)
+        return logits, np.zeros((len(logits), 0), np.float32)
+
+    return run
+
+
+def answers(
+    forward: BothForward,
+    batches: Iterable[tuple[Any, Any]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> Answers:
+    """Return what a network answers to labelled batches.
+
+    Raises:
+        NotFoundError: There are no images.
+        DivergedError: A logit is not finite.
+    """
+    found = []
+    for (logits, features), labels in logits_and_labels(forward, batches, progress):
+        if not np.isfinite(logits).all():
+            raise DivergedError(
+                "the network's logits are not finite", hint="train it again with a lower --lr."
+            )
+        found.append((logits, features, labels))
+    return Answers(*map(np.concatenate, zip(*found, strict=True)))
