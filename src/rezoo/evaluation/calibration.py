@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,8 @@ def calibrate(
         raise SpecError(f"false_alarms: {false_alarms}; allowed is above 0, up to 0.5")
     source = resolve_weights(run)
     folder = own_folder(source)
+    # an earlier calibration, perhaps damaged, is replaced
+    source = replace(source, config=replace(source.config, calibration=None))
     with locked(folder, what="calibrating"):
         check_unchanged(folder)
         setting = setting_of(source, dataset, split="val", batch_size=batch_size, options=options)

@@ -205,8 +205,8 @@ def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | Non
     if any(check.what == WEIGHTS and check.holds is False for check in before):
         return None, Check("tensors", None, "not read: the bytes differ")
     try:
-        # `_structure` checks the fingerprint
-        bare = dataclasses.replace(source.config, fingerprint="")
+        # `_structure` checks the fingerprint, `_files` the class means
+        bare = dataclasses.replace(source.config, fingerprint="", calibration=None)
         network = load(dataclasses.replace(source, config=bare))
     except RezooError as error:
         return None, Check("tensors", False, str(error))
