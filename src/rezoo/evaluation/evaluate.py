@@ -168,7 +168,7 @@ def evaluate(
     faults = _faults(data, split, options)
     classes, note = match_classes(data.class_names, config, labels=faults.examples.labels())
     preprocessing = config.preprocessing.for_test().at(image_size)
-    what = f"evaluating batches of {batch_size} images of {_in_words(preprocessing)}"
+    what = f"evaluating batches of {batch_size} images of {in_words(preprocessing)}"
     hint = "use a smaller --batch-size or --image-size."
     with joined(devices, hosts) as team, memory_errors(what, hint=hint):
         network = network_of(model, source)
@@ -182,7 +182,7 @@ def evaluate(
         "model": source.reference,
         "dataset": data.reference,
         "split": split,
-        "preprocessing": _in_words(preprocessing),
+        "preprocessing": in_words(preprocessing),
         "weights_sha256": origin.sha256 if origin else "",
     }
     labels = tuple(map(config.label, range(config.num_classes)))
@@ -246,7 +246,8 @@ def _left_out(faults: Faults) -> list[str]:
     return left_out + faults.lost_classes()
 
 
-def _in_words(preprocessing: Preprocessing) -> str:
+def in_words(preprocessing: Preprocessing) -> str:
+    """Return size, crop and interpolation as text."""
     height, width = preprocessing.size
     crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
     return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"

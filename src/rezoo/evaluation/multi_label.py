@@ -149,19 +149,30 @@ def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
 
 
-def bootstrap_interval(
+def bootstrap_interval(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean average precision; see `resampled_map`."""
+    means = resampled_map(logits, truth)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resampled_map(
     logits: np.ndarray, truth: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean average precision.
+) -> np.ndarray:
+    """Return the mean average precision of resamples of the images.
 
     A resample has N images, drawn with replacement. Its mean is over the classes that occur in
-    it; resamples without any label are left out.
+    it; resamples without any label are left out. They depend on the truth and the seed alone, so
+    two networks get the same ones.
 
     Args:
         logits: float `(N, K)`.
         truth: bool `(N, K)`, with at least one True.
         resamples: Number of resamples.
         seed: Seed of the draws.
+
+    Returns:
+        float64 `(R,)`, R at most `resamples`.
     """
     random, count = np.random.default_rng(seed), len(truth)
     block = max(1, _BLOCK_VALUES // count)
@@ -178,8 +189,7 @@ def bootstrap_interval(
         )
         known = (~np.isnan(found)).sum(0)
         means.append(np.nansum(found, 0)[known > 0] / known[known > 0])
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)
+    return np.concatenate(means)
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
