@@ -146,7 +146,7 @@ def exit_codes() -> str:
 
 def intervals() -> str:
     """Return the 95 % interval of an accuracy of 90 % for some numbers of images."""
-    from rezoo.evaluation.metrics import wilson_interval
+    from rezoo.evaluation.intervals import wilson_interval
 
     rows = []
     for count in (20, 100, 1_000, 10_000):

@@ -17,7 +17,8 @@ from rezoo.cli import predict as cli_predict
 from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.evaluation.metrics import measure, wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.metrics import measure
 from rezoo.evaluation.predictions import softmax, top_k
 from rezoo.publishing.verify import record_proof
 from rezoo.tasks import SINGLE_LABEL

@@ -171,6 +171,7 @@ def _kept(one: Compared, dataset: str, split: str) -> Predictions | None:
         return None
     facts = found.facts
     same = facts.get("weights_sha256") == weights and facts.get("split") == split
+    same = same and not facts.get("tta")  # as a network that is evaluated now
     return found if same and same_dataset(facts.get("dataset", ""), dataset) else None
 
 

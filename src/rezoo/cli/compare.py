@@ -18,7 +18,8 @@ from rezoo.cli.options import (
 from rezoo.data.datasets import DataOptions, dataset_spec
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.comparison import NetworkComparison, PairedDifference
+    from rezoo.evaluation.comparison import NetworkComparison
+    from rezoo.evaluation.pairs import PairedDifference
 
 
 @click.command()

@@ -106,10 +106,10 @@ def class_changes(aligned: Aligned, other: int) -> tuple[ClassChange, ...]:
         order = np.argsort(aligned.truth, kind="stable")
         of_class = np.split(right[:, order], counts.cumsum()[:-1], axis=1)
     found = []
-    for i, (ours, theirs) in zip(classes, of_class, strict=True):
+    for name, (ours, theirs) in zip(classes.tolist(), of_class, strict=True):
         lost, won = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
         change = ClassChange(
-            name=aligned.labels[i],
+            name=aligned.labels[name],
             count=len(ours),
             baseline=int(ours.sum()),
             model=int(theirs.sum()),

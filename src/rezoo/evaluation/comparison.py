@@ -18,24 +18,14 @@ import numpy as np
 
 from rezoo.errors import NotFoundError
 from rezoo.evaluation.alignment import Aligned, align
-from rezoo.evaluation.changes import FLIP_COLUMNS, ClassChange, Flip, class_changes, flips
-from rezoo.evaluation.metrics import wilson_interval
-from rezoo.evaluation.multi_label import resampled_map, scores_of
-from rezoo.evaluation.paired_tests import (
-    LEVEL,
-    Interval,
-    bootstrap_test,
-    holm,
-    mcnemar,
-    mean_interval,
-    paired_interval,
-    percentiles,
-)
+from rezoo.evaluation.changes import FLIP_COLUMNS
+from rezoo.evaluation.intervals import Interval, bootstrap, wilson_interval
+from rezoo.evaluation.multi_label import average_precisions, scores_of
+from rezoo.evaluation.paired_tests import holm
+from rezoo.evaluation.pairs import PairedDifference, paired_difference, percentiles
 from rezoo.evaluation.predictions import Predictions
 from rezoo.tasks import Task, task_of
 from rezoo.utils.files import write_bytes
-
-_MCNEMAR, _BOOTSTRAP = "McNemar's exact test", "bootstrap test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,61 +45,6 @@ class ComparedNetwork:
     interval: Interval
     loss: float
     preprocessing: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedDifference:
-    """The difference between a network and the baseline.
-
-    Attributes:
-        baseline: Name of the baseline.
-        model: Name of the other network.
-        difference: Score of the network minus that of the baseline.
-        interval: 95 % interval of `difference`, for this pair alone.
-        test: Name of the test.
-        p: Its p-value: how often chance alone makes a difference as large, at most.
-        p_adjusted: `p` after Holm's correction for all pairs; equal to `p` for one pair.
-        lost: Number of images that only the baseline has right.
-        won: Number of images that only the network has right.
-        same_answers: Number of images with the same answer.
-        loss_difference: Mean loss of the network minus that of the baseline.
-        loss_interval: Its 95 % interval; None for a single image.
-        classes: Each class with images.
-        flips: The images that one of the two has right, as many as `lost` and `won` together.
-    """
-
-    baseline: str
-    model: str
-    difference: float
-    interval: Interval
-    test: str
-    p: float
-    p_adjusted: float
-    lost: int
-    won: int
-    same_answers: int
-    loss_difference: float
-    loss_interval: Interval | None
-    classes: tuple[ClassChange, ...]
-    flips: tuple[Flip, ...]
-
-    @property
-    def claimed(self) -> bool:
-        """Whether the network is better or worse than the baseline beyond chance."""
-        return self.p_adjusted < LEVEL
-
-    @property
-    def word(self) -> str:
-        """The verdict in a word or two."""
-        if not self.claimed:
-            return "no difference claimed"
-        return "better" if self.difference > 0 else "worse"
-
-    @property
-    def changed(self) -> tuple[ClassChange, ...]:
-        """The classes that got better or worse beyond chance, the worst first."""
-        found = [change for change in self.classes if change.claimed]
-        return tuple(sorted(found, key=lambda c: (c.model - c.baseline) / c.count))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -226,7 +161,10 @@ def compare_predictions(
     if not len(aligned.truth):
         raise NotFoundError("the split has no images", hint="choose another with --split.")
     networks, resampled = _networks(aligned)
-    pairs = [_pair(aligned, networks, resampled, i) for i in range(1, len(networks))]
+    pairs = [
+        paired_difference(aligned, i, networks[i].score - networks[0].score, resampled)
+        for i in range(1, len(networks))
+    ]
     adjusted = holm([pair.p for pair in pairs])
     facts = aligned.predictions[0].facts
     return NetworkComparison(
@@ -248,7 +186,7 @@ def _networks(aligned: Aligned) -> tuple[list[ComparedNetwork], list[np.ndarray]
     for i, predictions in enumerate(aligned.predictions):
         if aligned.multi_label:
             score = scores_of(predictions.logits, aligned.truth).map
-            resampled.append(resampled_map(predictions.logits, aligned.truth))
+            resampled.append(_resampled_map(predictions.logits, aligned.truth))
             interval = percentiles(resampled[-1])
         else:
             right, count = int(aligned.right(i).sum()), len(aligned.truth)
@@ -264,36 +202,11 @@ def _networks(aligned: Aligned) -> tuple[list[ComparedNetwork], list[np.ndarray]
     return found, resampled
 
 
-def _pair(
-    aligned: Aligned,
-    networks: Sequence[ComparedNetwork],
-    resampled: Sequence[np.ndarray],
-    other: int,
-) -> PairedDifference:
-    """Compare one network with the first; the correction for several pairs follows."""
-    ours, theirs = aligned.right(0), aligned.right(other)
-    lost, won = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    same = aligned.answers[0] == aligned.answers[other]
-    if aligned.multi_label:
-        differences = resampled[other] - resampled[0]
-        test, p, interval = _BOOTSTRAP, bootstrap_test(differences), percentiles(differences)
-    else:
-        test, p = _MCNEMAR, mcnemar(lost, won)
-        interval = paired_interval(lost, won, len(ours))
-    first, second = (aligned.predictions[i].losses.astype(np.float64) for i in (0, other))
-    return PairedDifference(
-        baseline=aligned.names[0],
-        model=aligned.names[other],
-        difference=networks[other].score - networks[0].score,
-        interval=interval,
-        test=test,
-        p=p,
-        p_adjusted=p,
-        lost=lost,
-        won=won,
-        same_answers=int((same.all(1) if aligned.multi_label else same).sum()),
-        loss_difference=float((second - first).mean()),
-        loss_interval=mean_interval(second - first),
-        classes=class_changes(aligned, other),
-        flips=flips(aligned, other),
-    )
+def _resampled_map(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the mean average precision of resamples that have a label, float64 `(R,)`.
+
+    Networks on the same images get the same resamples, so their differences are paired.
+    """
+    each = bootstrap(len(truth), average_precisions(logits, truth))
+    known = ~np.isnan(each)
+    return np.asarray(np.nansum(each, 0)[known.any(0)] / known.sum(0)[known.any(0)])

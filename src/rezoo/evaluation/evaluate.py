@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 
 from rezoo.data.batches import InOrder
-from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
-from rezoo.data.unreadable import Faults
-from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.class_names import match_classes
+from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import compare_with_run
-from rezoo.models.devices import Devices, joined
-from rezoo.sources.any_model import AnyModel, own_dataset, source_of
-from rezoo.sources.references import Source
-from rezoo.specs import ModelConfig, Origin, Preprocessing
+from rezoo.evaluation.setting import Setting, setting_of
+from rezoo.models.devices import Devices
+from rezoo.sources.any_model import AnyModel
+from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import Task, task_of
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.memory import memory_errors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,31 +154,31 @@ def evaluate(
         IntegrityError: More images cannot be read than the options allow.
         LostHostError: Another host has ended, or is not reached.
     """
-    if batch_size < 1:
-        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
-    source = source_of(model, pretrained=pretrained, image_size=image_size)
-    data = _opened(dataset, source, options)
-    task = _common_task(source, data)
+    setting = setting_of(
+        model,
+        dataset,
+        pretrained=pretrained,
+        split=split,
+        batch_size=batch_size,
+        image_size=image_size,
+        options=options,
+    )
+    source, data, config = setting.source, setting.data, setting.source.config
     own_data, compared = compare_with_run(source, data, split)
-    config = source.config
-    faults = _faults(data, split, options)
-    classes, note = match_classes(data.class_names, config, labels=faults.examples.labels())
-    preprocessing = config.preprocessing.for_test().at(image_size)
-    what = f"evaluating batches of {batch_size} images of {in_words(preprocessing)}"
-    hint = "use a smaller --batch-size or --image-size."
-    with joined(devices, hosts) as team, memory_errors(what, hint=hint):
+    with setting.computing(devices, hosts) as team:
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        asked = partial(collect, task, compiled_forward(network), classes=classes)
-        found = _of_all(team, faults, preprocessing, batch_size, asked, progress)
+        forward = compiled_forward(network)
+        asked = partial(collect, setting.task, forward, classes=setting.classes)
+        found = _of_all(team, setting, asked, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
     facts = {
         "model": source.reference,
         "dataset": data.reference,
         "split": split,
-        "preprocessing": in_words(preprocessing),
+        "preprocessing": setting.in_words,
         "weights_sha256": origin.sha256 if origin else "",
     }
     labels = tuple(map(config.label, range(config.num_classes)))
@@ -190,24 +186,15 @@ def evaluate(
         predictions=dataclasses.replace(found, labels=labels, facts=facts),
         config=config,
         images_per_s=len(found) / elapsed_s,
-        notes=(*data.splits.notes, note, *_left_out(faults), *compared),
+        notes=(*setting.notes, *compared),
         origin=origin,
         own_data=own_data,
     )
 
 
-def _faults(data: Dataset, split: str, options: DataOptions) -> Faults:
-    """Return a split, of which no unreadable image is known yet."""
-    total = sum(map(len, data.splits.parts.values()))
-    what = f"{data.reference} ({split})"
-    return Faults(data.examples(split), options, what, data.class_names, total)
-
-
 def _of_all(
     team: Devices,
-    faults: Faults,
-    preprocessing: Preprocessing,
-    batch_size: int,
+    setting: Setting,
     asked: Callable[..., Predictions],
     progress: Callable[[int, int], None],
 ) -> Predictions:
@@ -215,10 +202,11 @@ def _of_all(
 
     All know what is unreadable.
     """
+    faults = setting.faults
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
     found = asked(
-        InOrder(here, preprocessing, batch_size=batch_size),
+        InOrder(here, setting.preprocessing, batch_size=setting.batch_size),
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,
     )
@@ -228,37 +216,3 @@ def _of_all(
     order = np.argsort(indices)
     keys = tuple(faults.examples.key(int(i)) for i in indices[order])
     return dataclasses.replace(found.at(order), keys=keys)
-
-
-def _opened(
-    dataset: DatasetReference | Dataset | None, source: Source, options: DataOptions
-) -> Dataset:
-    """Open a dataset; None for that of the source's run."""
-    dataset = own_dataset(source) if dataset is None else dataset
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
-    return load_dataset(dataset, options)
-
-
-def _left_out(faults: Faults) -> list[str]:
-    bad = len(faults.reasons)
-    left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
-    return left_out + faults.lost_classes()
-
-
-def in_words(preprocessing: Preprocessing) -> str:
-    """Return size, crop and interpolation as text."""
-    height, width = preprocessing.size
-    crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
-    return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
-
-
-def _common_task(source: Source, data: Dataset) -> Task:
-    """Return the task of both the network and the dataset."""
-    ours, theirs = task_of(source.config.multi_label), task_of(data.splits.multi_label)
-    if ours is not theirs:
-        raise IncompatibleError(
-            f"{source.reference} is {ours.name}, {data.reference} is {theirs.name}",
-            hint=f"evaluate on {ours.name} data, or train a new head for this dataset.",
-        )
-    return ours

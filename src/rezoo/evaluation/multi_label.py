@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-
-RESAMPLES = 1000
-_BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
+from rezoo.evaluation.intervals import Interval, bootstrap, percentile_interval
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,9 +52,23 @@ class MultiLabelScores:
         return len(self.truth)
 
     @cached_property
-    def map_interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of `map`."""
-        return bootstrap_interval(self.logits, self.truth)
+    def _resampled(self) -> np.ndarray:
+        """Average precision of each class that occurs, in each resample."""
+        return bootstrap(self.count, average_precisions(self.logits, self.truth))
+
+    @cached_property
+    def map_interval(self) -> Interval:
+        """95 % bootstrap interval of `map`: in a resample the mean is over its classes."""
+        known = ~np.isnan(self._resampled)
+        means = np.nansum(self._resampled, 0)[known.any(0)] / known.sum(0)[known.any(0)]
+        low, high = percentile_interval(means)
+        return float(low), float(high)
+
+    @cached_property
+    def ap_intervals(self) -> tuple[Interval, ...]:
+        """95 % bootstrap interval of each average precision of `per_class`."""
+        ends = percentile_interval(self._resampled)
+        return tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
 
     def worst(self, label: Callable[[int], str], *, most: int = 10) -> list[dict[str, Any]]:
         """Return the classes with the lowest average precision.
@@ -149,47 +161,19 @@ def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
 
 
-def bootstrap_interval(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean average precision; see `resampled_map`."""
-    means = resampled_map(logits, truth)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the average precision of each class that occurs, as a statistic `(C, B)`.
 
-
-def resampled_map(
-    logits: np.ndarray, truth: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> np.ndarray:
-    """Return the mean average precision of resamples of the images.
-
-    A resample has N images, drawn with replacement. Its mean is over the classes that occur in
-    it; resamples without any label are left out. They depend on the truth and the seed alone, so
-    two networks get the same ones.
+    It is NaN where a resample has no image of a class. See `intervals.bootstrap`.
 
     Args:
         logits: float `(N, K)`.
-        truth: bool `(N, K)`, with at least one True.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        float64 `(R,)`, R at most `resamples`.
+        truth: bool `(N, K)`.
     """
-    random, count = np.random.default_rng(seed), len(truth)
-    block = max(1, _BLOCK_VALUES // count)
     occurring = np.flatnonzero(truth.any(0))
-    means = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        weights = np.empty((count, size), np.float32)
-        for column in range(size):
-            drawn = random.integers(0, count, count)
-            weights[:, column] = np.bincount(drawn, minlength=count)
-        found = np.stack(
-            [weighted_precision(logits[:, i], truth[:, i], weights) for i in occurring]
-        )
-        known = (~np.isnan(found)).sum(0)
-        means.append(np.nansum(found, 0)[known > 0] / known[known > 0])
-    return np.concatenate(means)
+    return lambda copies: np.stack(
+        [weighted_precision(logits[:, i], truth[:, i], copies) for i in occurring]
+    )
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rezoo.evaluation.metrics import Z_95, wilson_interval
+from rezoo.evaluation.intervals import Z_95, Interval, wilson_interval
 
 LEVEL = 0.05  # a difference is claimed if its p-value, after the correction, is below
 _INSIDE = 1e-9  # the equation for a limit also holds at a difference of 1 or -1
-
-Interval = tuple[float, float]
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -72,12 +70,6 @@ def mean_interval(values: np.ndarray) -> Interval | None:
     half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     mean = values.mean()
     return float(mean - half), float(mean + half)
-
-
-def percentiles(resampled: np.ndarray) -> Interval:
-    """Return the 2.5th and the 97.5th percentile of a score on resamples `(R,)`."""
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def bootstrap_test(differences: np.ndarray) -> float:

@@ -63,6 +63,16 @@ class Predictions:
         return self.truth.ndim == 2
 
     @property
+    def width(self) -> int:
+        """Number of classes of the head; of those seen, if neither names nor logits are known."""
+        if self.labels:
+            return len(self.labels)
+        seen = max(int(a.max(initial=-1)) for a in (self.top, self.classes)) + 1
+        if self.multi_label:
+            return seen
+        return self.logits.shape[1] or max(seen, int(self.truth.max(initial=-1)) + 1)
+
+    @property
     def right(self) -> np.ndarray:
         """Whether the class of each image has the largest logit, bool `(N,)`."""
         return np.asarray(self.top[:, 0] == self.truth)

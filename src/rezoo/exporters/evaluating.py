@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import numpy as np
 from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
-from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.evaluation.class_names import match_classes
-from rezoo.evaluation.evaluate import in_words
+from rezoo.errors import IntegrityError
 from rezoo.evaluation.predictions import Predictions, collect
-from rezoo.exporters.runner import Runner, open_exported
+from rezoo.evaluation.setting import setting_of
+from rezoo.exporters.runner import Runner, find_export, open_exported
 from rezoo.exporters.samples import readable
+from rezoo.sources.references import Source
 from rezoo.specs import ModelConfig, Preprocessing
-from rezoo.tasks import MULTI_LABEL, task_of
+from rezoo.tasks import MULTI_LABEL
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -52,38 +52,36 @@ def evaluate_exported(
             `open_exported` and `rezoo.evaluate`.
     """
     run = open_exported(path)
-    config = _config(run, path)
-    if config.multi_label != data.splits.multi_label:
-        kinds = [task_of(several).name for several in (config.multi_label, not config.multi_label)]
-        raise IncompatibleError(f"{path} is {kinds[0]}, {data.reference} is {kinds[1]}")
-    what, total = f"{data.reference} ({split})", sum(map(len, data.splits.parts.values()))
-    faults = Faults(data.examples(split), options, what, data.class_names, total)
-    classes, note = match_classes(data.class_names, config, labels=faults.examples.labels())
-    raw, count = run.input == "raw", len(faults.examples)
-    preprocessing = config.preprocessing
-    batches = (
-        _pictures(faults, preprocessing.channels)
-        if raw
-        else InOrder(faults, preprocessing, batch_size=batch_size)
+    _, folder = find_export(path)
+    setting = setting_of(
+        Source(str(path), _config(run, path), folder),
+        data,
+        split=split,
+        batch_size=batch_size,
+        options=options,
     )
+    faults, preprocessing, config = setting.faults, setting.preprocessing, setting.source.config
+    raw, count = run.input == "raw", len(faults.examples)
+    batches: Iterable[tuple[Any, Any]] = InOrder(faults, preprocessing, batch_size=batch_size)
+    if raw:
+        batches = _pictures(faults, preprocessing.channels)
     found = collect(
-        task_of(config.multi_label),
+        setting.task,
         lambda images: _logits(run, np.asarray(images)),
         batches,
-        classes=classes,
+        classes=setting.classes,
         progress=lambda done: progress(done, count),
     )
     facts = {
         "model": str(path),
         "dataset": data.reference,
         "split": split,
-        "preprocessing": in_words(preprocessing) + (", inside the file" if raw else ""),
+        "preprocessing": setting.in_words + (", inside the file" if raw else ""),
         "weights_sha256": "",
     }
     keys = tuple(faults.examples.key(int(i)) for i in faults.readable())
     labels = tuple(map(config.label, range(config.num_classes)))
-    notes = (note, *faults.lost_classes())
-    return replace(found, keys=keys, labels=labels, facts=facts), notes
+    return replace(found, keys=keys, labels=labels, facts=facts), setting.notes
 
 
 def _config(run: Runner, path: Path) -> ModelConfig:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from rezoo.evaluation.metrics import AnyScores, Scores, wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.metrics import AnyScores, Scores
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.schedules import warmup_steps
 from rezoo.training.setup import Setup

@@ -1,0 +1,128 @@
+"""A network and the images on which it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
+from rezoo.data.unreadable import Faults
+from rezoo.errors import IncompatibleError, SpecError
+from rezoo.evaluation.class_names import match_classes
+from rezoo.models.devices import Devices, joined
+from rezoo.sources.any_model import AnyModel, own_dataset, source_of
+from rezoo.sources.references import Source
+from rezoo.specs import Preprocessing
+from rezoo.tasks import Task, task_of
+from rezoo.utils.memory import memory_errors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """A network, a split of a dataset, and what belongs to both.
+
+    Attributes:
+        source: The network.
+        data: The dataset.
+        split: Name of the split.
+        task: Of both.
+        faults: The split, and which of its images are known to be unreadable.
+        classes: Index in the head of each class of the dataset, int64 `(C,)`.
+        matched: How the classes were matched, as text.
+        preprocessing: Of the images.
+        batch_size: Images per batch.
+    """
+
+    source: Source
+    data: Dataset
+    split: str
+    task: Task
+    faults: Faults
+    classes: np.ndarray
+    matched: str
+    preprocessing: Preprocessing
+    batch_size: int
+
+    @property
+    def in_words(self) -> str:
+        """The preprocessing as text."""
+        height, width = self.preprocessing.size
+        crop, interpolation = self.preprocessing.crop_pct, self.preprocessing.interpolation
+        return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Rules of the splits, how classes were matched, images that were left out."""
+        bad = len(self.faults.reasons)
+        left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
+        return (*self.data.splits.notes, self.matched, *left_out, *self.faults.lost_classes())
+
+    @contextmanager
+    def computing(self, devices: int | str | None, hosts: str | None) -> Iterator[Devices]:
+        """Compute on several devices inside the block; for the arguments see `evaluate`.
+
+        Raises:
+            ResourceError: There is not enough memory.
+            LostHostError: Another host has ended, or is not reached.
+        """
+        what = f"evaluating batches of {self.batch_size} images of {self.in_words}"
+        hint = "use a smaller --batch-size or --image-size."
+        with joined(devices, hosts) as team, memory_errors(what, hint=hint):
+            yield team
+
+
+def setting_of(
+    model: AnyModel,
+    dataset: DatasetReference | Dataset | None,
+    *,
+    split: str,
+    batch_size: int,
+    pretrained: bool = False,
+    image_size: int | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
+) -> Setting:
+    """Open what `rezoo.evaluate` measures; for the arguments and the errors see there."""
+    if batch_size < 1:
+        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+    source = source_of(model, pretrained=pretrained, image_size=image_size)
+    data = _opened(dataset, source, options)
+    task = _common_task(source, data)
+    examples, total = data.examples(split), sum(map(len, data.splits.parts.values()))
+    faults = Faults(examples, options, f"{data.reference} ({split})", data.class_names, total)
+    config = source.config
+    classes, matched = match_classes(data.class_names, config, labels=examples.labels())
+    return Setting(
+        source=source,
+        data=data,
+        split=split,
+        task=task,
+        faults=faults,
+        classes=classes,
+        matched=matched,
+        preprocessing=config.preprocessing.for_test().at(image_size),
+        batch_size=batch_size,
+    )
+
+
+def _opened(
+    dataset: DatasetReference | Dataset | None, source: Source, options: DataOptions
+) -> Dataset:
+    """Open a dataset; None for that of the source's run."""
+    dataset = own_dataset(source) if dataset is None else dataset
+    if dataset is None:
+        raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
+    return load_dataset(dataset, options)
+
+
+def _common_task(source: Source, data: Dataset) -> Task:
+    """Return the task of both the network and the dataset."""
+    ours, theirs = task_of(source.config.multi_label), task_of(data.splits.multi_label)
+    if ours is not theirs:
+        raise IncompatibleError(
+            f"{source.reference} is {ours.name}, {data.reference} is {theirs.name}",
+            hint=f"evaluate on {ours.name} data, or train a new head for this dataset.",
+        )
+    return ours
