@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.config import WEIGHTS
-from rezoo.benchmarking.compared import PREDICTIONS, Compared, find_compared
+from rezoo.benchmarking.compared import ENDING, Compared, find_compared
 from rezoo.data.datasets import (
     DataOptions,
     Dataset,
@@ -142,6 +142,9 @@ def _agreed(
 
 
 def _name(dataset: DatasetReference | Dataset) -> str:
+    """Return the reference of a dataset; a name may be unknown here if no image is read."""
+    if isinstance(dataset, str):
+        return dataset
     return dataset.reference if isinstance(dataset, Dataset) else dataset_spec(dataset).name
 
 
@@ -165,13 +168,12 @@ def _kept(one: Compared, dataset: str, split: str) -> Predictions | None:
     if source is None or source.folder is None or source.address is not None:
         return None
     try:
-        found = Predictions.read(source.folder / f"predictions-{split}{PREDICTIONS}")
+        found = Predictions.read(source.folder / f"predictions-{split}{ENDING}")
         weights = record(source.file(WEIGHTS)).sha256
     except RezooError:  # absent or damaged: it is evaluated
         return None
     facts = found.facts
     same = facts.get("weights_sha256") == weights and facts.get("split") == split
-    same = same and not facts.get("tta")  # as a network that is evaluated now
     return found if same and same_dataset(facts.get("dataset", ""), dataset) else None
 
 

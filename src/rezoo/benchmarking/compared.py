@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predictions import Predictions
 
-PREDICTIONS = ".npz"  # ending of a file of predictions
+ENDING = ".npz"  # ending of a file of predictions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +106,7 @@ def _find(model: Any, pretrained: bool, require_pinned: bool) -> Compared:
         return Compared(name=source.reference, kind="network", given=model, source=source)
     name = model if isinstance(model, str) else as_reference(local_folder(model))
     path = expanded(name)
-    if path.suffix == PREDICTIONS:
+    if path.suffix == ENDING:
         return Compared(name=name, kind="predictions", given=path)
     target = find_target(name, pretrained=pretrained, require_pinned=require_pinned)
     if target.path:

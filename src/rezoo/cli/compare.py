@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from rezoo.data.datasets import DataOptions, dataset_spec
 if TYPE_CHECKING:
     from rezoo.evaluation.comparison import NetworkComparison
     from rezoo.evaluation.pairs import PairedDifference
+
+_TEXTS = ("network", "class", "verdict", "input")  # columns; the others are numbers
 
 
 @click.command()
@@ -83,9 +86,11 @@ def _print(result: NetworkComparison) -> None:
 
     lines(result.summary, style="bold")
     _print_networks(result)
+    inputs = {network.preprocessing for network in result.networks}
     lines(
-        f"{result.count:,} images of {result.dataset}, {result.split} split; each interval is for "
-        "its figure alone; p is that of " + result.pairs[0].test
+        f"{result.count:,} images of {result.dataset}, {result.split} split"
+        + (f"; input {inputs.pop()}" if len(inputs) == 1 else ""),
+        f"each 95 % interval is for its figure alone; p is that of {result.pairs[0].test}",
     )
     if len(result.pairs) == 1:
         _print_changes(result.pairs[0], result.count)
@@ -93,8 +98,7 @@ def _print(result: NetworkComparison) -> None:
 
 
 def _print_networks(result: NetworkComparison) -> None:
-    from rezoo.cli.console import table
-
+    inputs_differ = len({network.preprocessing for network in result.networks}) > 1
     rows = []
     for network, pair in zip(result.networks, (None, *result.pairs), strict=True):
         row = {
@@ -104,14 +108,14 @@ def _print_networks(result: NetworkComparison) -> None:
             "loss": f"{network.loss:.4f}",
             **_difference(pair, several=len(result.pairs) > 1),
         }
-        rows.append({**row, "input": network.preprocessing})
-    table("", rows)
+        rows.append({**row, "input": network.preprocessing} if inputs_differ else row)
+    _print_table(rows)
 
 
 def _difference(pair: PairedDifference | None, *, several: bool) -> dict[str, str]:
     """Return the cells of a network on its difference from the baseline; empty for itself."""
     keys = ("difference", "interval of it", "won", "lost", "p")
-    more = ("p, Holm", "classes", "") if several else ()
+    more = ("p, Holm", "classes", "verdict") if several else ()
     if pair is None:
         return dict.fromkeys((*keys, *more), "")
     low, high = (100 * x for x in pair.interval)
@@ -133,7 +137,7 @@ def _p(value: float) -> str:
 
 
 def _print_changes(pair: PairedDifference, count: int) -> None:
-    from rezoo.cli.console import lines, table
+    from rezoo.cli.console import lines
 
     loss = f"loss {pair.loss_difference:+.4f}"
     if pair.loss_interval:
@@ -145,15 +149,35 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
         f"{len(pair.changed)} of {len(pair.classes):,} classes changed beyond chance; {tested} "
         f"{'has' if tested == 1 else 'have'} enough flips to tell",
     )
-    if pair.changed:
-        rows = [
+    _print_table(
+        [
             {
                 "class": change.name,
-                "images": change.count,
-                f"right, {pair.baseline}": change.baseline,
-                f"right, {pair.model}": change.model,
+                "images": f"{change.count:,}",
+                "right before": f"{change.baseline:,}",
+                "right after": f"{change.model:,}",
                 "p, Holm": _p(change.p_adjusted or 0.0),
+                "verdict": "better" if change.won > change.lost else "worse",
             }
             for change in pair.changed
         ]
-        table("", rows)
+    )
+
+
+def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print a table in which long names are folded, not cut off."""
+    from rezoo.cli.console import escaped, new_grid, open_console
+
+    if not rows:
+        return
+    console = open_console()
+    grid = new_grid(console)
+    for place, key in enumerate(rows[0]):
+        text = key in _TEXTS
+        style = "bold" if place == 0 else ""
+        grid.add_column(
+            key, justify="left" if text else "right", overflow="fold", no_wrap=not text, style=style
+        )
+    for row in rows:
+        grid.add_row(*map(escaped, row.values()))
+    console.print(grid)

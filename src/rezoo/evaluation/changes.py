@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,23 +104,29 @@ def class_changes(aligned: Aligned, other: int) -> tuple[ClassChange, ...]:
         classes, counts = np.unique(aligned.truth, return_counts=True)
         order = np.argsort(aligned.truth, kind="stable")
         of_class = np.split(right[:, order], counts.cumsum()[:-1], axis=1)
-    found = []
-    for name, (ours, theirs) in zip(classes.tolist(), of_class, strict=True):
-        lost, won = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-        change = ClassChange(
-            name=aligned.labels[name],
+    lost, won = np.array(
+        [(_only(ours, theirs), _only(theirs, ours)) for ours, theirs in of_class]
+    ).T
+    p = mcnemar(lost, won)
+    tested = np.flatnonzero(lost + won >= FEWEST)
+    adjusted = dict(zip(tested.tolist(), holm(p[tested].tolist()), strict=True))
+    return tuple(
+        ClassChange(
+            name=aligned.labels[classes[i]],
             count=len(ours),
             baseline=int(ours.sum()),
             model=int(theirs.sum()),
-            lost=lost,
-            won=won,
-            p=mcnemar(lost, won),
+            lost=int(lost[i]),
+            won=int(won[i]),
+            p=float(p[i]),
+            p_adjusted=adjusted.get(i),
         )
-        found.append(change)
-    tested = [i for i, change in enumerate(found) if change.lost + change.won >= FEWEST]
-    for i, p in zip(tested, holm([found[i].p for i in tested]), strict=True):
-        found[i] = dataclasses.replace(found[i], p_adjusted=p)
-    return tuple(found)
+        for i, (ours, theirs) in enumerate(of_class)
+    )
+
+
+def _only(ours: np.ndarray, theirs: np.ndarray) -> int:
+    return int((ours & ~theirs).sum())
 
 
 def flips(aligned: Aligned, other: int) -> tuple[Flip, ...]:

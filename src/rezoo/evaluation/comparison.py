@@ -81,14 +81,14 @@ class NetworkComparison:
 
     @property
     def summary(self) -> str:
-        """The verdict in one sentence; of several, how many networks differ."""
+        """The verdict in one sentence; of several networks, how many differ."""
         if len(self.pairs) == 1:
             return self.verdicts[0]
         words = [pair.word for pair in self.pairs]
         return (
-            f"Of {len(words)} networks, {words.count('better')} are better and "
-            f"{words.count('worse')} worse than {self.networks[0].model} by Holm's correction for "
-            f"{len(words)} pairs."
+            f"Against {self.networks[0].model}: {words.count('better')} better, "
+            f"{words.count('worse')} worse; for {words.count('not claimed')} no difference can be "
+            f"claimed (Holm's correction for {len(words)} pairs)."
         )
 
     def _verdict(self, pair: PairedDifference) -> str:

@@ -17,15 +17,23 @@ LEVEL = 0.05  # a difference is claimed if its p-value, after the correction, is
 _INSIDE = 1e-9  # the equation for a limit also holds at a difference of 1 or -1
 
 
-def mcnemar(lost: int, won: int) -> float:
-    """Return the p-value of McNemar's exact test: binomial, two-sided (McNemar 1947).
+def mcnemar(lost: int | np.ndarray, won: int | np.ndarray) -> np.ndarray:
+    """Return the p-values of McNemar's exact test: binomial, two-sided (McNemar 1947).
 
-    It is 1 without any flip. The probability of a value below 0.05 by chance is at most 0.05, and
-    less for few flips, since their number is whole.
+    They are 1 without any flip. The probability of a value below 0.05 by chance is at most 0.05,
+    and less for few flips, since their number is whole.
+
+    Args:
+        lost: int, of any shape.
+        won: int, of the same shape.
+
+    Returns:
+        float64 of this shape.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binom
 
-    return float(binomtest(won, lost + won).pvalue) if lost + won else 1.0
+    fewer, all_ = np.minimum(lost, won), np.add(lost, won)
+    return np.asarray(np.minimum(1.0, 2 * binom.cdf(fewer, all_, 0.5)))
 
 
 def paired_interval(lost: int, won: int, count: int) -> Interval:

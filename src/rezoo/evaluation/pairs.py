@@ -66,7 +66,7 @@ class PairedDifference:
     def word(self) -> str:
         """The verdict in a word or two."""
         if not self.claimed:
-            return "no difference claimed"
+            return "not claimed"
         return "better" if self.difference > 0 else "worse"
 
     @property
@@ -95,7 +95,7 @@ def paired_difference(
         differences = resampled[other] - resampled[0]
         test, p, interval = _BOOTSTRAP, bootstrap_test(differences), percentiles(differences)
     else:
-        test, p = _MCNEMAR, mcnemar(lost, won)
+        test, p = _MCNEMAR, float(mcnemar(lost, won))
         interval = paired_interval(lost, won, len(ours))
     first, second = (aligned.predictions[i].losses.astype(np.float64) for i in (0, other))
     return PairedDifference(
