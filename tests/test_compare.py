@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 import json
 import shutil
 
@@ -459,6 +460,21 @@ def test_networks_in_memory_evaluations_and_predictions(trained):
     assert any("matched by names" in note for note in result.notes)
 
 
+@pytest.mark.ci
+def test_one_network_at_a_time_is_in_memory(trained):
+    import keras
+
+    alive = []
+
+    def count(done, total):
+        alive.append(sum(isinstance(thing, keras.Model) for thing in gc.get_objects()))
+
+    networks = [trained, trained / "checkpoints" / "last"]
+    rezoo.compare(networks, "digits", batch_size=359, progress=count)
+    assert len(alive) == 2
+    assert alive[0] == alive[1]
+
+
 FORMS = {
     "onnx": {},
     "onnx, raw, probabilities": {"takes": "raw", "gives": "probabilities"},
@@ -498,7 +514,9 @@ SCENARIOS = [  # images, share lost, share won
     (1000, 0.01, 0.03),
     (3669, 0.02, 0.03),
     (3669, 0.002, 0.002),
+    (3669, 0.050, 0.050),
     (10_000, 0.010, 0.012),
+    (50_000, 0.020, 0.020),
     (50_000, 0.020, 0.022),
 ]
 

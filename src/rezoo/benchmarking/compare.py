@@ -6,6 +6,7 @@ are in `rezoo.evaluation.comparison`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,40 +71,29 @@ def compare(
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
     names = [one.name for one in found]
-    predictions = [_given(one) for one in found]
-    dataset, split = _agreed(found, predictions, dataset, split)
-    given = [p is not None for p in predictions]
-    if not options.ignore:
-        pairs = zip(found, predictions, strict=True)
-        predictions = [p or _kept(one, _name(dataset), split) for one, p in pairs]
-    known = [p for p in predictions if p is not None]
-    if all(given) and options.ignore:
+    given = [_given(one) for one in found]
+    dataset, split = _agreed(found, given, dataset, split)
+    if options.ignore and None not in given:
         raise SpecError(
             "ignore: all predictions are given, and no network is evaluated",
             hint="compare the networks themselves.",
         )
-    if len(known) == len(found):
-        return compare_predictions(known, names)
+    kept = [None if options.ignore else _kept(one, _name(dataset), split) for one in found]
+    known = [
+        first if first is not None else second for first, second in zip(given, kept, strict=True)
+    ]
+    if None not in known:
+        return compare_predictions([p for p in known if p is not None], names)
     data = load_dataset(dataset, options)
     keys = _keys(data, split)
-    waiting = [
-        i
-        for i, p in enumerate(predictions)
-        if p is None or not (given[i] or sorted(p.keys) == keys)
-    ]
-    notes: dict[str, list[str]] = {}
-    for turn, i in enumerate(waiting):
-
-        def show(done: int, total: int, turn: int = turn) -> None:
-            progress(turn * total + done, len(waiting) * total)
-
-        settings = {"split": split, "batch_size": batch_size, "options": options, "progress": show}
-        predictions[i], remarks = _evaluate(found[i], data, settings)
-        for remark in remarks:
-            notes.setdefault(remark, []).append(names[i])
-    return compare_predictions(
-        [p for p in predictions if p is not None], names, _joined(notes, len(waiting))
-    )
+    outdated = [p is not None and sorted(p.keys) != keys for p in kept]
+    known = [None if old else p for p, old in zip(known, outdated, strict=True)]
+    waiting = [i for i, p in enumerate(known) if p is None]
+    settings = {"split": split, "batch_size": batch_size, "options": options}
+    new, notes = _evaluate([found[i] for i in waiting], data, settings, progress)
+    evaluated = dict(zip(waiting, new, strict=True))
+    every = [evaluated[i] if p is None else p for i, p in enumerate(known)]
+    return compare_predictions(every, names, notes)
 
 
 def _given(one: Compared) -> Predictions | None:
@@ -125,10 +115,12 @@ def _agreed(
         SpecError: No dataset is given and none is recorded, or the runs have different ones.
         IncompatibleError: Predictions are for another dataset or split.
     """
-    given = [(one.name, p.facts) for one, p in zip(found, predictions, strict=True) if p]
+    pairs = zip(found, predictions, strict=True)
+    given = [(one.name, p.facts) for one, p in pairs if p is not None]
     if dataset is None:
-        of_predictions = [facts["dataset"] for _, facts in given if facts.get("dataset")]
-        dataset = of_predictions[0] if of_predictions else _of_runs(found)
+        dataset = next((facts["dataset"] for _, facts in given if facts.get("dataset")), None)
+    if dataset is None:
+        dataset = _of_runs(found) if len(given) < len(found) else ""  # then it is not read
     split = split or next((facts["split"] for _, facts in given if facts.get("split")), "test")
     for name, facts in given:
         theirs, part = facts.get("dataset"), facts.get("split")
@@ -183,18 +175,29 @@ def _keys(data: Dataset, split: str) -> list[str]:
 
 
 def _evaluate(
-    one: Compared, data: Dataset, settings: dict[str, Any]
-) -> tuple[Predictions, Iterable[str]]:
-    """Return predictions and remarks; the network is not kept."""
-    if one.kind == "exported":
-        return evaluate_exported(one.given, data, **settings)
-    result = evaluate(one.given, data, **settings)
-    return result.predictions, result.notes
+    networks: Sequence[Compared], data: Dataset, settings: dict[str, Any], progress: Progress
+) -> tuple[list[Predictions], list[str]]:
+    """Return the predictions of networks, of which one at a time is in memory, and remarks.
 
+    A remark has the names of its networks, unless it is on all of them.
+    """
+    found: list[Predictions] = []
+    notes: dict[str, list[str]] = {}
 
-def _joined(notes: dict[str, list[str]], count: int) -> list[str]:
-    """Return remarks, with the names of the networks unless they are on all that were evaluated."""
-    return [
-        text if len(names) == count else f"{', '.join(names)}: {text}"
+    def show(done: int, total: int) -> None:
+        progress(len(found) * total + done, len(networks) * total)
+
+    for one in networks:
+        if one.kind == "exported":
+            predictions, remarks = evaluate_exported(one.given, data, **settings, progress=show)
+        else:
+            result = evaluate(one.given, data, **settings, progress=show)
+            predictions, remarks = result.predictions, result.notes
+        found.append(predictions)
+        gc.collect()  # a network of Keras refers to itself, and would stay in memory
+        for remark in remarks:
+            notes.setdefault(remark, []).append(one.name)
+    return found, [
+        text if len(names) == len(networks) else f"{', '.join(names)}: {text}"
         for text, names in notes.items()
     ]
