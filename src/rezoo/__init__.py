@@ -2,8 +2,8 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `preprocess`, `export`, `benchmark`, `verify`,
-`push`, and the exceptions of `rezoo.errors`.
+`DataOptions`, `train`, `evaluate`, `predict`, `preprocess`, `compare`, `export`, `benchmark`,
+`verify`, `push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rezoo.benchmarking.benchmark import benchmark
+    from rezoo.benchmarking.compare import compare
     from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
     from rezoo.evaluation.evaluate import evaluate
@@ -42,6 +43,7 @@ _WHERE = {
     "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.benchmark",
+    "compare": "rezoo.benchmarking.compare",
     "verify": "rezoo.publishing.verify",
     "push": "rezoo.publishing.push",
     "RezooError": "rezoo.errors",

@@ -15,6 +15,7 @@ import click
 
 from rezoo.cli.benchmark import benchmark
 from rezoo.cli.calibrate import calibrate
+from rezoo.cli.compare import compare
 from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
 from rezoo.cli.downloads import shown_downloads
@@ -53,8 +54,8 @@ def cli() -> None:
 
 
 for command in (
-    list_command, info, train, eval_command, calibrate, predict, export, benchmark, verify, push,
-    data, launch, doctor,
+    list_command, info, train, eval_command, calibrate, predict, compare, export, benchmark, verify,
+    push, data, launch, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

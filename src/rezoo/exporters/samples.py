@@ -123,7 +123,7 @@ def calibration_samples(
     for others in (without, without[-1:]):
         left_out = {_digest(picture) for some in others for picture in some.pictures}
         found: list[np.ndarray] = []
-        for picture, _ in _readable(faults, places, preprocessing.channels):
+        for picture, _ in readable(faults, places, preprocessing.channels):
             if _digest(picture) not in left_out:
                 found.append(prepared([picture], preprocessing)[0])
             if len(found) == count:
@@ -165,7 +165,7 @@ class _Part:
 
     def read(self, places: np.ndarray, *, of: int = 0) -> Samples:
         """Read images; `of` is the number of images of which they are a part, if not 0."""
-        found = list(_readable(self.faults, places, self._preprocessing.channels))
+        found = list(readable(self.faults, places, self._preprocessing.channels))
         count, bad = len(found), len(places) - len(found)
         if not found:
             raise NotFoundError(
@@ -237,7 +237,7 @@ def _labels(examples: Examples, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array([i for i, _ in found], np.int64), np.array([label for _, label in found])
 
 
-def _readable(
+def readable(
     faults: Faults, places: np.ndarray, channels: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield uint8 images `(h, w, channels)` and labels; unreadable examples are added to `faults`.

@@ -1,0 +1,203 @@
+"""`compare`: whether networks differ in accuracy beyond chance, on the same images.
+
+It evaluates networks and exported files alike, so it is on the floor above both. The statistics
+are in `rezoo.evaluation.comparison`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rezoo.artifacts.config import WEIGHTS
+from rezoo.benchmarking.compared import ENDING, Compared, find_compared
+from rezoo.data.datasets import (
+    DataOptions,
+    Dataset,
+    DatasetReference,
+    dataset_spec,
+    load_dataset,
+)
+from rezoo.errors import IncompatibleError, RezooError, SpecError
+from rezoo.evaluation.alignment import same_dataset
+from rezoo.evaluation.comparison import NetworkComparison, compare_predictions
+from rezoo.evaluation.evaluate import evaluate
+from rezoo.evaluation.predictions import Predictions
+from rezoo.exporters.evaluating import evaluate_exported
+from rezoo.utils.files import record
+
+Progress = Callable[[int, int], None]
+
+
+def compare(
+    models: Iterable[Any],
+    dataset: DatasetReference | Dataset | None = None,
+    *,
+    split: str | None = None,
+    pretrained: bool = False,
+    require_pinned: bool = False,
+    batch_size: int = 32,
+    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
+    progress: Progress = lambda done, total: None,
+) -> NetworkComparison:
+    """Compare networks with the first of them, on the same images.
+
+    Each network is evaluated with its own preprocessing, one after the other. The predictions that
+    a run folder keeps for these images are read instead, if they are those of its weights.
+
+    Args:
+        models: Two or more of: a reference with weights, a run of `train`, a model of rezoo, an
+            exported file or its folder, a file of predictions (`.npz`), `Predictions`, the
+            result of `evaluate`. The first is the baseline; one that is repeated is left out.
+        dataset: A dataset reference or an opened dataset. If None, that of the predictions, or
+            the one that the runs were trained on.
+        split: `"test"`, `"val"`, `"train"` or `"all"`. If None, that of the predictions, or test.
+        pretrained: Whether an architecture stands for its default published weights.
+        require_pinned: As for `rezoo.load`.
+        batch_size: Images per batch; it does not change the result.
+        options: Handling of images that cannot be read, and images to leave out.
+        progress: Called with the number of images done and the total, over all networks.
+
+    Raises:
+        SpecError: There are fewer than two networks, one has no weights, or the dataset is not
+            known.
+        NotFoundError: A path, the dataset or the split does not exist.
+        IncompatibleError: The predictions are for other images, classes or truths, or a network
+            lacks a class of the dataset. Otherwise as `rezoo.evaluate`.
+    """
+    if batch_size < 1:
+        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+    found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
+    names = [one.name for one in found]
+    given = [_given(one) for one in found]
+    dataset, split = _agreed(found, given, dataset, split)
+    if options.ignore and None not in given:
+        raise SpecError(
+            "ignore: all predictions are given, and no network is evaluated",
+            hint="compare the networks themselves.",
+        )
+    kept = [None if options.ignore else _kept(one, _name(dataset), split) for one in found]
+    known = [
+        first if first is not None else second for first, second in zip(given, kept, strict=True)
+    ]
+    if None not in known:
+        return compare_predictions([p for p in known if p is not None], names)
+    data = load_dataset(dataset, options)
+    keys = _keys(data, split)
+    outdated = [p is not None and sorted(p.keys) != keys for p in kept]
+    known = [None if old else p for p, old in zip(known, outdated, strict=True)]
+    waiting = [i for i, p in enumerate(known) if p is None]
+    settings = {"split": split, "batch_size": batch_size, "options": options}
+    new, notes = _evaluate([found[i] for i in waiting], data, settings, progress)
+    evaluated = dict(zip(waiting, new, strict=True))
+    every = [evaluated[i] if p is None else p for i, p in enumerate(known)]
+    return compare_predictions(every, names, notes)
+
+
+def _given(one: Compared) -> Predictions | None:
+    """Return the predictions that were given; None for a network."""
+    if one.kind != "predictions":
+        return None
+    return Predictions.read(one.given) if isinstance(one.given, Path) else one.given
+
+
+def _agreed(
+    found: Sequence[Compared],
+    predictions: Sequence[Predictions | None],
+    dataset: DatasetReference | Dataset | None,
+    split: str | None,
+) -> tuple[DatasetReference | Dataset, str]:
+    """Return the dataset and the split; those of the predictions must be the same.
+
+    Raises:
+        SpecError: No dataset is given and none is recorded, or the runs have different ones.
+        IncompatibleError: Predictions are for another dataset or split.
+    """
+    pairs = zip(found, predictions, strict=True)
+    given = [(one.name, p.facts) for one, p in pairs if p is not None]
+    if dataset is None:
+        dataset = next((facts["dataset"] for _, facts in given if facts.get("dataset")), None)
+    if dataset is None:
+        dataset = _of_runs(found) if len(given) < len(found) else ""  # then it is not read
+    split = split or next((facts["split"] for _, facts in given if facts.get("split")), "test")
+    for name, facts in given:
+        theirs, part = facts.get("dataset"), facts.get("split")
+        if (theirs and not same_dataset(theirs, _name(dataset))) or (part and part != split):
+            raise IncompatibleError(
+                f"the predictions of {name} are for {theirs}, {part} split, not for "
+                f"{_name(dataset)}, {split} split",
+                hint="a comparison needs the same images: evaluate it on them, too.",
+            )
+    return dataset, split
+
+
+def _name(dataset: DatasetReference | Dataset) -> str:
+    """Return the reference of a dataset; a name may be unknown here if no image is read."""
+    if isinstance(dataset, str):
+        return dataset
+    return dataset.reference if isinstance(dataset, Dataset) else dataset_spec(dataset).name
+
+
+def _of_runs(found: Sequence[Compared]) -> str:
+    recorded = {one.name: one.dataset for one in found if one.dataset}
+    if not recorded:
+        raise SpecError("none of the networks records its dataset", hint="name one with --dataset.")
+    first = next(iter(recorded.values()))
+    if any(not same_dataset(first, other) for other in recorded.values()):
+        listed = "; ".join(f"{name} on {dataset}" for name, dataset in recorded.items())
+        raise SpecError(
+            f"the networks were trained on different datasets: {listed}",
+            hint="name the one to compare them on with --dataset.",
+        )
+    return first
+
+
+def _kept(one: Compared, dataset: str, split: str) -> Predictions | None:
+    """Return the predictions that a local run keeps, if they are those of its weights."""
+    source = one.source
+    if source is None or source.folder is None or source.address is not None:
+        return None
+    try:
+        found = Predictions.read(source.folder / f"predictions-{split}{ENDING}")
+        weights = record(source.file(WEIGHTS)).sha256
+    except RezooError:  # absent or damaged: it is evaluated
+        return None
+    facts = found.facts
+    same = facts.get("weights_sha256") == weights and facts.get("split") == split
+    return found if same and same_dataset(facts.get("dataset", ""), dataset) else None
+
+
+def _keys(data: Dataset, split: str) -> list[str]:
+    examples = data.examples(split)
+    return sorted(examples.key(i) for i in range(len(examples)))
+
+
+def _evaluate(
+    networks: Sequence[Compared], data: Dataset, settings: dict[str, Any], progress: Progress
+) -> tuple[list[Predictions], list[str]]:
+    """Return the predictions of networks, of which one at a time is in memory, and remarks.
+
+    A remark has the names of its networks, unless it is on all of them.
+    """
+    found: list[Predictions] = []
+    notes: dict[str, list[str]] = {}
+
+    def show(done: int, total: int) -> None:
+        progress(len(found) * total + done, len(networks) * total)
+
+    for one in networks:
+        if one.kind == "exported":
+            predictions, remarks = evaluate_exported(one.given, data, **settings, progress=show)
+        else:
+            result = evaluate(one.given, data, **settings, progress=show)
+            predictions, remarks = result.predictions, result.notes
+        found.append(predictions)
+        gc.collect()  # a network of Keras refers to itself, and would stay in memory
+        for remark in remarks:
+            notes.setdefault(remark, []).append(one.name)
+    return found, [
+        text if len(names) == len(networks) else f"{', '.join(names)}: {text}"
+        for text, names in notes.items()
+    ]
