@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -17,12 +17,13 @@ from rezoo.utils.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 440, 236  # of a chart, in pixels
 _TITLE = 40  # height of the title above a sheet of charts, in pixels
 _DPI = 72  # an SVG of matplotlib has 72 units per inch
-_COLOURS = ("#4472d6", "#d1601c", "#2b8a57", "#a05cb8")  # contrast above 3:1 on white and on black
-_INK = "#010203"  # of text and axes; becomes currentColor
+COLOURS = ("#4472d6", "#d1601c", "#2b8a57", "#a05cb8")  # contrast above 3:1 on white and on black
+INK = "#010203"  # of text and axes; becomes currentColor
 _LOG_FROM = 1000.0  # ratio of the largest to the smallest value
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
@@ -33,9 +34,9 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titley": 1.0,  # fixed: finding it takes a fifth of the time
     "axes.unicode_minus": False,
     **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.titlecolor", "axes.labelcolor", "grid.color"), _INK
+        ("text.color", "axes.edgecolor", "axes.titlecolor", "axes.labelcolor", "grid.color"), INK
     ),
-    **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
 
 Point = tuple[float, float]
@@ -83,21 +84,31 @@ def points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> tuple[Point, ..
 @lru_cache(maxsize=16)
 def draw(chart: Chart) -> str:
     """Return a chart as an `<svg>` element without a size; its viewBox is `WIDTH` x `HEIGHT`."""
+    return paint(
+        lambda figure: _draw_axes(figure.add_axes((0.13, 0.19, 0.84, 0.67)), chart), WIDTH, HEIGHT
+    )
+
+
+def paint(on: Callable[[Figure], None], width: int, height: int) -> str:
+    """Return what a function draws on a figure, as an `<svg>` element without a size.
+
+    What has the colour `INK` gets the colour of the text around the element.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
-        figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         figure.patch.set_visible(False)
-        _draw_axes(figure.add_axes((0.13, 0.19, 0.84, 0.67)), chart)
+        on(figure)
         file = io.StringIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=no_metadata)
     svg = file.getvalue()
-    element = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    return element.replace(f'width="{WIDTH}pt" height="{HEIGHT}pt"', "", 1)
+    element = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    return element.replace(f'width="{width}pt" height="{height}pt"', "", 1)
 
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
@@ -115,7 +126,7 @@ def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
 
 
 def _draw_axes(axes: Axes, chart: Chart) -> None:
-    for line, colour in zip(chart.lines, _COLOURS, strict=False):
+    for line, colour in zip(chart.lines, COLOURS, strict=False):
         if line.points:
             x, y = zip(*line.points, strict=True)
             axes.plot(x, y, color=colour, label=line.name, clip_on=False)
