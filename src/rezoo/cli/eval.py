@@ -21,6 +21,7 @@ from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
     from rezoo.evaluation.evaluate import Evaluation
+    from rezoo.sources.references import Source
 
 
 @click.command("eval")
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@click.option(
+    "--corruptions",
+    metavar="KIND,…|all",
+    help="Also measure on corrupted images at five severities: noise, blur, colour, digital, or "
+    "single kinds such as jpeg.",
+)
 @devices_options
 @columns_option
 @data_options
@@ -47,6 +54,7 @@ def eval_command(
     split: str,
     batch_size: int,
     image_size: int | None,
+    corruptions: str | None,
     devices: int | str | None,
     hosts: str | None,
     pretrained: bool,
@@ -61,7 +69,7 @@ def eval_command(
     Images are preprocessed as the weights require. The scores of a run on its own test split
     are added to its metrics.json and to its card.
     """
-    from rezoo.cli.console import counter, load
+    from rezoo.cli.console import counter, lines, load, table
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
@@ -73,6 +81,7 @@ def eval_command(
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
     options = DataOptions(**handling)
+    kinds = _kinds(corruptions, source)
     evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
         result = evaluation.evaluate(
@@ -89,7 +98,39 @@ def eval_command(
     worker = Worker.of_environment()
     if image_size is None and (worker is None or worker.is_first):
         load("rezoo.evaluation.recording").record_evaluation(source, result)
-    print_json(result.to_dict()) if as_json else _print(result)
+    document, robustness = result.to_dict(), None
+    if kinds:
+        with counter("corrupting") as progress:
+            robustness = load("rezoo.evaluation.robustness").measure_corruptions(
+                source,
+                dataset,
+                kinds,
+                split=split,
+                batch_size=batch_size,
+                image_size=image_size,
+                devices=devices,
+                hosts=hosts,
+                options=options,
+                progress=progress,
+            )
+        document["corruptions"] = robustness.to_dict()
+    if as_json:
+        print_json(document)
+        return
+    _print(result)
+    if robustness:
+        table("", robustness.rows())
+        lines(robustness.summary())
+
+
+def _kinds(corruptions: str | None, source: Source) -> tuple[str, ...]:
+    """Return the kinds of corruption that `--corruptions` names; none without it."""
+    from rezoo.evaluation.corruptions import select_kinds
+
+    if corruptions is None:
+        return ()
+    names = [name.strip() for name in corruptions.split(",") if name.strip()]
+    return select_kinds(names, channels=source.config.preprocessing.channels)
 
 
 def _print(result: Evaluation) -> None:

@@ -120,7 +120,7 @@ class Lesions:
             for block in self.blocks
         ]
         return draw_bars(
-            f"{self.model} on {self.dataset}: top-1 without one block",
+            f"top-1 without one block: {self.model.rsplit('/')[-1]} on {self.dataset}",
             bars,
             line=self.intact,
             line_name="whole network",

@@ -26,6 +26,7 @@ from rezoo.sources.any_model import AnyModel
 from rezoo.tasks import Figure
 from rezoo.utils.figures import Chart, Line, sheet
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.names import printable
 
 Interval = tuple[float, float]
 
@@ -91,12 +92,12 @@ class Robustness:
         return self.clean - self.mean
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the rows of a table in percent: each kind, its severities, mean and drop."""
+        """Return the rows of a table in percent: each kind, severities 1 to 5, mean and drop."""
         return [
             {
                 "corruption": kind.name,
                 **{
-                    f"severity {severity}": f"{value:.1%}"
+                    str(severity): f"{value:.1%}"
                     for severity, value in zip(SEVERITIES, kind.values, strict=True)
                 },
                 "mean": f"{kind.mean:.1%}",
@@ -106,12 +107,13 @@ class Robustness:
         ]
 
     def summary(self) -> str:
-        """Return the means, and how wide the intervals are, as a sentence."""
+        """Return the means, how wide the intervals are, and the parameters, as a line."""
         widest = max(high - low for kind in self.kinds for low, high in kind.intervals) / 2
+        kinds = "corruption" if len(self.kinds) == 1 else f"{len(self.kinds)} corruptions"
         return (
-            f"{self.figure.name} {self.clean:.1%} on unchanged images, {self.mean:.1%} on average "
-            f"over {len(self.kinds)} corruptions: {100 * self.drop:.1f} points less; 95 % "
-            f"intervals of ±{100 * widest:.1f} points or less; parameters of {self.parameters}"
+            f"{self.figure.name} at severities 1 to 5; unchanged {self.clean:.1%}, mean of {kinds} "
+            f"{self.mean:.1%}, drop {100 * self.drop:.1f} pt; 95 % intervals at most "
+            f"±{100 * widest:.1f} pt; parameters of {self.parameters}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,13 +161,14 @@ class Robustness:
 
     def svg(self) -> str:
         """Return the charts as an SVG file."""
-        return sheet(f"{self.model} on {self.dataset}, {self.split} split", self.charts())
+        title = f"{self.model} on {self.dataset}, {self.split} split"
+        return sheet(printable(title), self.charts())
 
 
 def measure_corruptions(
     model: AnyModel,
     dataset: DatasetReference | Dataset | None = None,
-    kinds: Sequence[str] = (ALL,),
+    corruptions: Sequence[str] = (ALL,),
     *,
     seed: int = 0,
     pretrained: bool = False,
@@ -185,7 +188,8 @@ def measure_corruptions(
     Args:
         model: As for `evaluate`.
         dataset: As for `evaluate`.
-        kinds: Kinds, groups of kinds (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or `"all"`.
+        corruptions: Kinds, groups of kinds (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or
+            `"all"`.
         seed: Of the random kinds.
         pretrained: As for `evaluate`, and so are the other arguments.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
@@ -209,7 +213,7 @@ def measure_corruptions(
         image_size=image_size,
         options=options,
     )
-    chosen = select_kinds(kinds, channels=setting.preprocessing.channels)
+    chosen = select_kinds(corruptions, channels=setting.preprocessing.channels)
     figure, found = setting.task.chosen_by, {}
     with setting.computing(devices, hosts) as team, ThreadPoolExecutor() as pool:
         network = network_of(model, setting.source)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, paint
+from rezoo.utils.names import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SPACE = 17  # of a bar, in pixels
+_LETTER = 7  # mean width of a letter of the title, in pixels
 _AROUND = 96  # margins to the left and to the right, in pixels
 
 
@@ -35,17 +37,20 @@ def draw_bars(title: str, bars: Sequence[Bar], *, line: float, line_name: str, x
     """Return bars of fractions on 0 to 100 % as an SVG file.
 
     Args:
-        title: Quantity on the y axis.
+        title: Quantity on the y axis; it is cut if it is longer than the chart is wide.
         bars: From left to right; at most four groups.
         line: Value of a broken horizontal line, to which the bars are compared.
         line_name: For the legend.
         x_title: What the names of the bars are.
     """
     width = max(WIDTH, _AROUND + _SPACE * len(bars))
+    most = (width - _AROUND) // _LETTER
+    title = printable(title)
+    title = title if len(title) <= most else f"{title[: most - 1]}…"
 
     def draw(figure: Figure) -> None:
         left, right = 54 / width, 16 / width
-        _draw_on(figure.add_axes((left, 0.27, 1 - left - right, 0.52)), bars, line, line_name)
+        _draw_on(figure.add_axes((left, 0.22, 1 - left - right, 0.58)), bars, line, line_name)
         figure.axes[0].set_title(title, loc="left", size="medium", weight="bold", pad=22)
         figure.axes[0].set_xlabel(x_title)
 
@@ -60,7 +65,7 @@ def _draw_on(axes: Axes, bars: Sequence[Bar], line: float, line_name: str) -> No
         axes.bar([x for x, _ in own], heights, 0.7, color=colour, label=group)
     for x, bar in enumerate(bars):
         if bar.interval:
-            axes.plot((x, x), bar.interval, color=INK, linewidth=1)
+            axes.plot((x, x), bar.interval, color=INK, linewidth=1.5)
         if bar.value is None:
             axes.text(x, 0.02, "×", ha="center")
     axes.axhline(line, color=INK, linewidth=1, linestyle="--", label=line_name)
