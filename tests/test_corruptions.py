@@ -332,6 +332,7 @@ def test_means_and_drops_are_over_kinds_and_severities():
     )
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["figure"] == "top1"
+    assert Robustness.from_dict(document) == found
     assert document["kinds"][0]["intervals"][0] == [0.3, 0.9]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 
@@ -15,7 +16,6 @@ from rezoo.errors import DivergedError, IncompatibleError
 from rezoo.evaluation.lesions import Lesion, Lesions, _all_logits, measure_lesions
 from rezoo.evaluation.residual_blocks import cut_at_blocks
 from rezoo.models import resnet
-from rezoo.utils.bars import Bar, draw_bars
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -184,7 +184,9 @@ def test_a_block_that_cannot_be_removed_has_no_accuracy():
     removed, kept = LESIONS.rows()
     assert removed["drop"] == "65.0 pt"
     assert kept["top-1 without"] == "cannot be removed"
-    assert LESIONS.to_dict()["blocks"][1] == {
+    document = json.loads(json.dumps(LESIONS.to_dict(), allow_nan=False))
+    assert Lesions.from_dict(document) == LESIONS
+    assert document["blocks"][1] == {
         "name": "layer2.0",
         "shortcut": "none",
         "top1": None,
@@ -195,14 +197,18 @@ def test_a_block_that_cannot_be_removed_has_no_accuracy():
 
 @pytest.mark.ci
 def test_bars_are_drawn_with_names_groups_and_intervals():
-    svg = LESIONS.svg()
-    text = " ".join(ET.fromstring(svg).itertext())
-    for word in ("1.0", "2.0", "none", "whole network", "plain on digits", "×"):
+    text = " ".join(ET.fromstring(LESIONS.svg()).itertext())
+    for word in ("1.0", "2.0", "no shortcut", "whole network", "runs/plain on digits", "×"):
         assert word in text
-    many = [Bar(f"3.{i}", 0.5, (0.4, 0.6), "a") for i in range(50)]
-    title = 300 * "<b>&\x1b"
-    wide = draw_bars(title, many, line=0.6, line_name="whole", x_title="block")
-    root = ET.fromstring(wide)
+    many = dataclasses.replace(
+        LESIONS,
+        model="<b>&\x1b",
+        blocks=tuple(
+            Lesion(block=f"layer3.{i}", shortcut="identity", accuracy=0.5, interval=(0.4, 0.6))
+            for i in range(50)
+        ),
+    )
+    root = ET.fromstring(many.svg())
     assert int(root.get("width")) > 900
-    assert "<b>" in " ".join(root.itertext())
-    assert wide == draw_bars(title, many, line=0.6, line_name="whole", x_title="block")
+    assert "<b>&\\x1b on digits" in " ".join(root.itertext())
+    assert many.svg() == many.svg()

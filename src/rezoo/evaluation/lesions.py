@@ -8,7 +8,7 @@ section 4.1). In a plain network, which has no shortcuts, the layers of the bloc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,17 @@ from rezoo.evaluation.metrics import wilson_interval
 from rezoo.evaluation.residual_blocks import Parts, cut_at_blocks
 from rezoo.evaluation.setting import Setting, setting_of
 from rezoo.sources.any_model import AnyModel
-from rezoo.utils.bars import Bar, draw_bars
+from rezoo.utils.bars import Bar, BarChart, draw_bars
+from rezoo.utils.figures import stack
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.names import printable
+
+_GROUPS = {
+    "identity": "identity",
+    "padding": "padding",
+    "projection": "projection",
+    "none": "no shortcut",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +122,43 @@ class Lesions:
             "notes": list(self.notes),
         }
 
-    def svg(self) -> str:
-        """Return bars of the accuracy without each block, as an SVG file."""
-        bars = [
-            Bar(block.block.removeprefix("layer"), block.accuracy, block.interval, block.shortcut)
-            for block in self.blocks
-        ]
-        return draw_bars(
-            f"top-1 without one block: {self.model.rsplit('/')[-1]} on {self.dataset}",
-            bars,
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Lesions:
+        """Return the result of which `to_dict` returned the values."""
+        return cls(
+            **{name: content[name] for name in ("model", "dataset", "split", "count")},
+            intact=content["top1"],
+            intact_interval=tuple(content["top1_interval"]),
+            blocks=tuple(
+                Lesion(
+                    block=block["name"],
+                    shortcut=block["shortcut"],
+                    accuracy=block["top1"],
+                    interval=block["top1_interval"] and tuple(block["top1_interval"]),
+                )
+                for block in content["blocks"]
+            ),
+            notes=tuple(content["notes"]),
+        )
+
+    def chart(self) -> BarChart:
+        """Return bars of the accuracy without each block."""
+        return BarChart(
+            "top-1 without one block",
+            tuple(
+                Bar(b.block.removeprefix("layer"), b.accuracy, b.interval, _GROUPS[b.shortcut])
+                for b in self.blocks
+            ),
+            tuple(_GROUPS.values()),
             line=self.intact,
             line_name="whole network",
             x_title="stage and block",
         )
+
+    def svg(self) -> str:
+        """Return the chart as an SVG file."""
+        chart, title = self.chart(), f"{self.model} on {self.dataset}, {self.split} split"
+        return stack(printable(title), [draw_bars(chart, chart.width)], width=chart.width)
 
 
 def measure_lesions(

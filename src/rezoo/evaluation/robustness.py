@@ -23,7 +23,7 @@ from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import collect
 from rezoo.evaluation.setting import setting_of
 from rezoo.sources.any_model import AnyModel
-from rezoo.tasks import Figure
+from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, Figure
 from rezoo.utils.figures import Chart, Line, sheet
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
 from rezoo.utils.names import printable
@@ -141,6 +141,26 @@ class Robustness:
                 for kind in self.kinds
             ],
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Robustness:
+        """Return the result of which `to_dict` returned the values."""
+        same = ("model", "dataset", "split", "count", "parameters", "seed", "clean")
+        figures = {task.chosen_by.key: task.chosen_by for task in (SINGLE_LABEL, MULTI_LABEL)}
+        return cls(
+            **{name: content[name] for name in same},
+            figure=figures[content["figure"]],
+            clean_interval=tuple(content["clean_interval"]),
+            kinds=tuple(
+                Corrupted(
+                    name=kind["name"],
+                    values=tuple(kind["values"]),
+                    intervals=tuple(map(tuple, kind["intervals"])),
+                    drop=kind["drop"],
+                )
+                for kind in content["kinds"]
+            ),
+        )
 
     def charts(self) -> list[Chart]:
         """Return a chart for each group of kinds: the scores over the severity."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, paint
-from rezoo.utils.names import printable
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SPACE = 17  # of a bar, in pixels
-_LETTER = 7  # mean width of a letter of the title, in pixels
-_AROUND = 96  # margins to the left and to the right, in pixels
+_LEFT, _AROUND = 57, 72  # margin to the left, and both margins, in pixels
 
 
 class Bar(NamedTuple):
@@ -22,7 +19,7 @@ class Bar(NamedTuple):
 
     Attributes:
         name: Below the bar.
-        value: A fraction; None for no bar, which is drawn as a cross on the axis.
+        value: A fraction; None for a cross on the axis in place of the bar.
         interval: Drawn as a line over the end of the bar.
         group: Bars of one group have one colour; the legend names it.
     """
@@ -33,47 +30,60 @@ class Bar(NamedTuple):
     group: str = ""
 
 
-def draw_bars(title: str, bars: Sequence[Bar], *, line: float, line_name: str, x_title: str) -> str:
-    """Return bars of fractions on 0 to 100 % as an SVG file.
+@dataclass(frozen=True)
+class BarChart:
+    """Bars of fractions, on 0 to 100 %.
 
-    Args:
-        title: Quantity on the y axis; it is cut if it is longer than the chart is wide.
-        bars: From left to right; at most four groups.
+    Attributes:
+        title: Quantity on the y axis.
+        bars: From left to right.
+        groups: Of the bars, at most four, in the order of their colours; those without a bar are
+            not drawn.
         line: Value of a broken horizontal line, to which the bars are compared.
         line_name: For the legend.
         x_title: What the names of the bars are.
     """
-    width = max(WIDTH, _AROUND + _SPACE * len(bars))
-    most = (width - _AROUND) // _LETTER
-    title = printable(title)
-    title = title if len(title) <= most else f"{title[: most - 1]}…"
 
-    def draw(figure: Figure) -> None:
-        left, right = 54 / width, 16 / width
-        _draw_on(figure.add_axes((left, 0.22, 1 - left - right, 0.58)), bars, line, line_name)
-        figure.axes[0].set_title(title, loc="left", size="medium", weight="bold", pad=22)
-        figure.axes[0].set_xlabel(x_title)
+    title: str
+    bars: tuple[Bar, ...]
+    groups: tuple[str, ...]
+    line: float
+    line_name: str
+    x_title: str
 
-    svg = paint(draw, width, HEIGHT)
-    return svg.replace("<svg", f'<svg width="{width}" height="{HEIGHT}"', 1)
+    @property
+    def width(self) -> int:
+        """Pixels that the bars need."""
+        return max(WIDTH, _AROUND + _SPACE * len(self.bars))
 
 
-def _draw_on(axes: Axes, bars: Sequence[Bar], line: float, line_name: str) -> None:
-    for group, colour in zip(dict.fromkeys(bar.group for bar in bars), COLOURS, strict=False):
-        own = [(x, bar) for x, bar in enumerate(bars) if bar.group == group]
-        heights = [bar.value or 0.0 for _, bar in own]
-        axes.bar([x for x, _ in own], heights, 0.7, color=colour, label=group)
+def draw_bars(chart: BarChart, width: int) -> str:
+    """Return a chart as an `<svg>` element without a size; its viewBox is `width` x `HEIGHT`."""
+    return paint(lambda figure: _draw_on(figure, chart, width), width, HEIGHT)
+
+
+def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:
+    left, right = _LEFT / width, (_AROUND - _LEFT) / width
+    axes = figure.add_axes((left, 0.22, 1 - left - right, 0.62))
+    bars = chart.bars
+    for group, colour in zip(chart.groups, COLOURS, strict=False):
+        places = [x for x, bar in enumerate(bars) if bar.group == group]
+        if places:
+            heights = [bars[x].value or 0.0 for x in places]
+            axes.bar(places, heights, 0.7, color=colour, label=group)
     for x, bar in enumerate(bars):
         if bar.interval:
             axes.plot((x, x), bar.interval, color=INK, linewidth=1.5)
         if bar.value is None:
             axes.text(x, 0.02, "×", ha="center")
-    axes.axhline(line, color=INK, linewidth=1, linestyle="--", label=line_name)
+    axes.axhline(chart.line, color=INK, linewidth=1, linestyle="--", label=chart.line_name)
     axes.set_xlim(-0.7, len(bars) - 0.3)
     axes.set_ylim(0, 1)
     axes.set_xticks(range(len(bars)), [bar.name for bar in bars], rotation=90, size="small")
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], [f"{y} %" for y in range(0, 101, 20)])
     axes.tick_params(axis="x", length=0)
+    axes.set_title(chart.title, loc="left", size="medium", weight="bold")
+    axes.set_xlabel(chart.x_title)
     axes.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(

@@ -113,16 +113,23 @@ def paint(on: Callable[[Figure], None], width: int, height: int) -> str:
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
     """Return an SVG file with the charts in rows of `columns` below a title."""
+    return stack(title, [draw(chart) for chart in charts], columns=columns)
+
+
+def stack(title: str, elements: Sequence[str], *, columns: int = 1, width: int = WIDTH) -> str:
+    """Return an SVG file with `<svg>` elements of `width` x `HEIGHT` in rows below a title."""
     places = [
-        (8 + number % columns * WIDTH, _TITLE + number // columns * HEIGHT)
-        for number in range(len(charts))
+        (8 + number % columns * width, _TITLE + number // columns * HEIGHT)
+        for number in range(len(elements))
     ]
-    drawn = [
-        draw(chart).replace("<svg", f'<svg x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}"', 1)
-        for chart, (x, y) in zip(charts, places, strict=True)
+    placed = [
+        element.replace("<svg", f'<svg x="{x}" y="{y}" width="{width}" height="{HEIGHT}"', 1)
+        for element, (x, y) in zip(elements, places, strict=True)
     ]
-    height = _TITLE + math.ceil(len(charts) / columns) * HEIGHT
-    return render("sheet.svg", title=title, charts=drawn, width=columns * WIDTH + 16, height=height)
+    height = _TITLE + math.ceil(len(elements) / columns) * HEIGHT
+    return render(
+        "sheet.svg", title=title, charts=placed, width=columns * width + 16, height=height
+    )
 
 
 def _draw_axes(axes: Axes, chart: Chart) -> None:
