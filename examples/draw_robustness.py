@@ -26,7 +26,7 @@ from rezoo.evaluation.robustness import Robustness
 from rezoo.utils.bars import draw_bars
 from rezoo.utils.figures import sheet, stack
 
-SIDE, GAP, MARGIN, FONT, NAMES = 112, 4, 12, 16, 132
+SIDE, GAP, MARGIN, FONT, NAMES = 96, 4, 12, 15, 152
 SIZE = 224  # of the photograph, for which the parameters of ImageNet-C are
 
 
