@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
 from rezoo.errors import DivergedError, IncompatibleError
-from rezoo.evaluation.forward import compiled_forward, logits_and_labels, network_of
+from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels, network_of
 from rezoo.evaluation.metrics import wilson_interval
 from rezoo.evaluation.residual_blocks import Parts, cut_at_blocks
 from rezoo.evaluation.setting import Setting, setting_of
@@ -262,7 +263,7 @@ def _all_logits(parts: Parts) -> Callable[[Any], np.ndarray]:
     blocks = [
         (
             compiled_forward(block.whole),
-            compiled_forward(block.without) if block.without else _unchanged,
+            _unchanged if block.without is None else _forward(block.without),
             block.removable,
         )
         for block in parts.blocks
@@ -276,6 +277,13 @@ def _all_logits(parts: Parts) -> Callable[[Any], np.ndarray]:
         return np.stack([head(np.asarray(x, np.float32)) for x in states])
 
     return run
+
+
+def _forward(part: keras.Model) -> Forward:
+    """Return the function of a part of a network; one without variables is not compiled."""
+    if part.weights:
+        return compiled_forward(part)
+    return lambda features: keras.ops.convert_to_numpy(part(features, training=False))
 
 
 def _unchanged(features: np.ndarray) -> np.ndarray:
