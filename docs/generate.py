@@ -146,7 +146,7 @@ def exit_codes() -> str:
 
 def intervals() -> str:
     """Return the 95 % interval of an accuracy of 90 % for some numbers of images."""
-    from rezoo.evaluation.metrics import wilson_interval
+    from rezoo.evaluation.intervals import wilson_interval
 
     rows = []
     for count in (20, 100, 1_000, 10_000):
@@ -256,7 +256,7 @@ _RUN_FILES = {
     "model.safetensors": "weights of the best epoch, in PyTorch's layout",
     "reference.safetensors": "up to four images, the inputs made from them, and the logits",
     "recipe.toml": "recipe with every key",
-    "metrics.json": "scores of the best epoch on val; `rezoo eval` adds those on test",
+    "metrics.json": "scores of the best epoch on val; `rezoo eval --record` adds those on test",
     "history.csv": "one row per epoch",
     "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",

@@ -18,7 +18,6 @@ from PIL import Image
 
 from rezoo.data import pipeline
 from rezoo.data.audit.layout import line_height, paste, write
-from rezoo.data.audit.views import visible
 from rezoo.data.examples import Examples
 from rezoo.data.image_sources import ArraySource
 from rezoo.recipes.recipe import Recipe
@@ -64,8 +63,7 @@ def main(folder: str = "images") -> None:
         images = np.concatenate([batch for batch, _ in drawn.as_numpy_iterator()])
         for column, image in enumerate(images):
             left = MARGIN + column * (SIDE + GAP)
-            shown = visible(image, PREPROCESSING)
-            paste(sheet, shown, left, top + line_height(FONT) + GAP, SIDE)
+            paste(sheet, image, left, top + line_height(FONT) + GAP, SIDE)
     path = Path(folder) / "augmentations.jpg"
     sheet.save(path, quality=88)
     print(path)

@@ -130,7 +130,7 @@ def apart(ours, theirs):
 @pytest.mark.parametrize("alphas", [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 def test_shares_are_distributed_as_timms(alphas):
     count, side = 3000, 32
-    images, targets = tf.zeros((2, side, side, 1)), tf.eye(2)
+    images, targets = tf.zeros((2, side, side, 1), tf.uint8), tf.eye(2)
     transform = mixing(*alphas)
     ours = drawn(lambda seed: transform(images, targets, seed)[1][0, 0], count)
     np.random.seed(0)
@@ -147,10 +147,11 @@ def test_shares_are_distributed_as_timms(alphas):
 
 def test_erased_rectangles_are_distributed_as_timms():
     count, shape = 4000, (48, 56)
-    transform = random_erasing(0.5)
+    transform = random_erasing(0.5, fill=(0,))
+    white = tf.fill((*shape, 1), np.uint8(255))
 
     def sides(seed):
-        blank = tf.cast(transform(tf.ones((*shape, 1)), seed)[..., 0] == 0.0, tf.float32)
+        blank = tf.cast(transform(white, seed)[..., 0] == 0, tf.float32)
         return tf.stack([tf.reduce_sum(tf.reduce_max(blank, axis)) for axis in (1, 0)])
 
     ours = drawn(sides, count)

@@ -13,7 +13,6 @@ import rezoo
 from conftest import encoded, fails, picture
 from hub_fixtures import PUBLISHED_CONFIG, REPO, TOKEN, catalogue, sha256
 from peers import import_timm, logits_of
-from rezoo.data import pipeline
 from rezoo.errors import IntegrityError
 from rezoo.sources import catalogue as catalogues
 
@@ -102,8 +101,7 @@ def test_round_trip_by_way_of_the_hub(hub, finished_run, tmp_path, monkeypatch):
     run = shutil.copytree(finished_run, tmp_path / "run")
     before = rezoo.load(str(run))
     preprocessing = before.rezoo_config.preprocessing
-    examples = rezoo.load_dataset("digits").examples("test")
-    batches = pipeline.test_batches(examples, preprocessing, batch_size=64)
+    batches = rezoo.load_dataset("digits").batches("test", model=before, batch_size=64)
     images = np.concatenate([x for x, _ in batches.as_numpy_iterator()])
     wanted = logits_of(before, images)
     done = rezoo.push(run, "me/digits")

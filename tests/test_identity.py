@@ -208,7 +208,10 @@ def test_a_run_records_the_absolute_path_and_publishes_none(run, places):
 def test_eval_measures_the_runs_own_data_from_everywhere(run, places, call, monkeypatch, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
     monkeypatch.chdir(places / "p2")
-    answer = call("eval", own)
+    before = (own / "metrics.json").read_bytes()
+    assert call("eval", own).rc == 0
+    assert (own / "metrics.json").read_bytes() == before
+    answer = call("eval", own, "--record")
     assert (answer.rc, "other data" in answer.err) == (0, False)
     test = json.loads((own / "metrics.json").read_text())["test"]
     assert test["count"] == 2
@@ -229,8 +232,12 @@ def test_eval_of_other_data_is_said_and_not_recorded(run, places, call, monkeypa
     assert (
         f"these are other data than the run's, folder:{places}/p1/photos: test (2 images)" in note
     )
-    assert "the scores are not recorded" in note
+    answer = call("eval", own, "--dataset", "folder:photos", "--record")
+    assert answer.rc == 6
+    assert "top-1" in answer.out  # what was measured is printed all the same
+    assert "not recorded: these are not the images of the test split" in answer.err
     assert "test" not in json.loads((own / "metrics.json").read_text())
+    assert not list(own.glob("predictions*"))
 
 
 def test_eval_names_images_that_the_run_was_trained_on(run, places, tmp_path):
@@ -298,7 +305,8 @@ def test_one_other_label_is_named(run, places, call, tmp_path):
 
 def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
-    assert call("eval", own).rc == 0
+    assert call("eval", own, "--record").rc == 0
+    assert (own / "predictions-test.npz").is_file()
     fewer = shutil.copytree(places / "p1" / "photos", tmp_path / "photos")
     (fewer / NAMES[0] / "0.jpg").unlink()
     command = ("train", "--resume", own, "--dataset", f"folder:{fewer}")
@@ -307,6 +315,7 @@ def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp
     assert answer.rc == 0, answer
     assert "note     goes on with other data: train" in answer.err
     assert "test" not in json.loads((own / "metrics.json").read_text())
+    assert not (own / "predictions-test.npz").exists()
     assert local_facts(own)["dataset"] == f"folder:{fewer}"
     (entry,) = json.loads((own / ENVIRONMENT).read_text())["changes"]
     assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)
@@ -330,7 +339,7 @@ def test_a_run_without_a_record_goes_on_with_one_note(run, places, call, tmp_pat
     old = shutil.copytree(run, tmp_path / "old")
     (old / DATA).unlink()
     assert "does not record which data" in describe_data(Identity.read(old), Identity.read(run))
-    answer = call("eval", old)
+    answer = call("eval", old, "--record")
     assert answer.rc == 0
     assert answer.err.count("does not record which data it has") == 1
     assert "test" in json.loads((old / "metrics.json").read_text())

@@ -18,8 +18,9 @@ from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
 from rezoo.cli.examine import examine
 from rezoo.errors import NotFoundError, SpecError
+from rezoo.evaluation.intervals import wilson_interval
 from rezoo.evaluation.lesions import measure_lesions
-from rezoo.evaluation.metrics import measure, wilson_interval
+from rezoo.evaluation.metrics import measure
 from rezoo.evaluation.predictions import softmax, top_k
 from rezoo.evaluation.robustness import measure_corruptions
 from rezoo.publishing.verify import record_proof
@@ -178,8 +179,9 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     options = {option.name for option in command.params}
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
-    allowed = {"as_json", "record", "columns", "restarts", "lesion", "output"}
-    assert options - keywords - loading <= allowed
+    of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
+    files = {"csv_file", "predictions", "output"}
+    assert options - keywords - loading <= of_the_command | files | {"lesion"}
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

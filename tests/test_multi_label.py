@@ -28,7 +28,7 @@ from rezoo.data.image_sources import ArraySource, JoinedSource
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
 from rezoo.evaluation.metrics import measure
-from rezoo.evaluation.multi_label import bootstrap_interval, scores_of, weighted_precision
+from rezoo.evaluation.multi_label import scores_of, weighted_precision
 from rezoo.evaluation.predict import _several_labels
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig, Preprocessing
@@ -400,12 +400,15 @@ def test_bootstrap_interval():
     random = np.random.default_rng(3)
     truth = random.random((300, 4)) < 0.3
     logits = random.normal(0, 1, (300, 4)) + 1.5 * truth
-    low, high = bootstrap_interval(logits, truth)
-    assert (low, high) == bootstrap_interval(logits, truth)
-    assert low < scores_of(logits, truth).map < high
+    scores = scores_of(logits, truth)
+    low, high = scores.map_interval
+    assert (low, high) == scores_of(logits, truth).map_interval
+    assert low < scores.map < high
     assert 0.02 < high - low < 0.2
-    few = bootstrap_interval(logits[:30], truth[:30])
+    few = scores_of(logits[:30], truth[:30]).map_interval
     assert few[1] - few[0] > high - low
+    for (_, _, ap), (low, high) in zip(scores.per_class, scores.ap_intervals, strict=True):
+        assert low < ap < high
     perfect = scores_of(np.where(truth, 1.0, -1.0), truth)
     assert perfect.map == perfect.exact_match == 1
     assert perfect.map_interval == (1, 1)
@@ -440,10 +443,10 @@ def test_answers_are_what_is_above_one_half():
 
 @pytest.mark.ci
 def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
-    answer = call("eval", run.folder, "--json")
+    answer = call("eval", run.folder, "--json", "--record")
     result = json.loads(answer.out)
     assert (result["multi_label"], result["count"]) == (True, 16)
-    assert [sorted(c) for c in result["classes"]] == [["ap", "count", "name"]] * 3
+    assert [c["ap_interval"][0] <= c["ap"] <= c["ap_interval"][1] for c in result["classes"]]
     assert result["map_interval"][0] <= result["map"] <= result["map_interval"][1]
     assert json.loads((run.folder / "metrics.json").read_text())["test"]["map"] == result["map"]
     answer = call("eval", run.folder)

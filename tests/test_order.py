@@ -140,7 +140,8 @@ def test_mixed_targets(examples):
     different = plain[1] != plain[1][np.arange(BATCH) ^ 1]
     share = shares[different][0]
     wanted = share * plain[0] + (1 - share) * partners
-    np.testing.assert_allclose(mixed[0], wanted, atol=1e-5)
+    assert mixed[0].dtype == np.uint8
+    assert np.abs(mixed[0] - wanted).max() <= 0.5001  # to the nearest level
 
 
 def test_mixing_needs_the_number_of_classes(examples):

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from rezoo.artifacts.card import model_card
 from rezoo.errors import IncompatibleError, IntegrityError
-from rezoo.evaluation.report import curves
+from rezoo.evaluation.report.training_curves import curves
 from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.run_folder import write_history
 from rezoo.utils import figures

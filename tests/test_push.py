@@ -66,8 +66,15 @@ def test_what_is_pushed(owner, run):
     wanted = {n for n in run_files.PUBLISHED if (run / n).exists()}
     assert set(there) - {".gitattributes"} == wanted
     assert not {"notes.txt", ".env", "checkpoints/last.safetensors"} & set(there)
-    for name in wanted:
+    for name in wanted - {"config.json", "report.html"}:
         assert there[name] == (run / name).read_bytes(), name
+    own, sent = (json.loads(c) for c in ((run / "config.json").read_bytes(), there["config.json"]))
+    assert sent["files"].pop("report.html") != own["files"].pop("report.html")
+    assert sent | {"checksum": ""} == own | {"checksum": ""}
+    assert b"rezoo verify ." in there["report.html"]
+    assert b"run folder" in (run / "report.html").read_bytes()
+    assert b"run folder" not in there["report.html"]
+    assert rezoo.verify(str(run)).holds
     assert done.commit == owner.commit_of(REPO)
     assert len(owner.commits(REPO)) == 2  # the repository's own first one, and one of ours
     assert not any("pullRequest" in r.path or "discussions" in r.path for r in owner.requests)
@@ -409,7 +416,7 @@ def test_answering_no(owner, call, run, monkeypatch):
 def test_test_figures_are_kept_and_shown(call, run):
     assert "No test split has been measured yet" in (run / "README.md").read_text()
     write_json(run / "checkpoints" / "local.json", {"model": "test_resnet", "dataset": "digits"})
-    answer = call("eval", run, "--json")
+    answer = call("eval", run, "--json", "--record")
     assert answer.rc == 0, answer
     result = json.loads(answer.out)
     kept = json.loads((run / "metrics.json").read_text())["test"]
@@ -419,19 +426,20 @@ def test_test_figures_are_kept_and_shown(call, run):
     assert rezoo.verify(str(run)).holds  # with a new manifest
     before = (run / "metrics.json").read_bytes()
     with locked(run, what="training"):
-        answer = call("eval", run, "--json")
+        answer = call("eval", run, "--json", "--record")
+    assert answer.rc == 1
     assert "in use: training" in answer.err
-    assert "not recorded" in answer.err
     assert json.loads(answer.out)["top1"] == result["top1"]
     assert (run / "metrics.json").read_bytes() == before
     tampered = (run / "metrics.json").read_text().replace('"epochs": 1', '"epochs": 99')
     (run / "metrics.json").write_text(tampered)
-    answer = call("eval", run, "--json")
+    answer = call("eval", run, "--json", "--record")
+    assert answer.rc == 5
     assert "was changed since its manifest was written (metrics.json)" in answer.err
     assert not rezoo.verify(str(run)).holds
     before = (run / "metrics.json").read_bytes()
-    call("eval", run, "--split", "val")
-    call("eval", run, "--image-size", "12")
+    call("eval", run, "--split", "val", "--record")
+    assert call("eval", run, "--image-size", "12", "--record").rc == 2
     assert (run / "metrics.json").read_bytes() == before
 
 

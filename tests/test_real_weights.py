@@ -9,6 +9,7 @@ import rezoo
 from peers import import_timm, logits_of, timm_network
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.data import pipeline
+from rezoo.models.normalization import normalized
 
 pytestmark = pytest.mark.ci
 
@@ -76,14 +77,14 @@ def test_predictions_on_pillows_pixels(weights, photographs):
     pre = model.rezoo_config.preprocessing
     examples = rezoo.load_dataset(f"folder:{photographs}").examples("all")
     paths = [photographs / examples.key(i) for i in range(len(examples))]
-    (ours, _), *rest = pipeline.test_batches(examples, pre, batch_size=100).as_numpy_iterator()
+    (levels, _), *rest = pipeline.test_batches(examples, pre, batch_size=100).as_numpy_iterator()
     assert not rest
     pixels = np.stack([pillow_input(path) for path in paths])
-    theirs = (pixels / 255 - np.float32(pre.mean)) / np.float32(pre.std)
-    grey_levels = np.abs(ours - theirs).mean() * pre.std[0] * 255
+    ours, theirs = (normalized(x.astype(np.float32), pre) for x in (levels, pixels))
+    grey_levels = np.abs(levels - pixels).mean()
     print(f"mean difference to Pillow: {grey_levels:.3f} of 255")
     assert grey_levels <= 0.3
-    same = logits_of(model, ours).argmax(1) == logits_of(model, theirs.astype(np.float32)).argmax(1)
+    same = logits_of(model, ours).argmax(1) == logits_of(model, theirs).argmax(1)
     assert same.mean() >= 0.98
 
 

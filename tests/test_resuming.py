@@ -24,6 +24,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.training import recorded, resuming
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request, settle
+from rezoo.training.run_folder import environment
 from rezoo.training.time_limit import set_up
 from rezoo.utils.files import write_json
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
@@ -249,6 +250,16 @@ def test_another_version_is_refused_or_recorded(constant, call, tmp_path):
     assert (entry["epochs"], entry["steps"]) == (1, 0)
     assert tomllib.loads((run / "recipe.toml").read_text("utf-8"))["learning_rate"] == 0.02
     assert call("train", "--resume", run).rc == 0  # this is its recipe now
+
+
+def test_a_run_with_other_batches_from_the_same_seed_is_refused():
+    now = environment()
+    before = {key: value for key, value in now.items() if key != "input_pipeline"}
+    (found,) = resuming.of_versions(before, now)  # a run of rezoo before it recorded this
+    assert found.text == f"input pipeline {now['input_pipeline']} in place of 1"
+    assert found.remedy == "use the rezoo of its start"
+    assert not list(resuming.of_versions(now, now))
+    assert not list(resuming.of_versions({}, now))  # nothing is recorded
 
 
 def test_another_backend_and_another_network_are_named(constant, call, tmp_path):

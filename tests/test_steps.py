@@ -11,8 +11,11 @@ import pytest
 import rezoo
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import DivergedError, IncompatibleError, IntegrityError
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.models.normalization import normalized
 from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 from rezoo.training import checkpoints
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations, read_whole
@@ -41,9 +44,9 @@ def network():
     return rezoo.create_model("test_resnet", num_classes=4, input_shape=(16, 16, 1))
 
 
-def small(precision="float32"):
+def small(precision="float32", channels=2):
     """Return a network without batch normalization, with a random generator, from fixed weights."""
-    pixels = keras.Input((6, 6, 2))
+    pixels = keras.Input((6, 6, channels))
     x = keras.layers.Conv2D(4, 3, activation="tanh", name="conv1", dtype=precision)(pixels)
     x = keras.layers.Dropout(1e-9, seed=3)(keras.layers.Flatten()(x))
     model = keras.Model(pixels, keras.layers.Dense(3, name="fc", dtype="float32")(x))
@@ -60,11 +63,13 @@ def batch(parts=1, size=16):
     return list(zip(np.split(images, parts), np.split(labels, parts), strict=True))
 
 
-def step_of(model, objective=None, **keys):
+def step_of(model, objective=None, preprocessing=None, **keys):
     recipe = Recipe(
         name="t", batch_size=16, learning_rate=0.05, schedule="constant", epochs=9, **keys
     )
-    return training_step(model, recipe, steps_per_epoch=10, objective=objective)
+    return training_step(
+        model, recipe, steps_per_epoch=10, objective=objective, preprocessing=preprocessing
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lamb"])
@@ -81,6 +86,29 @@ def test_micro_batches_are_equal_to_the_whole_batch(optimizer):
         assert four.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-5)
     for one, four in zip(*(values(m.trainable_variables) for m in models.values()), strict=True):
         np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_step_normalizes_whole_grey_levels(parts):
+    levels = np.random.default_rng(3).integers(0, 256, (16, 6, 6, 3), np.uint8)
+    pre, labels = Preprocessing(input_size=(3, 6, 6)), (np.arange(16) % 3).astype("int32")
+    inputs, found = normalized(levels.astype("float32"), pre), []
+    for images, keys in ((levels, {"preprocessing": pre}), (inputs, {})):
+        step = step_of(small(channels=3), accumulation=parts, **keys)
+        parts_of = zip(np.split(images, parts), np.split(labels, parts), strict=True)
+        figures = step(list(parts_of)).read()
+        found.append([figures, *values(step.model.variables)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.backend
+def test_the_forward_pass_normalizes_whole_grey_levels():
+    levels = np.random.default_rng(3).integers(0, 256, (5, 6, 6, 3), np.uint8)
+    pre, model = Preprocessing(input_size=(3, 6, 6)), small(channels=3)
+    wanted = compiled_forward(model)(normalized(levels.astype("float32"), pre))
+    np.testing.assert_allclose(compiled_forward(model, pre)(levels), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_step_takes_as_many_micro_batches_as_it_was_built_for():

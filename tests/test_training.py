@@ -33,6 +33,7 @@ FILES = {
     "history.csv",
     "metrics.json",
     "model.safetensors",
+    "predictions-val.npz",
     "recipe.toml",
     "report.html",
     "reference.safetensors",

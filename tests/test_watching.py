@@ -15,7 +15,8 @@ import tensorflow as tf
 
 import rezoo
 from rezoo.errors import DivergedError, Interrupted
-from rezoo.evaluation.metrics import Scores, wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.metrics import Scores
 from rezoo.evaluation.report import curves, run_charts
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL

@@ -33,12 +33,23 @@ def images(count: int = BATCH, size: int = SIZE) -> tuple[np.ndarray, np.ndarray
     return pixels, rng.integers(0, 1000, count).astype(np.int32)
 
 
-def build(model: str = MODEL, size: int = SIZE, batch: int = BATCH, **keys: Any) -> Any:
-    """Return a network's training step; its weights are the same in every process."""
+def build(
+    model: str = MODEL,
+    size: int = SIZE,
+    batch: int = BATCH,
+    *,
+    whole_levels: bool = False,
+    **keys: Any,
+) -> Any:
+    """Return a network's training step; its weights are the same in every process.
+
+    With `whole_levels` it takes uint8 images and normalizes them, as in `rezoo train`.
+    """
     import keras
 
     from rezoo.models.factory import create_model
     from rezoo.recipes.recipe import Recipe
+    from rezoo.specs import Preprocessing
     from rezoo.training.step import training_step
 
     shared = {"learning_rate": 0.001, "schedule": "constant", "epochs": 9, "warmup_epochs": 0}
@@ -47,7 +58,8 @@ def build(model: str = MODEL, size: int = SIZE, batch: int = BATCH, **keys: Any)
     network = create_model(
         model, num_classes=1000, input_shape=(size, size, 3), precision=recipe.precision
     )
-    return training_step(network, recipe, steps_per_epoch=1000)
+    preprocessing = Preprocessing(input_size=(3, size, size)) if whole_levels else None
+    return training_step(network, recipe, steps_per_epoch=1000, preprocessing=preprocessing)
 
 
 def ms(run: Callable[[], Any], count: int = STEPS) -> float:
@@ -141,19 +153,19 @@ def host() -> None:
         what = f"figures of {behind} steps before read every {every} steps"
         row(f"a step, {what}, ms", f"{ms(read):.2f}")
     levels = np.clip(pair[0] * 60 + 120, 0, 255).astype(np.uint8)
-    normalize = jax.jit(lambda x: x.astype("float32") * (1 / 60) - 2)
+    steps = {np.dtype("float32"): step, np.dtype("uint8"): build(whole_levels=True)}
     ways: dict[str, tuple[np.ndarray, bool]] = {
         "float32": (pair[0], False),
         "float32, copied ahead": (pair[0], True),
-        "uint8, normalized there": (levels, False),
-        "uint8, normalized there, copied ahead": (levels, True),
+        "uint8, normalized in the step": (levels, False),
+        "uint8, normalized in the step, copied ahead": (levels, True),
     }
     for name, (pixels, ahead) in ways.items():
 
         def stream(pixels: np.ndarray = pixels, *, ahead: bool = ahead) -> None:
             batches: Iterator[Any] = ((pixels.copy(), pair[1]) for _ in range(STEPS))
             for x, y in on_device(batches) if ahead else batches:
-                outcome = step([(normalize(x) if x.dtype == np.uint8 else x, y)])
+                outcome = steps[np.dtype(x.dtype)]([(x, y)])
             outcome.read()
 
         stream()

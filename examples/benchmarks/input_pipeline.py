@@ -43,8 +43,6 @@ class Photos(torch.utils.data.Dataset):
 
     def __init__(self, paths: list[Path], *, train: bool) -> None:
         self.paths, self.train = paths, train
-        self.mean = torch.tensor(PREPROCESSING.mean).view(3, 1, 1)
-        self.std = torch.tensor(PREPROCESSING.std).view(3, 1, 1)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -53,8 +51,7 @@ class Photos(torch.utils.data.Dataset):
         with open(self.paths[index], "rb") as file:
             image = Image.open(file).convert("RGB")
         image = self._augmented(image) if self.train else self._centre(image)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-        return pixels.to(torch.float32).div(255).sub_(self.mean).div_(self.std), 0
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), 0
 
     def _augmented(self, image: Image.Image) -> Image.Image:
         width, height = image.size
@@ -151,11 +148,9 @@ def profile(paths: list[Path]) -> None:
             crops.random_crop(images.plain_jpeg(c)[1], recipe, s)
         ),
         "+ decode it": lambda c, s: crops.read_crop(c, 3, recipe, (SIZE, SIZE), s),
-        "+ resize, flip, normalize": transforms.train_transform(
-            PREPROCESSING, recipe, encoded=True
-        ),
+        "+ resize, flip": transforms.train_transform(PREPROCESSING, recipe, encoded=True),
         "test: decode": lambda c, s: images.decode(c, 3),
-        "test: all": lambda c, s: transforms.test_transform(PREPROCESSING, encoded=True)(c),
+        "test: all": lambda c, s: transforms.test_levels(PREPROCESSING, encoded=True)(c),
     }
     signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((2,), tf.int64)]
     graphs = {k: tf.function(f, input_signature=signature) for k, f in parts.items()}

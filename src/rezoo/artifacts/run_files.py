@@ -35,6 +35,7 @@ REFERENCE = "reference.safetensors"
 CARD = "README.md"
 REPORT = "report.html"
 CURVES = "curves.svg"
+PREDICTIONS = {split: f"predictions-{split}.npz" for split in ("train", "val", "test", "all")}
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
 DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
@@ -90,6 +91,7 @@ _ENVIRONMENT: Schema = {
     "devices?": [_TEXT],
     "cpus?": optional(integer(1, 10**6)),
     "packages?": Table(_TEXT),
+    "input_pipeline?": integer(1, 10**6),
     "changes?": [{"changed_utc": _TEXT, "epochs": _COUNT, "steps": _COUNT, "changes": [_ANY]}],
 }
 _PLAIN = (str, bool, int, float)

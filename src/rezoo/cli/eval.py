@@ -1,7 +1,8 @@
-"""`rezoo eval`: the accuracy of a network on a dataset."""
+"""`rezoo eval`: how good the predictions of a network are on a dataset."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,14 +15,18 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
     require_pinned_option,
+    resolve_with_dataset,
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.evaluate import Evaluation
+    from rezoo.evaluation.result import Evaluation
+    from rezoo.evaluation.robustness import Robustness
     from rezoo.sources.references import Source
+
+_MOST_PAIRS = 5
 
 
 @click.command("eval")
@@ -37,11 +42,21 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
 @click.option(
+    "--tta",
+    type=click.Choice(["flip", "ten-crop"]),
+    help="Mean probability with the mirror image, or of four corners, centre and their mirrors.",
+)
+@click.option(
     "--corruptions",
     metavar="KIND,…|all",
     help="Also measure on corrupted images at five severities: noise, blur, colour, digital, or "
     "single kinds such as jpeg.",
 )
+@click.option("--classes", is_flag=True, help="Print a row for each class, too.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write a table with a row for each image.")
+@click.option("--predictions", metavar="FILE", help="Write logits and truth of each image (npz).")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--record", is_flag=True, help="Keep the result in the run folder MODEL.")
 @devices_options
 @columns_option
 @data_options
@@ -54,7 +69,13 @@ def eval_command(
     split: str,
     batch_size: int,
     image_size: int | None,
+    tta: str | None,
     corruptions: str | None,
+    classes: bool,
+    csv_file: str | None,
+    predictions: str | None,
+    overwrite: bool,
+    record: bool,
     devices: int | str | None,
     hosts: str | None,
     pretrained: bool,
@@ -62,92 +83,117 @@ def eval_command(
     as_json: bool,
     **handling: Any,
 ) -> None:
-    """Measure MODEL, which has weights: top-1 and top-5 with 95 % intervals.
+    """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
-    For multi-label data: mean average precision with its interval, F1 and exact match.
+    For multi-label data: mean average precision, F1 and exact match.
 
-    Images are preprocessed as the weights require. The scores of a run on its own test split
-    are added to its metrics.json and to its card.
+    Images are preprocessed as the weights require. The folder of a run stays as it is; with
+    --record it gets the predictions and, for its own test split, scores, card and report.
     """
-    from rezoo.cli.console import counter, lines, load, table
-    from rezoo.data.datasets import dataset_spec
-    from rezoo.sources.any_model import own_dataset
-    from rezoo.sources.references import resolve_weights
+    from rezoo.cli.console import counter, load
 
-    # wrong names are errors before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
-    dataset = dataset or own_dataset(source)
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    dataset_spec(dataset)
+    source, dataset = resolve_with_dataset(
+        model, dataset, pretrained=pretrained, require_pinned=require_pinned
+    )
     options = DataOptions(**handling)
-    kinds = _kinds(corruptions, source)
+    kinds = _kinds(corruptions, source, tta)
+    files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
+    recording = load("rezoo.evaluation.recording") if record else None
+    if recording:
+        recording.require_run(source)
     evaluation = load("rezoo.evaluation.evaluate")
+    how = {
+        "split": split,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "devices": devices,
+        "hosts": hosts,
+        "options": options,
+    }
     with counter("evaluating") as progress:
-        result = evaluation.evaluate(
-            source,
-            dataset,
-            split=split,
-            batch_size=batch_size,
-            image_size=image_size,
-            devices=devices,
-            hosts=hosts,
-            options=options,
-            progress=progress,
-        )
+        result = evaluation.evaluate(source, dataset, tta=tta, progress=progress, **how)
     worker = Worker.of_environment()
-    if image_size is None and (worker is None or worker.is_first):
-        load("rezoo.evaluation.recording").record_evaluation(source, result)
-    document, robustness = result.to_dict(), None
-    if kinds:
-        with counter("corrupting") as progress:
-            robustness = load("rezoo.evaluation.robustness").measure_corruptions(
-                source,
-                dataset,
-                kinds,
-                split=split,
-                batch_size=batch_size,
-                image_size=image_size,
-                devices=devices,
-                hosts=hosts,
-                options=options,
-                progress=progress,
-            )
-        document["corruptions"] = robustness.to_dict()
-    if as_json:
-        print_json(document)
-        return
-    _print(result)
-    if robustness:
-        table("", robustness.rows())
-        lines(robustness.summary())
+    if worker is None or worker.is_first:
+        _write(result, *files)
+    robustness = _robustness(source, dataset, kinds, how) if kinds else None
+    more = {"corruptions": robustness.to_dict()} if robustness else {}
+    print_json({**result.to_dict(), **more}) if as_json else _print(result, robustness, classes)
+    if recording and (worker is None or worker.is_first):
+        _print_recorded(recording.record_evaluation(result), source.folder)
 
 
-def _kinds(corruptions: str | None, source: Source) -> tuple[str, ...]:
+def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
     """Return the kinds of corruption that `--corruptions` names; none without it."""
     from rezoo.evaluation.corruptions import select_kinds
 
     if corruptions is None:
         return ()
+    if tta:
+        raise SpecError("--corruptions is measured without --tta", hint="leave one of them out.")
     names = [name.strip() for name in corruptions.split(",") if name.strip()]
     return select_kinds(names, channels=source.config.preprocessing.channels)
 
 
-def _print(result: Evaluation) -> None:
+def _robustness(
+    source: Source, dataset: str, kinds: tuple[str, ...], how: dict[str, Any]
+) -> Robustness:
+    from rezoo.cli.console import counter, load
+
+    robustness = load("rezoo.evaluation.robustness")
+    with counter("corrupting") as progress:
+        return robustness.measure_corruptions(source, dataset, kinds, progress=progress, **how)
+
+
+def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
+    """Return the path of a file to be written; raises `SpecError` if it must not be."""
+    from rezoo.utils.files import refuse_inside_dataset, refuse_unwritable
+    from rezoo.utils.paths import expanded
+
+    if name is None:
+        return None
+    path = expanded(name)
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder", hint="name a file.")
+    if path.exists() and not overwrite:
+        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    refuse_inside_dataset(path, dataset)
+    refuse_unwritable(path.parent)
+    return path
+
+
+def _write(result: Evaluation, csv_file: Path | None, predictions: Path | None) -> None:
+    if csv_file:
+        from rezoo.evaluation.prediction_table import write_csv
+
+        write_csv(result.predictions, csv_file)
+    if predictions:
+        result.predictions.write(predictions)
+
+
+def _print(result: Evaluation, robustness: Robustness | None, classes: bool) -> None:
     from rezoo.cli.console import lines, table
 
-    lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
+    count = len(result.predictions)
+    lines(
+        f"{result.model} on {result.dataset}, {result.split} split, {count:,} images", style="bold"
+    )
     rows = [
-        {
-            "metric": shown.figure.name,
-            "value": shown.value,
-            "95 % interval": shown.interval,
-            "images": result.scores.count,
-        }
-        for shown in result.task.shown(result.scores.to_dict(), result.num_classes)
+        {"figure": f.name, "value": f.shown, "95 % interval": f.shown_interval}
+        for f in result.shown.values()
     ]
     table("", rows)
-    lines(f"loss {result.scores.loss:.4f}; input {result.preprocessing}")
-    if weakest := result.task.weakest(result.classes):
+    if classes:
+        table("", result.class_rows())
+    elif weakest := result.task.weakest(result.classes):
         lines(weakest)
+    lines(f"input {result.preprocessing}")
+    if robustness:
+        table("", robustness.rows())
+        lines(robustness.summary())
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)
+
+
+def _print_recorded(names: list[str], folder: Path | None) -> None:
+    from rezoo.cli.console import lines
+
+    lines(f"recorded in {folder}: {', '.join(names)}", stderr=True)

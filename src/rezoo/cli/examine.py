@@ -14,6 +14,7 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
     require_pinned_option,
+    resolve_with_dataset,
 )
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
@@ -65,20 +66,14 @@ def examine(
     plain network, which has no shortcuts, the layers of the block are removed.
     """
     from rezoo.cli.console import counter, load
-    from rezoo.data.datasets import dataset_spec
-    from rezoo.sources.any_model import own_dataset
-    from rezoo.sources.references import resolve_weights
 
     if not lesion:
         raise SpecError("nothing to examine is given", hint="give --lesion.")
     if output is not None and output.suffix.lower() != ".svg":
         raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
-    # wrong names are errors before TensorFlow is imported
-    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
-    dataset = dataset or own_dataset(source)
-    if dataset is None:
-        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    dataset_spec(dataset)
+    source, dataset = resolve_with_dataset(
+        model, dataset, pretrained=pretrained, require_pinned=require_pinned
+    )
     lesions = load("rezoo.evaluation.lesions")
     with counter("measuring") as progress:
         result = lesions.measure_lesions(

@@ -13,8 +13,10 @@ import tensorflow as tf
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.order import epoch_indices
 from rezoo.data.pipeline import TrainingStream, test_batches
+from rezoo.data.resize import Crop, resized_crop
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IntegrityError
+from rezoo.models.normalization import normalized
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
@@ -49,7 +51,7 @@ def training(
 
     Args:
         faults: The training split, and its unreadable examples as far as they are known.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Of the network.
         recipe: Augmentation, batch size, number of epochs and seed.
         classes: Number of classes.
         epoch: The first epoch, from 0.
@@ -97,9 +99,10 @@ class InOrder:
 
     Args:
         faults: The split, and its unreadable examples as far as they are known.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Of the network.
         batch_size: Images per batch; the last batch may be smaller.
         convert: Converts a `tf.data.Dataset` to an iterable of the backend's batches.
+        crop: As for `transforms.test_levels`.
     """
 
     def __init__(
@@ -109,9 +112,10 @@ class InOrder:
         *,
         batch_size: int,
         convert: Callable[[Any], Iterable[Any]] = lambda batches: batches,
+        crop: Crop = resized_crop,
     ) -> None:
         self._faults, self._preprocessing, self._size = faults, preprocessing, batch_size
-        self._convert = convert
+        self._convert, self._crop = convert, crop
         self._start: tuple[int, frozenset[int]] = (0, frozenset())
 
     @cached_property
@@ -122,6 +126,7 @@ class InOrder:
             batch_size=self._size,
             classes=len(self._faults.class_names),
             indices=lambda: self._rest(*self._start),
+            crop=self._crop,
         )
 
     def __iter__(self) -> Iterator[Any]:
@@ -149,7 +154,9 @@ class InOrder:
 def as_dataset(
     data: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int
 ) -> tf.data.Dataset:
-    """Return the readable examples of a split in order, as a `tf.data.Dataset`.
+    """Return the readable examples of a split in order, as a network takes them.
+
+    The result is a `tf.data.Dataset`, its images float32 `(B, H, W, C)`, normalized.
 
     Args:
         data: The dataset.
@@ -165,13 +172,16 @@ def as_dataset(
     several = data.splits.multi_label
     labels = (None, len(data.class_names)) if several else (None,)
     signature = (
-        tf.TensorSpec(sides, tf.float32),
+        tf.TensorSpec(sides, tf.uint8),
         tf.TensorSpec(labels, tf.float32 if several else tf.int32),
     )
     kind = signature[1].dtype
-    return tf.data.Dataset.from_generator(
+    levels = tf.data.Dataset.from_generator(
         lambda: ((images, tf.cast(labels, kind)) for images, labels in batches),
         output_signature=signature,
+    )
+    return levels.map(
+        lambda images, labels: (normalized(tf.cast(images, tf.float32), preprocessing), labels)
     )
 
 

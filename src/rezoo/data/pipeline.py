@@ -4,6 +4,8 @@ The input of the network at step `s` of epoch `e` depends only on `(seed, e, s)`
 parallelism, the number of hosts, the number of micro-batches, or the step at which the run
 started. Starting in the middle of an epoch costs the same as at its beginning: the order of an
 epoch is computed, and no example before the start is read.
+
+Images stay whole grey levels, uint8, to the end; see `rezoo.models.normalization`.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
 from rezoo.data.labels import label_check
 from rezoo.data.order import rows
+from rezoo.data.resize import Crop, resized_crop
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import Segment, segments
 from rezoo.specs import Preprocessing
 
+INPUT_PIPELINE = 2
+"""Raised when the same seed gives other batches; a run records it."""
 # The mapped functions have no Python branches on tensors for AutoGraph to rewrite.
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -50,7 +55,7 @@ def train_batches(
 
     Args:
         examples: The training split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input, and its mean, which is the colour of fills.
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed if the recipe mixes examples.
         first_epoch: The first epoch, from 0.
@@ -61,7 +66,7 @@ def train_batches(
         hosts: Number of equal parts of a micro-batch.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        A dataset of `(images, labels)`: uint8 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` if examples are mixed or have several labels;
         `B = recipe.micro_batch_size // hosts`.
 
@@ -79,7 +84,7 @@ class TrainingStream:
 
     Args:
         examples: The training split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input, and its mean, which is the colour of fills.
         recipe: Augmentation, batch size, training sizes, number of epochs and seed.
         classes: Number of classes; needed if the recipe mixes examples.
         epoch: The first epoch that is asked for, from 0.
@@ -226,21 +231,23 @@ def test_batches(
     batch_size: int,
     classes: int = 0,  # noqa: PT028 - no test
     indices: Callable[[], np.ndarray] | None = None,  # noqa: PT028
+    crop: Crop = resized_crop,  # noqa: PT028
 ) -> tf.data.Dataset:
     """Return all examples once, in order; the last batch may be smaller.
 
     Args:
         examples: The split.
-        preprocessing: Size and normalization of the network's input.
+        preprocessing: Size of the network's input.
         batch_size: Images per batch.
         classes: Number of classes: labels that are known only by reading are checked; 0 if not.
         indices: Called when an iterator begins: the examples to return, int64 `(M,)`.
+        crop: As for `transforms.test_levels`; with five crops, images are `(B, 5, H, W, C)`.
 
     Returns:
-        A dataset of `(images, labels)`: float32 `(B, H, W, C)` and int32 `(B,)`, or float32
+        A dataset of `(images, labels)`: uint8 `(B, H, W, C)` and int32 `(B,)`, or float32
         `(B, classes)` if examples have several labels.
     """
-    transform = transforms.test_transform(preprocessing, encoded=examples.encoded)
+    transform = transforms.test_levels(preprocessing, encoded=examples.encoded, crop=crop)
 
     @_plain
     def example(index: Any) -> tuple[Any, Any]:

@@ -23,6 +23,10 @@ Read = Callable[[Any, Any], Any]
 """`read(start, sides)`, both int32 `(2,)`: the part of an image there, uint8 `(h, w, C)`."""
 
 
+Crop = Callable[..., Any]
+"""A function like `resized_crop`, with its arguments: which part of an image is kept."""
+
+
 def resized_crop(
     read: Read,
     sides: Any,
@@ -31,8 +35,9 @@ def resized_crop(
     crop: tuple[int, int],
     channels: int,
     interpolation: str,
+    first: Any = None,
 ) -> Any:
-    """Return the centre of a resized image, in whole grey levels, as float32 `(*crop, channels)`.
+    """Return a part of a resized image, in whole grey levels, as float32 `(*crop, channels)`.
 
     Args:
         read: Returns a part of the image.
@@ -41,9 +46,9 @@ def resized_crop(
         crop: Height and width of the part that is kept.
         channels: Number of channels of the image.
         interpolation: `"bilinear"` or `"bicubic"`.
+        first: int32 `(2,)`: top and left of that part; None for the centre.
     """
-    # round half to even, as torchvision's and timm's int(round(x / 2.0)) does
-    first = tf.cast(tf.round(tf.cast(size - tf.constant(crop), tf.float32) / 2.0), tf.int32)
+    first = _centred(size, crop) if first is None else first
     down, across = (
         _Band.of(sides[axis], size[axis], first[axis], crop[axis], interpolation) for axis in (0, 1)
     )
@@ -54,6 +59,11 @@ def resized_crop(
     windows = tf.gather(rows, (down.starts - start[0])[:, None] + tf.range(down.length))
     columns = tf.reshape(tf.matmul(down.weights, windows), (-1, crop[1] * channels))
     return tf.reshape(_levels(columns[: crop[0]], interpolation), (*crop, channels))
+
+
+def _centred(size: Any, crop: tuple[int, int]) -> Any:
+    # round half to even, as torchvision's and timm's int(round(x / 2.0)) does
+    return tf.cast(tf.round(tf.cast(size - tf.constant(crop), tf.float32) / 2.0), tf.int32)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""From an image to the input of a network, as TensorFlow graphs.
+"""From an image to whole grey levels of the size that a network takes, as TensorFlow graphs.
 
 Images are `(H, W, C)`, C = 1 or 3 (RGB). Published accuracies assume the test transform:
 antialiased resize of the shorter side, centre crop, normalization. The training transform draws
-all random numbers from a seed, so its output is a pure function of image and seed.
+all random numbers from a seed, so its output is a pure function of image and seed. Batches are
+normalized on the device; see `rezoo.models.normalization`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from rezoo.data.augmentation.auto_augment import policy_transform
@@ -19,8 +19,9 @@ from rezoo.data.augmentation.colour import colour_jitter
 from rezoo.data.augmentation.erasing import random_erasing
 from rezoo.data.crops import cut, decode_part, padded_crop, read_crop
 from rezoo.data.images import decode, plain_jpeg
-from rezoo.data.resize import Read, resized_crop
+from rezoo.data.resize import Crop, Read, resized_crop
 from rezoo.data.rng import Stream, uniform
+from rezoo.models.normalization import normalized
 from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
@@ -33,22 +34,47 @@ RandomTransform = Callable[[Any, Any], Any]
 
 @lru_cache(maxsize=8)  # its graph is traced once
 def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
-    """Return the deterministic transform: an image to float32 `(height, width, channels)`.
+    """Return the deterministic transform: an image to the input of a network.
 
-    It runs on the CPU, even if there is an accelerator.
+    The result is float32 `(height, width, channels)`. The transform runs on the CPU, even if there
+    is an accelerator.
 
     Args:
         preprocessing: Geometry and normalization.
         encoded: Whether the image is the bytes of a file; otherwise uint8 `(H, W, C)`.
     """
+    return _compiled(preprocessing, lambda levels: normalized(levels, preprocessing), encoded)
+
+
+@lru_cache(maxsize=8)
+def test_levels(
+    preprocessing: Preprocessing,
+    *,
+    encoded: bool,
+    crop: Crop = resized_crop,  # noqa: PT028 - no test
+) -> Transform:
+    """Return the same without the normalization: an image to uint8 `(height, width, channels)`.
+
+    Args:
+        preprocessing: Geometry.
+        encoded: Whether the image is the bytes of a file; otherwise uint8 `(H, W, C)`.
+        crop: What is cropped from the resized image: `resize.resized_crop`, the centre, or
+            `corners.five_crops`, whose result is uint8 `(5, height, width, channels)`.
+    """
+    return _compiled(preprocessing, lambda levels: tf.cast(levels, tf.uint8), encoded, crop)
+
+
+def _compiled(
+    preprocessing: Preprocessing, last: Transform, encoded: bool, crop: Crop = resized_crop
+) -> Transform:
+    """Return the test transform; `last` is applied to its whole grey levels, in float32."""
     channels = preprocessing.channels
-    normalize = _normalization(preprocessing)
 
     def transform(image: Any) -> Any:
         with tf.device("CPU:0"):
             sides, read = _opened(image, channels) if encoded else _held(image, channels)
             start, sides = _not_too_thin(sides)
-            levels = resized_crop(
+            levels = crop(
                 lambda top, extent: read(start + top, extent),
                 sides,
                 size=_resized(sides, preprocessing),
@@ -56,7 +82,7 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
                 channels=channels,
                 interpolation=preprocessing.interpolation,
             )
-            return normalize(levels)
+            return last(levels)
 
     # without tf.function, an eager call would take ten times as long
     kind = (
@@ -69,17 +95,17 @@ def test_transform(preprocessing: Preprocessing, *, encoded: bool) -> Transform:
 def train_transform(
     preprocessing: Preprocessing, recipe: Recipe, *, encoded: bool
 ) -> RandomTransform:
-    """Return the augmenting transform: `(image, seed)` to float32 `(height, width, channels)`.
+    """Return the augmenting transform: `(image, seed)` to uint8 `(height, width, channels)`.
 
     The steps in order: random-resized or padded crop, mirror image with probability
-    `recipe.flip`, colour jitter, automatic augmentation, normalization, random erasing. `seed` is
-    int64 `(2,)`: one example in one epoch.
+    `recipe.flip`, colour jitter, automatic augmentation, random erasing. The result of the resize
+    is rounded to whole grey levels, as Pillow's is. What is added or erased has the mean colour
+    of the dataset, rounded as well: after the normalization it is at most half a grey level from
+    0. `seed` is int64 `(2,)`: one example in one epoch.
     """
     channels, size = preprocessing.channels, preprocessing.size
-    normalize = _normalization(preprocessing)
-    fill = tf.constant([255.0 * mean for mean in preprocessing.mean])
-    on_levels = _on_levels(recipe, preprocessing)
-    erase = random_erasing(recipe.random_erase) if recipe.random_erase else None
+    fill = [min(max(round(255 * mean), 0), 255) for mean in preprocessing.mean]
+    changes = _changes(recipe, fill)
 
     def transform(image: Any, seed: Any) -> Any:
         if recipe.crop_padding:
@@ -90,33 +116,30 @@ def train_transform(
             part = cut(with_channels(image, channels), recipe, seed)
         image = _resize_part(part, size, preprocessing.interpolation)
         if recipe.crop_padding:
-            image = padded_crop(image, recipe.crop_padding, fill, seed)
+            image = padded_crop(image, recipe.crop_padding, tf.constant(fill, tf.uint8), seed)
         mirror = uniform(seed, Stream.FLIP) < recipe.flip
         image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
-        if on_levels:
-            levels = tf.cast(tf.round(image), tf.uint8)
-            for change in on_levels:
-                levels = change(levels, seed)
-            image = tf.cast(levels, tf.float32)
-        image = normalize(image)
-        return erase(image, seed) if erase else image
+        for change in changes:
+            image = change(image, seed)
+        return image
 
     return transform
 
 
-def _on_levels(recipe: Recipe, preprocessing: Preprocessing) -> list[RandomTransform]:
-    """Return the augmentations of whole grey levels (uint8), in their order."""
+def _changes(recipe: Recipe, fill: list[int]) -> list[RandomTransform]:
+    """Return the augmentations that follow crop and mirror image, in their order."""
     changes = []
     if recipe.color_jitter:
         changes.append(colour_jitter(recipe.color_jitter))
     if recipe.auto_augment:
-        fill = [round(255 * mean) for mean in preprocessing.mean]
         changes.append(policy_transform(parse_policy(recipe.auto_augment), fill=fill))
+    if recipe.random_erase:
+        changes.append(random_erasing(recipe.random_erase, fill=fill))
     return changes
 
 
 def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
-    """Resize to float32 grey levels, with antialiasing if the image is at least twice too large.
+    """Resize to whole grey levels, with antialiasing if the image is at least twice too large.
 
     Otherwise antialiasing changes little and takes as long as decoding. Most parts of a large
     JPEG are averaged before; see `crops.read_crop`.
@@ -127,7 +150,9 @@ def _resize_part(image: Any, size: tuple[int, int], interpolation: str) -> Any:
         lambda: tf.image.resize(image, size, method=interpolation, antialias=True),
         lambda: tf.image.resize(image, size, method=interpolation),
     )
-    return image if interpolation == "bilinear" else tf.clip_by_value(image, 0.0, 255.0)
+    if interpolation != "bilinear":
+        image = tf.clip_by_value(image, 0.0, 255.0)
+    return tf.cast(tf.round(image), tf.uint8)
 
 
 def with_channels(image: Any, channels: int) -> Any:
@@ -191,16 +216,3 @@ def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
         lambda: tf.stack([target[0], sides[1] * target[0] // sides[0]]),
         lambda: tf.stack([sides[0] * target[1] // sides[1], target[1]]),
     )
-
-
-def _normalization(preprocessing: Preprocessing) -> Transform:
-    """Return the function from grey levels 0..255 `(height, width, C)` to a network's input."""
-    # As large as the image: to broadcast three values takes longer than all the rest. With one
-    # product and one sum, no graph optimizer can change the order.
-    shape = (*preprocessing.size, preprocessing.channels)
-    mean, std = (
-        np.asarray(values, np.float64) for values in (preprocessing.mean, preprocessing.std)
-    )
-    factor = np.broadcast_to((1.0 / (255.0 * std)).astype(np.float32), shape)
-    summand = np.broadcast_to((-mean / std).astype(np.float32), shape)
-    return lambda levels: tf.ensure_shape(levels * factor + summand, shape)

@@ -131,7 +131,7 @@ def _note(names: Sequence[str], pairs: Pairs, what: str, config: ModelConfig) ->
         )
     ignored = [names[i] for i in np.flatnonzero(pairs.indices < 0).tolist()]
     if ignored:
-        text += f"; without images and ignored: {_few(ignored)}"
+        text += f"; without images and ignored: {few_names(ignored)}"
     if config.multi_label and matched < config.num_classes:
         text += "; the others of the network are ignored"
     return text
@@ -170,15 +170,17 @@ def _difference(
 ) -> str:
     if not (config.class_names or config.class_descriptions):
         return (
-            f"the dataset has {len(names)} classes ({_few(names)}), the network has "
+            f"the dataset has {len(names)} classes ({few_names(names)}), the network has "
             f"{config.num_classes} without names"
         )
     verb = "is" if len(lacking) == 1 else "are"
     text = (
         f"{len(lacking)} of the dataset's {len(names)} classes {verb} not among the network's "
-        f"{config.num_classes}: {_few(lacking)}"
+        f"{config.num_classes}: {few_names(lacking)}"
     )
-    return f"{text}; the dataset lacks {len(others)} of these: {_few(others)}" if others else text
+    return (
+        f"{text}; the dataset lacks {len(others)} of these: {few_names(others)}" if others else text
+    )
 
 
 def _advice(lacking: Sequence[str], others: Sequence[str], known: Sequence[str]) -> str:
@@ -201,7 +203,8 @@ def _advice(lacking: Sequence[str], others: Sequence[str], known: Sequence[str])
     return " ".join((*similar, f"Rename it; or {advice}" if similar else advice))
 
 
-def _few(names: Sequence[str]) -> str:
+def few_names(names: Sequence[str]) -> str:
+    """Return the first names in natural order, and the number of the others."""
     shown = ", ".join(map(repr, sorted(names, key=natural_key)[:_SHOWN]))
     return (shown or "none") + _more(len(names))
 

@@ -5,123 +5,36 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from rezoo.data.batches import InOrder
-from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
+from rezoo.data.corners import five_crops
+from rezoo.data.datasets import DataOptions
+from rezoo.data.resize import resized_crop
+from rezoo.evaluation.averaging import TEN_CROP, WORDS, averaged, require_known
 from rezoo.evaluation.forward import compiled_forward, network_of
-from rezoo.evaluation.metrics import AnyScores, scored
+from rezoo.evaluation.measured import undefined
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import compare_with_run
-from rezoo.evaluation.setting import Setting, setting_of
+from rezoo.evaluation.result import Evaluation
+from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.models.devices import Devices
 from rezoo.sources.any_model import AnyModel
-from rezoo.specs import ModelConfig, Origin
-from rezoo.tasks import Task, task_of
+from rezoo.specs import Origin
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """The result of `evaluate`.
-
-    Attributes:
-        predictions: What the network predicts for each image; all figures are computed from them.
-        config: Of the network.
-        images_per_s: Throughput, with decoding.
-        notes: Remarks: rules of the splits, how classes were matched, images left out.
-        origin: Origin of the weights, or None if it is not recorded.
-        own_data: Whether these are the images of the same split of the run that is evaluated.
-    """
-
-    predictions: Predictions
-    config: ModelConfig
-    images_per_s: float
-    notes: tuple[str, ...]
-    origin: Origin | None
-    own_data: bool = False
-
-    @property
-    def model(self) -> str:
-        """Reference of the network."""
-        return self.predictions.facts["model"]
-
-    @property
-    def dataset(self) -> str:
-        """Reference of the dataset."""
-        return self.predictions.facts["dataset"]
-
-    @property
-    def split(self) -> str:
-        """Name of the split."""
-        return self.predictions.facts["split"]
-
-    @property
-    def preprocessing(self) -> str:
-        """Preprocessing of the images, as text."""
-        return self.predictions.facts["preprocessing"]
-
-    @property
-    def task(self) -> Task:
-        """Task of the network."""
-        return task_of(self.config.multi_label)
-
-    @property
-    def num_classes(self) -> int:
-        """Width of the head."""
-        return self.config.num_classes
-
-    @cached_property
-    def scores(self) -> AnyScores:
-        """Scores with their intervals."""
-        return scored(self.predictions)
-
-    @property
-    def classes(self) -> tuple[tuple[str, int, float], ...]:
-        """`(name, images, right)` of each class that occurs.
-
-        For multi-label data the last is the average precision.
-        """
-        return tuple((self.config.label(i), n, value) for i, n, value in self.scores.per_class)
-
-    @property
-    def worst(self) -> list[dict[str, Any]]:
-        """Classes with the lowest accuracy (or average precision), as in `metrics.json`."""
-        return self.scores.worst(self.config.label)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all values as JSON types."""
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "split": self.split,
-            **({"multi_label": True} if self.task.multi_label else {}),
-            "num_classes": self.num_classes,
-            **self.scores.to_dict(),
-            "preprocessing": self.preprocessing,
-            "images_per_s": self.images_per_s,
-            "origin": dataclasses.asdict(self.origin) if self.origin else None,
-            "worst_classes": self.worst,
-            "classes": [
-                {"name": name, "count": count, self.task.class_key: value}
-                for name, count, value in self.classes
-            ],
-            "notes": list(self.notes),
-        }
 
 
 def evaluate(
     model: AnyModel,
-    dataset: DatasetReference | Dataset | None = None,
+    dataset: AnyData = None,
     *,
     pretrained: bool = False,
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    tta: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
@@ -132,11 +45,16 @@ def evaluate(
     Args:
         model: A reference with weights, a run of `train`, or a model of rezoo.
         dataset: A dataset reference or an opened dataset; its classes must be among those of the
-            network. If None, the dataset that the run was trained on.
+            network. `(images, labels)`: uint8 `(N, H, W, C)`, and the index or the name of the
+            class of each, `(N,)`; for a multi-label network zeros and ones `(N, K)`. If None, the
+            dataset that the run was trained on.
         pretrained: Whether an architecture stands for its default published weights.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        tta: Test-time augmentation: the probabilities are the mean over several views of an
+            image. `"flip"`: it and its mirror image. `"ten-crop"`: four corners, centre, and the
+            mirror images of the five (Krizhevsky et al. 2012, section 4.1).
         devices: Of this machine that each have a part of a batch, on JAX: a number, or `"all"`.
             By default one; with `hosts`, all.
         hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
@@ -151,9 +69,11 @@ def evaluate(
         NotFoundError: The dataset or the split does not exist.
         IncompatibleError: The network lacks a class of the dataset, or one of them is
             single-label and the other multi-label.
+        DivergedError: The logits of an image are not finite.
         IntegrityError: More images cannot be read than the options allow.
         LostHostError: Another host has ended, or is not reached.
     """
+    require_known(tta)
     setting = setting_of(
         model,
         dataset,
@@ -169,25 +89,30 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        forward = compiled_forward(network)
+        forward = compiled_forward(network, setting.preprocessing)
+        if tta:
+            forward = averaged(forward, setting.task, tta)
         asked = partial(collect, setting.task, forward, classes=setting.classes)
-        found = _of_all(team, setting, asked, progress)
+        found = _of_all(team, setting, tta, asked, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
     facts = {
         "model": source.reference,
         "dataset": data.reference,
         "split": split,
-        "preprocessing": setting.in_words,
+        "preprocessing": f"{setting.in_words}, {WORDS[tta]}" if tta else setting.in_words,
+        "tta": tta or "",
         "weights_sha256": origin.sha256 if origin else "",
     }
     labels = tuple(map(config.label, range(config.num_classes)))
+    predictions = dataclasses.replace(found, labels=labels, facts=facts)
     return Evaluation(
-        predictions=dataclasses.replace(found, labels=labels, facts=facts),
+        predictions=predictions,
         config=config,
         images_per_s=len(found) / elapsed_s,
-        notes=(*setting.notes, *compared),
+        notes=(*setting.notes, *undefined(predictions), *compared),
         origin=origin,
+        setting=setting,
         own_data=own_data,
     )
 
@@ -195,6 +120,7 @@ def evaluate(
 def _of_all(
     team: Devices,
     setting: Setting,
+    tta: str | None,
     asked: Callable[..., Predictions],
     progress: Callable[[int, int], None],
 ) -> Predictions:
@@ -206,7 +132,12 @@ def _of_all(
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
     found = asked(
-        InOrder(here, setting.preprocessing, batch_size=setting.batch_size),
+        InOrder(
+            here,
+            setting.preprocessing,
+            batch_size=setting.batch_size,
+            crop=five_crops if tta == TEN_CROP else resized_crop,
+        ),
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,
     )

@@ -12,9 +12,11 @@ from rezoo.errors import IncompatibleError, NotFoundError, SpecError
 from rezoo.models.devices import divided, on_this_host
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
+from rezoo.models.normalization import network_input
 from rezoo.sources.any_model import AnyModel
 from rezoo.sources.load import load
 from rezoo.sources.references import Source
+from rezoo.specs import Preprocessing
 
 Forward = Callable[[Any], np.ndarray]
 
@@ -65,35 +67,49 @@ def logits_and_labels(
         raise NotFoundError("the split has no images", hint="choose another with --split.")
 
 
-def compiled_forward(model: keras.Model) -> Forward:
-    """Return a function from images, float32 `(B, H, W, C)`, to logits, NumPy `(B, K)`.
+def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = None) -> Forward:
+    """Return a function from images `(B, H, W, C)` to logits, NumPy `(B, K)`.
 
     The model runs in inference mode, with the values that its variables have at each call. It runs
     on the devices of this host that its variables are on; other hosts are not waited for.
+
+    Args:
+        model: The network.
+        preprocessing: Of the images, which are then whole grey levels, uint8, of its size, and are
+            normalized on the device. If None, they are the network's input, float32.
     """
     backend = keras.config.backend()
+
+    def network(x: Any) -> Any:
+        return model(network_input(x, preprocessing), training=False)
+
     if backend == "tensorflow":
         import tensorflow as tf
 
-        shape = model.inputs[0].shape
-        images_of_any_number = tf.TensorSpec(shape, tf.float32)  # one trace for all batches
-        function = tf.function(lambda x: model(x, training=False))
+        kind = tf.TensorSpec(model.inputs[0].shape, tf.float32)
+        if preprocessing is not None:
+            kind = tf.TensorSpec((None, *preprocessing.size, preprocessing.channels), tf.uint8)
+        function = tf.function(network)
         # otherwise TensorFlow takes the first trace of a second network for a retracing and warns
-        traced = function.get_concrete_function(images_of_any_number)
+        traced = function.get_concrete_function(kind)  # for any number of images
 
         def run(images: Any, model: keras.Model = model) -> np.ndarray:  # keeps the model alive
             return np.asarray(traced(tf.convert_to_tensor(images)).numpy())
 
         return run
     if backend == "jax":
-        return _forward_on_jax(model)
-    return lambda images: keras.ops.convert_to_numpy(model(np.asarray(images), training=False))
+        return _forward_on_jax(model, preprocessing)
+    return lambda images: keras.ops.convert_to_numpy(network(np.asarray(images)))
 
 
-def _forward_on_jax(model: keras.Model) -> Forward:
+def _forward_on_jax(model: keras.Model, preprocessing: Preprocessing | None) -> Forward:
     import jax
 
-    apply = jax.jit(lambda t, n, x: model.stateless_call(t, n, x, training=False)[0])
+    @jax.jit
+    def apply(trained: Any, others: Any, x: Any) -> Any:
+        x = network_input(x, preprocessing)
+        return model.stateless_call(trained, others, x, training=False)[0]
+
     largest: dict[tuple[int, ...], int] = {}  # batch of each image size
 
     def forward(images: Any) -> np.ndarray:

@@ -16,13 +16,14 @@ import keras
 import numpy as np
 
 from rezoo.data.batches import InOrder
-from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
+from rezoo.data.datasets import DataOptions
 from rezoo.errors import DivergedError, IncompatibleError
 from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels, network_of
-from rezoo.evaluation.metrics import wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
 from rezoo.evaluation.residual_blocks import Parts, cut_at_blocks
-from rezoo.evaluation.setting import Setting, setting_of
+from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.sources.any_model import AnyModel
+from rezoo.specs import Preprocessing
 from rezoo.utils.bars import Bar, BarChart, draw_bars
 from rezoo.utils.figures import stack
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
@@ -164,7 +165,7 @@ class Lesions:
 
 def measure_lesions(
     model: AnyModel,
-    dataset: DatasetReference | Dataset | None = None,
+    dataset: AnyData = None,
     *,
     pretrained: bool = False,
     split: str = "test",
@@ -243,7 +244,7 @@ def _count_right(
     right: Any = 0
     count = 0
     for logits, labels in logits_and_labels(
-        _all_logits(parts), batches, lambda done: progress(done, total)
+        _all_logits(parts, setting.preprocessing), batches, lambda done: progress(done, total)
     ):
         if not np.isfinite(logits[0]).all():
             raise DivergedError(
@@ -254,12 +255,15 @@ def _count_right(
     return right.tolist(), count
 
 
-def _all_logits(parts: Parts) -> Callable[[Any], np.ndarray]:
+def _all_logits(
+    parts: Parts, preprocessing: Preprocessing | None = None
+) -> Callable[[Any], np.ndarray]:
     """Return a function from images to the logits of all networks, `(networks, B, K)`.
 
-    The first is the whole network; in each of the others, one block is replaced.
+    The first is the whole network; in each of the others, one block is replaced. For the images
+    see `compiled_forward`.
     """
-    stem, head = compiled_forward(parts.stem), compiled_forward(parts.head)
+    stem, head = compiled_forward(parts.stem, preprocessing), compiled_forward(parts.head)
     blocks = [
         (
             compiled_forward(block.whole),

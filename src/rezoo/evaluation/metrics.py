@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rezoo.evaluation.confusion import confused_pairs
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.intervals import wilson_interval
 from rezoo.evaluation.multi_label import MultiLabelScores, scores_of
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.tasks import Task
-
-Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +138,5 @@ def scored(predictions: Predictions) -> AnyScores:
             (int(c), int((truth == c).sum()), int(hits[truth == c, 0].sum()))
             for c in np.unique(truth)
         ),
-        confusions=_confusions(truth, answers[:, 0]),
+        confusions=confused_pairs(predictions),
     )
-
-
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of the proportion `right / count` (Wilson 1927)."""
-    if count == 0:
-        return (0.0, 1.0)
-    p, z2 = right / count, Z_95**2
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return (0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half)
-
-
-def _confusions(truth: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, int, int], ...]:
-    wrong = truth != answers
-    if not wrong.any():
-        return ()
-    pairs, counts = np.unique(np.stack([truth[wrong], answers[wrong]]), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return tuple((int(pairs[0, i]), int(pairs[1, i]), int(counts[i])) for i in order)

@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-
-RESAMPLES = 1000
-_BLOCK_VALUES = 2_000_000  # of resamples times images, at a time
+from rezoo.evaluation.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    percentile_interval,
+    wilson_interval,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,10 +57,39 @@ class MultiLabelScores:
         """Number of images."""
         return len(self.truth)
 
+    @property
+    def answers(self) -> np.ndarray:
+        """Whether a class is predicted, at the threshold 0.5, bool `(N, K)`."""
+        return self.logits > 0
+
+    @property
+    def hit1_interval(self) -> Interval:
+        """95 % Wilson interval of `hit1`."""
+        return wilson_interval(round(self.hit1 * self.count), self.count)
+
+    @property
+    def exact_match_interval(self) -> Interval:
+        """95 % Wilson interval of `exact_match`."""
+        return wilson_interval(round(self.exact_match * self.count), self.count)
+
     @cached_property
-    def map_interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of `map`."""
-        return bootstrap_interval(self.logits, self.truth)
+    def _resampled(self) -> np.ndarray:
+        """Average precision of each class that occurs, in each resample."""
+        return bootstrap(self.count, average_precisions(self.logits, self.truth))
+
+    @cached_property
+    def map_interval(self) -> Interval:
+        """95 % bootstrap interval of `map`: in a resample the mean is over its classes."""
+        known = ~np.isnan(self._resampled)
+        means = np.nansum(self._resampled, 0)[known.any(0)] / known.sum(0)[known.any(0)]
+        low, high = percentile_interval(means)
+        return float(low), float(high)
+
+    @cached_property
+    def ap_intervals(self) -> tuple[Interval, ...]:
+        """95 % bootstrap interval of each average precision of `per_class`."""
+        ends = percentile_interval(self._resampled)
+        return tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
 
     def worst(self, label: Callable[[int], str], *, most: int = 10) -> list[dict[str, Any]]:
         """Return the classes with the lowest average precision.
@@ -149,37 +182,50 @@ def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
 
 
-def bootstrap_interval(
-    logits: np.ndarray, truth: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean average precision.
+def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Statistic:
+    """Return the average precision of each class that occurs, as a statistic `(C, B)`.
 
-    A resample has N images, drawn with replacement. Its mean is over the classes that occur in
-    it; resamples without any label are left out.
+    It is NaN where a resample has no image of a class. See `intervals.bootstrap`.
 
     Args:
         logits: float `(N, K)`.
-        truth: bool `(N, K)`, with at least one True.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
+        truth: bool `(N, K)`.
     """
-    random, count = np.random.default_rng(seed), len(truth)
-    block = max(1, _BLOCK_VALUES // count)
     occurring = np.flatnonzero(truth.any(0))
-    means = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        weights = np.empty((count, size), np.float32)
-        for column in range(size):
-            drawn = random.integers(0, count, count)
-            weights[:, column] = np.bincount(drawn, minlength=count)
-        found = np.stack(
-            [weighted_precision(logits[:, i], truth[:, i], weights) for i in occurring]
-        )
-        known = (~np.isnan(found)).sum(0)
-        means.append(np.nansum(found, 0)[known > 0] / known[known > 0])
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)
+    return lambda copies: np.stack(
+        [weighted_precision(logits[:, i], truth[:, i], copies) for i in occurring]
+    )
+
+
+def micro_f1(truth: np.ndarray, answers: np.ndarray) -> Statistic:
+    """Return F1 of all images and classes together, as a statistic: see `intervals.bootstrap`.
+
+    Args:
+        truth: Whether an image has a class, bool `(N, K)`.
+        answers: Whether it is predicted, bool `(N, K)`.
+    """
+    right = 2.0 * (truth & answers).sum(1)
+    all_ = (truth.sum(1) + answers.sum(1)).astype(np.float64)
+
+    def statistic(copies: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (right @ copies) / (all_ @ copies)
+
+    return statistic
+
+
+def macro_f1(truth: np.ndarray, answers: np.ndarray) -> Statistic:
+    """Return the mean F1 of the classes that occur (in a resample); otherwise as `micro_f1`."""
+    right = 2.0 * (truth & answers).T
+    has, all_ = truth.T.astype(np.float64), truth.T.astype(np.float64) + answers.T
+
+    def statistic(copies: np.ndarray) -> np.ndarray:
+        known = has @ copies > 0
+        each = np.where(known, (right @ copies) / np.maximum(all_ @ copies, 1), 0.0).sum(0)
+        with np.errstate(invalid="ignore"):
+            return each / known.sum(0)
+
+    return statistic
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

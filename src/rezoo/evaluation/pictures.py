@@ -49,8 +49,25 @@ def preprocess(
     """
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     preprocessing = source.config.preprocessing.for_test().at(image_size)
+    return prepare_all(as_list(images), preprocessing)
+
+
+def prepare_all(
+    pictures: Sequence[Any], preprocessing: Preprocessing, *, first: int = 0
+) -> np.ndarray:
+    """Return the inputs of a network, float32 `(N, height, width, C)`.
+
+    Args:
+        pictures: The images.
+        preprocessing: How they become inputs.
+        first: Number of the first image, for messages.
+
+    Raises:
+        SpecError: One is no image.
+        IntegrityError: One cannot be read; the message has its path or number.
+    """
     rows = []
-    for number, picture in enumerate(as_list(images)):
+    for number, picture in enumerate(pictures, first):
         try:
             rows.append(prepare(picture, preprocessing))
         except UnreadableImageError as error:

@@ -12,12 +12,12 @@ import numpy as np
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.evaluation.predictions import softmax, top_k
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
-from rezoo.specs import Preprocessing
+from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.tasks import THRESHOLD
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
 
@@ -92,19 +92,19 @@ def predict(
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
-    pictures = _found(as_list(images))
+    pictures = found_pictures(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size)
-    answer = _several_labels if source.config.multi_label else _one_label
     with joined(devices, hosts) as team:
         forward = compiled_forward(network_of(model, source))
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):
-            results += _predict_batch(
+            results += predict_batch(
                 {i: pictures[i] for i in mine[start : start + batch_size]},
                 preprocessing,
-                lambda inputs: answer(forward(inputs), top_k),
-                source.config.label,
+                source.config,
+                forward,
+                top_k,
             )
             progress(len(results), len(mine))
         if team.hosts > 1:
@@ -119,7 +119,7 @@ def _received(values: dict[str, Any]) -> Prediction:
     return Prediction(**{**values, **lists})
 
 
-def _found(pictures: Sequence[Any]) -> list[Any]:
+def found_pictures(pictures: Sequence[Any]) -> list[Any]:
     """Return the images, with the files of folders and patterns; paths become text."""
     if all(isinstance(picture, (str, Path)) for picture in pictures):
         return find_images(pictures)
@@ -132,34 +132,51 @@ def _found(pictures: Sequence[Any]) -> list[Any]:
 Answers = Iterable[list[tuple[int, float]]]
 
 
-def _one_label(logits: np.ndarray, count: int | None) -> Answers:
-    """Yield the most likely classes of each image and their softmax."""
-    rows = softmax(logits)
+def probabilities_of(logits: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Return the softmax of the logits, or for a multi-label network their sigmoid, float64."""
+    if config.multi_label:
+        return np.asarray(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
+    return softmax(logits)
+
+
+def _one_label(rows: np.ndarray, count: int | None) -> Answers:
+    """Yield the most likely classes of each image and their probabilities."""
     for row, best in zip(rows, top_k(rows, count or 5), strict=True):
         yield [(int(i), float(row[i])) for i in best]
 
 
-def _several_labels(logits: np.ndarray, count: int | None) -> Answers:
+def _several_labels(rows: np.ndarray, count: int | None) -> Answers:
     """Yield the classes of each image above the threshold, or the most likely `count`."""
-    rows = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     for row in rows:
         most = count or max(1, int((row > THRESHOLD).sum()))
         yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
 
 
-def _predict_batch(
+def predict_batch(
     pictures: Mapping[int, Any],
     preprocessing: Preprocessing,
-    answer: Callable[[np.ndarray], Answers],
-    label: Callable[[int], str],
+    config: ModelConfig,
+    forward: Forward,
+    count: int | None,
 ) -> list[Prediction]:
+    """Classify the images of a batch; `forward` is called once, if one can be decoded.
+
+    Args:
+        pictures: Number → image.
+        preprocessing: How images become inputs.
+        config: Config of the network.
+        forward: From inputs to logits.
+        count: Number of classes per image; None for the usual one.
+    """
+    answer = _several_labels if config.multi_label else _one_label
     inputs, errors = [], {}
     for index, picture in pictures.items():
         try:
             inputs.append(prepare(picture, preprocessing))
         except UnreadableImageError as error:
             errors[index] = str(error)
-    answers = iter(answer(np.stack(inputs)) if inputs else ())
+    logits = forward(np.stack(inputs)) if inputs else None
+    answers = iter(() if logits is None else answer(probabilities_of(logits, config), count))
     results = []
     for index, picture in pictures.items():
         path = picture if isinstance(picture, str) else ""
@@ -167,5 +184,7 @@ def _predict_batch(
             results.append(Prediction(path, error=errors[index], index=index))
             continue
         indices, probabilities = zip(*next(answers), strict=True)
-        results.append(Prediction(path, tuple(map(label, indices)), probabilities, index=index))
+        results.append(
+            Prediction(path, tuple(map(config.label, indices)), probabilities, index=index)
+        )
     return results

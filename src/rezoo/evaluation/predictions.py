@@ -42,7 +42,7 @@ class Predictions:
             without images that the head lacks.
         keys: Names of the images in the dataset; empty if they are not known.
         labels: Names of the classes of the head, in order; empty if they are not known.
-        facts: Texts: `model`, `dataset`, `split`, `preprocessing`, `weights_sha256`.
+        facts: Texts: `model`, `dataset`, `split`, `preprocessing`, `tta`, `weights_sha256`.
     """
 
     truth: np.ndarray
@@ -61,6 +61,16 @@ class Predictions:
     def multi_label(self) -> bool:
         """Whether an image has any number of the classes."""
         return self.truth.ndim == 2
+
+    @property
+    def width(self) -> int:
+        """Number of classes of the head; of those seen, if neither names nor logits are known."""
+        if self.labels:
+            return len(self.labels)
+        seen = max(int(a.max(initial=-1)) for a in (self.top, self.classes)) + 1
+        if self.multi_label:
+            return seen
+        return self.logits.shape[1] or max(seen, int(self.truth.max(initial=-1)) + 1)
 
     @property
     def right(self) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +14,16 @@ from rezoo.data.datasets import Dataset
 from rezoo.data.differences import differences
 from rezoo.data.examples import SPLITS
 from rezoo.data.identity import Identity
-from rezoo.errors import RezooError, RunLockedError, RunWarning
+from rezoo.errors import IncompatibleError, IntegrityError, RezooError, SpecError
+from rezoo.evaluation.labelled_arrays import ARRAYS
+from rezoo.evaluation.measured import as_json
+from rezoo.evaluation.report.run_report import write_report
 from rezoo.sources.references import Source
 from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.evaluate import Evaluation
+    from rezoo.evaluation.result import Evaluation
 
 _MEASURED = "weights_sha256"  # of the file with the weights that were measured
 
@@ -42,7 +43,7 @@ def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, t
     """
     folder = source.folder
     facts = local_facts(folder) if folder and source.address is None else {}
-    if folder is None or "dataset" not in facts:
+    if folder is None or "dataset" not in facts or data.reference == ARRAYS:
         return False, ()
     before = Identity.read(folder)
     if before is None:
@@ -54,36 +55,65 @@ def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, t
     if not found:
         return True, ()
     text = f"these are other data than the run's, {before.reference}: {'; '.join(found)}"
-    return False, (f"{text}; the scores are not recorded",)
+    return False, (text,)
 
 
-def record_evaluation(source: Source, result: Evaluation) -> bool:
-    """Write the scores of a run on its own test split to its `metrics.json` and its card.
+def require_run(source: Source) -> Path:
+    """Return the folder of the run that a network is from.
 
-    Nothing is written if the source is not a local run, if the images or the split are others,
-    if the records were changed since the manifest was written, or if another process changes
-    the run.
-
-    Returns:
-        Whether the scores were recorded.
+    Raises:
+        SpecError: It is not a finished run on this machine.
     """
     folder = source.folder
-    if folder is None or source.address is not None or result.split != "test":
-        return False
-    metrics = run_files.read_metrics(folder)
-    if not metrics or not result.own_data or not os.access(folder, os.W_OK):
-        return False
-    try:
-        with locked(folder, what="recording"):
-            changed = _changed(folder)
-            if not changed:
-                _record(folder, result)
-    except RunLockedError as error:
-        changed = str(error)
-    if changed:
-        text = f"{changed}: the result is not recorded."
-        warnings.warn(RunWarning(text), stacklevel=2)
-    return not changed
+    if folder is None or source.address is not None or not run_files.read_metrics(folder):
+        raise SpecError(
+            f"{source.reference} is not a run on this machine: there is no place to record scores",
+            hint="--predictions and --csv write files of your choice.",
+        )
+    return folder
+
+
+def record_evaluation(result: Evaluation) -> list[str]:
+    """Write an evaluation to the folder of its run.
+
+    The predictions go to `predictions-<split>.npz`. Those for the test split also give the scores
+    in `metrics.json`, on the card and in the manifest.
+
+    Returns:
+        Names of the files that were written.
+
+    Raises:
+        SpecError: The network is not a run on this machine, or its images were prepared in
+            another way than its `config.json` says.
+        IncompatibleError: These are not the images of this split of the run.
+        IntegrityError: A record was changed since the manifest was written.
+        RunLockedError: Another process changes the run.
+        ResourceError: The folder cannot be written.
+    """
+    setting = result.setting
+    folder = require_run(setting.source)
+    plain = setting.source.config.preprocessing.for_test()
+    if setting.preprocessing != plain or result.predictions.facts.get("tta"):
+        raise SpecError(
+            f"not recorded: the images are {result.preprocessing}, not as the weights require",
+            hint="record without --image-size and --tta; --predictions writes these predictions.",
+        )
+    if not result.own_data:
+        raise IncompatibleError(
+            f"not recorded: these are not the images of the {result.split} split of {folder}",
+            hint="--predictions writes them to a file of your choice.",
+        )
+    with locked(folder, what="recording"):
+        if changed := _changed(folder):
+            raise IntegrityError(
+                f"not recorded: {changed}",
+                hint="restore the file, or train again.",
+            )
+        written = [run_files.PREDICTIONS[result.split]]
+        result.predictions.write(folder / written[0])
+        if result.split == "test":
+            written += _record(folder, result)
+    return written
 
 
 def recorded_scores(folder: Path) -> dict[str, Any] | None:
@@ -102,21 +132,33 @@ def remove_scores(folder: Path) -> None:
         metrics = run_files.read_metrics(folder)
         del metrics["test"]
         write_json(folder / run_files.METRICS, metrics)
+    remove_predictions(folder)
 
 
-def _record(folder: Path, result: Evaluation) -> None:
+def remove_predictions(folder: Path) -> None:
+    """Remove the predictions in the records of a run, whose weights or data change."""
+    for name in run_files.PREDICTIONS.values():
+        (folder / name).unlink(missing_ok=True)
+
+
+def _record(folder: Path, result: Evaluation) -> list[str]:
     metrics = run_files.read_metrics(folder)
     metrics["test"] = {
-        **result.scores.to_dict(),
+        "count": len(result.predictions),
+        **as_json(result.figures),
         "worst_classes": result.worst,
         "preprocessing": result.preprocessing,
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         _MEASURED: record(folder / WEIGHTS).sha256,
     }
     write_json(folder / run_files.METRICS, metrics)
+    written = [run_files.METRICS]
     if not written_by_hand(folder):
         write_bytes(folder / run_files.CARD, model_card(folder).encode())
-    update_manifest(folder, (run_files.METRICS, run_files.CARD))
+        written.append(run_files.CARD)
+    write_report(result.setting.source, result.predictions, result.setting.data)
+    update_manifest(folder, (run_files.METRICS, run_files.CARD, run_files.REPORT))
+    return [*written, run_files.REPORT]
 
 
 def _changed(folder: Path) -> str:

@@ -24,9 +24,10 @@ from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.examples import Examples
 from rezoo.data.image_files import MAX_PIXELS
 from rezoo.data.images import decode
-from rezoo.data.transforms import test_transform
+from rezoo.data.transforms import Transform, test_levels, test_transform
 from rezoo.errors import IntegrityError
 from rezoo.evaluation.forward import Forward, compiled_forward
+from rezoo.models.normalization import normalized
 from rezoo.models.settings import keras_settings
 from rezoo.sources.load import load
 from rezoo.sources.references import Source
@@ -80,14 +81,16 @@ def write_reference(
         source: The network and its preprocessing.
         pictures: uint8 `(H, W, C)` each.
         what: What they show, in words.
-        forward: The network's compiled forward pass in float32; built from `source` if None.
+        forward: The network's compiled forward pass in float32, of whole grey levels; built from
+            `source` if None.
     """
-    forward = forward or compiled_forward(load(source))
-    inputs = prepared(pictures, source.config.preprocessing.for_test())
+    preprocessing = source.config.preprocessing.for_test()
+    forward = forward or compiled_forward(load(source), preprocessing)
+    levels = _each(pictures, test_levels(preprocessing, encoded=False))
     values = {f"image.{i}": picture for i, picture in enumerate(pictures)}
-    values["inputs"] = inputs
+    values["inputs"] = normalized(levels.astype(np.float32), preprocessing)
     with full_precision():
-        values["logits"] = np.asarray(forward(inputs), np.float32)
+        values["logits"] = np.asarray(forward(levels), np.float32)
     write_tensors(folder / REFERENCE, values, metadata={"images": f"{len(pictures)} {what}"})
 
 
@@ -191,7 +194,10 @@ def _is_picture(values: np.ndarray, preprocessing: Preprocessing) -> bool:
 
 def prepared(pictures: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
     """Apply a test transform to uint8 images, on the CPU; return float32 `(N, H, W, C)`."""
-    transform = test_transform(preprocessing, encoded=False)
+    return _each(pictures, test_transform(preprocessing, encoded=False))
+
+
+def _each(pictures: Sequence[np.ndarray], transform: Transform) -> np.ndarray:
     with tf.device("CPU:0"):  # as in a pipeline; the resize is a product of matrices
         return np.stack([transform(tf.constant(p)).numpy() for p in pictures])
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
+from rezoo.data.datasets import DataOptions
 from rezoo.evaluation.corrupted_batches import CorruptedBatches
 from rezoo.evaluation.corruptions import (
     ALL,
@@ -18,10 +17,10 @@ from rezoo.evaluation.corruptions import (
     nearest_set,
     select_kinds,
 )
-from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import collect
-from rezoo.evaluation.setting import setting_of
+from rezoo.evaluation.setting import AnyData, setting_of
 from rezoo.sources.any_model import AnyModel
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, Figure
 from rezoo.utils.figures import Chart, Line, sheet
@@ -187,7 +186,7 @@ class Robustness:
 
 def measure_corruptions(
     model: AnyModel,
-    dataset: DatasetReference | Dataset | None = None,
+    dataset: AnyData = None,
     corruptions: Sequence[str] = (ALL,),
     *,
     seed: int = 0,
@@ -234,25 +233,12 @@ def measure_corruptions(
         options=options,
     )
     chosen = select_kinds(corruptions, channels=setting.preprocessing.channels)
-    figure, found = setting.task.chosen_by, {}
+    figure = setting.task.chosen_by
     with setting.computing(devices, hosts) as team, ThreadPoolExecutor() as pool:
-        network = network_of(model, setting.source)
+        forward = compiled_forward(network_of(model, setting.source), setting.preprocessing)
         warn_of_gpu_faults()
         images = CorruptedBatches(setting, team, seed, pool)
-        passes = [("", 0), *((kind, severity) for kind in chosen for severity in SEVERITIES)]
-        forward = compiled_forward(network)
-        for number, (kind, severity) in enumerate(passes):
-            predictions = collect(
-                setting.task,
-                forward,
-                images.inputs(kind, severity),
-                classes=setting.classes,
-                progress=partial(_report, progress, number, len(passes), len(images)),
-                gather=team.gather,
-            )
-            found[kind, severity] = scored(predictions)
-            if number == 0:
-                images.exchange_faults()
+        found = _all_scores(images, forward, chosen, progress)
     clean, interval = _figure(found["", 0], figure)
     return Robustness(
         model=setting.source.reference,
@@ -268,11 +254,29 @@ def measure_corruptions(
     )
 
 
-def _report(
-    progress: Callable[[int, int], None], number: int, passes: int, images: int, done: int
-) -> None:
-    """Report the progress of one of several passes over the images."""
-    progress(number * images + done, passes * images)
+def _all_scores(
+    images: CorruptedBatches,
+    forward: Forward,
+    kinds: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> dict[tuple[str, int], AnyScores]:
+    """Return the scores of each kind and severity; `("", 0)` is for unchanged images."""
+    setting, found = images.setting, {}
+    passes = [("", 0), *((kind, severity) for kind in kinds for severity in SEVERITIES)]
+    total = len(passes) * len(images)
+    for number, (kind, severity) in enumerate(passes):
+        predictions = collect(
+            setting.task,
+            forward,
+            images.of(kind, severity),
+            classes=setting.classes,
+            progress=lambda done, before=number * len(images): progress(before + done, total),
+            gather=images.team.gather,
+        )
+        found[kind, severity] = scored(predictions)
+        if number == 0:
+            images.exchange_faults()
+    return found
 
 
 def _figure(scores: AnyScores, figure: Figure) -> tuple[float, Interval]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dat
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.class_names import match_classes
+from rezoo.evaluation.labelled_arrays import dataset_of_arrays
 from rezoo.models.devices import Devices, joined
 from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.memory import memory_errors
+
+AnyData: TypeAlias = DatasetReference | Dataset | tuple[Any, Any] | None
+"""A dataset reference, an opened dataset, `(images, labels)`, or None for that of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,9 +54,7 @@ class Setting:
     @property
     def in_words(self) -> str:
         """The preprocessing as text."""
-        height, width = self.preprocessing.size
-        crop, interpolation = self.preprocessing.crop_pct, self.preprocessing.interpolation
-        return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+        return in_words(self.preprocessing)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -74,9 +77,16 @@ class Setting:
             yield team
 
 
+def in_words(preprocessing: Preprocessing) -> str:
+    """Return a preprocessing as text."""
+    height, width = preprocessing.size
+    crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
+    return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+
+
 def setting_of(
     model: AnyModel,
-    dataset: DatasetReference | Dataset | None,
+    dataset: AnyData,
     *,
     split: str,
     batch_size: int,
@@ -107,10 +117,10 @@ def setting_of(
     )
 
 
-def _opened(
-    dataset: DatasetReference | Dataset | None, source: Source, options: DataOptions
-) -> Dataset:
+def _opened(dataset: AnyData, source: Source, options: DataOptions) -> Dataset:
     """Open a dataset; None for that of the source's run."""
+    if isinstance(dataset, tuple):
+        return dataset_of_arrays(dataset, source.config)
     dataset = own_dataset(source) if dataset is None else dataset
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")

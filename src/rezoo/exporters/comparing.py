@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.metrics import Z_95, wilson_interval
+from rezoo.evaluation.intervals import Z_95, wilson_interval
 from rezoo.evaluation.predictions import softmax
 from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples

@@ -27,6 +27,7 @@ from rezoo.errors import (
 )
 from rezoo.publishing.secrets import find_secret
 from rezoo.utils.files import FileRecord, read_regular
+from rezoo.utils.pages import for_others
 
 _NEEDED = (CONFIG, WEIGHTS, run_files.REFERENCE)
 _MAX_BYTES = 8 * 1024**3  # the weights of the largest network here are a quarter of this
@@ -39,13 +40,17 @@ class Contents:
     Attributes:
         folder: The folder.
         files: Name → bytes to be sent. The config and the card are written for the repository,
-            the others are those of the folder.
-        records: Name → size and SHA-256 of these bytes.
+            the report is without what must stay on this machine, and the others are those of the
+            folder.
+        kept: Name → bytes that the folder gets afterwards: the card, and the config with the
+            manifest of its own report.
+        records: Name → size and SHA-256 of the bytes to be sent.
         found: Name → SHA-256 of the file in the folder.
     """
 
     folder: Path
     files: Mapping[str, bytes] = field(repr=False)
+    kept: Mapping[str, bytes] = field(repr=False)
     records: Mapping[str, FileRecord]
     found: Mapping[str, str]
 
@@ -87,13 +92,21 @@ def read_contents(folder: Path, repo: str, licence: str) -> Contents:
     if os.path.lexists(folder / run_files.CARD):
         found[run_files.CARD] = _read(folder / run_files.CARD)
     card = _card(folder, found.get(run_files.CARD, b""), repo, licence)
-    sent = {**found, run_files.CARD: card}
-    sent[CONFIG] = _config(config, {n: c for n, c in sent.items() if n != CONFIG}, licence)
+    own = {**found, run_files.CARD: card}
+    records = {name: _record_of(content) for name, content in own.items() if name != CONFIG}
+    own[CONFIG] = _config(config, records, licence)
+    sent = dict(own)
+    if run_files.REPORT in own:
+        sent[run_files.REPORT] = for_others(own[run_files.REPORT])
+        records[run_files.REPORT] = _record_of(sent[run_files.REPORT])
+    sent[CONFIG] = _config(config, records, licence)
+    records[CONFIG] = _record_of(sent[CONFIG])
     _refuse_secrets(folder, sent)
     return Contents(
         folder=folder,
         files=sent,
-        records={n: _record_of(sent[n]) for n in run_files.PUBLISHED if n in sent},
+        kept={name: own[name] for name in (CONFIG, run_files.CARD)},
+        records={name: records[name] for name in run_files.PUBLISHED if name in records},
         found={name: _record_of(content).sha256 for name, content in found.items()},
     )
 
@@ -144,11 +157,11 @@ def _card(folder: Path, own: bytes, repo: str, licence: str) -> bytes:
     return own if keep else model_card(folder, repo=repo, licence=licence).encode()
 
 
-def _config(config: dict[str, Any], files: Mapping[str, bytes], licence: str) -> bytes:
-    """Return `config.json` with the licence and a manifest of the files that are sent."""
+def _config(config: dict[str, Any], files: Mapping[str, FileRecord], licence: str) -> bytes:
+    """Return `config.json` with the licence and a manifest of files."""
     if licence and isinstance(config.get("pretrained_cfg"), dict):
         config = {**config, "pretrained_cfg": {**config["pretrained_cfg"], "license": licence}}
-    whole = with_manifest(config, {name: _record_of(content) for name, content in files.items()})
+    whole = with_manifest(config, files)
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 

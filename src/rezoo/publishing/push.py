@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rezoo.artifacts.config import CONFIG, read_config
-from rezoo.artifacts.run_files import CARD
+from rezoo.artifacts.config import read_config
 from rezoo.errors import IntegrityError, NetworkError, SpecError
 from rezoo.publishing.plan import PushPlan, compare, plan_push
 from rezoo.sources.hub_address import Address
@@ -57,9 +56,10 @@ def push(
     """Publish a run folder as a repository of the Hub, in one commit.
 
     Only the files in the manifest of a run are pushed; others in the folder are not. The card
-    is written for the repository, unless it was edited by hand. After an interruption, call it
-    again: files that have arrived are not sent twice. The token is read from `HF_TOKEN` or from
-    `hf auth login`.
+    is written for the repository, unless it was edited by hand. The report is pushed without
+    paths and, unless their licence lets them travel, without photographs. After an interruption,
+    call it again: files that have arrived are not sent twice. The token is read from `HF_TOKEN` or
+    from `hf auth login`.
 
     Args:
         run: The folder of a finished run, the result of `train`, or a folder that
@@ -102,8 +102,8 @@ def _push(plan: PushPlan, message: str, confirm: Callable[[PushPlan], bool]) -> 
             f"hf://{repo}@{commit} is not what was sent",
             hint="push again; nobody should use that commit.",
         )
-    for name in (CONFIG, CARD):  # the folder becomes a copy of the repository
-        write_bytes(plan.folder / name, plan.contents.files[name])
+    for name, content in plan.contents.kept.items():  # as in the repository, but for the report
+        write_bytes(plan.folder / name, content)
     return Pushed(repo=repo, commit=commit, url=url, changed=True)
 
 

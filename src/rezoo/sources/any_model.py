@@ -38,7 +38,7 @@ def source_of(
     """
     config = getattr(model, "rezoo_config", None)
     if isinstance(config, ModelConfig):
-        return _of_model(model, config, image_size)
+        return source_of_model(model, config, image_size)
     if hasattr(model, "layers"):
         name = getattr(model, "name", "")
         raise SpecError(
@@ -48,7 +48,8 @@ def source_of(
     return resolve_weights(model, pretrained=pretrained)
 
 
-def _of_model(model: keras.Model, config: ModelConfig, image_size: int | None) -> Source:
+def source_of_model(model: keras.Model, config: ModelConfig, image_size: int | None) -> Source:
+    """Return the source of a model with this configuration; arguments as of `source_of`."""
     fixed = model.input_shape[1:3]
     if None in fixed:
         return Source(model.name, config)

@@ -143,7 +143,8 @@ def estimate(setup: Setup, step: TrainingStep, folder: Path) -> Estimate:
 
 def _first_batch_warnings(setup: Setup) -> tuple[str, ...]:
     batches = setup.train_batches(0, 0) if setup.recipe.epochs else setup.validation_batches
-    return tuple(Health.of(setup, {}).before_training(*next(iter(batches))))
+    images, labels = next(iter(batches))
+    return tuple(Health.of(setup, {}).before_training(setup.inputs(images), labels))
 
 
 def measure(setup: Setup, step: TrainingStep) -> Times:
@@ -197,7 +198,7 @@ def end_s(setup: Setup) -> float:
 
 def _forward_s(setup: Setup) -> tuple[float, float]:
     """Return the seconds for the first validation batch, which compiles, and for one image."""
-    forward = compiled_forward(setup.network)
+    forward = compiled_forward(setup.network, setup.config.preprocessing)
     batches = iter(setup.validation_batches)
     images, _ = next(batches)
     times = []

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from rezoo.evaluation.metrics import AnyScores, Scores, wilson_interval
+from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.metrics import AnyScores, Scores
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.schedules import warmup_steps
 from rezoo.training.setup import Setup
@@ -117,7 +118,8 @@ class Health:
     def before_training(self, images: Any, labels: Any) -> list[str]:
         """Return warnings about the first batch of a run, before its first step.
 
-        Images are float32 `(B, H, W, C)`, labels int32 `(B,)` or float32 `(B, K)`.
+        Images are the network's input, float32 `(B, H, W, C)`; labels are int32 `(B,)` or float32
+        `(B, K)`.
         """
         return [] if self.memory["steps"] else self._new(self._of_batch(images, labels))
 

@@ -21,6 +21,7 @@ from rezoo.artifacts.weights import HEAD
 from rezoo.errors import IncompatibleError, ResourceError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.devices import ONE, Devices
+from rezoo.specs import Preprocessing
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # the C of scikit-learn
 FOLDS = 3
@@ -73,8 +74,15 @@ def fit_head(
     return probe, inputs @ probe.kernel + probe.bias
 
 
-def features(network: keras.Model, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+def features(
+    network: keras.Model, batches: Iterable[Any], preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the input of a network's head for all images, and their labels.
+
+    Args:
+        network: The network.
+        batches: Pairs of images, uint8 `(B, H, W, C)`, and labels.
+        preprocessing: Of the images.
 
     Returns:
         float32 `(N, D)`, and int32 `(N,)` or, for multi-label data, float32 `(N, K)`.
@@ -83,7 +91,8 @@ def features(network: keras.Model, batches: Iterable[Any]) -> tuple[np.ndarray, 
         IncompatibleError: The network has no head of one dense layer.
         ResourceError: The features take more than 4 GB.
     """
-    forward = compiled_forward(keras.Model(network.inputs, head(network).input))
+    below = keras.Model(network.inputs, head(network).input)
+    forward = compiled_forward(below, preprocessing)
     found, labels, size = [], [], 0
     for images, of_images in batches:
         found.append(np.asarray(forward(images), np.float32))

@@ -75,7 +75,7 @@ class Loop:
         self._deadline = (deadline or math.inf) - self.progress.total_s
         setup.train.reasons.update(dict.fromkeys(self.progress.left_out, "found before"))
         self.health = Health.of(setup, self.progress.watched)
-        self.forward = compiled_forward(setup.network)
+        self.forward = compiled_forward(setup.network, setup.config.preprocessing)
         self._readings = Readings(setup, self.progress, self.health)
         self._agreement = Agreement(setup.devices)
         self._behind = _BEHIND if device.on_gpu() else 0
@@ -148,7 +148,8 @@ class Loop:
             self._saver.check()
             batch = self._next(batches, clock)
             if not progress.epoch and not progress.step:
-                self._warn(self.health.before_training(*map(self._devices.part, batch[0])))
+                images, labels = map(self._devices.part, batch[0])
+                self._warn(self.health.before_training(setup.inputs(images), labels))
             wishes = self._agreement.pass_on(self._wishes(signals, progress.step + 1))
             outcome = self.step(batch, wishes)
             progress.step += 1
@@ -208,7 +209,8 @@ class Loop:
         """
         setup, began = self.setup, time.perf_counter()
         self.reporter.status(f"features of {setup.head_images:,} images for the head")
-        parts = linear_probe.features(setup.network, setup.unaugmented_batches())
+        images = setup.unaugmented_batches()
+        parts = linear_probe.features(setup.network, images, setup.config.preprocessing)
         inputs, labels = map(self._devices.gather, parts)
         self.reporter.status("logistic regression, its strength by cross-validation")
         classes, seed = setup.config.num_classes, setup.recipe.seed

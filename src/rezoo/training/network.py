@@ -138,7 +138,7 @@ def predict_memory(counted: Profile, recipe: Recipe, *, gpu: bool = False) -> Me
     work = _WORK_FACTOR * parameters + _WORK_BYTES
     if gpu:
         sizes = [math.prod(x.output_shape) for x in counted.layers if x.kind == "Conv2D"]
-        image = _BATCHES_AHEAD * 4 * math.prod(counted.input_shape)  # float32
+        image = (_BATCHES_AHEAD + 4) * math.prod(counted.input_shape)  # uint8, float32 in the step
         work += (
             image + _WORKSPACE_COPIES * element * max(sizes, default=0)
         ) * recipe.micro_batch_size

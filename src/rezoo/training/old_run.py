@@ -122,7 +122,7 @@ def own_files(folder: Path) -> list[str]:
         names.remove(CARD)
     if _is_config(folder / CONFIG):
         names.append(CONFIG)
-    names += _STATE
+    names += [*run_files.PREDICTIONS.values(), *_STATE]
     names += [name for name in (*_FOLDERS, LAST_WEIGHTS) if (folder / name).is_symlink()]
     if _is_folder(folder / EVENTS):
         found = (folder / EVENTS).glob("events.out.tfevents.*")

@@ -213,6 +213,10 @@ def of_versions(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Differe
     backend = before.get("backend", now["backend"])
     packages = [f"{name}=={was}" for name, was, _ in pairs]
     remedies = [f"pip install {' '.join(packages)}"] if packages else []
+    pipeline = before.get("input_pipeline", 1) if before else now["input_pipeline"]
+    if pipeline != now["input_pipeline"]:
+        listed.append(f"input pipeline {now['input_pipeline']} in place of {pipeline}")
+        remedies.append("use the rezoo of its start")
     if backend != now["backend"]:
         listed.append(f"Keras's backend {now['backend']} in place of {backend}")
         remedies.append(f"set KERAS_BACKEND={backend}")

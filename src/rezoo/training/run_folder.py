@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import platform
@@ -21,17 +22,23 @@ from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.manifest import remove_manifest, write_manifest
 from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
+from rezoo.data.pipeline import INPUT_PIPELINE
+from rezoo.errors import DivergedError
 from rezoo.evaluation.forward import Forward
-from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.evaluation.recording import recorded_scores
+from rezoo.evaluation.metrics import AnyScores, scored
+from rezoo.evaluation.predictions import Predictions, collect
+from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
-from rezoo.evaluation.report import curves, report
+from rezoo.evaluation.report.run_report import write_report
+from rezoo.evaluation.report.training_curves import curves
+from rezoo.evaluation.setting import in_words
 from rezoo.sources.references import resolve
 from rezoo.training.checkpoints import Progress
 from rezoo.training.recorded import Recorded
 from rezoo.training.reporters import Plan
 from rezoo.training.setup import Setup
 from rezoo.utils import device
+from rezoo.utils.files import record as record_of
 from rezoo.utils.files import write_bytes, write_json
 
 _DRAW_EVERY_S = 30.0  # during a run; a drawing takes 0.2 s
@@ -62,6 +69,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.config.backend(),
         "devices": device.names(),
+        "input_pipeline": INPUT_PIPELINE,
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
 
@@ -154,10 +162,13 @@ def finish(
     write_manifest(last)
     with TensorFile(folder / WEIGHTS) as best:
         weights.load_weights(network, best)
-    scores = measure(setup.task, forward, setup.validation_batches)
-    metrics = _metrics(setup, plan, progress, scores)
+    predictions = _predictions(folder, setup, forward)
+    metrics = _metrics(setup, plan, progress, scored(predictions))
     if test := recorded_scores(folder):  # a finished run that was resumed
         metrics["test"] = test
+    else:
+        remove_predictions(folder)
+    predictions.write(folder / run_files.PREDICTIONS["val"])
     write_json(folder / run_files.METRICS, metrics)
     images, what = choose_pictures(
         setup.data.spec,
@@ -167,12 +178,34 @@ def finish(
     in_float32 = forward if setup.recipe.precision == "float32" else None
     write_reference(folder, resolve(folder), images, what, forward=in_float32)
     _write_curves(folder, setup, progress.history)
-    page = report(config, setup.recipe, metrics, progress.history, scores)
-    write_bytes(folder / run_files.REPORT, page.encode())
+    write_report(resolve(folder), predictions, setup.data, network)
     if not written_by_hand(folder):
         write_bytes(folder / run_files.CARD, model_card(folder).encode())
     write_manifest(folder)
     return metrics
+
+
+def _predictions(folder: Path, setup: Setup, forward: Forward) -> Predictions:
+    """Return the predictions for the validation split."""
+    try:
+        found = collect(setup.task, forward, setup.validation_batches)
+    except DivergedError:  # its scores show it; what was trained is not lost
+        found = collect(setup.task, forward, setup.validation_batches, keep_logits=False)
+    data, config = setup.data, setup.config
+    facts = {
+        "model": str(folder),
+        "dataset": data.reference,
+        "split": "val",
+        "preprocessing": in_words(config.preprocessing.for_test()),
+        "weights_sha256": record_of(folder / WEIGHTS).sha256,
+    }
+    examples = setup.val.examples
+    return dataclasses.replace(
+        found,
+        keys=tuple(examples.key(int(i)) for i in setup.val.readable()),
+        labels=tuple(map(config.label, range(config.num_classes))),
+        facts=facts,
+    )
 
 
 def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:

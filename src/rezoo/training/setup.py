@@ -18,6 +18,7 @@ from rezoo.data import batches, splits
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.unreadable import Faults
 from rezoo.models.devices import ONE, Devices
+from rezoo.models.normalization import normalized
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
@@ -230,7 +231,12 @@ class Setup:
             steps_per_epoch=self.steps_per_epoch,
             objective=self.objective,
             devices=self.devices,
+            preprocessing=self.config.preprocessing,
         )
+
+    def inputs(self, images: Any) -> np.ndarray:
+        """Return the network's input, float32 `(B, H, W, C)`, of the uint8 images of a batch."""
+        return normalized(np.asarray(images, np.float32), self.config.preprocessing)
 
     def train_batches(self, epoch: int, step: int) -> Iterator[Any]:
         """Return this host's part of the micro-batches from a step to the end of the run."""

@@ -17,6 +17,7 @@ from rezoo.models.devices import ONE, Devices
 from rezoo.models.primitives import freeze_statistics
 from rezoo.models.settings import keras_settings
 from rezoo.recipes.recipe import Recipe
+from rezoo.specs import Preprocessing
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import losses
 from rezoo.training.losses import Objective
@@ -64,10 +65,11 @@ class Outcome:
 class TrainingStep:
     """`step(batch)` does one optimizer step.
 
-    `batch` has `micro_batches` pairs of images and labels of equal sizes. Images are float32
-    `(B, H, W, C)`; labels are int32 `(B,)`, or float32 `(B, K)`: shares of the classes, or
-    multi-label. The gradient is that of the mean loss of the whole batch. On several hosts, each
-    passes its part of the batch, and what it wishes all to do; the step returns what all wish.
+    `batch` has `micro_batches` pairs of images and labels of equal sizes. Images `(B, H, W, C)` are
+    whole grey levels, uint8, or without a preprocessing the network's input, float32. Labels are
+    int32 `(B,)`, or float32 `(B, K)`: shares of the classes, or multi-label. The gradient is that
+    of the mean loss of the whole batch. On several hosts, each passes its part of the batch, and
+    what it wishes all to do; the step returns what all wish.
 
     Attributes:
         model: The network.
@@ -83,11 +85,12 @@ class TrainingStep:
         *,
         micro_batches: int = 1,
         devices: Devices = ONE,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.model = model
         self.update = update
         self.micro_batches = micro_batches
-        self._run = _compile(model, update, objective, micro_batches, devices)
+        self._run = _compile(model, update, objective, preprocessing, micro_batches, devices)
 
     @keras_settings()
     def __call__(self, batch: Sequence[MicroBatch], wishes: Sequence[float] = ()) -> Outcome:
@@ -118,6 +121,7 @@ def training_step(
     steps_per_epoch: int,
     objective: Objective | None = None,
     devices: Devices = ONE,
+    preprocessing: Preprocessing | None = None,
 ) -> TrainingStep:
     """Build the step of a recipe, to be compiled at its first call.
 
@@ -128,6 +132,8 @@ def training_step(
         steps_per_epoch: For the schedule and its warm-up.
         objective: Returns loss and hits from logits and labels; the task's own by default.
         devices: On which the network was built.
+        preprocessing: Of the images, which are then uint8 and are normalized in the step. If None,
+            they are the network's input.
 
     Raises:
         IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
@@ -148,18 +154,30 @@ def training_step(
     update = Update(optimizer, clip_norm=recipe.clip_norm, average=average, scale=scale)
     objective = objective or losses.objective(recipe, task)
     return TrainingStep(
-        model, update, objective, micro_batches=recipe.accumulation, devices=devices
+        model,
+        update,
+        objective,
+        micro_batches=recipe.accumulation,
+        devices=devices,
+        preprocessing=preprocessing,
     )
 
 
 def _compile(
-    model: keras.Model, update: Update, objective: Objective, micro_batches: int, devices: Devices
+    model: keras.Model,
+    update: Update,
+    objective: Objective,
+    preprocessing: Preprocessing | None,
+    micro_batches: int,
+    devices: Devices,
 ) -> Compiled:
     if keras.config.backend() == "jax":
         from rezoo.training import step_jax
 
-        return step_jax.compiled_step(model, update, objective, micro_batches, devices)
+        return step_jax.compiled_step(
+            model, update, objective, preprocessing, micro_batches, devices
+        )
     from rezoo.training import step_tensorflow
 
-    run = step_tensorflow.compiled_step(model, update, objective, micro_batches)
+    run = step_tensorflow.compiled_step(model, update, objective, preprocessing, micro_batches)
     return lambda batch, wishes: run(batch)  # a single device: no other host has wishes

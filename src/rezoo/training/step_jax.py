@@ -15,6 +15,8 @@ import keras
 import numpy as np
 
 from rezoo.models.devices import Devices
+from rezoo.models.normalization import network_input
+from rezoo.specs import Preprocessing
 from rezoo.training.losses import Objective
 from rezoo.training.update import Update
 
@@ -27,10 +29,15 @@ class _Step:
     """
 
     def __init__(
-        self, model: keras.Model, update: Update, objective: Objective, devices: Devices
+        self,
+        model: keras.Model,
+        update: Update,
+        objective: Objective,
+        preprocessing: Preprocessing | None,
+        devices: Devices,
     ) -> None:
         self.model, self.update, self.objective = model, update, objective
-        self.devices = devices
+        self.preprocessing, self.devices = preprocessing, devices
         self.trained = list(update.optimizer.trained)
         ours = {id(v) for v in self.trained}
         self.frozen = [v for v in model.trainable_variables if id(v) not in ours]
@@ -43,11 +50,12 @@ class _Step:
         self, trained: Any, frozen: Any, others: Any, factor: Any, micro_batch: Any
     ) -> tuple[Any, Any, Any]:
         """Return gradients, the new `others`, and loss and hits as float32 `(2,)`."""
+        images = network_input(micro_batch[0], self.preprocessing)
 
         def loss_of(values: Any) -> Any:
             both = [*values, *frozen]
             logits, rest = self.model.stateless_call(
-                [both[n] for n in self.order], others, micro_batch[0], training=True
+                [both[n] for n in self.order], others, images, training=True
             )
             loss, hits = self.objective(logits, micro_batch[1])
             return loss * factor, (rest, jax.numpy.stack([loss, hits.astype("float32")]))
@@ -93,6 +101,7 @@ def compiled_step(
     model: keras.Model,
     update: Update,
     objective: Objective,
+    preprocessing: Preprocessing | None,
     micro_batches: int,
     devices: Devices,
 ) -> Callable[[Sequence[tuple[Any, Any]], Sequence[float]], Any]:
@@ -101,7 +110,7 @@ def compiled_step(
     It returns the figures of `step.Figures`, and then the largest of each wish of all hosts,
     float32 `(4 + W,)`.
     """
-    step = _Step(model, update, objective, devices)
+    step = _Step(model, update, objective, preprocessing, devices)
     return _whole(step) if micro_batches == 1 else _in_micro_batches(step, micro_batches)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rezoo.models.normalization import network_input
+from rezoo.specs import Preprocessing
 from rezoo.training.losses import Objective
 from rezoo.training.update import Gradients, Update
 from rezoo.utils import device
@@ -15,7 +17,11 @@ from rezoo.utils.device import STEP_WITH_XLA
 
 
 def compiled_step(
-    model: keras.Model, update: Update, objective: Objective, micro_batches: int
+    model: keras.Model,
+    update: Update,
+    objective: Objective,
+    preprocessing: Preprocessing | None,
+    micro_batches: int,
 ) -> Callable[[Sequence[tuple[Any, Any]]], Any]:
     """Return `run(batch)`, which returns the figures of `step.Figures` as float32 `(4,)`.
 
@@ -26,10 +32,11 @@ def compiled_step(
 
     def differentiate(images: Any, labels: Any) -> tuple[Gradients, Any]:
         """Return the gradients of the multiplied loss, and loss and hits as float32 `(2,)`."""
+        inputs = network_input(images, preprocessing)
         trained = [v.value for v in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
-            loss, hits = objective(model(images, training=True), labels)
+            loss, hits = objective(model(inputs, training=True), labels)
             multiplied = loss * update.loss_factor()
         gradients = tape.gradient(multiplied, trained, unconnected_gradients="zero")
         return gradients, tf.stack([loss, tf.cast(hits, tf.float32)])

@@ -260,7 +260,7 @@ def _to_the_end(loop: Loop, plan: Plan) -> Run:
     if not setup.devices.is_first:
         return Run(folder=loop.folder, metrics={})
     setup = setup.on_one_device(values)
-    forward = compiled_forward(setup.network)
+    forward = compiled_forward(setup.network, setup.config.preprocessing)
     return Run(
         folder=loop.folder, metrics=run_folder.finish(loop.folder, setup, plan, progress, forward)
     )

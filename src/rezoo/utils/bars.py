@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, paint
+from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, as_svg, new_figure, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,10 @@ class BarChart:
 
 def draw_bars(chart: BarChart, width: int) -> str:
     """Return a chart as an `<svg>` element without a size; its viewBox is `width` x `HEIGHT`."""
-    return paint(lambda figure: _draw_on(figure, chart, width), width, HEIGHT)
+    with settings():
+        figure = new_figure(width, HEIGHT)
+        _draw_on(figure, chart, width)
+        return as_svg(figure).replace(f'width="{width}pt" height="{HEIGHT}pt"', "", 1)
 
 
 def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:

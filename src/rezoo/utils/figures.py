@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn with matplotlib, readable on light and on dark pages.
+"""Charts as SVG, drawn with matplotlib, readable on light and on dark pages.
 
 Titles, ticks and axes have the colour of the text around them (`currentColor`). The same chart
 gives the same bytes, whatever the user's settings of matplotlib are.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 440, 236  # of a chart, in pixels
+WIDTH, HEIGHT = 440, 236  # of a chart of lines, in pixels
 _TITLE = 40  # height of the title above a sheet of charts, in pixels
 _DPI = 72  # an SVG of matplotlib has 72 units per inch
 COLOURS = ("#4472d6", "#d1601c", "#2b8a57", "#a05cb8")  # contrast above 3:1 on white and on black
@@ -48,11 +51,15 @@ class Line:
 
     Attributes:
         points: `(x, y)`, in ascending order of x.
-        name: For the legend; empty if the chart has one line only.
+        name: For the legend; empty if the line has no entry there.
+        ranges: `(low, high)` of each point, drawn as vertical bars; empty for none.
+        plain: Whether it is a thin grey line to compare with.
     """
 
     points: tuple[Point, ...]
     name: str = ""
+    ranges: tuple[Point, ...] = ()
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Chart:
         lines: The lines.
         x_title: Quantity on the x axis.
         percent: Whether the values are fractions and ticks are shown in percent.
+        x_percent: Whether those on the x axis are, too; that axis is then from 0 to 1.
         may_be_log: Whether the y axis is logarithmic if all values are positive and the largest
             is at least 1000 times the smallest. Otherwise it starts at 0.
     """
@@ -72,6 +80,7 @@ class Chart:
     lines: tuple[Line, ...]
     x_title: str = "epoch"
     percent: bool = False
+    x_percent: bool = False
     may_be_log: bool = False
 
 
@@ -84,31 +93,41 @@ def points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> tuple[Point, ..
 @lru_cache(maxsize=16)
 def draw(chart: Chart) -> str:
     """Return a chart as an `<svg>` element without a size; its viewBox is `WIDTH` x `HEIGHT`."""
-    return paint(
-        lambda figure: _draw_axes(figure.add_axes((0.13, 0.19, 0.84, 0.67)), chart), WIDTH, HEIGHT
-    )
+    with settings():
+        figure = new_figure(WIDTH, HEIGHT)
+        _draw_axes(figure.add_axes((0.13, 0.19, 0.80 if chart.x_percent else 0.84, 0.67)), chart)
+        return as_svg(figure).replace(f'width="{WIDTH}pt" height="{HEIGHT}pt"', "", 1)
 
 
-def paint(on: Callable[[Figure], None], width: int, height: int) -> str:
-    """Return what a function draws on a figure, as an `<svg>` element without a size.
-
-    What has the colour `INK` gets the colour of the text around the element.
-    """
+@contextmanager
+def settings() -> Iterator[None]:
+    """Set matplotlib to the settings of charts within the block, whatever the user's are."""
     import matplotlib
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-        figure.patch.set_visible(False)
-        on(figure)
-        file = io.StringIO()
-        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of matplotlib, transparent; its sides are in pixels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.patch.set_visible(False)
+    return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a figure as an `<svg>` element whose texts and axes have the page's colour of text."""
+    file = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts have what matplotlib's lack
         figure.savefig(file, format="svg", metadata=no_metadata)
-    svg = file.getvalue()
-    element = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    return element.replace(f'width="{width}pt" height="{height}pt"', "", 1)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", file.getvalue())  # a page has several figures
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
@@ -126,18 +145,23 @@ def stack(title: str, elements: Sequence[str], *, columns: int = 1, width: int =
         element.replace("<svg", f'<svg x="{x}" y="{y}" width="{width}" height="{HEIGHT}"', 1)
         for element, (x, y) in zip(elements, places, strict=True)
     ]
-    height = _TITLE + math.ceil(len(elements) / columns) * HEIGHT
-    return render(
-        "sheet.svg", title=title, charts=placed, width=columns * width + 16, height=height
-    )
+    whole = {"width": columns * width + 16}
+    whole["height"] = _TITLE + math.ceil(len(elements) / columns) * HEIGHT
+    return render("sheet.svg", title=title, charts=placed, **whole)
 
 
 def _draw_axes(axes: Axes, chart: Chart) -> None:
     for line, colour in zip(chart.lines, COLOURS, strict=False):
         if line.points:
             x, y = zip(*line.points, strict=True)
+            if line.plain:
+                axes.plot(x, y, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (4, 3)))
+                continue
             axes.plot(x, y, color=colour, label=line.name, clip_on=False)
-            axes.plot(x[-1:], y[-1:], "o", color=colour, markersize=4, clip_on=False)
+            marked = slice(None) if line.ranges else slice(-1, None)
+            axes.plot(x[marked], y[marked], "o", color=colour, markersize=4, clip_on=False)
+            for place, (low, high) in zip(x, line.ranges, strict=False):
+                axes.plot((place, place), (low, high), color=colour, alpha=0.45, clip_on=False)
     _scale(axes, chart)
     axes.set_title(chart.title, loc="left", size="medium", weight="bold")
     axes.set_xlabel(chart.x_title)
@@ -152,7 +176,6 @@ def _draw_axes(axes: Axes, chart: Chart) -> None:
             ncols=4,
             frameon=False,
             handlelength=1,
-            labelcolor="linecolor",
         )
 
 
@@ -161,8 +184,13 @@ def _scale(axes: Axes, chart: Chart) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     values = [y for line in chart.lines for _, y in line.points] or [0.0, 1.0]
+    values += [end for line in chart.lines for pair in line.ranges for end in pair]
     low, high = min(values), max(values)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if chart.x_percent:
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if chart.may_be_log and low > 0 and high / low >= _LOG_FROM:
         axes.set_yscale("log")
         axes.set_ylim(10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high)))

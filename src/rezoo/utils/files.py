@@ -142,16 +142,16 @@ def _refuse_special(what: str, mode: int) -> None:
         )
 
 
-def refuse_file(folder: Path) -> None:
-    """Raise `SpecError` if the folder of `--output` is a file or cannot be looked at."""
+def refuse_file(folder: Path, *, option: str = "--output") -> None:
+    """Raise `SpecError` if the folder of an option is a file or cannot be looked at."""
     try:
         is_file = folder.exists() and not folder.is_dir()
     except OSError as error:  # such as a name that is too long
         raise SpecError(
-            f"{folder}: {error.strerror}", hint="choose another folder with --output."
+            f"{folder}: {error.strerror}", hint=f"choose another folder with {option}."
         ) from error
     if is_file:
-        raise SpecError(f"{folder} is a file", hint="choose another folder with --output.")
+        raise SpecError(f"{folder} is a file", hint=f"choose another folder with {option}.")
 
 
 def refuse_inside_dataset(path: Path, dataset: str) -> None:
@@ -166,11 +166,11 @@ def refuse_inside_dataset(path: Path, dataset: str) -> None:
             )
 
 
-def refuse_unwritable(folder: Path) -> None:
-    """Raise `ResourceError` if the folder of `--output` cannot be written or created."""
+def refuse_unwritable(folder: Path, *, option: str = "--output") -> None:
+    """Raise `ResourceError` if the folder of an option cannot be written or created."""
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not os.access(existing, os.W_OK):
-        raise ResourceError(f"cannot write {folder}", hint="choose another folder with --output.")
+        raise ResourceError(f"cannot write {folder}", hint=f"choose another folder with {option}.")
 
 
 def require_room(what: str, size: int, folder: Path, *, variable: str) -> None:

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+LOCAL, END = "<!-- only on this machine -->", "<!-- end -->"  # marks of what is not published
+
+
+def for_others(page: bytes) -> bytes:
+    """Return an HTML page without what must stay on this machine: all that is between the marks."""
+    between = re.compile(rb"%b.*?%b\n?" % (LOCAL.encode(), END.encode()), re.DOTALL)
+    return between.sub(b"", page)
+
 
 def render(template: str, **values: Any) -> str:
     """Return a template, filled.

@@ -22,7 +22,6 @@ from rezoo.data.order import epoch_indices
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IntegrityError, NotFoundError, UnknownNameError
 from rezoo.recipes.recipe import Recipe
-from rezoo.specs import Preprocessing
 from rezoo.utils.names import suggest
 
 
@@ -106,9 +105,8 @@ def trained(
     for step, (images, targets) in zip(steps, _readable(batches) if steps else (), strict=True):
         for i in range(len(images)):
             if (index := wanted.get(step * recipe.batch_size + i)) is not None:
-                image = visible(images[i].numpy(), request.preprocessing)
                 caption = _mixture(targets[i].numpy(), class_names) if recipe.mixes else ""
-                found[index] = Cell(image, caption)
+                found[index] = Cell(images[i].numpy(), caption)
     return [found.get(int(i), Cell(None, "not in this epoch")) for i in chosen]
 
 
@@ -127,23 +125,13 @@ def tested(examples: Examples, request: SheetRequest, chosen: np.ndarray) -> lis
     """Return the chosen examples as evaluation gets them, without the normalization."""
     some = examples.select(chosen)
     batches = pipeline.test_batches(some, request.preprocessing, batch_size=32)
-    return [
-        Cell(visible(image.numpy(), request.preprocessing))
-        for images, _ in batches
-        for image in images
-    ]
+    return [Cell(image.numpy()) for images, _ in batches for image in images]
 
 
 def _mixture(target: np.ndarray, class_names: Sequence[str]) -> str:
     """Return the two largest fractions of classes in a mixed example."""
     largest = np.argsort(-target, kind="stable")[:2]
     return " + ".join(f"{target[i]:.0%} {class_names[i]}" for i in largest)
-
-
-def visible(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Undo the normalization: float `(H, W, C)` to uint8."""
-    grey_levels = (image * np.array(preprocessing.std) + np.array(preprocessing.mean)) * 255
-    return np.clip(np.rint(grey_levels), 0, 255).astype(np.uint8)
 
 
 def _possible(recipe: Recipe, count: int) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,16 +20,19 @@ _RATIOS = (0.3, 3.3)  # height / width
 _TRIES = 10
 
 
-def random_erasing(probability: float) -> Callable[[Any, Any], Any]:
-    """Return the transform `(image, seed)` to image, normalized float32 `(H, W, C)`.
+def random_erasing(probability: float, *, fill: Sequence[int]) -> Callable[[Any, Any], Any]:
+    """Return the transform `(image, seed)` to image, uint8 `(H, W, C)`.
 
     As in torchvision, area and logarithm of the ratio are uniform. The first of ten tries that is
-    smaller than the image in both directions is set to 0, the mean of the dataset.
+    smaller than the image in both directions gets one colour.
     `seed` is int64 `(2,)`: one example in one epoch.
 
     Args:
         probability: Probability of erasing, 0 to 1.
+        fill: C grey levels, 0 to 255: the colour. That of torchvision and timm is the mean of the
+            dataset.
     """
+    colour = tf.constant(tuple(fill), tf.uint8)
 
     def transform(image: Any, seed: Any) -> Any:
         sides = tf.shape(image)[:2]
@@ -37,7 +40,7 @@ def random_erasing(probability: float) -> Callable[[Any, Any], Any]:
         height, width = _draw_size(tf.cast(sides, tf.float32), seed)
 
         def erased() -> Any:
-            return _erase(image, height, width, uniform(seed, _PLACE, (2,)))
+            return _erase(image, height, width, uniform(seed, _PLACE, (2,)), colour)
 
         return tf.cond(applied & (height > 0), erased, lambda: tf.identity(image))
 
@@ -56,13 +59,13 @@ def _draw_size(sides: Any, seed: Any) -> tuple[Any, Any]:
     return size[0], size[1]
 
 
-def _erase(image: Any, height: Any, width: Any, place: Any) -> Any:
+def _erase(image: Any, height: Any, width: Any, place: Any, colour: Any) -> Any:
     sides = tf.shape(image)
     room = sides[:2] - tf.stack([height, width])
     start = tf.cast(tf.floor(place * tf.cast(room + 1, tf.float32)), tf.int32)
     start = tf.minimum(start, room)
     end = start + tf.stack([height, width])
     left, right = image[start[0] : end[0], : start[1]], image[start[0] : end[0], end[1] :]
-    blank = tf.zeros(tf.stack([height, width, sides[2]]), image.dtype)
+    blank = tf.broadcast_to(colour, tf.stack([height, width, sides[2]]))
     middle = tf.concat([left, blank, right], 1)
     return tf.ensure_shape(tf.concat([image[: start[0]], middle, image[end[0] :]], 0), image.shape)

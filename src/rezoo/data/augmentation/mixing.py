@@ -23,10 +23,10 @@ _CUTMIX_SHARE = Stream.MIX + 4
 def mixing(mixup_alpha: float, cutmix_alpha: float) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """Return the transform `(images, targets, seed)` to `(images, targets)`.
 
-    Images are float32 `(B, H, W, C)`, targets float32 `(B, K)`: shares of the classes, or 1 for
-    each of several. `seed` is int64 `(2,)`: one batch in one epoch. A batch has one share. If both
-    alphas are above 0, a batch is mixed or cut with probability 1/2 each, as in torchvision and
-    timm.
+    Images are uint8 `(B, H, W, C)`, targets float32 `(B, K)`: shares of the classes, or 1 for
+    each of several. Mixup rounds to the nearest grey level, as timm's `FastCollateMixup` does.
+    `seed` is int64 `(2,)`: one batch in one epoch. A batch has one share. If both alphas are above
+    0, a batch is mixed or cut with probability 1/2 each, as in torchvision and timm.
 
     Args:
         mixup_alpha: Parameter of the Beta distribution of the share (Zhang et al. 2018,
@@ -61,9 +61,9 @@ def mixing(mixup_alpha: float, cutmix_alpha: float) -> Callable[[Any, Any, Any],
 
 def _mixup(images: Any, targets: Any, share: Any) -> tuple[Any, Any]:
     partners = _partners(images)
-    return _blend(images, tf.gather(images, partners), share), _blend(
-        targets, tf.gather(targets, partners), share
-    )
+    levels, others = (tf.cast(x, tf.float32) for x in (images, tf.gather(images, partners)))
+    mixed = tf.cast(tf.round(_blend(levels, others, share)), tf.uint8)
+    return mixed, _blend(targets, tf.gather(targets, partners), share)
 
 
 def _cutmix(images: Any, targets: Any, share: Any, centre: Any) -> tuple[Any, Any]:

@@ -1,0 +1,79 @@
+"""Predictions as a table in CSV: one row for each image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rezoo.data.csv_rows import SEPARATOR
+from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.utils.files import write_bytes
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that spreadsheets compute
+
+
+def write_csv(predictions: Predictions, path: Path) -> None:
+    """Write the predictions as CSV in UTF-8; the file appears when it is complete.
+
+    The columns are `key`, `truth`, `prediction`, `loss`, and `class_1`, `probability_1` to
+    `class_5`, `probability_5`, the most likely classes. The prediction is the class with the
+    largest probability; for multi-label data the classes above 0.5, separated by `;`, as in
+    `truth`. A name that a spreadsheet would compute as a formula has an apostrophe in front.
+
+    Raises:
+        ResourceError: The file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    shown = predictions.top.shape[1]
+    ranks = [f"{name}_{i + 1}" for i in range(shown) for name in ("class", "probability")]
+    table.writerow(["key", "truth", "prediction", "loss", *ranks])
+    table.writerows(_rows(predictions))
+    # names of files that are not UTF-8 keep their bytes
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _rows(predictions: Predictions) -> Iterator[list[str]]:
+    names = [harmless(name) for name in predictions.labels]
+    keys = predictions.keys or map(str, range(len(predictions)))
+    for row, key in enumerate(keys):
+        top = predictions.top[row]
+        if predictions.multi_label:
+            truth, answers, sure = _several(predictions, row)
+        else:
+            truth, answers = [int(predictions.truth[row])], [int(top[0])]
+            sure = softmax(predictions.logits[row])[top]
+        ranked = [
+            cell
+            for index, probability in zip(top.tolist(), sure.tolist(), strict=True)
+            for cell in (names[index], f"{probability:.6f}")
+        ]
+        given = [SEPARATOR.join(names[i] for i in indices) for indices in (truth, answers)]
+        yield [harmless(key), *given, f"{predictions.losses[row]:.6f}", *ranked]
+
+
+def _several(predictions: Predictions, row: int) -> tuple[list[int], list[int], np.ndarray]:
+    """Return the classes of an image, those that are predicted, and the largest probabilities."""
+    classes, logits = predictions.classes, predictions.logits[row].astype(np.float64)
+    places = {int(index): place for place, index in enumerate(classes)}
+    sure = 1 / (1 + np.exp(-logits[[places[int(i)] for i in predictions.top[row]]]))
+    truth = classes[predictions.truth[row]].tolist()
+    return truth, classes[logits > 0].tolist(), sure
+
+
+def harmless(name: str) -> str:
+    """Return a name that no spreadsheet takes for a formula: with an apostrophe in front.
+
+    Numbers such as -1 stay as they are.
+    """
+    if not name.startswith(_FORMULA):
+        return name
+    try:
+        float(name)
+    except ValueError:
+        return f"'{name}"
+    return name

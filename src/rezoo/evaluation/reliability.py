@@ -1,0 +1,157 @@
+"""How far the confidence of a network can be trusted: calibration error, Brier score, curve.
+
+The confidence of an image is the largest softmax. All functions are for single-label predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rezoo.evaluation.intervals import Interval, wilson_interval
+from rezoo.evaluation.predictions import Predictions, softmax
+
+BINS = 15
+_SCALES = np.linspace(0.0, 3.0, 31)
+_SMOOTHED = 5  # bins whose mean gap is taken, since that of one bin is mostly chance
+_DRAWS = 1000
+_ROWS = 4096  # images whose softmax is held at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReliabilityCurve:
+    """Confidence and accuracy in bins of equally many images, in ascending order of confidence.
+
+    Attributes:
+        confidence: Mean confidence in each bin, float64 `(B,)`.
+        accuracy: Fraction of right predictions in each bin, float64 `(B,)`.
+        count: Number of images in each bin, int64 `(B,)`.
+        low: Lower end of the 95 % Wilson interval of the accuracy, float64 `(B,)`.
+        high: Upper end.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the mean over the images of |accuracy - confidence|."""
+        gaps = np.abs(self.accuracy - self.confidence)
+        return float((self.count * gaps).sum() / self.count.sum())
+
+    @property
+    def largest_gap(self) -> float:
+        """Largest |accuracy - confidence| of a bin."""
+        return float(np.abs(self.accuracy - self.confidence).max())
+
+
+def confidences(predictions: Predictions) -> np.ndarray:
+    """Return the softmax of the predicted class of each image, float64 `(N,)`."""
+    return np.concatenate([softmax(logits).max(1) for logits, _ in _parts(predictions)])
+
+
+def brier_scores(predictions: Predictions) -> np.ndarray:
+    """Return the Brier score of each image, float64 `(N,)`, from 0 to 2.
+
+    It is the sum over all classes of the head of (softmax - truth)², where the truth is 1 for the
+    class of the image and 0 for the others (Brier 1950, equation 2). Their mean is the Brier
+    score of the network.
+    """
+    found = []
+    for logits, truth in _parts(predictions):
+        error = softmax(logits)
+        error[np.arange(len(truth)), truth] -= 1
+        found.append((error**2).sum(1))
+    return np.concatenate(found)
+
+
+def reliability_curve(
+    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS
+) -> ReliabilityCurve:
+    """Return the curve of N images in bins of equally many: see `bins_of`.
+
+    Args:
+        confidence: Of each image, float `(N,)`.
+        right: Whether each prediction is right, bool `(N,)`.
+        bins: Number of bins; with fewer images or few different confidences there are fewer.
+    """
+    _, places = np.unique(bins_of(confidence, bins), return_inverse=True)
+    count = np.bincount(places)
+    hits = np.bincount(places, right)
+    intervals = [wilson_interval(int(h), int(n)) for h, n in zip(hits, count, strict=True)]
+    low, high = np.array(intervals).T
+    return ReliabilityCurve(
+        confidence=np.bincount(places, confidence) / count,
+        accuracy=hits / count,
+        count=count,
+        low=low,
+        high=high,
+    )
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS) -> float:
+    """Return the expected calibration error (ECE) with bins of equally many images.
+
+    It is the mean over the images of |accuracy - mean confidence| of their bin: the error of
+    Guo et al. 2017, section 2, with the bins of Nixon et al. 2019, section 3, and Kumar et al.
+    2019, section 3.
+    """
+    return reliability_curve(confidence, right, bins=bins).error
+
+
+def calibration_interval(
+    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, seed: int = 0
+) -> Interval:
+    """Return a 95 % interval of the error that `calibration_error` estimates.
+
+    The estimate is too large on average, since chance alone makes accuracy differ from confidence
+    in each bin: a bootstrap, which adds chance to chance, would miss the error. Here the gaps of
+    the bins, smoothed, are multiplied by t from 0 (perfect calibration) to 3. For each t, 1000
+    estimates are drawn: the right predictions of a bin are binomial. The interval has the errors
+    of all t for which the estimate that was found is among the central 95 % of those drawn
+    (Neyman 1937). It begins at 0 if perfect calibration cannot be excluded.
+
+    Args:
+        confidence: Of each image, float `(N,)`.
+        right: Whether each prediction is right, bool `(N,)`.
+        bins: Number of bins.
+        seed: Seed of the draws.
+    """
+    curve = reliability_curve(confidence, right, bins=bins)
+    random, share = np.random.default_rng(seed), curve.count / curve.count.sum()
+    gaps = np.pad(curve.accuracy - curve.confidence, _SMOOTHED // 2, mode="edge")
+    gaps = np.convolve(gaps, np.ones(_SMOOTHED) / _SMOOTHED, mode="valid")
+    accuracies = np.clip(curve.confidence + _SCALES[:, None] * gaps, 0.0, 1.0)
+    errors = np.abs(accuracies - curve.confidence) @ share
+    size = (len(_SCALES), _DRAWS, len(share))
+    drawn = random.binomial(curve.count, accuracies[:, None], size) / curve.count
+    estimates = np.abs(drawn - curve.confidence) @ share
+    least, most = np.maximum.accumulate(np.percentile(estimates, [2.5, 97.5], axis=1), axis=1)
+    low, high = (float(np.interp(curve.error, ends, errors)) for ends in (most, least))
+    return low, high
+
+
+def bins_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return the bin of each image, int64 `(N,)`, ascending with the confidence.
+
+    The sorted images are cut into `bins` parts whose sizes differ by at most one. Images with the
+    same confidence are in the same bin, the lowest that one of them falls into, so the order of
+    the images does not matter.
+    """
+    count = len(confidence)
+    sizes = np.full(bins, count // bins)
+    sizes[: count % bins] += 1  # as numpy.array_split
+    _, level, images = np.unique(confidence, return_inverse=True, return_counts=True)
+    first = images.cumsum() - images
+    return np.searchsorted(sizes.cumsum(), first, side="right")[level]
+
+
+def _parts(predictions: Predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(predictions), _ROWS):
+        rows = slice(start, start + _ROWS)
+        yield predictions.logits[rows], predictions.truth[rows]
