@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rezoo.data.datasets import DataOptions
@@ -270,13 +271,17 @@ def _all_scores(
             forward,
             images.of(kind, severity),
             classes=setting.classes,
-            progress=lambda done, before=number * len(images): progress(before + done, total),
+            progress=partial(_report, progress, total, number * len(images)),
             gather=images.team.gather,
         )
         found[kind, severity] = scored(predictions)
         if number == 0:
             images.exchange_faults()
     return found
+
+
+def _report(progress: Callable[[int, int], None], total: int, before: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def _figure(scores: AnyScores, figure: Figure) -> tuple[float, Interval]:
