@@ -262,6 +262,7 @@ _RUN_FILES = {
     "README.md": "model card, written from the other files",
     "report.html": "curves, scores, classes and recipe on one page, which needs no network",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
+    "predictions-*.npz": "logits and truth of each image of a split, with `rezoo eval --record`",
     "checkpoints/": "last state and the one before, for `--resume`; `local.json`, what the run was "
     "started with; `data.safetensors`, which images it has; `last/`, a model folder with the last "
     "weights",
@@ -275,7 +276,8 @@ def run_files() -> str:
     from rezoo.artifacts import run_files as records
 
     folders = {f"{name}/" for name in (records.CHECKPOINTS, records.EVENTS, records.EXPORTS)}
-    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *folders}:
+    predictions = {"predictions-*.npz"}
+    if differing := _RUN_FILES.keys() ^ {*records.PUBLISHED, *predictions, *folders}:
         raise ValueError(
             f"docs/generate.py and rezoo.artifacts.run_files differ by {sorted(differing)}"
         )

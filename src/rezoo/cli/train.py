@@ -224,7 +224,7 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
         "  curves.svg         the curves alone",
         "  checkpoints/       last state, for --resume; checkpoints/last has the last weights",
         "next",
-        f"  rezoo eval {place}",
+        f"  rezoo eval {place} --record",
         f"  rezoo predict {place} IMAGE…",
     )
 

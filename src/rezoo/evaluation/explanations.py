@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from rezoo.data.audit.layout import line_height, write
-from rezoo.data.audit.views import visible
 from rezoo.errors import SpecError
 from rezoo.evaluation.activation_maps import FeatureForward, class_indices, overlay
 from rezoo.evaluation.predict import Prediction, predict_batch, probabilities_of
+from rezoo.models.normalization import visible
 from rezoo.sources.references import Source
 from rezoo.specs import ModelConfig
 from rezoo.utils.files import write_bytes

@@ -45,3 +45,9 @@ def normalized(levels: Any, preprocessing: Preprocessing) -> Any:
     factor = np.broadcast_to((1.0 / (255.0 * std)).astype(np.float32), row)
     summand = np.broadcast_to((-mean / std).astype(np.float32), row)
     return levels * factor + summand
+
+
+def visible(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Undo the normalization: float `(…, W, C)` to uint8."""
+    grey_levels = (images * np.array(preprocessing.std) + np.array(preprocessing.mean)) * 255
+    return np.clip(np.rint(grey_levels), 0, 255).astype(np.uint8)

@@ -25,6 +25,7 @@ from rezoo.data.identity import Identity
 from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.errors import DivergedError
 from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.measured import as_json, figures_of
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import recorded_scores, remove_predictions
@@ -163,7 +164,7 @@ def finish(
     with TensorFile(folder / WEIGHTS) as best:
         weights.load_weights(network, best)
     predictions = _predictions(folder, setup, forward)
-    metrics = _metrics(setup, plan, progress, scored(predictions))
+    metrics = _metrics(setup, plan, progress, predictions)
     if test := recorded_scores(folder):  # a finished run that was resumed
         metrics["test"] = test
     else:
@@ -208,8 +209,10 @@ def _predictions(folder: Path, setup: Setup, forward: Forward) -> Predictions:
     )
 
 
-def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) -> dict[str, Any]:
-    spec = setup.data.spec
+def _metrics(
+    setup: Setup, plan: Plan, progress: Progress, predictions: Predictions
+) -> dict[str, Any]:
+    spec, scores = setup.data.spec, scored(predictions)
     kind, colon, _ = spec.name.partition(":")
     return {
         "architecture": setup.config.architecture,
@@ -226,7 +229,11 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) ->
         "images_left_out": {"train": len(setup.train.reasons), "val": len(setup.val.reasons)},
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
-        "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
+        "val": {
+            "count": len(predictions),
+            **as_json(figures_of(predictions, scores)),
+            "worst_classes": scores.worst(setup.config.label),
+        },
         "wall_time_s": progress.wall_time_s,
         "warnings": [
             *progress.watched.get("given", {}).values(),

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from rezoo.data.audit.views import visible
 from rezoo.data.examples import Examples
-from rezoo.data.transforms import test_transform
+from rezoo.data.transforms import test_levels
 from rezoo.errors import IncompatibleError
 from rezoo.evaluation.activation_maps import FeatureForward, overlay
 from rezoo.evaluation.predictions import Predictions, softmax
 from rezoo.evaluation.reliability import confidences
+from rezoo.models.normalization import normalized
 from rezoo.sources.references import Source
 from rezoo.tasks import THRESHOLD
 
@@ -174,11 +174,10 @@ def _shots(
 ) -> dict[int, Shot]:
     """Return row → image, for the rows that have a class whose activation map is wanted."""
     places = _places(list(classes), predictions, examples)
-    rows, inputs = _inputs(places, examples, source)
+    rows, pixels = _pixels(places, examples, source)
     if not rows:
         return {}
-    maps = _maps(inputs, np.array([classes[row] for row in rows]), source, network)
-    pixels = visible(inputs, source.config.preprocessing.for_test())
+    maps = _maps(pixels, np.array([classes[row] for row in rows]), source, network)
     return {row: _shot(pixels[i], None if maps is None else maps[i]) for i, row in enumerate(rows)}
 
 
@@ -191,13 +190,13 @@ def _places(rows: Sequence[int], predictions: Predictions, examples: Examples) -
     return {row: places[keys[row]] for row in rows if keys[row] in places}
 
 
-def _inputs(
+def _pixels(
     places: Mapping[int, int], examples: Examples, source: Source
 ) -> tuple[list[int], np.ndarray]:
-    """Return the rows that can be read, and the network's inputs, float32 `(M, H, W, C)`."""
+    """Return the rows that can be read, and what the network gets of them, uint8 `(M, H, W, C)`."""
     rows = list(places)
     chosen = examples.select(np.array([places[row] for row in rows], np.int64))
-    transform = test_transform(source.config.preprocessing.for_test(), encoded=examples.encoded)
+    transform = test_levels(source.config.preprocessing.for_test(), encoded=examples.encoded)
 
     @tf.autograph.experimental.do_not_convert
     def load(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -209,16 +208,18 @@ def _inputs(
 
 
 def _maps(
-    inputs: np.ndarray, classes: np.ndarray, source: Source, network: keras.Model
+    pixels: np.ndarray, classes: np.ndarray, source: Source, network: keras.Model
 ) -> np.ndarray | None:
     """Return the activation map of a class for each image, float32 `(M, h, w)`."""
+    preprocessing = source.config.preprocessing.for_test()
     try:
-        forward = FeatureForward(network, source, source.config.preprocessing.for_test())
+        forward = FeatureForward(network, source, preprocessing)
     except IncompatibleError:  # another head, or a single position
         return None
     found = []
-    for start in range(0, len(inputs), _BATCH):
-        forward(inputs[start : start + _BATCH])
+    for start in range(0, len(pixels), _BATCH):
+        levels = pixels[start : start + _BATCH].astype(np.float32)
+        forward(normalized(levels, preprocessing))
         found.append(forward.maps(classes[start : start + _BATCH]))
     return np.concatenate(found)
 

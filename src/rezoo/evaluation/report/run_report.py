@@ -92,7 +92,7 @@ def report(
         "report.html",
         local=Markup(LOCAL),
         end=Markup(END),
-        title=f"{records.config.architecture} on {records.data_name}",
+        title=one_line(f"{records.config.architecture} on {records.data_name}", most=200),
         places=_places(records),
         sections={title: content for title, content in sections.items() if content},
         split=split,
@@ -171,7 +171,7 @@ def _data(records: RunRecords, lacking: Sequence[str], notes: Sequence[str]) -> 
     return {
         "images": metrics.get("images", {}),
         "left_out": {k: n for k, n in metrics.get("images_left_out", {}).items() if n},
-        "licence": metrics.get("data", {}).get("licence", ""),
+        "licence": one_line(metrics.get("data", {}).get("licence", "")),
         "warnings": [one_line(text, most=1000) for text in warnings],
         "notes": [one_line(text, most=1000) for text in notes],
     }
@@ -182,7 +182,7 @@ def _environment(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, value in environment.items():
         if name == "packages":
-            rows += [(package, str(version)) for package, version in value.items()]
+            rows += [(one_line(package), one_line(version)) for package, version in value.items()]
         elif name == "changes":
             rows += [("changed", one_line(str(entry["changes"]), most=1000)) for entry in value]
         else:
