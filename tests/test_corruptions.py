@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 import io
 import json
 import math
@@ -15,10 +16,12 @@ from PIL import Image
 import rezoo
 from conftest import encoded, fails, picture
 from rezoo.data.datasets import DataOptions
-from rezoo.errors import SpecError, UnknownNameError
+from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.corruptions import KINDS, SETS, SEVERITIES, corrupt, nearest_set, select_kinds
+from rezoo.evaluation.lesions import measure_lesions
 from rezoo.evaluation.robustness import Corrupted, Robustness, measure_corruptions
 from rezoo.tasks import SINGLE_LABEL
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 PHOTO = np.asarray(picture(1, (40, 24)))  # smooth colours
 GREY = PHOTO[..., :1]
@@ -225,6 +228,8 @@ def test_wrong_names_end_before_anything_is_measured(call, trained):
     fails(call("eval", trained, "--corruptions", "blurr"), 2, "no corruption 'blurr'", "mean blur?")
     fails(call("eval", trained, "--corruptions", "saturate"), 2, "changes colours", "'all' does so")
     fails(call("eval", trained, "--corruptions", ","), 2, "no corruption is named")
+    answer = call("eval", trained, "--corruptions", "jpeg", "--tta", "flip")
+    fails(answer, 2, "measured without --tta")
 
 
 # measured on a run: test_resnet on digits at 8 pixels
@@ -283,6 +288,26 @@ def test_images_that_cannot_be_decoded_leave_the_others_as_they_are(trained, tmp
     assert (whole.count, less.count) == (12, 11)
     right = np.rint(12 * np.array(whole.kinds[0].values)).astype(int)
     assert set(right - np.rint(11 * np.array(less.kinds[0].values)).astype(int)) <= {0, 1}
+
+
+@pytest.mark.ci
+def test_multi_label_networks_are_measured_by_their_mean_average_precision(tmp_path):
+    lines = ["path,labels"]
+    for index in range(12):
+        path = tmp_path / f"{index}.png"
+        path.write_bytes(encoded(picture(index, (8, 8)), "PNG"))
+        lines.append(f"{path.name},{';'.join(['cat', 'dog'][index % 2 :])}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    model = rezoo.create_model(NETWORK, num_classes=2, input_shape=(8, 8, 3))
+    several = {"class_names": ("cat", "dog"), "multi_label": True}
+    model.rezoo_config = dataclasses.replace(model.rezoo_config, **several)
+    data = f"csv:{tmp_path / 'table.csv'}"
+    found = measure_corruptions(model, data, ("contrast",), split="all")
+    assert found.figure.key == "map"
+    assert found.clean == rezoo.evaluate(model, data, split="all").scores.map
+    assert "mean average precision" in found.summary()
+    with pytest.raises(IncompatibleError, match="is multi-label; lesions are measured as top-1"):
+        measure_lesions(model, data, split="all")
 
 
 # the result

@@ -146,7 +146,7 @@ class Lesions:
     def chart(self) -> BarChart:
         """Return bars of the accuracy without each block."""
         return BarChart(
-            "top-1 without one block",
+            printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
                 Bar(b.block.removeprefix("layer"), b.accuracy, b.interval, _GROUPS[b.shortcut])
                 for b in self.blocks

@@ -67,7 +67,7 @@ def draw_bars(chart: BarChart, width: int) -> str:
 
 def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:
     left, right = _LEFT / width, (_AROUND - _LEFT) / width
-    axes = figure.add_axes((left, 0.22, 1 - left - right, 0.62))
+    axes = figure.add_axes((left, 0.22, 1 - left - right, 0.56))
     bars = chart.bars
     for group, colour in zip(chart.groups, COLOURS, strict=False):
         places = [x for x, bar in enumerate(bars) if bar.group == group]
@@ -85,13 +85,13 @@ def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:
     axes.set_xticks(range(len(bars)), [bar.name for bar in bars], rotation=90, size="small")
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], [f"{y} %" for y in range(0, 101, 20)])
     axes.tick_params(axis="x", length=0)
-    axes.set_title(chart.title, loc="left", size="medium", weight="bold")
+    axes.set_title(chart.title, loc="left", size="medium", weight="bold", pad=22)
     axes.set_xlabel(chart.x_title)
     axes.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
         loc="lower right",
-        bbox_to_anchor=(1, 1),  # above the axes
+        bbox_to_anchor=(1, 1),  # between title and axes
         borderaxespad=0.2,
         ncols=5,
         frameon=False,
