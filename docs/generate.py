@@ -155,6 +155,19 @@ def intervals() -> str:
     return table(["right", "95 % interval"], rows)
 
 
+def corruptions() -> str:
+    """Return what each kind of corruption does, and the parameters of each published set."""
+    from rezoo.evaluation.corruptions import KINDS, SETS
+
+    rows = []
+    for name, kind in KINDS.items():
+        does = inspect.getdoc(kind.change).splitlines()[0]
+        sets = (", ".join(map(str, kind.parameters[size])) for size in SETS)
+        rows.append((code(name), kind.group, escaped(does), *sets))
+    heads = (f"{name}, {size} px" for size, name in SETS.items())
+    return table(["kind", "group", "what it does", *heads], rows)
+
+
 def weights(*, defaults: bool = False) -> str:
     """Return the entries of rezoo's catalogue, or only the defaults of `--pretrained`."""
     rows = []

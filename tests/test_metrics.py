@@ -16,10 +16,13 @@ from rezoo.cli import benchmark as cli_benchmark
 from rezoo.cli import predict as cli_predict
 from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
+from rezoo.cli.examine import examine
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.lesions import measure_lesions
 from rezoo.evaluation.metrics import measure
 from rezoo.evaluation.predictions import softmax, top_k
+from rezoo.evaluation.robustness import measure_corruptions
 from rezoo.publishing.verify import record_proof
 from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.train import Run
@@ -163,12 +166,13 @@ def test_what_is_no_dataset_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("command", "functions"),
     [
-        (eval_command, (rezoo.evaluate, rezoo.DataOptions)),
+        (eval_command, (rezoo.evaluate, measure_corruptions, rezoo.DataOptions)),
+        (examine, (measure_lesions, rezoo.DataOptions)),
         (cli_predict.predict, (rezoo.predict,)),
         (cli_benchmark.benchmark, (rezoo.benchmark,)),
         (cli_verify.verify, (rezoo.verify, record_proof)),
     ],
-    ids=["eval", "predict", "benchmark", "verify"],
+    ids=["eval", "examine", "predict", "benchmark", "verify"],
 )
 def test_options_and_keywords_have_the_same_names(command, functions):
     keywords = {name for f in functions for name in inspect.signature(f).parameters}
@@ -176,8 +180,8 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
     of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
-    files = {"csv_file", "predictions"}
-    assert options - keywords - loading <= of_the_command | files
+    files = {"csv_file", "predictions", "output"}
+    assert options - keywords - loading <= of_the_command | files | {"lesion"}
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

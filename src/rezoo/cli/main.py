@@ -20,6 +20,7 @@ from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
 from rezoo.cli.downloads import shown_downloads
 from rezoo.cli.eval import eval_command
+from rezoo.cli.examine import examine
 from rezoo.cli.export import export
 from rezoo.cli.info import info
 from rezoo.cli.launch import launch
@@ -54,8 +55,8 @@ def cli() -> None:
 
 
 for command in (
-    list_command, info, train, eval_command, calibrate, predict, compare, export, benchmark, verify,
-    push, data, launch, doctor,
+    list_command, info, train, eval_command, examine, calibrate, predict, compare, export,
+    benchmark, verify, push, data, launch, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

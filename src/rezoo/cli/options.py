@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 from rezoo.utils.signals import STOPPING, handling
+
+if TYPE_CHECKING:
+    from rezoo.sources.references import Source
 
 START_VARIABLE = "REZOO_START_TIMEOUT"
 
@@ -162,6 +165,28 @@ def supervisor_options() -> dict[str, Any]:
     if seconds is None:
         raise SpecError(f"{START_VARIABLE}={value!r} is not a duration", hint="write 90s or 30m.")
     return {"clocks": Clocks(start=seconds), "say": functools.partial(click.echo, err=True)}
+
+
+def resolve_with_dataset(
+    model: str, dataset: str | None, *, pretrained: bool, require_pinned: bool
+) -> tuple[Source, str]:
+    """Return what MODEL means, and `--dataset` or else the dataset of the run.
+
+    Wrong names are errors here, before TensorFlow is imported.
+
+    Raises:
+        SpecError: No dataset is given, and none is recorded.
+    """
+    from rezoo.data.datasets import dataset_spec
+    from rezoo.sources.any_model import own_dataset
+    from rezoo.sources.references import resolve_weights
+
+    source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
+    dataset = dataset or own_dataset(source)
+    if dataset is None:
+        raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
+    dataset_spec(dataset)
+    return source, dataset
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,36 +28,32 @@ class CorruptedBatches:
     def __init__(
         self, setting: Setting, team: Devices, seed: int, pool: ThreadPoolExecutor
     ) -> None:
-        self._setting, self._team, self._seed, self._pool = setting, team, seed, pool
+        self.setting, self.team = setting, team
+        self._seed, self._pool = seed, pool
         self._mine = team.share(len(setting.faults.examples))
         self._faults = setting.faults.of_some(self._mine)
-        ours = setting.preprocessing
-        black, white = (0.0,) * ours.channels, (1.0,) * ours.channels
-        unscaled = dataclasses.replace(ours, mean=black, std=white)
-        self._levels = InOrder(self._faults, unscaled, batch_size=setting.batch_size)
+        self._batches = InOrder(self._faults, setting.preprocessing, batch_size=setting.batch_size)
 
     def __len__(self) -> int:
         return len(self._mine)
 
-    def inputs(self, kind: str, severity: int) -> Iterator[tuple[np.ndarray, Any]]:
-        """Yield inputs of the network, float32 `(B, H, W, C)`, and labels.
+    def of(self, kind: str, severity: int) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield images, whole grey levels as uint8 `(B, H, W, C)`, and labels.
 
         Args:
             kind: A key of `corruptions.KINDS`.
             severity: 1 to 5, or 0 for unchanged images. That pass must be the first: it finds
                 the images that cannot be read.
         """
-        ours = self._setting.preprocessing
-        mean, std = np.array(ours.mean), np.array(ours.std)
         change = partial(_changed, kind, severity, self._seed)
         indices, start = self._mine[self._faults.readable()], 0
-        for images, labels in self._levels:
-            levels = np.rint(255 * np.asarray(images)).astype(np.uint8)
+        for images, labels in self._batches:
+            levels = np.asarray(images)
             if severity:
                 some = indices[start : start + len(levels)]
                 levels = np.stack(list(self._pool.map(change, levels, some)))
             start += len(levels)
-            yield ((levels / 255 - mean) / std).astype(np.float32), labels
+            yield levels, labels
 
     def exchange_faults(self) -> None:
         """Add the unreadable images that the hosts have found to those of the setting.
@@ -67,7 +62,7 @@ class CorruptedBatches:
             IntegrityError: There are more than the options allow.
         """
         unreadable = {int(self._mine[i]): why for i, why in self._faults.reasons.items()}
-        self._setting.faults.merge(self._team.exchange(unreadable))
+        self.setting.faults.merge(self.team.exchange(unreadable))
 
 
 def _changed(kind: str, severity: int, seed: int, image: np.ndarray, index: np.int64) -> np.ndarray:

@@ -18,17 +18,17 @@ from PIL import Image
 
 
 def gaussian_noise(image: np.ndarray, scale: float, random: np.random.Generator) -> np.ndarray:
-    """Add normal noise of a standard deviation."""
+    """Add normal noise; `scale` is its standard deviation, of white = 1."""
     return image / 255 + random.normal(scale=scale, size=image.shape)
 
 
 def shot_noise(image: np.ndarray, photons: int, random: np.random.Generator) -> np.ndarray:
-    """Count photons: white has the given number on average."""
+    """Count photons; `photons` is their mean number in white."""
     return random.poisson(image / 255 * photons) / photons
 
 
 def impulse_noise(image: np.ndarray, part: float, random: np.random.Generator) -> np.ndarray:
-    """Set a part of the values to black or white, each with probability 1/2."""
+    """Set a part of the values to black or white."""
     hit, white = random.random(image.shape) <= part, random.random(image.shape) <= 0.5
     return np.where(hit, np.where(white, 255, 0), image).astype(np.uint8)
 
@@ -36,7 +36,7 @@ def impulse_noise(image: np.ndarray, part: float, random: np.random.Generator) -
 def defocus_blur(
     image: np.ndarray, disk: tuple[float, float], random: np.random.Generator
 ) -> np.ndarray:
-    """Average over a disk; `disk` is its radius and the blur of its edge, in pixels."""
+    """Average over a disk; `disk` is its radius and the blur of its edge in pixels."""
     from scipy.signal import fftconvolve
 
     kernel = _disk(*disk)
@@ -55,10 +55,10 @@ def gaussian_blur(image: np.ndarray, sigma: float, random: np.random.Generator) 
 def motion_blur(
     image: np.ndarray, motion: tuple[int, float], random: np.random.Generator
 ) -> np.ndarray:
-    """Average along a line of random direction, with weights that fall as a half Gaussian.
+    """Average along a line of random direction; `motion` is radius and deviation in pixels.
 
-    It is ImageMagick's `MotionBlurImage`, which the authors call. `motion` is a radius and a
-    standard deviation in pixels.
+    The weights fall as a half Gaussian, as in ImageMagick's `MotionBlurImage`, which the authors
+    call.
     """
     radius, sigma = motion
     angle = math.radians(random.uniform(-45, 45))
@@ -77,7 +77,7 @@ def motion_blur(
 
 
 def brightness(image: np.ndarray, more: float, random: np.random.Generator) -> np.ndarray:
-    """Add to the value of hue, saturation and value; of grey images, to the grey."""
+    """Add to the value of hue, saturation and value; in grey images, to the grey level."""
     values = image / 255
     value = values.max(axis=-1, keepdims=True)
     brighter = np.minimum(value + more, 1)
@@ -85,7 +85,7 @@ def brightness(image: np.ndarray, more: float, random: np.random.Generator) -> n
 
 
 def contrast(image: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """Scale the distance to the mean of each channel."""
+    """Scale the distance to the mean of each channel by a factor."""
     values = image / 255
     means = values.mean(axis=(0, 1), keepdims=True)
     return (values - means) * factor + means
@@ -94,7 +94,7 @@ def contrast(image: np.ndarray, factor: float, random: np.random.Generator) -> n
 def saturate(
     image: np.ndarray, line: tuple[float, float], random: np.random.Generator
 ) -> np.ndarray:
-    """Multiply the saturation by a factor and add a summand."""
+    """Scale the saturation by a factor, and add a summand."""
     from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
     hsv = rgb_to_hsv(image / 255)
@@ -103,7 +103,7 @@ def saturate(
 
 
 def pixelate(image: np.ndarray, part: float, random: np.random.Generator) -> np.ndarray:
-    """Reduce both sides to a part of their length, and enlarge again."""
+    """Reduce both sides to a part of their length, and enlarge them again."""
     whole = _as_picture(image)
     small = [max(1, int(side * part)) for side in whole.size]
     box = Image.Resampling.BOX
@@ -111,7 +111,7 @@ def pixelate(image: np.ndarray, part: float, random: np.random.Generator) -> np.
 
 
 def jpeg(image: np.ndarray, quality: int, random: np.random.Generator) -> np.ndarray:
-    """Compress as a JPEG."""
+    """Compress as a JPEG of a quality."""
     file = io.BytesIO()
     _as_picture(image).save(file, "JPEG", quality=quality)
     return _as_levels(Image.open(file), image)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
+from rezoo.data.datasets import DataOptions
 from rezoo.evaluation.corrupted_batches import CorruptedBatches
 from rezoo.evaluation.corruptions import (
     ALL,
@@ -18,14 +18,15 @@ from rezoo.evaluation.corruptions import (
     nearest_set,
     select_kinds,
 )
-from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.forward import Forward, compiled_forward, network_of
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import collect
-from rezoo.evaluation.setting import setting_of
+from rezoo.evaluation.setting import AnyData, setting_of
 from rezoo.sources.any_model import AnyModel
-from rezoo.tasks import Figure
+from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, Figure
 from rezoo.utils.figures import Chart, Line, sheet
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.names import printable
 
 Interval = tuple[float, float]
 
@@ -91,12 +92,12 @@ class Robustness:
         return self.clean - self.mean
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the rows of a table in percent: each kind, its severities, mean and drop."""
+        """Return the rows of a table in percent: each kind, severities 1 to 5, mean and drop."""
         return [
             {
                 "corruption": kind.name,
                 **{
-                    f"severity {severity}": f"{value:.1%}"
+                    str(severity): f"{value:.1%}"
                     for severity, value in zip(SEVERITIES, kind.values, strict=True)
                 },
                 "mean": f"{kind.mean:.1%}",
@@ -106,12 +107,13 @@ class Robustness:
         ]
 
     def summary(self) -> str:
-        """Return the means, and how wide the intervals are, as a sentence."""
+        """Return the means, how wide the intervals are, and the parameters, as a line."""
         widest = max(high - low for kind in self.kinds for low, high in kind.intervals) / 2
+        kinds = "corruption" if len(self.kinds) == 1 else f"{len(self.kinds)} corruptions"
         return (
-            f"{self.figure.name} {self.clean:.1%} on unchanged images, {self.mean:.1%} on average "
-            f"over {len(self.kinds)} corruptions: {100 * self.drop:.1f} points less; 95 % "
-            f"intervals of ±{100 * widest:.1f} points or less; parameters of {self.parameters}"
+            f"{self.figure.name} at severities 1 to 5; unchanged {self.clean:.1%}, mean of {kinds} "
+            f"{self.mean:.1%}, drop {100 * self.drop:.1f} pt; 95 % intervals at most "
+            f"±{100 * widest:.1f} pt; parameters of {self.parameters}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,6 +142,26 @@ class Robustness:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Robustness:
+        """Return the result of which `to_dict` returned the values."""
+        same = ("model", "dataset", "split", "count", "parameters", "seed", "clean")
+        figures = {task.chosen_by.key: task.chosen_by for task in (SINGLE_LABEL, MULTI_LABEL)}
+        return cls(
+            **{name: content[name] for name in same},
+            figure=figures[content["figure"]],
+            clean_interval=tuple(content["clean_interval"]),
+            kinds=tuple(
+                Corrupted(
+                    name=kind["name"],
+                    values=tuple(kind["values"]),
+                    intervals=tuple(map(tuple, kind["intervals"])),
+                    drop=kind["drop"],
+                )
+                for kind in content["kinds"]
+            ),
+        )
+
     def charts(self) -> list[Chart]:
         """Return a chart for each group of kinds: the scores over the severity."""
         groups = dict.fromkeys(KINDS[kind.name].group for kind in self.kinds)
@@ -159,13 +181,14 @@ class Robustness:
 
     def svg(self) -> str:
         """Return the charts as an SVG file."""
-        return sheet(f"{self.model} on {self.dataset}, {self.split} split", self.charts())
+        title = f"{self.model} on {self.dataset}, {self.split} split"
+        return sheet(printable(title), self.charts())
 
 
 def measure_corruptions(
     model: AnyModel,
-    dataset: DatasetReference | Dataset | None = None,
-    kinds: Sequence[str] = (ALL,),
+    dataset: AnyData = None,
+    corruptions: Sequence[str] = (ALL,),
     *,
     seed: int = 0,
     pretrained: bool = False,
@@ -185,7 +208,8 @@ def measure_corruptions(
     Args:
         model: As for `evaluate`.
         dataset: As for `evaluate`.
-        kinds: Kinds, groups of kinds (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or `"all"`.
+        corruptions: Kinds, groups of kinds (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or
+            `"all"`.
         seed: Of the random kinds.
         pretrained: As for `evaluate`, and so are the other arguments.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
@@ -209,26 +233,13 @@ def measure_corruptions(
         image_size=image_size,
         options=options,
     )
-    chosen = select_kinds(kinds, channels=setting.preprocessing.channels)
-    figure, found = setting.task.chosen_by, {}
+    chosen = select_kinds(corruptions, channels=setting.preprocessing.channels)
+    figure = setting.task.chosen_by
     with setting.computing(devices, hosts) as team, ThreadPoolExecutor() as pool:
-        network = network_of(model, setting.source)
+        forward = compiled_forward(network_of(model, setting.source), setting.preprocessing)
         warn_of_gpu_faults()
         images = CorruptedBatches(setting, team, seed, pool)
-        passes = [("", 0), *((kind, severity) for kind in chosen for severity in SEVERITIES)]
-        forward = compiled_forward(network)
-        for number, (kind, severity) in enumerate(passes):
-            predictions = collect(
-                setting.task,
-                forward,
-                images.inputs(kind, severity),
-                classes=setting.classes,
-                progress=partial(_report, progress, number, len(passes), len(images)),
-                gather=team.gather,
-            )
-            found[kind, severity] = scored(predictions)
-            if number == 0:
-                images.exchange_faults()
+        found = _all_scores(images, forward, chosen, progress)
     clean, interval = _figure(found["", 0], figure)
     return Robustness(
         model=setting.source.reference,
@@ -244,11 +255,33 @@ def measure_corruptions(
     )
 
 
-def _report(
-    progress: Callable[[int, int], None], number: int, passes: int, images: int, done: int
-) -> None:
-    """Report the progress of one of several passes over the images."""
-    progress(number * images + done, passes * images)
+def _all_scores(
+    images: CorruptedBatches,
+    forward: Forward,
+    kinds: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> dict[tuple[str, int], AnyScores]:
+    """Return the scores of each kind and severity; `("", 0)` is for unchanged images."""
+    setting, found = images.setting, {}
+    passes = [("", 0), *((kind, severity) for kind in kinds for severity in SEVERITIES)]
+    total = len(passes) * len(images)
+    for number, (kind, severity) in enumerate(passes):
+        predictions = collect(
+            setting.task,
+            forward,
+            images.of(kind, severity),
+            classes=setting.classes,
+            progress=partial(_report, progress, total, number * len(images)),
+            gather=images.team.gather,
+        )
+        found[kind, severity] = scored(predictions)
+        if number == 0:
+            images.exchange_faults()
+    return found
+
+
+def _report(progress: Callable[[int, int], None], total: int, before: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def _figure(scores: AnyScores, figure: Figure) -> tuple[float, Interval]:

@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 440, 236  # of a chart of lines, in pixels
 _TITLE = 40  # height of the title above a sheet of charts, in pixels
 _DPI = 72  # an SVG of matplotlib has 72 units per inch
 COLOURS = ("#4472d6", "#d1601c", "#2b8a57", "#a05cb8")  # contrast above 3:1 on white and on black
-_INK = "#010203"  # of text and axes; becomes currentColor
+INK = "#010203"  # of text and axes; becomes currentColor
 _LOG_FROM = 1000.0  # ratio of the largest to the smallest value
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
@@ -38,9 +38,9 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titley": 1.0,  # fixed: finding it takes a fifth of the time
     "axes.unicode_minus": False,
     **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.titlecolor", "axes.labelcolor", "grid.color"), _INK
+        ("text.color", "axes.edgecolor", "axes.titlecolor", "axes.labelcolor", "grid.color"), INK
     ),
-    **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
 
 Point = tuple[float, float]
@@ -128,23 +128,29 @@ def as_svg(figure: Figure) -> str:
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts have what matplotlib's lack
         figure.savefig(file, format="svg", metadata=no_metadata)
     svg = re.sub(r'<g id="[^"]*">', "<g>", file.getvalue())
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     own = rf"\g<0>{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"  # a page has several figures
     return re.sub("<[^>]*>", lambda tag: re.sub(r'id="|href="#|url\(#', own, tag[0]), svg)
 
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
     """Return an SVG file with the charts in rows of `columns` below a title."""
+    return stack(title, [draw(chart) for chart in charts], columns=columns)
+
+
+def stack(title: str, elements: Sequence[str], *, columns: int = 1, width: int = WIDTH) -> str:
+    """Return an SVG file with `<svg>` elements of `width` x `HEIGHT` in rows below a title."""
     places = [
-        (8 + number % columns * WIDTH, _TITLE + number // columns * HEIGHT)
-        for number in range(len(charts))
+        (8 + number % columns * width, _TITLE + number // columns * HEIGHT)
+        for number in range(len(elements))
     ]
-    drawn = [
-        draw(chart).replace("<svg", f'<svg x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}"', 1)
-        for chart, (x, y) in zip(charts, places, strict=True)
+    placed = [
+        element.replace("<svg", f'<svg x="{x}" y="{y}" width="{width}" height="{HEIGHT}"', 1)
+        for element, (x, y) in zip(elements, places, strict=True)
     ]
-    height = _TITLE + math.ceil(len(charts) / columns) * HEIGHT
-    return render("sheet.svg", title=title, charts=drawn, width=columns * WIDTH + 16, height=height)
+    whole = {"width": columns * width + 16}
+    whole["height"] = _TITLE + math.ceil(len(elements) / columns) * HEIGHT
+    return render("sheet.svg", title=title, charts=placed, **whole)
 
 
 def _draw_axes(axes: Axes, chart: Chart) -> None:
@@ -152,7 +158,7 @@ def _draw_axes(axes: Axes, chart: Chart) -> None:
         if line.points:
             x, y = zip(*line.points, strict=True)
             if line.plain:
-                axes.plot(x, y, color=_INK, alpha=0.45, linewidth=1, linestyle=(0, (4, 3)))
+                axes.plot(x, y, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (4, 3)))
                 continue
             axes.plot(x, y, color=colour, label=line.name, clip_on=False)
             marked = slice(None) if line.ranges else slice(-1, None)

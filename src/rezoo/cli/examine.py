@@ -1,0 +1,101 @@
+"""`rezoo examine`: what the parts of a network contribute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rezoo.cli.options import (
+    columns_option,
+    data_options,
+    json_option,
+    pretrained_option,
+    print_json,
+    require_pinned_option,
+    resolve_with_dataset,
+)
+from rezoo.data.datasets import DataOptions
+from rezoo.errors import SpecError
+from rezoo.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    from rezoo.evaluation.lesions import Lesions
+
+
+@click.command()
+@click.argument("model")
+@click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
+@click.option("--dataset", help="Dataset; that of the run if not given.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "val", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Part of the data.",
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
+@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the result into this .svg file.",
+)
+@columns_option
+@data_options
+@pretrained_option
+@require_pinned_option
+@json_option
+def examine(
+    model: str,
+    lesion: bool,
+    dataset: str | None,
+    split: str,
+    batch_size: int,
+    image_size: int | None,
+    output: Path | None,
+    pretrained: bool,
+    require_pinned: bool,
+    as_json: bool,
+    **handling: Any,
+) -> None:
+    """Measure what the parts of MODEL contribute; it has weights.
+
+    With --lesion: top-1 with each block replaced by its shortcut, and with 95 % intervals. In a
+    plain network, which has no shortcuts, the layers of the block are removed.
+    """
+    from rezoo.cli.console import counter, load
+
+    if not lesion:
+        raise SpecError("nothing to examine is given", hint="give --lesion.")
+    if output is not None and output.suffix.lower() != ".svg":
+        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
+    source, dataset = resolve_with_dataset(
+        model, dataset, pretrained=pretrained, require_pinned=require_pinned
+    )
+    lesions = load("rezoo.evaluation.lesions")
+    with counter("measuring") as progress:
+        result = lesions.measure_lesions(
+            source,
+            dataset,
+            split=split,
+            batch_size=batch_size,
+            image_size=image_size,
+            options=DataOptions(**handling),
+            progress=progress,
+        )
+    if output is not None:
+        write_bytes(output, result.svg().encode())
+    print_json(result.to_dict()) if as_json else _print(result)
+
+
+def _print(result: Lesions) -> None:
+    from rezoo.cli.console import lines, table
+
+    lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
+    low, high = result.intact_interval
+    table("", result.rows())
+    whole = f"whole network: top-1 {result.intact:.2%} ({low:.2%} to {high:.2%})"
+    lines(f"{whole}, {result.count:,} images")
+    lines(*(f"Note: {note}." for note in result.notes), stderr=True)
