@@ -27,6 +27,7 @@ from rezoo.evaluation.recording import recorded_scores
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report import curves, report
 from rezoo.sources.references import resolve
+from rezoo.training import input_wait
 from rezoo.training.checkpoints import Progress
 from rezoo.training.recorded import Recorded
 from rezoo.training.reporters import Plan
@@ -107,6 +108,7 @@ def record(
         "val_loss": scores.loss,
         **{f"val_{key}": value for key, value in scores.columns().items()},
         **{key: figures[key] for key in ("gradient_norm", "learning_rate", "images_per_s")},
+        input_wait.KEY: figures.get(input_wait.KEY),
         "wall_time_s": progress.wall_time_s,
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -195,7 +197,9 @@ def _metrics(setup: Setup, plan: Plan, progress: Progress, scores: AnyScores) ->
         "epochs": progress.epoch,
         "val": {**scores.to_dict(), "worst_classes": scores.worst(setup.config.label)},
         "wall_time_s": progress.wall_time_s,
+        input_wait.KEY: input_wait.of_run(progress.history),
         "warnings": [
+            *input_wait.warnings(progress.history),
             *progress.watched.get("given", {}).values(),
             *(note for faults in (setup.train, setup.val) for note in faults.lost_classes()),
         ],
