@@ -13,7 +13,7 @@ EVERYTHING = {
     "color_jitter": 0.4, "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "repeated_augmentation": 2,
     "label_smoothing": 0.1, "ema_decay": 0.99, "accumulation": 2, "clip_norm": 1.0,
 }  # fmt: skip
-TIMES = {"wall_time_s", "images_per_s", "finished_utc"}
+TIMES = {"wall_time_s", "images_per_s", "input_wait_share", "finished_utc"}
 
 
 def state(folder: Path) -> tuple[dict[str, bytes], dict]:

@@ -430,8 +430,11 @@ def interrupted(folder: Path, numbers: list[int], cwd: Path) -> tuple[int, str, 
     return process.returncode, out, seen + err
 
 
+INT, TERM = (signal.SIGINT, 130), (signal.SIGTERM, 143)  # test_stopping.py sends each in a process
+
+
 @pytest.mark.ci
-@pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "rc"), [pytest.param(*INT, marks=pytest.mark.slow), TERM])
 def test_stop_after_the_step(call, tmp_path, number, rc):
     folder = tmp_path / "run"
     code, out, err = interrupted(folder, [number], tmp_path)
@@ -452,7 +455,7 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(("number", "rc"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "rc"), [INT, pytest.param(*TERM, marks=pytest.mark.slow)])
 def test_second_signal_stops_at_once(tmp_path, number, rc):
     code, _, err = interrupted(tmp_path / "run", [number, number], tmp_path)
     assert code == rc, err
@@ -474,23 +477,17 @@ def test_ctrl_c_during_an_import(tmp_path, monkeypatch, end):
 
 
 @pytest.mark.ci
-def test_start_up_of_training_is_quiet(cli, tmp_path):
+def test_training_is_quiet_and_depends_on_neither_time_zone_nor_language(cli, tmp_path):
     """A new process prints no lines of TensorFlow, and pure JSON."""
-    answer = cli("train", "test_resnet", *TINY, "--json", env={"PYTHONIOENCODING": "ascii"})
+    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
+    answer = cli("train", "test_resnet", *TINY, "--json", env={**env, "PYTHONIOENCODING": "ascii"})
     assert answer.rc == 0, answer.err
     assert json.loads(answer.out)["folder"] == "runs/test_resnet-digits"
     starts = ("model ", "dataset ", "classes ", "recipe ", "  ", "output ", "note ", "epoch ")
     starts += ("starting TensorFlow", "opening ", "writing ")
     assert [line for line in answer.err.splitlines() if not line.startswith(starts)] == []
-    assert (tmp_path / "runs" / "test_resnet-digits" / "metrics.json").exists()
-
-
-@pytest.mark.ci
-def test_times_and_numbers_depend_on_neither_time_zone_nor_language(cli, tmp_path):
-    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
-    answer = cli("train", "test_resnet", *TINY, "--json", env=env)
-    assert answer.rc == 0, answer.err
     folder = tmp_path / "runs" / "test_resnet-digits"
+    assert (folder / "metrics.json").exists()
     began = json.loads((folder / "environment.json").read_text("utf-8"))["started_utc"]
     assert datetime.fromisoformat(began).utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - datetime.fromisoformat(began)) < timedelta(hours=1)

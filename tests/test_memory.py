@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
@@ -91,29 +93,55 @@ def test_bad_alloc_of_a_thread_ends_with_the_message(name, rc, text):
     assert text in answer.stderr
 
 
-def hungry(*, name, input_shape, num_classes, classifier_activation):
-    """Build a network whose step needs terabytes."""
+def hungry(*, name, input_shape, num_classes, classifier_activation, times):
+    """Build a network whose step with 64 images of 8 pixels needs 33 kB, `times` squared."""
     pixels = keras.Input(input_shape)
     x = layers.conv(pixels, 8, 3, stride=2, name="conv1")
-    x = keras.layers.UpSampling2D(1 << 14, name="large")(x)
+    x = keras.layers.UpSampling2D(times, name="large")(x)
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)
     return keras.Model(pixels, outputs, name=name)
 
 
 @pytest.fixture
 def large(monkeypatch):
-    spec = ModelSpec(name="hungry", build=hungry, summary="")
-    find = rezoo.registry.architectures.get
-    monkeypatch.setattr(
-        rezoo.registry.architectures, "get", lambda n: spec if n == spec.name else find(n)
-    )
-    return spec.name
+    """Return a function that registers the network and returns its name."""
+
+    def register(times):
+        spec = ModelSpec(name="hungry", build=partial(hungry, times=times), summary="")
+        find = rezoo.registry.architectures.get
+        monkeypatch.setattr(
+            rezoo.registry.architectures, "get", lambda n: spec if n == spec.name else find(n)
+        )
+        return spec.name
+
+    return register
+
+
+@pytest.fixture
+def one_gigabyte():
+    """Limit the addresses of this process, as `ulimit -v` does, to one gigabyte more."""
+    resource = pytest.importorskip("resource", reason="of POSIX")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts every address")
+def test_a_limited_process_names_the_batch(call, large, tmp_path, request):
+    name = large(1 << 9)  # 8.6 GB
+    request.getfixturevalue("one_gigabyte")
+    options = ("--image-size", 8, "--batch-size", 64, "--output", tmp_path / "run")
+    answer = call("train", name, *options)
+    fails(answer, 9, "out of memory: training with batch size 64, images of 8×8", "--batch-size")
 
 
 @pytest.mark.ci
 def test_a_step_that_needs_too_much_names_the_batch(call, large, tmp_path):
     options = ("--image-size", 8, "--batch-size", 64, "--set", "accumulation=2")
-    answer = call("train", large, *options, "--output", tmp_path / "run")
+    answer = call("train", large(1 << 14), *options, "--output", tmp_path / "run")
     fails(
         answer, 9, "out of memory: training with batch size 64 in 2 micro-batches of 32, images of "
         "8×8", "--batch-size", "accumulation=N", "--image-size",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import json
 import shutil
 import time
 import tomllib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,18 @@ import pytest
 import rezoo
 from conftest import fails
 from rezoo.artifacts.config import LOCAL
+from rezoo.artifacts.run_files import read_history
 from rezoo.cli.train import _model_and_run
 from rezoo.cli.train import train as train_command
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import recorded, resuming
+from rezoo.training import recorded, resuming, run_folder
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request, settle
 from rezoo.training.run_folder import environment
 from rezoo.training.time_limit import set_up
+from rezoo.utils import lock
 from rezoo.utils.files import write_json
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -82,6 +85,32 @@ def constant(tmp_path_factory):
 
 
 KEYS = {"lr": 0.01, "warmup_epochs": 0, **SIZES}
+
+
+@pytest.mark.ci
+def test_nothing_depends_on_a_clock_that_goes_forward(constant, tmp_path, monkeypatch):
+    """Each look at the clock of the machine shows an hour less than the one before."""
+    hours = itertools.count()
+    start_s = time.time()
+
+    class Backward(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromtimestamp(start_s - 3600 * next(hours), tz)
+
+    for module in (lock, run_folder):
+        monkeypatch.setattr(module, "datetime", Backward)
+    monkeypatch.setattr(time, "time", lambda: Backward.now(UTC).timestamp())
+    keys = {**KEYS, "schedule": "constant", "checkpoint_every": "1s", "tensorboard": True}
+    run = rezoo.train(NETWORK, output=tmp_path, epochs=2, max_time_s=600, **keys)
+    rezoo.train(resume=run)
+    last = "checkpoints/last/model.safetensors"
+    assert (tmp_path / last).read_bytes() == (constant / "2" / last).read_bytes()
+    assert next(hours) > 5
+    rows = read_history(tmp_path)
+    times = [0.0, *(float(row["wall_time_s"]) for row in rows)]
+    assert times == sorted(times)
+    assert rows[1]["finished_utc"] < rows[0]["finished_utc"]
 
 
 def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(constant, capsys, tmp_path):

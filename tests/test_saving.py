@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
 import threading
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -77,6 +79,43 @@ def test_the_bits_do_not_depend_on_when_a_run_is_saved_but_on_the_seed(whole, tm
     assert_same(train(tmp_path / "often", checkpoint_every="1step"), whole)
     with pytest.raises(AssertionError):
         assert_same(train(tmp_path / "seed", seed=1), whole)
+
+
+def mounted(*args: str) -> bool:
+    time.sleep(0.05)
+    return not subprocess.run(["mount", *args], capture_output=True).returncode
+
+
+class ReadOnlyAt(Reporter):
+    """Mounts the run folder read-only at a step."""
+
+    interval_s = 0.0
+
+    def __init__(self, folder, *at):
+        self.folder, self.at = str(folder), at
+
+    def step(self, epoch, step, figures):
+        if (epoch, step) == self.at and not (
+            mounted("--bind", self.folder, self.folder)
+            # not while the last checkpoint is being written
+            and any(mounted("-o", "remount,bind,ro", self.folder) for _ in range(100))
+        ):
+            pytest.skip("only root may mount a folder read-only")
+
+
+@pytest.mark.ci
+def test_a_run_folder_that_becomes_read_only_ends_the_run(whole, tmp_path):
+    folder = tmp_path / "run"
+    try:
+        with pytest.raises(ResourceError, match="Read-only") as caught:
+            train(folder, checkpoint_every="2steps", reporter=ReadOnlyAt(folder, 1, 3))
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True)
+    assert "The last checkpoint is kept." in caught.value.hint
+    position = json.loads(read_whole(Generations(folder).last).metadata["rezoo"])
+    assert (position["epoch"], position["step"]) == (1, 2)
+    train(folder, resume=True)
+    assert_same(folder, whole)
 
 
 OPTIONS = [f"--set={key}={value}" for key, value in EVERYTHING.items()]

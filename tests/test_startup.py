@@ -28,6 +28,25 @@ from rezoo.cli.main import main
 main()
 """
 
+# Does the same for several command lines, one after the other in one process.
+SEVERAL = """
+import contextlib, io, json, sys
+from rezoo.cli.main import main
+answers = []
+for line in json.load(sys.stdin):
+    sys.argv, streams = ["rezoo", *line], [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in "oe"]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    for stream in streams:
+        stream.seek(0)
+    names = sorted({name.partition(".")[0] for name in sys.modules})
+    answers.append([code, *(stream.read() for stream in streams), names])
+json.dump(answers, sys.stdout)
+"""
+
 
 @pytest.fixture
 def loaded(tmp_path):
@@ -99,66 +118,85 @@ def test_list_json(loaded):
     assert {"finetune", "quick", "scratch", "tv_v2"} < {row["name"] for row in only["recipes"]}
 
 
-@pytest.mark.parametrize(
-    ("args", "message", "near"),
-    [
-        (["train", "resent50"], "unknown model 'resent50'", "Did you mean resnet50"),
-        (["train", "ResNet-18"], "unknown model 'ResNet-18'", "Did you mean resnet18"),
-        (["eval", "resnet51"], "unknown model 'resnet51'", "resnet50"),
-        (["benchmark", "resnet51"], "unknown model 'resnet51'", "resnet50"),
-        (["benchmark", "resnet18", "--rounds", "0"], "rounds: 0", "1 to 1000"),
-        (["predict", "resnet51", "a.jpg"], "unknown model 'resnet51'", "resnet50"),
-        (["info", "digit"], "'digit'", "Did you mean digits"),
-        (["info", "qick"], "'qick'", "Did you mean quick"),
-        (["train", "resnet18", "--dataset", "digit"], "unknown dataset 'digit'", "digits"),
-        (["train", "resnet18", "--dataset", "fodler:x"], "unknown dataset 'fodler:x'", "Hint"),
-        (["train", "resnet18", "--dataset", "folder:"], "is incomplete", "folder:PATH"),
-        (["train", "resnet18", "--recipe", "quik"], "unknown recipe 'quik'", "quick"),
-        (["train", "resnet18", "--set", "learningrate=1"], "'learningrate'", "learning_rate"),
-        (["train", "resnet18", "--set", "momentum"], "not KEY=VALUE", "momentum=0.8"),
-        (["train", "resnet18", "--epochs", "0"], "epochs = 0", "1 or more"),
-        (["train", "resnet18", "--epochs", "x"], "not a valid integer", "--epochs"),
-        (["train", "resnet18", "--epochs", "1", "--set", "epochs=2"], "set twice", "once"),
-        (["train", "resnet18", "--nosuch"], "No such option", "--nosuch"),
-        (["trian"], "No such command", "trian"),
-        (["eval"], "Missing argument", "MODEL"),
-        (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
-        (["list", "extra"], "unexpected extra argument", "extra"),
-    ],
-)
-def test_wrong_use_is_answered_without_a_framework(loaded, args, message, near):
-    done, modules = loaded(*args)
-    assert done.returncode == 2, done.stderr
-    assert not modules & FRAMEWORKS
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert message in done.stderr
-    assert near in done.stderr
+WRONG = [
+    (["train", "resent50"], "unknown model 'resent50'", "Did you mean resnet50"),
+    (["train", "ResNet-18"], "unknown model 'ResNet-18'", "Did you mean resnet18"),
+    (["eval", "resnet51"], "unknown model 'resnet51'", "resnet50"),
+    (["benchmark", "resnet51"], "unknown model 'resnet51'", "resnet50"),
+    (["benchmark", "resnet18", "--rounds", "0"], "rounds: 0", "1 to 1000"),
+    (["predict", "resnet51", "a.jpg"], "unknown model 'resnet51'", "resnet50"),
+    (["info", "digit"], "'digit'", "Did you mean digits"),
+    (["info", "qick"], "'qick'", "Did you mean quick"),
+    (["train", "resnet18", "--dataset", "digit"], "unknown dataset 'digit'", "digits"),
+    (["train", "resnet18", "--dataset", "fodler:x"], "unknown dataset 'fodler:x'", "Hint"),
+    (["train", "resnet18", "--dataset", "folder:"], "is incomplete", "folder:PATH"),
+    (["train", "resnet18", "--recipe", "quik"], "unknown recipe 'quik'", "quick"),
+    (["train", "resnet18", "--set", "learningrate=1"], "'learningrate'", "learning_rate"),
+    (["train", "resnet18", "--set", "momentum"], "not KEY=VALUE", "momentum=0.8"),
+    (["train", "resnet18", "--epochs", "0"], "epochs = 0", "1 or more"),
+    (["train", "resnet18", "--epochs", "x"], "not a valid integer", "--epochs"),
+    (["train", "resnet18", "--epochs", "1", "--set", "epochs=2"], "set twice", "once"),
+    (["train", "resnet18", "--nosuch"], "No such option", "--nosuch"),
+    (["trian"], "No such command", "trian"),
+    (["eval"], "Missing argument", "MODEL"),
+    (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
+    (["list", "extra"], "unexpected extra argument", "extra"),
+]
+MISSING = [
+    (["train", "./nosuch"], 3, "no such folder: ./nosuch"),
+    (["eval", "no/such/run"], 3, "no such folder: no/such/run"),
+    (["predict", "/no/such", "a.jpg"], 3, "no such folder: /no/such"),
+    (["train", "resnet18", "--recipe", "nosuch.toml"], 3, "cannot read the recipe nosuch.toml"),
+    (["train", "resnet18", "--dataset", "folder:/no/such"], 3, "no such folder: /no/such"),
+    (["train", "resnet18", "--dataset", "csv:/no/such"], 3, "no such file: /no/such"),
+    (["data", "check", "folder:/no/such"], 3, "no such folder: /no/such"),
+    (["data", "show", "folder:/no/such"], 3, "no such folder: /no/such"),
+    (["data", "prepare", "folder:/no/such"], 3, "no such folder: /no/such"),
+    (["eval", "hf://someone/../x"], 2, "not a repository of the Hub"),
+    (["eval", "resnet50.a9_in1k"], 2, "unknown weights 'resnet50.a9_in1k'"),
+]
 
 
-@pytest.mark.parametrize(
-    ("args", "rc", "message"),
-    [
-        (["train", "./nosuch"], 3, "no such folder: ./nosuch"),
-        (["eval", "no/such/run"], 3, "no such folder: no/such/run"),
-        (["predict", "/no/such", "a.jpg"], 3, "no such folder: /no/such"),
-        (["train", "resnet18", "--recipe", "nosuch.toml"], 3, "cannot read the recipe nosuch.toml"),
-        (["train", "resnet18", "--dataset", "folder:/no/such"], 3, "no such folder: /no/such"),
-        (["train", "resnet18", "--dataset", "csv:/no/such"], 3, "no such file: /no/such"),
-        (["data", "check", "folder:/no/such"], 3, "no such folder: /no/such"),
-        (["data", "show", "folder:/no/such"], 3, "no such folder: /no/such"),
-        (["data", "prepare", "folder:/no/such"], 3, "no such folder: /no/such"),
-        (["eval", "hf://someone/something"], 4, "HF_HUB_OFFLINE forbids to fetch it"),
-        (["eval", "hf://someone/../x"], 2, "not a repository of the Hub"),
-        (["eval", "resnet50.a9_in1k"], 2, "unknown weights 'resnet50.a9_in1k'"),
-    ],
-)
-def test_missing_paths_are_answered_without_a_framework(loaded, args, rc, message):
-    done, modules = loaded(*args)
-    assert done.returncode == rc
-    asked_the_hub = {"huggingface_hub"} if "HF_HUB" in message else set()
-    assert not modules & (FRAMEWORKS - asked_the_hub)
-    assert message in done.stderr
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What each of these command lines answered, and the top-level modules loaded by then."""
+    lines = [args for args, *_ in [*WRONG, *MISSING]]
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL],
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path_factory.mktemp("several"),
+        timeout=120,
+    )
+    return {tuple(line): a for line, a in zip(lines, json.loads(done.stdout), strict=True)}
+
+
+@pytest.mark.parametrize(("args", "message", "near"), WRONG)
+def test_wrong_use_is_answered_without_a_framework(answers, args, message, near):
+    code, out, err, modules = answers[tuple(args)]
+    assert code == 2, err
+    assert not FRAMEWORKS & set(modules)
+    assert out == ""
+    assert "Traceback" not in err
+    assert message in err
+    assert near in err
+
+
+@pytest.mark.parametrize(("args", "rc", "message"), MISSING)
+def test_missing_paths_are_answered_without_a_framework(answers, args, rc, message):
+    code, _, err, modules = answers[tuple(args)]
+    assert code == rc
+    assert not FRAMEWORKS & set(modules)
+    assert message in err
+
+
+def test_a_missing_repository_is_answered_by_the_hubs_client_alone(loaded):
+    done, modules = loaded("eval", "hf://someone/something")
+    assert done.returncode == 4
+    assert modules & FRAMEWORKS == {"huggingface_hub"}
+    assert "HF_HUB_OFFLINE forbids to fetch it" in done.stderr
 
 
 def test_missing_images_and_existing_runs_are_answered_without_a_framework(loaded, trained):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from contextlib import contextmanager
 
 import keras
@@ -365,6 +366,24 @@ def test_the_steps_before_an_unreadable_image_count(loop_of, tmp_path):
     position = json.loads(meta)
     assert (position["step"], position["loss_sum"], position["hits"]) == (2, 3.0, 4)
     assert position["wall_time_s"] > 0
+
+
+def test_loop_measures_how_long_it_waits_for_images(loop_of):
+    loop = loop_of(FakeStep(1.0, 2, 3.0, 1.0), [1.0] * 3)
+
+    def batches():
+        while True:
+            time.sleep(0.02)
+            yield np.zeros((200, 8, 8, 1), np.float32), np.arange(200) % 10
+
+    loop._epoch(batches(), [])
+    loop._epoch(batches(), [])
+    loop._behind = 2  # on a GPU, every 50th wait is measured
+    loop._epoch(batches(), [])
+    first, second, on_gpu = (row["input_wait_share"] for row in loop.progress.history)
+    assert 0.5 < first < 1
+    assert 0.5 < second < 1
+    assert on_gpu is None
 
 
 def test_loop_without_patience_goes_on(loop_of):

@@ -102,17 +102,21 @@ def test_the_last_checkpoint_is_named_if_there_is_one(tmp_path, at):
         read_tensors(tmp_path / "a b" / CHECKPOINT, max_header_bytes=1 << 23)
 
 
-@pytest.mark.parametrize(("number", "code"), CODES)
-def test_a_stopped_run_names_the_command_that_goes_on(call, tmp_path, number, code):
-    with pytest.raises(Interrupted) as caught:
-        rezoo.train(NETWORK, output=tmp_path, reporter=Signals((0, 3), number), **SIZES)
-    assert caught.value.exit_code == code
-    assert "stopped at epoch 1, step 3; state saved" in str(caught.value)
-    words = caught.value.hint.removeprefix("continue with rezoo ").split()
-    assert words == ["train", "--resume", str(tmp_path)]
+def test_a_stopped_run_names_the_command_that_goes_on(call, tmp_path, monkeypatch):
+    """The name of its folder looks like an option."""
+    monkeypatch.chdir(tmp_path)
+    options = {"model": NETWORK, "output": "-runs/--set", **SIZES}
+    for (number, code), step in zip(CODES, (3, 5), strict=True):
+        with pytest.raises(Interrupted) as caught:
+            rezoo.train(**options, reporter=Signals((0, step), number))
+        assert caught.value.exit_code == code
+        assert f"stopped at epoch 1, step {step}; state saved" in str(caught.value)
+        words = caught.value.hint.removeprefix("continue with rezoo ").split()
+        assert words == ["train", "--resume", "./-runs/--set"]
+        options = {"resume": "-runs/--set"}
     answer = call(*words)
     assert answer.rc == 0, answer
-    assert "resuming at epoch 1, step 4" in answer.err
+    assert "resuming at epoch 1, step 6" in answer.err
 
 
 def test_a_run_that_diverges_names_a_checkpoint_if_there_is_one(call, tmp_path):

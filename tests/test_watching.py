@@ -390,7 +390,7 @@ def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     assert purged == 1
     assert set(found) == {
         "train/loss", "train/top1", "optimizer/gradient_norm", "optimizer/learning_rate",
-        "speed/images_per_s", "val/loss", "val/top1", "val/top5",
+        "speed/images_per_s", "speed/input_wait_share", "val/loss", "val/top1", "val/top5",
     }  # fmt: skip
     assert list(found["train/loss"]) == list(range(1, 21))
     assert list(found["val/top1"]) == [10, 20]

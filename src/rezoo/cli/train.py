@@ -213,9 +213,11 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
     val, task = metrics["val"], task_of(metrics.get("multi_label", False))
     best = task.shown(val, metrics["num_classes"])[0]
     place = shlex.quote(metrics["folder"])
+    share = metrics.get("input_wait_share") or 0.0
+    waiting = f", {share:.0%} of them waiting for images" if share >= 0.01 else ""
     lines(
         f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
-        f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training"
+        f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training{waiting}"
     )
     lines(f"run folder   {metrics['folder']}", style="bold")
     lines(

@@ -204,8 +204,10 @@ def is_path(reference: str) -> bool:
 
 
 def as_reference(folder: Path) -> str:
-    """Return the text that means a folder, and not an architecture of the same name."""
-    return str(folder) if len(folder.parts) != 1 or folder.is_absolute() else f"./{folder}"
+    """Return the text that means a folder, and neither an architecture nor an option."""
+    text = str(folder)
+    alone = len(folder.parts) == 1 and not folder.is_absolute()
+    return f"./{text}" if alone or text.startswith("-") else text
 
 
 def resolve_weights(

@@ -15,7 +15,7 @@ from rezoo.artifacts import weights
 from rezoo.errors import IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.metrics import AnyScores, measure
-from rezoo.training import checkpoints, linear_probe, old_run, run_folder
+from rezoo.training import checkpoints, input_wait, linear_probe, old_run, run_folder
 from rezoo.training.agreement import Agreement, Wishes
 from rezoo.training.checkpoints import Progress
 from rezoo.training.generations import Generations
@@ -30,6 +30,7 @@ from rezoo.training.timetable import Clock, Timetable
 from rezoo.utils import device
 
 _BEHIND = 2  # steps that a GPU has before it while their predecessors' figures are read
+_TIMED_EVERY = 50  # steps: a GPU then has none before it, so it does wait for the next batch
 
 
 class Loop:
@@ -192,8 +193,13 @@ class Loop:
         If too many images cannot be read, the state is saved before the error is raised; not on
         several hosts, which save together or not at all.
         """
+        # the first batch of a process is not counted: the pipeline starts
+        timed = not self._behind or (self.progress.step + 1) % _TIMED_EVERY == 0
+        if timed:
+            self._readings.wait()
         try:
-            return [next(batches) for _ in range(self.step.micro_batches)]
+            with clock.next_batch(timed=timed and self._readings.any):
+                return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
             if self._devices.hosts == 1:
                 self._readings.read()
@@ -241,7 +247,9 @@ class Loop:
                 weights.save_model(setup.network, setup.config, self.folder)
         hits = figures[setup.task.hits.key]
         texts = self.health.after_epoch(scores, number=epoch, train_hits=hits) if epoch else []
+        given = input_wait.warnings(progress.history)
         progress.history.append(record)
+        texts += [text for text in input_wait.warnings(progress.history) if text not in given]
         progress.total_s = self._before_s + time.monotonic()
         progress.complete(epoch, best=best)
         if self._devices.is_first:

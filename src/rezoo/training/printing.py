@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from rezoo.tasks import SINGLE_LABEL, Task
+from rezoo.training import input_wait
 from rezoo.training.reporters import Plan, Reporter
 from rezoo.utils.names import printable
 
@@ -150,12 +151,14 @@ def epoch_line(
     """Return the figures of an epoch in one line."""
     hits, val = task.hits, task.chosen_by
     head = f"epoch {record['epoch']:>3}/{epochs}" if epochs else "linear probe"
+    share = record.get(input_wait.KEY) or 0.0
+    waiting = f", {share:.0%} waiting for images" if share > input_wait.LIMIT else ""
     rate = f"lr {record['learning_rate']:.2g}  " if record["epoch"] else ""
     return (
         f"{head}  "
         f"loss {record['train_loss']:.4f}  {hits.name} {record[f'train_{hits.key}']:6.2%}  "
         f"val loss {record['val_loss']:.4f}  val {val.name} {record[f'val_{val.key}']:6.2%}  "
-        f"{rate}{record['images_per_s']:.0f} img/s" + ("  best" if best and epochs else "")
+        f"{rate}{record['images_per_s']:.0f} img/s{waiting}" + ("  best" if best and epochs else "")
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from rezoo.errors import DivergedError
+from rezoo.training import input_wait
 from rezoo.training.checkpoints import Progress
 from rezoo.training.health import Health
 from rezoo.training.schedules import schedule
@@ -21,16 +22,26 @@ class Readings:
     """Adds the figures of steps to the progress of a run and to its health.
 
     They are read when they are needed, because reading waits for the device.
+
+    Attributes:
+        any: Whether a step was added.
     """
 
     def __init__(self, setup: Setup, progress: Progress, health: Health) -> None:
         self._setup, self._progress, self._health = setup, progress, health
         self._rate = schedule(setup.recipe, setup.steps_per_epoch)
         self._pending: list[Outcome] = []
+        self.any = False
 
     def add(self, outcome: Outcome) -> None:
         """Add a step that has been started; it is the last one of the progress."""
         self._pending.append(outcome)
+        self.any = True
+
+    def wait(self) -> None:
+        """Wait until the device has done all steps; they stay to be read."""
+        if self._pending:
+            self._pending[-1].read()
 
     @property
     def last_read(self) -> int:
@@ -74,6 +85,7 @@ class Readings:
             "gradient_norm": progress.norm_sum / max(progress.norms, 1),
             "learning_rate": self._learning_rate(step - 1),
             "images_per_s": clock.images / max(clock.elapsed_s(), 1e-9),
+            **({} if (share := clock.input_wait_share) is None else {input_wait.KEY: share}),
         }
 
     def _check(self, figures: Figures, step: int) -> None:

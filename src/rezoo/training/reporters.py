@@ -85,6 +85,7 @@ class Reporter:
         The keys are loss, gradient_norm, learning_rate, images_per_s, and top1, or hit1 for
         multi-label data. With the prefix `recent_`, loss, gradient_norm and top1 or hit1 are means
         of the steps since the previous call; a norm is NaN if no step has a finite one.
+        input_wait_share is missing until a wait has been timed.
         """
 
     def epoch(self, record: dict[str, Any], *, best: bool) -> None:
@@ -135,6 +136,7 @@ _TAGS = {
     "gradient_norm": "optimizer/gradient_norm",
     "learning_rate": "optimizer/learning_rate",
     "images_per_s": "speed/images_per_s",
+    "input_wait_share": "speed/input_wait_share",
 }
 
 
@@ -143,10 +145,10 @@ class TensorBoard(Reporter):
 
     Steps are the optimizer's. Every few seconds, `train/loss`, `train/top1` (`train/hit1` for
     multi-label data) and `optimizer/gradient_norm` are means of the steps since the previous
-    record, `optimizer/learning_rate` is that of the last step, and `speed/images_per_s` that of the
-    epoch so far. After each epoch, the columns `val_…` of `history.csv` follow as `val/…`. A
-    resumed run continues in a new file, with a mark from which step on the older files are
-    outdated. TensorBoard itself need not be installed.
+    record, `optimizer/learning_rate` is that of the last step, and `speed/images_per_s` and
+    `speed/input_wait_share` are those of the epoch so far. After each epoch, the columns `val_…`
+    of `history.csv` follow as `val/…`. A resumed run continues in a new file, with a mark from
+    which step on the older files are outdated. TensorBoard itself need not be installed.
 
     Attributes:
         every_s: Seconds between two records of figures of steps.

@@ -34,6 +34,7 @@ from rezoo.evaluation.report.run_report import write_report
 from rezoo.evaluation.report.training_curves import curves
 from rezoo.evaluation.setting import in_words
 from rezoo.sources.references import resolve
+from rezoo.training import input_wait
 from rezoo.training.checkpoints import Progress
 from rezoo.training.recorded import Recorded
 from rezoo.training.reporters import Plan
@@ -116,6 +117,7 @@ def record(
         "val_loss": scores.loss,
         **{f"val_{key}": value for key, value in scores.columns().items()},
         **{key: figures[key] for key in ("gradient_norm", "learning_rate", "images_per_s")},
+        input_wait.KEY: figures.get(input_wait.KEY),
         "wall_time_s": progress.wall_time_s,
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -235,7 +237,9 @@ def _metrics(
             "worst_classes": scores.worst(setup.config.label),
         },
         "wall_time_s": progress.wall_time_s,
+        input_wait.KEY: input_wait.of_run(progress.history),
         "warnings": [
+            *input_wait.warnings(progress.history),
             *progress.watched.get("given", {}).values(),
             *(note for faults in (setup.train, setup.val) for note in faults.lost_classes()),
         ],

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -85,6 +87,29 @@ class Clock:
     def __init__(self) -> None:
         self._began = self._reported = self._noted = time.perf_counter()
         self.images = 0
+        self._batches = self._timed = 0
+        self._waited_s = 0.0
+
+    @contextmanager
+    def next_batch(self, *, timed: bool) -> Iterator[None]:
+        """Count a batch that is awaited inside the block, and with `timed` also the seconds."""
+        began = time.perf_counter()
+        yield
+        self._batches += 1
+        if timed:
+            self._timed += 1
+            self._waited_s += time.perf_counter() - began
+
+    @property
+    def input_wait_share(self) -> float | None:
+        """The share of the time that was spent waiting for batches; None before one was timed.
+
+        Those that were not timed count as the mean of the others.
+        """
+        if not self._timed:
+            return None
+        waited_s = self._waited_s * self._batches / self._timed
+        return min(waited_s / max(self.elapsed_s(), 1e-9), 1.0)
 
     def due(self, interval_s: float) -> bool:
         """Return whether a report is due, and if so, begin the next interval."""
