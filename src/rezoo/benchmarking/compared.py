@@ -23,8 +23,8 @@ from rezoo.utils.paths import expanded
 if TYPE_CHECKING:
     import keras
 
-    from rezoo.evaluation.evaluate import Evaluation
     from rezoo.evaluation.predictions import Predictions
+    from rezoo.evaluation.result import Evaluation
 
 ENDING = ".npz"  # ending of a file of predictions
 
