@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 
+import keras
 import numpy as np
 
 from rezoo.data.batches import InOrder
@@ -89,11 +89,7 @@ def evaluate(
         network = network_of(model, source)
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        forward = compiled_forward(network, setting.preprocessing)
-        if tta:
-            forward = averaged(forward, setting.task, tta)
-        asked = partial(collect, setting.task, forward, classes=setting.classes)
-        found = _of_all(team, setting, tta, asked, progress)
+        found = _of_all(team, setting, network, tta, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
     facts = {
@@ -120,24 +116,30 @@ def evaluate(
 def _of_all(
     team: Devices,
     setting: Setting,
+    network: keras.Model,
     tta: str | None,
-    asked: Callable[..., Predictions],
     progress: Callable[[int, int], None],
 ) -> Predictions:
     """Return the predictions for a split, of which each host has a part; all hosts have the same.
 
     All know what is unreadable.
     """
+    forward = compiled_forward(network, setting.preprocessing)
+    if tta:
+        forward = averaged(forward, setting.task, tta)
     faults = setting.faults
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
-    found = asked(
+    found = collect(
+        setting.task,
+        forward,
         InOrder(
             here,
             setting.preprocessing,
             batch_size=setting.batch_size,
             crop=five_crops if tta == TEN_CROP else resized_crop,
         ),
+        classes=setting.classes,
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,
     )
