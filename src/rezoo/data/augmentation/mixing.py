@@ -62,7 +62,7 @@ def mixing(mixup_alpha: float, cutmix_alpha: float) -> Callable[[Any, Any, Any],
 def _mixup(images: Any, targets: Any, share: Any) -> tuple[Any, Any]:
     partners = _partners(images)
     levels, others = (tf.cast(x, tf.float32) for x in (images, tf.gather(images, partners)))
-    mixed = tf.cast(tf.round(_blend(levels, others, share)), tf.uint8)
+    mixed = tf.cast(_blend(levels, others, share) + 0.5, tf.uint8)  # cuts the fraction
     return mixed, _blend(targets, tf.gather(targets, partners), share)
 
 
