@@ -125,9 +125,9 @@ def _figures(records: RunRecords, predictions: Predictions, scores: AnyScores) -
         "splits": [(split, counts[split]) for split in splits],
         "best": found[splits[0]][task.chosen_by.key],
         "rows": [[found[split][key] for split in splits] for key in own],
-        "weights": f"{kept_weights(metrics)}, {how_chosen(metrics)}",
+        "weights": "best_epoch" in metrics and f"{kept_weights(metrics)}, {how_chosen(metrics)}",
         "chosen_on_val": records.epochs > 0,
-        "minutes": metrics["wall_time_s"] / 60,
+        "minutes": metrics.get("wall_time_s", 0.0) / 60,
     }
 
 
