@@ -22,9 +22,9 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.refusals import UnknownImages
     from rezoo.evaluation.result import Evaluation
     from rezoo.evaluation.robustness import Robustness
+    from rezoo.evaluation.unknown_images import UnknownImages
     from rezoo.sources.references import Source
 
 
@@ -155,7 +155,7 @@ def _measure_unknown(unknown: str, result: Evaluation, how: dict[str, Any]) -> U
 
     setting = result.setting
     with counter("comparing with unknown images") as progress:
-        return load("rezoo.evaluation.refusals").measure_unknown(
+        return load("rezoo.evaluation.unknown_images").measure_unknown(
             setting.source,
             unknown,
             setting.data,

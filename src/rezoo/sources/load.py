@@ -114,12 +114,9 @@ def load(
             )
             sha256 = file.sha256
         if new_head:
+            of_classes: dict[str, Any] = {"class_names": (), "class_descriptions": ()}
             config = dataclasses.replace(
-                config,
-                num_classes=classes,
-                class_names=(),
-                class_descriptions=(),
-                calibration=None,
+                config, num_classes=classes, calibration=None, **of_classes
             )
         model.rezoo_config = config
         model.rezoo_class_means = _class_means(source, config)
