@@ -114,10 +114,7 @@ def load(
             )
             sha256 = file.sha256
         if new_head:
-            of_classes: dict[str, Any] = {"class_names": (), "class_descriptions": ()}
-            config = dataclasses.replace(
-                config, num_classes=classes, calibration=None, **of_classes
-            )
+            config = _with_new_head(config, classes)
         model.rezoo_config = config
         model.rezoo_class_means = _class_means(source, config)
     else:
@@ -196,3 +193,10 @@ def _explain_absence(source: Source, error: NotFoundError) -> Exception:
             hint=f"join them into one {WEIGHTS}.",
         )
     return error
+
+
+def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:
+    """Return the config for a head of other classes, whose names are not known."""
+    return dataclasses.replace(
+        config, num_classes=classes, class_names=(), class_descriptions=(), calibration=None
+    )
