@@ -2,8 +2,9 @@
 
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
-`DataOptions`, `train`, `evaluate`, `predict`, `preprocess`, `compare`, `export`, `benchmark`,
-`verify`, `push`, and the exceptions of `rezoo.errors`.
+`DataOptions`, `train`, `evaluate`, `compare`, `calibrate`, `measure_corruptions`,
+`measure_lesions`, `predict`, `preprocess`, `activation_map`, `export`, `benchmark`, `verify`,
+`push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from rezoo.benchmarking.compare import compare
     from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
+    from rezoo.evaluation.activation_maps import activation_map
+    from rezoo.evaluation.calibration import calibrate
     from rezoo.evaluation.evaluate import evaluate
+    from rezoo.evaluation.lesions import measure_lesions
     from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
+    from rezoo.evaluation.robustness import measure_corruptions
     from rezoo.exporters.export import export
     from rezoo.models.factory import create_model, list_models
     from rezoo.publishing.push import push
@@ -39,11 +44,15 @@ _WHERE = {
     "DataOptions": "rezoo.data.datasets",
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
+    "compare": "rezoo.benchmarking.compare",
+    "calibrate": "rezoo.evaluation.calibration",
+    "measure_corruptions": "rezoo.evaluation.robustness",
+    "measure_lesions": "rezoo.evaluation.lesions",
+    "activation_map": "rezoo.evaluation.activation_maps",
     "predict": "rezoo.evaluation.predict",
     "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.benchmark",
-    "compare": "rezoo.benchmarking.compare",
     "verify": "rezoo.publishing.verify",
     "push": "rezoo.publishing.push",
     "RezooError": "rezoo.errors",
