@@ -72,8 +72,8 @@ def test_what_is_pushed(owner, run):
     assert sent["files"].pop("report.html") != own["files"].pop("report.html")
     assert sent | {"checksum": ""} == own | {"checksum": ""}
     assert b"rezoo verify ." in there["report.html"]
-    assert b"run folder" in (run / "report.html").read_bytes()
-    assert b"run folder" not in there["report.html"]
+    assert b">run folder<" in (run / "report.html").read_bytes()
+    assert b">run folder<" not in there["report.html"]
     assert rezoo.verify(str(run)).holds
     assert done.commit == owner.commit_of(REPO)
     assert len(owner.commits(REPO)) == 2  # the repository's own first one, and one of ours
