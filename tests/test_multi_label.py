@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.special import expit
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 import rezoo
@@ -432,10 +433,10 @@ def test_scores_of_nothing():
 
 
 def test_answers_are_what_is_above_one_half():
-    logits = np.array([[1.0, -1, 3], [-3, -1, -2]])
-    assert [[i for i, _ in row] for row in _several_labels(logits, None)] == [[2, 0], [1]]
-    assert [[i for i, _ in row] for row in _several_labels(logits, 2)] == [[2, 0], [1, 2]]
-    assert list(_several_labels(np.zeros((1, 1)), None)) == [[(0, 0.5)]]
+    rows = expit(np.array([[1.0, -1, 3], [-3, -1, -2]]))
+    assert [[i for i, _ in row] for row in _several_labels(rows, None)] == [[2, 0], [1]]
+    assert [[i for i, _ in row] for row in _several_labels(rows, 2)] == [[2, 0], [1, 2]]
+    assert list(_several_labels(np.full((1, 1), 0.5), None)) == [[(0, 0.5)]]
 
 
 # the command line
