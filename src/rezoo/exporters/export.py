@@ -209,7 +209,7 @@ def write_verified(
         tolerance: The largest relative difference of outputs; None for that of the quantization.
         progress: Called with a description of each step.
     """
-    forward = forward_for(bundle.network, bundle.refusal)
+    forward = forward_for(bundle.network, bundle.refusal and bundle.refusal.means)
     progress(f"writing {kind.name} and comparing it with its source")
     attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
     wanted, unknown = _wanted(bundle, forward, samples)
