@@ -49,10 +49,13 @@ def main() -> None:
         arguments.weights, dataset, recipe=arguments.recipe, output=folder / "run", overwrite=True
     )
     trained = time.perf_counter()
-    print_calibration(calibrate(run).to_dict())
+    found = calibrate(run)
+    print_calibration(found.to_dict())
     calibrated = time.perf_counter()
     print_figures(rezoo.evaluate(run))
-    print_unknown([measure_unknown(run, f"folder:{place}") for place in (near, far)])
+    model = rezoo.load(run)
+    model.rezoo_class_means = found.class_means  # so that both scores are measured
+    print_unknown([measure_unknown(model, f"folder:{place}", dataset) for place in (near, far)])
     seconds = trained - begun, calibrated - trained, time.perf_counter() - calibrated
     print("{:.0f} s to train, {:.0f} s to calibrate, {:.0f} s to measure".format(*seconds))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Calibrated:
         loss_before: Mean cross-entropy of the validation split, natural logarithm.
         loss_after: The same with the temperature, which was chosen by it.
         notes: Remarks: rules of the splits, images left out.
+        class_means: Float32 `(K, D)`, also if the energy was chosen; None without training images.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Calibrated:
     loss_before: float
     loss_after: float
     notes: tuple[str, ...]
+    class_means: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values as JSON types."""
@@ -138,6 +140,7 @@ def calibrate(
         loss_before=float(losses(val.logits, truth).mean()),
         loss_after=float(losses(val.logits, truth, temperature).mean()),
         notes=(*setting.notes, *others),
+        class_means=means,
     )
 
 

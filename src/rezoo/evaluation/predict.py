@@ -107,7 +107,7 @@ def predict(
     with joined(devices, hosts) as team:
         network = network_of(model, source)
         refusal = Refusal.of(source.config, network)
-        forward = forward_for(network, refusal)
+        forward = forward_for(network, refusal.means if refusal else None)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):

@@ -131,10 +131,10 @@ class Refusal:
 
 
 def forward_for(
-    network: keras.Model, refusal: Refusal | None, preprocessing: Preprocessing | None = None
+    network: keras.Model, means: np.ndarray | None, preprocessing: Preprocessing | None = None
 ) -> BothForward:
-    """Return the forward pass with the features, if the rule needs them; see `compiled_forward`."""
-    if refusal is None or refusal.means is None:
+    """Return the forward pass with features, if there are class means; see `compiled_forward`."""
+    if means is None:
         return without_features(compiled_forward(network, preprocessing))
     return forward_with_features(network, preprocessing)
 

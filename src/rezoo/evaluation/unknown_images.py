@@ -150,8 +150,9 @@ def measure_unknown(
 ) -> UnknownImages:
     """Measure how well a network tells images of its classes from images of others.
 
-    Without a threshold of `rezoo calibrate`, only the AUROC of the energy and of the largest
-    probability are measured.
+    The similarity is measured if the network has class means: those of its folder, or
+    `model.rezoo_class_means`, which `calibrate` returns. Without a threshold of `rezoo calibrate`,
+    there is no share of refused images.
 
     Args:
         model: As for `evaluate`.
@@ -189,10 +190,11 @@ def measure_unknown(
     with setting.computing(None, None):
         network = network_of(model, setting.source)
         refusal = Refusal.of(setting.source.config, network)
-        forward = forward_for(network, refusal, setting.preprocessing)
+        means = getattr(network, "rezoo_class_means", None)
+        forward = forward_for(network, means, setting.preprocessing)
         count = len(setting.faults.examples)
         total = count + len(others.examples)
-        run = partial(_scores, setting, forward, refusal)
+        run = partial(_scores, setting, forward, means)
         known = run(setting.faults, lambda done: progress(done, total))
         unseen = run(others, lambda done: progress(count + done, total))
     return _result(setting, others, refusal, known, unseen)
@@ -201,7 +203,7 @@ def measure_unknown(
 def _scores(
     setting: Setting,
     forward: Any,
-    refusal: Refusal | None,
+    means: np.ndarray | None,
     faults: Faults,
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
@@ -213,7 +215,7 @@ def _scores(
         found.logits,
         found.features,
         temperature=calibration.temperature if calibration else 1.0,
-        means=refusal.means if refusal else None,
+        means=means,
     )
 
 

@@ -209,7 +209,8 @@ def write_verified(
         tolerance: The largest relative difference of outputs; None for that of the quantization.
         progress: Called with a description of each step.
     """
-    forward = forward_for(bundle.network, bundle.refusal)
+    means = bundle.refusal.means if bundle.refusal else None
+    forward = forward_for(bundle.network, means)
     progress(f"writing {kind.name} and comparing it with its source")
     attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
     wanted, unknown = _wanted(bundle, forward, samples)
