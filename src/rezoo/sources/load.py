@@ -114,19 +114,19 @@ def load(
             )
             sha256 = file.sha256
         if new_head:
-            config = dataclasses.replace(
-                config,
-                num_classes=classes,
-                class_names=(),
-                class_descriptions=(),
-                calibration=None,
-            )
+            config = _with_new_head(config, classes)
         model.rezoo_config = config
         model.rezoo_class_means = _class_means(source, config)
     else:
         model = create()
     model.rezoo_origin = source.origin(sha256)
     return model
+
+
+def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:
+    """Return the configuration without what belongs to the old head."""
+    bare = dataclasses.replace(config, class_names=(), class_descriptions=(), calibration=None)
+    return dataclasses.replace(bare, num_classes=classes)
 
 
 def _class_means(source: Source, config: ModelConfig) -> np.ndarray | None:
