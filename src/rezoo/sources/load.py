@@ -123,6 +123,12 @@ def load(
     return model
 
 
+def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:
+    """Return the configuration without what belongs to the old head."""
+    bare = dataclasses.replace(config, class_names=(), class_descriptions=(), calibration=None)
+    return dataclasses.replace(bare, num_classes=classes)
+
+
 def _class_means(source: Source, config: ModelConfig) -> np.ndarray | None:
     """Return the class means that the threshold of a calibration needs, or None."""
     if config.calibration is None or config.calibration.score != SIMILARITY:
