@@ -248,7 +248,8 @@ _RUN_FILES = {
     "history.csv": "one row per epoch",
     "environment.json": "versions of packages, system and devices; what changed on resuming",
     "README.md": "model card, written from the other files",
-    "report.html": "curves, scores, classes and recipe on one page, which needs no network",
+    "report.html": "curves, figures, confusions, mistakes as pictures, recipe and commands on one "
+    "page; pushed without paths and, unless their licence allows it, without photographs",
     "curves.svg": "the curves, drawn every 30 s of training and at the end",
     "predictions-*.npz": "logits and truth of each image of a split, with `rezoo eval --record`",
     "checkpoints/": "last state and the one before, for `--resume`; `local.json`, what the run was "

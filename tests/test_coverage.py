@@ -53,7 +53,7 @@ def report(case: str, coverage: dict[str, float]) -> None:
     print("\n", case, ", ".join(f"{name} {share:.1%}" for name, share in coverage.items()))
 
 
-@pytest.mark.parametrize(("classes", "count"), [(2, 300), (5, 400), (37, 1500)])
+@pytest.mark.parametrize(("classes", "count"), [(2, 1000), (5, 400), (37, 1500)])
 def test_bootstrap_intervals_cover_the_population(classes, count):
     random = np.random.default_rng(1)
     wanted = values(drawn(random, POPULATION, classes))
@@ -64,7 +64,6 @@ def test_bootstrap_intervals_cover_the_population(classes, count):
         resampled = bootstrap(
             count,
             lambda copies, of_each=of_each: np.stack([of(copies) for of in of_each]),
-            resamples=500,
             seed=seed,
         )
         low, high = percentile_interval(resampled)

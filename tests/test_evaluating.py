@@ -242,7 +242,7 @@ def test_arrays_are_measured_as_predict_classifies_them(trained, digits):
     images, labels = digits
     model = rezoo.load(trained)
     result = rezoo.evaluate(model, (images, labels))
-    answers = [p.labels[0] for p in rezoo.predict(model, images)]
+    answers = [p.labels[0] for p in rezoo.predict(model, images[..., None])]
     given = [result.predictions.labels[i] for i in result.predictions.top[:, 0]]
     assert given == answers
     assert (result.dataset, result.split, result.scores.count) == ("arrays", "test", 80)

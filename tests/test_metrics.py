@@ -176,8 +176,8 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
     of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
-    files = {"csv_file", "predictions"}
-    assert options - keywords - loading <= of_the_command | files
+    files, maps = {"csv_file", "predictions"}, {"explain", "wanted"}
+    assert options - keywords - loading <= of_the_command | files | maps
 
 
 def test_a_model_of_unknown_preprocessing_is_refused():

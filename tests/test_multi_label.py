@@ -475,8 +475,8 @@ def test_eval_predict_verify_and_push(run, drawn, call, tmp_path, monkeypatch):
     assert "top-1" not in card
     assert "Softmax" not in card
     report = (run.folder / "report.html").read_text()
-    assert "validation mAP" in report
-    assert "lowest average precision first" in report
+    assert "</b> mAP on test" in report
+    assert "Lowest average precision first" in report
 
 
 @pytest.mark.ci

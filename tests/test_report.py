@@ -6,16 +6,20 @@ import dataclasses
 import json
 import re
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from report_pages import HOSTILES, Elements, page_of, pictures, predictions, records
+from rezoo.evaluation.metrics import scored
 from rezoo.evaluation.report import class_views, gallery
 from rezoo.evaluation.report.gallery import Gallery
 from rezoo.evaluation.report.run_records import quoted
 from rezoo.evaluation.report.run_report import _rounded
+from rezoo.tasks import SINGLE_LABEL
+from rezoo.training.run_folder import _predictions
 from rezoo.utils.figures import COLOURS
 from rezoo.utils.matrices import _STRONG, LARGEST, matrix_svg, shortened
 from rezoo.utils.names import printable
@@ -87,7 +91,7 @@ def test_a_test_split_leads_and_val_stands_beside_it(found):
 
 
 def test_figures_of_the_classes_are_those_of_scikit_learn(found):
-    rows = {row.name: row for row in class_views.class_table(found).shown}
+    rows = {row.name: row for row in class_views.class_table(found, scored(found)).shown}
     precision, recall, _, count = precision_recall_fscore_support(found.truth, found.top[:, 0])
     for i, name in enumerate(WORDS):
         row = rows[name]
@@ -323,3 +327,22 @@ def test_the_report_of_a_run(trained):
     assert f"cd {quoted(str(trained.parent))}" not in page
     assert "rezoo train test_resnet --dataset digits --recipe recipe.toml" in page
     assert b"data:image/jpeg" in for_others(page.encode())
+
+
+def test_a_network_without_finite_logits_does_not_fail_the_run(found, tmp_path):
+    """Its scores are recorded; there are only no probabilities."""
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    broken = np.where(found.logits > 5, np.nan, found.logits)
+    examples = SimpleNamespace(key=lambda i: found.keys[i])
+    setup = SimpleNamespace(
+        task=SINGLE_LABEL,
+        validation_batches=[(broken, found.truth)],
+        data=SimpleNamespace(reference="digits"),
+        config=records(found).config,
+        val=SimpleNamespace(examples=examples, readable=lambda: np.arange(len(found))),
+    )
+    predicted = _predictions(tmp_path, setup, lambda images: images)
+    assert predicted.logits.shape == (len(found), 0)
+    assert predicted.keys == found.keys
+    assert predicted.facts["split"] == "val"
+    assert "Confusions" in Elements(page_of(predicted, gallery=Gallery())).titles

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from rezoo.evaluation.refusals import UnknownImages
     from rezoo.evaluation.result import Evaluation
 
-_MOST_PAIRS = 5
-_DATA_OPTIONS = ("on_bad_image", "bad_limit", "ignore")  # what `data_options` adds
-
 
 @click.command("eval")
 @click.argument("model")
@@ -73,7 +70,10 @@ def eval_command(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **given: Any,
+    on_bad_image: str,
+    bad_limit: float,
+    ignore: str,
+    **measuring: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
@@ -92,27 +92,27 @@ def eval_command(
     dataset = dataset or own_dataset(source)
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
-    dataset_spec(dataset)
-    if unknown:
-        dataset_spec(unknown)
-    options = DataOptions(**{key: given.pop(key) for key in _DATA_OPTIONS})
+    for reference in filter(None, (dataset, unknown)):
+        dataset_spec(reference)
+    options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     recording = load("rezoo.evaluation.recording") if record else None
     if recording:
         recording.require_run(source)
     evaluation = load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
-        result = evaluation.evaluate(source, dataset, options=options, progress=progress, **given)
-    worker = Worker.of_environment()
-    if worker is None or worker.is_first:
+        result = evaluation.evaluate(
+            source, dataset, options=options, progress=progress, **measuring
+        )
+    first = (worker := Worker.of_environment()) is None or worker.is_first
+    if first:
         _write(result, *files)
-    told = _measure_unknown(unknown, result, given["image_size"], options) if unknown else None
+    told = _measure_unknown(unknown, result, measuring["image_size"], options) if unknown else None
     if as_json:
         print_json(result.to_dict() | ({"unknown": told.to_dict()} if told else {}))
     else:
-        _print(result, classes=classes)
-        _print_unknown(told)
-    if recording and (worker is None or worker.is_first):
+        _print(result, told, classes=classes)
+    if recording and first:
         _print_recorded(recording.record_evaluation(result), source.folder)
 
 
@@ -134,15 +134,6 @@ def _measure_unknown(
             options=options,
             progress=progress,
         )
-
-
-def _print_unknown(told: UnknownImages | None) -> None:
-    from rezoo.cli.console import lines, table
-
-    if told is not None:
-        table(f"known images against {told.unknown}", told.rows())
-        lines(*told.summary())
-        lines(*(f"Note: {note}." for note in told.notes), stderr=True)
 
 
 def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
@@ -171,7 +162,7 @@ def _write(result: Evaluation, csv_file: Path | None, predictions: Path | None) 
         result.predictions.write(predictions)
 
 
-def _print(result: Evaluation, *, classes: bool) -> None:
+def _print(result: Evaluation, told: UnknownImages | None, *, classes: bool) -> None:
     from rezoo.cli.console import lines, table
 
     count = len(result.predictions)
@@ -188,7 +179,11 @@ def _print(result: Evaluation, *, classes: bool) -> None:
     elif weakest := result.task.weakest(result.classes):
         lines(weakest)
     lines(f"input {result.preprocessing}")
-    lines(*(f"Note: {note}." for note in result.notes), stderr=True)
+    if told:
+        table(f"known images against {told.unknown}", told.rows())
+        lines(*told.summary())
+    notes = (*result.notes, *(told.notes if told else ()))
+    lines(*(f"Note: {note}." for note in notes), stderr=True)
 
 
 def _print_recorded(names: list[str], folder: Path | None) -> None:

@@ -220,7 +220,7 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
     lines(f"run folder   {metrics['folder']}", style="bold")
     lines(
         "  model.safetensors  best weights; with config.json, in timm's layout",
-        "  report.html        curves, classes and recipe on one page",
+        "  report.html        figures, curves, confusions and the worst mistakes",
         "  curves.svg         the curves alone",
         "  checkpoints/       last state, for --resume; checkpoints/last has the last weights",
         "next",

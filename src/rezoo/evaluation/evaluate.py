@@ -96,14 +96,7 @@ def evaluate(
         found = _of_all(team, setting, tta, asked, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
-    facts = {
-        "model": source.reference,
-        "dataset": data.reference,
-        "split": split,
-        "preprocessing": f"{setting.in_words}, {WORDS[tta]}" if tta else setting.in_words,
-        "tta": tta or "",
-        "weights_sha256": origin.sha256 if origin else "",
-    }
+    facts = _facts(setting, tta, origin)
     labels = tuple(map(config.label, range(config.num_classes)))
     predictions = dataclasses.replace(found, labels=labels, facts=facts)
     return Evaluation(
@@ -115,6 +108,18 @@ def evaluate(
         setting=setting,
         own_data=own_data,
     )
+
+
+def _facts(setting: Setting, tta: str | None, origin: Origin | None) -> dict[str, str]:
+    """Return what the predictions are of, as texts."""
+    return {
+        "model": setting.source.reference,
+        "dataset": setting.data.reference,
+        "split": setting.split,
+        "preprocessing": f"{setting.in_words}, {WORDS[tta]}" if tta else setting.in_words,
+        "tta": tta or "",
+        "weights_sha256": origin.sha256 if origin else "",
+    }
 
 
 def _of_all(

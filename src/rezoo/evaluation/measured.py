@@ -30,7 +30,7 @@ from rezoo.evaluation.reliability import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredFigure:
     """A figure with its interval.
 
     Attributes:
@@ -59,7 +59,9 @@ class Measured:
         return f"{value:.2%}" if self.percent else f"{value:.4f}"
 
 
-def figures_of(predictions: Predictions, scores: AnyScores | None = None) -> dict[str, Measured]:
+def figures_of(
+    predictions: Predictions, scores: AnyScores | None = None
+) -> dict[str, MeasuredFigure]:
     """Return the figures of predictions by their keys, those of `metrics.json`.
 
     Proportions have Wilson intervals, the others percentile intervals of 1000 bootstrap resamples
@@ -78,7 +80,7 @@ def figures_of(predictions: Predictions, scores: AnyScores | None = None) -> dic
     return _of_one(scores, predictions)
 
 
-def as_json(figures: Mapping[str, Measured]) -> dict[str, Any]:
+def as_json(figures: Mapping[str, MeasuredFigure]) -> dict[str, Any]:
     """Return `{key: value, key_interval: [low, high]}` of all figures, as JSON types."""
     content: dict[str, Any] = {}
     for key, figure in figures.items():
@@ -110,7 +112,7 @@ def _label(predictions: Predictions, index: int) -> str:
     return predictions.labels[index] if predictions.labels else str(index)
 
 
-def _of_one(scores: Scores, predictions: Predictions) -> dict[str, Measured]:
+def _of_one(scores: Scores, predictions: Predictions) -> dict[str, MeasuredFigure]:
     statistics: dict[str, tuple[str, Statistic, bool]] = {
         "loss": ("loss", mean_of(predictions.losses), False),
         "mean_class_accuracy": (
@@ -127,16 +129,16 @@ def _of_one(scores: Scores, predictions: Predictions) -> dict[str, Measured]:
         statistics["brier"] = ("Brier score", mean_of(brier_scores(predictions)), False)
     found = {
         **_resampled(statistics, len(predictions)),
-        "top1": Measured(
+        "top1": MeasuredFigure(
             name="top-1", value=scores.top1, interval=scores.top1_interval, percent=True
         ),
-        "top5": Measured(
+        "top5": MeasuredFigure(
             name="top-5", value=scores.top5, interval=scores.top5_interval, percent=True
         ),
     }
     if with_logits:
         sure, right = confidences(predictions), predictions.right
-        found["ece"] = Measured(
+        found["ece"] = MeasuredFigure(
             name="ECE",
             value=calibration_error(sure, right),
             interval=calibration_interval(sure, right),
@@ -145,7 +147,7 @@ def _of_one(scores: Scores, predictions: Predictions) -> dict[str, Measured]:
     return {key: found[key] for key in order if key in found}
 
 
-def _of_several(scores: MultiLabelScores, predictions: Predictions) -> dict[str, Measured]:
+def _of_several(scores: MultiLabelScores, predictions: Predictions) -> dict[str, MeasuredFigure]:
     truth, answers = scores.truth, scores.answers
     resampled = _resampled(
         {
@@ -155,14 +157,16 @@ def _of_several(scores: MultiLabelScores, predictions: Predictions) -> dict[str,
         },
         len(predictions),
     )
-    exact = Measured(
+    exact = MeasuredFigure(
         name="exact match",
         value=scores.exact_match,
         interval=scores.exact_match_interval,
         percent=True,
     )
-    hit = Measured(name="top-1 hit", value=scores.hit1, interval=scores.hit1_interval, percent=True)
-    mean_precision = Measured(
+    hit = MeasuredFigure(
+        name="top-1 hit", value=scores.hit1, interval=scores.hit1_interval, percent=True
+    )
+    mean_precision = MeasuredFigure(
         name="mAP", value=scores.map, interval=scores.map_interval, percent=True
     )
     return {
@@ -177,7 +181,7 @@ def _of_several(scores: MultiLabelScores, predictions: Predictions) -> dict[str,
 
 def _resampled(
     statistics: Mapping[str, tuple[str, Statistic, bool]], count: int
-) -> dict[str, Measured]:
+) -> dict[str, MeasuredFigure]:
     """Return the values of statistics of N images, with bootstrap intervals of common draws.
 
     Args:
@@ -194,5 +198,5 @@ def _resampled(
         interval = None if np.isnan(low) else (float(low), float(high))
         value = value_of(statistic, count)
         interval = interval if value is not None else None
-        found[key] = Measured(name=name, value=value, interval=interval, percent=percent)
+        found[key] = MeasuredFigure(name=name, value=value, interval=interval, percent=percent)
     return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from rezoo.errors import SpecError
 from rezoo.evaluation.confusion import ClassScore, class_scores, confused_pairs, confusion_matrix
-from rezoo.evaluation.measured import Measured, as_json, figures_of
+from rezoo.evaluation.measured import MeasuredFigure, as_json, figures_of
 from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.multi_label import MultiLabelScores
 from rezoo.evaluation.predictions import Predictions
@@ -96,7 +96,7 @@ class Evaluation:
         return scored(self.predictions)
 
     @cached_property
-    def figures(self) -> Mapping[str, Measured]:
+    def figures(self) -> Mapping[str, MeasuredFigure]:
         """All figures with their intervals, by their keys in `metrics.json`.
 
         `figures["macro_f1"].value` is a number, `.interval` a pair. See the guide to evaluation.
@@ -106,7 +106,7 @@ class Evaluation:
         return figures | (calibrated_figures(self.predictions, temperature) if temperature else {})
 
     @property
-    def shown(self) -> Mapping[str, Measured]:
+    def shown(self) -> Mapping[str, MeasuredFigure]:
         """The figures without those that say nothing: top-5 of at most five classes."""
         above = {figure.key: figure.above for figure in self.task.figures}
         return {k: f for k, f in self.figures.items() if self.num_classes > above.get(k, 0)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from rezoo.confidence import COLDEST, HOTTEST
 from rezoo.evaluation.intervals import Interval, bootstrap_interval, mean_of
-from rezoo.evaluation.measured import Measured
+from rezoo.evaluation.measured import MeasuredFigure
 from rezoo.evaluation.predictions import Predictions, log_sum_exp
 from rezoo.evaluation.reliability import (
     brier_scores,
@@ -78,7 +78,7 @@ def temperature_interval(logits: np.ndarray, truth: np.ndarray, temperature: flo
     return low, high
 
 
-def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str, Measured]:
+def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str, MeasuredFigure]:
     """Return loss, ECE and Brier score of predictions whose logits are divided by T.
 
     Keys end in `_calibrated`. Multi-label data have the loss only.
@@ -91,7 +91,7 @@ def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str
     if not predictions.multi_label:
         means["brier"] = ("Brier score", brier_scores(scaled))
     found = {
-        key: Measured(
+        key: MeasuredFigure(
             name=f"{name}, calibrated",
             value=float(values.mean()),
             interval=bootstrap_interval(len(values), mean_of(values)),
@@ -100,7 +100,7 @@ def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str
     }
     if not predictions.multi_label:
         sure, right = confidences(scaled), predictions.right
-        found["ece"] = Measured(
+        found["ece"] = MeasuredFigure(
             name="ECE, calibrated",
             value=calibration_error(sure, right),
             interval=calibration_interval(sure, right),

@@ -214,11 +214,13 @@ def _metrics(
 ) -> dict[str, Any]:
     spec, scores = setup.data.spec, scored(predictions)
     kind, colon, _ = spec.name.partition(":")
+    name = spec.name if not colon or kind == "tfds" else kind
+    lost = (note for faults in (setup.train, setup.val) for note in faults.lost_classes())
     return {
         "architecture": setup.config.architecture,
         "dataset": kind,
         "data": {
-            "name": spec.name if not colon or kind == "tfds" else kind,
+            "name": name,
             "licence": spec.licence,
             "hub_id": spec.hub_id,
             "private": bool(colon) and kind != "tfds",
@@ -237,6 +239,6 @@ def _metrics(
         "wall_time_s": progress.wall_time_s,
         "warnings": [
             *progress.watched.get("given", {}).values(),
-            *(note for faults in (setup.train, setup.val) for note in faults.lost_classes()),
+            *(note.replace(setup.data.reference, name) for note in lost),  # which may be a path
         ],
     }

@@ -6,6 +6,7 @@ gives the same bytes, whatever the user's settings of matplotlib are.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -126,8 +127,10 @@ def as_svg(figure: Figure) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts have what matplotlib's lack
         figure.savefig(file, format="svg", metadata=no_metadata)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", file.getvalue())  # a page has several figures
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r'<g id="[^"]*">', "<g>", file.getvalue())
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    own = rf"\g<0>{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"  # a page has several figures
+    return re.sub("<[^>]*>", lambda tag: re.sub(r'id="|href="#|url\(#', own, tag[0]), svg)
 
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 import numpy as np
@@ -68,13 +68,13 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
     axes.set(xticks=(), yticks=())
     axes.spines[:].set_visible(False)
     gap = 5 / _CELL
-    as_it_is = {"parse_math": False}
+    as_it_is: dict[str, Any] = {"parse_math": False}
     for place, name in enumerate(names):
         axes.text(-gap, place + 0.5, name, ha="right", va="center", **as_it_is)
         axes.text(place + 0.5, -gap, name, ha="center", va="bottom", rotation=90, **as_it_is)
     beyond = -gap - _LETTER * (max(map(_letters, names)) + 1) / _CELL
     axes.text(classes / 2, beyond, "prediction", ha="center", va="bottom", weight="bold")
-    title = {"ha": "right", "va": "center", "weight": "bold", "rotation": 90}
+    title: dict[str, Any] = {"ha": "right", "va": "center", "weight": "bold", "rotation": 90}
     axes.text(beyond, classes / 2, "truth", **title)
     lines = [((i, 0), (i, classes)) for i in range(classes + 1)]
     lines += [((0, i), (classes, i)) for i in range(classes + 1)]

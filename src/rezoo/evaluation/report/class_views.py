@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rezoo.evaluation.confusion import class_scores, confused_pairs
-from rezoo.evaluation.metrics import scored
+from rezoo.evaluation.intervals import Interval
+from rezoo.evaluation.metrics import AnyScores
+from rezoo.evaluation.multi_label import MultiLabelScores
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.reliability import confidences, reliability_curve
 from rezoo.utils.figures import Chart, Line
@@ -30,7 +32,7 @@ class ClassRow:
         count: Number of its images.
         figure: Accuracy, or average precision; empty without images.
         share: The same from 0 to 1, for a bar.
-        interval: Of the accuracy; empty for average precision.
+        interval: 95 % interval of it; empty without images.
         precision: Of the predictions; empty for average precision.
         taken_for: What its images are taken for instead, most frequent first.
     """
@@ -80,9 +82,17 @@ def labels_of(predictions: Predictions) -> Callable[[int], str]:
     return lambda index: one_line(labels[index]) if labels else str(index)
 
 
-def class_table(predictions: Predictions) -> ClassTable:
-    """Return the classes with the worst first; those without images are last."""
-    rows = _of_several(predictions) if predictions.multi_label else _of_one(predictions)
+def class_table(predictions: Predictions, scores: AnyScores) -> ClassTable:
+    """Return the classes with the worst first; those without images are last.
+
+    Args:
+        predictions: Of one split.
+        scores: Their scores.
+    """
+    if isinstance(scores, MultiLabelScores):
+        rows = _of_several(predictions, scores)
+    else:
+        rows = _of_one(predictions)
     return ClassTable(
         shown=rows[:_MOST_ROWS],
         folded=rows[_MOST_ROWS:_MOST_CLASSES],
@@ -96,8 +106,7 @@ def _of_one(predictions: Predictions) -> list[ClassRow]:
         class_scores(predictions), key=lambda c: (c.accuracy is None, c.accuracy, -c.count)
     )
     rows = []
-    for score in ranked[:_MOST_CLASSES]:
-        low, high = score.interval or (None, None)
+    for score in ranked:
         taken = [f"{label(i)} ({n})" for i, n in score.taken_for[:_MOST_TAKEN]]
         rows.append(
             ClassRow(
@@ -105,7 +114,7 @@ def _of_one(predictions: Predictions) -> list[ClassRow]:
                 count=score.count,
                 figure="" if score.accuracy is None else f"{score.accuracy:.1%}",
                 share=score.accuracy or 0.0,
-                interval="" if low is None else f"{low:.0%} to {high:.0%}",
+                interval="" if score.interval is None else _range(score.interval),
                 precision="" if score.precision is None else f"{score.precision:.1%}",
                 taken_for=", ".join(taken),
             )
@@ -113,10 +122,18 @@ def _of_one(predictions: Predictions) -> list[ClassRow]:
     return rows
 
 
-def _of_several(predictions: Predictions) -> list[ClassRow]:
+def _of_several(predictions: Predictions, scores: MultiLabelScores) -> list[ClassRow]:
     label = labels_of(predictions)
-    ranked = sorted(scored(predictions).per_class, key=lambda c: (c[2], -c[1]))
-    return [ClassRow(name=label(i), count=n, figure=f"{ap:.1%}", share=ap) for i, n, ap in ranked]
+    found = zip(scores.per_class, scores.ap_intervals, strict=True)
+    return [
+        ClassRow(name=label(i), count=n, figure=f"{ap:.1%}", share=ap, interval=_range(interval))
+        for (i, n, ap), interval in sorted(found, key=lambda row: (row[0][2], -row[0][1]))
+    ]
+
+
+def _range(interval: Interval) -> str:
+    low, high = interval
+    return f"{low:.0%} to {high:.0%}"
 
 
 def pairs(predictions: Predictions) -> list[Pair]:

@@ -135,7 +135,8 @@ class RunRecords:
         if name in list_recipes():
             usual = Recipe.from_dict(read_recipe(name), origin=name).to_dict()
             what = f"the recipe {name}"
-        differing, others = [], []
+        differing: list[Setting] = []
+        others: list[Setting] = []
         for key, value in self.recipe.items():
             if key in _ABOUT:
                 continue

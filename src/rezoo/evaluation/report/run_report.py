@@ -12,7 +12,8 @@ from markupsafe import Markup
 from rezoo.artifacts.run_files import REPORT, how_chosen, kept_weights
 from rezoo.data.datasets import Dataset
 from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.measured import Measured, figures_of, undefined
+from rezoo.evaluation.measured import MeasuredFigure, figures_of, undefined
+from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.report import class_views
 from rezoo.evaluation.report.class_views import labels_of, one_line
@@ -72,14 +73,15 @@ def report(
         shareable: Whether the licence of the dataset lets single images travel.
     """
     several, split = predictions.multi_label, predictions.facts["split"]
+    scores = scored(predictions)
     pairs = [] if several else class_views.pairs(predictions)
     matrix = "" if several else class_views.drawn_matrix(predictions)
     known = not several and predictions.logits.shape[1] > 0
     sections = {  # in the order of the page
-        "Figures": _figures(records, predictions),
+        "Figures": _figures(records, predictions, scores),
         "Training": records.epochs and _drawn(run_charts(records.task, records.history)),
         "Confusions": (matrix, pairs) if matrix or pairs else None,
-        "Classes": class_views.class_table(predictions),
+        "Classes": class_views.class_table(predictions, scores),
         "Confidence": known and _drawn([class_views.reliability(predictions)]),
         "Worst mistakes": _cards(predictions, gallery.mistakes),
         "Least certain": _cards(predictions, gallery.least_certain),
@@ -102,15 +104,18 @@ def report(
     )
 
 
-def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
+def _figures(records: RunRecords, predictions: Predictions, scores: AnyScores) -> dict[str, Any]:
     """Return the figures of each split as rows of a table, and what is known of the weights."""
     task, metrics = records.task, records.metrics
     above = {figure.key: figure.above for figure in task.figures}
-    own = figures_of(predictions)
-    own = {k: f for k, f in own.items() if records.config.num_classes > above.get(k, 0)}
-    found: dict[str, Mapping[str, Measured]] = {
-        split: {key: _recorded(figure, key, scores) for key, figure in own.items()}
-        for split, scores in records.scores.items()
+    own: dict[str, MeasuredFigure | None] = {
+        key: figure
+        for key, figure in figures_of(predictions, scores).items()
+        if records.config.num_classes > above.get(key, 0)
+    }
+    found: dict[str, Mapping[str, MeasuredFigure | None]] = {
+        split: {key: _recorded(figure, key, known) for key, figure in own.items() if figure}
+        for split, known in records.scores.items()
     }
     found[predictions.facts["split"]] = own
     counts = {split: records.scores[split]["count"] for split in records.scores}
@@ -120,13 +125,13 @@ def _figures(records: RunRecords, predictions: Predictions) -> dict[str, Any]:
         "splits": [(split, counts[split]) for split in splits],
         "best": found[splits[0]][task.chosen_by.key],
         "rows": [[found[split][key] for split in splits] for key in own],
-        "weights": f"{kept_weights(metrics)}, {how_chosen(metrics)}",
+        "weights": "best_epoch" in metrics and f"{kept_weights(metrics)}, {how_chosen(metrics)}",
         "chosen_on_val": records.epochs > 0,
-        "minutes": metrics["wall_time_s"] / 60,
+        "minutes": metrics.get("wall_time_s", 0.0) / 60,
     }
 
 
-def _recorded(figure: Measured, key: str, scores: Mapping[str, Any]) -> Measured | None:
+def _recorded(figure: MeasuredFigure, key: str, scores: Mapping[str, Any]) -> MeasuredFigure | None:
     """Return the same figure of another split, if `metrics.json` has it."""
     if scores.get(key) is None:
         return None
