@@ -22,8 +22,8 @@ from pathlib import Path
 
 import rezoo
 from rezoo.evaluation.calibration import calibrate
-from rezoo.evaluation.refusals import UnknownImages, measure_unknown
 from rezoo.evaluation.result import Evaluation
+from rezoo.evaluation.unknown_images import UnknownImages, measure_unknown
 
 FIRST_THING = 2_500_000  # WordNet ids of animals are smaller
 EVERY, FIRST = 5, 2  # of the sorted breeds, those that are left out

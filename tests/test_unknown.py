@@ -17,7 +17,6 @@ from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY, Calibration
 from rezoo.data.datasets import DataOptions
 from rezoo.data.overlap import same_content
 from rezoo.errors import DataWarning, NotFoundError, RunWarning, SpecError
-from rezoo.evaluation.refusals import measure_unknown, opened_unknown
 from rezoo.evaluation.unknown import (
     all_scores,
     auroc,
@@ -30,6 +29,7 @@ from rezoo.evaluation.unknown import (
     similarity,
     threshold_for,
 )
+from rezoo.evaluation.unknown_images import measure_unknown, opened_unknown
 from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.runner import open_exported

@@ -21,8 +21,8 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.refusals import UnknownImages
     from rezoo.evaluation.result import Evaluation
+    from rezoo.evaluation.unknown_images import UnknownImages
 
 
 @click.command("eval")
@@ -124,7 +124,7 @@ def _measure_unknown(
 
     setting = result.setting
     with counter("comparing with unknown images") as progress:
-        return load("rezoo.evaluation.refusals").measure_unknown(
+        return load("rezoo.evaluation.unknown_images").measure_unknown(
             setting.source,
             unknown,
             setting.data,
