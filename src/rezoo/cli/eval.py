@@ -121,7 +121,7 @@ def eval_command(
         print_json(result.to_dict() | {key: v.to_dict() for key, v in more.items() if v})
     else:
         _print(result, classes=classes)
-        _print_more(told, robustness)
+        _print_more(result, told, robustness)
     if recording and first:
         _print_recorded(recording.record_evaluation(result), source.folder)
 
@@ -210,19 +210,21 @@ def _print(result: Evaluation, *, classes: bool) -> None:
     elif weakest := result.task.weakest(result.classes):
         lines(weakest)
     lines(f"input {result.preprocessing}")
-    lines(*(f"Note: {note}." for note in result.notes), stderr=True)
 
 
-def _print_more(told: UnknownImages | None, robustness: Robustness | None) -> None:
+def _print_more(
+    result: Evaluation, told: UnknownImages | None, robustness: Robustness | None
+) -> None:
     from rezoo.cli.console import lines, table
 
     if told:
         table(f"known images against {told.unknown}", told.rows())
         lines(*told.summary())
-        lines(*(f"Note: {note}." for note in told.notes), stderr=True)
     if robustness:
         table("on corrupted images", robustness.rows())
         lines(robustness.summary())
+    notes = dict.fromkeys((*result.notes, *(told.notes if told else ())))
+    lines(*(f"Note: {note}." for note in notes), stderr=True)
 
 
 def _print_recorded(names: list[str], folder: Path | None) -> None:
