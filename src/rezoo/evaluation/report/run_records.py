@@ -27,7 +27,7 @@ _ABOUT = ("name", "summary", "source")  # keys that describe a recipe
 
 
 @dataclass(frozen=True)
-class RecipeSetting:
+class RecipeKey:
     """A key of a recipe.
 
     Attributes:
@@ -123,7 +123,7 @@ class RunRecords:
         """Whether the dataset's reference has a path of this machine."""
         return bool(self.metrics.get("data", {}).get("private", True))
 
-    def settings(self) -> tuple[str, list[RecipeSetting], list[RecipeSetting]]:
+    def settings(self) -> tuple[str, list[RecipeKey], list[RecipeKey]]:
         """Compare the recipe with the one of this name, or else with the default values.
 
         Returns:
@@ -135,12 +135,12 @@ class RunRecords:
         if name in list_recipes():
             usual = Recipe.from_dict(read_recipe(name), origin=name).to_dict()
             what = f"the recipe {name}"
-        differing: list[RecipeSetting] = []
-        others: list[RecipeSetting] = []
+        differing: list[RecipeKey] = []
+        others: list[RecipeKey] = []
         for key, value in self.recipe.items():
             if key in _ABOUT:
                 continue
-            shown = RecipeSetting(key, _text(value), _text(usual.get(key)), meanings().get(key, ""))
+            shown = RecipeKey(key, _text(value), _text(usual.get(key)), meanings().get(key, ""))
             (others if shown.value == shown.usual else differing).append(shown)
         return what, differing, others
 
