@@ -146,7 +146,7 @@ def exit_codes() -> str:
 
 def intervals() -> str:
     """Return the 95 % interval of an accuracy of 90 % for some numbers of images."""
-    from rezoo.evaluation.intervals import wilson_interval
+    from rezoo.evaluation.scoring.intervals import wilson_interval
 
     rows = []
     for count in (20, 100, 1_000, 10_000):
@@ -157,7 +157,7 @@ def intervals() -> str:
 
 def corruptions() -> str:
     """Return what each kind of corruption does, and the parameters of each published set."""
-    from rezoo.evaluation.corruptions import KINDS, SETS
+    from rezoo.evaluation.damage.corruptions import KINDS, SETS
 
     rows = []
     for name, kind in KINDS.items():

@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 from scipy.stats import bootstrap
 
 import rezoo
-from rezoo.evaluation.activation_maps import activation_map, enlarged
+from rezoo.evaluation.explaining.activation_maps import activation_map, enlarged
 
 ANIMAL, BORDER = 1, 3
 WIDTHS = (1 / 8, 1 / 4, 1 / 2)  # standard deviations of the other Gaussians, as a part of the side

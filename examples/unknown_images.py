@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 
 import rezoo
-from rezoo.evaluation.calibration import calibrate
+from rezoo.evaluation.calibrating.calibration import calibrate
+from rezoo.evaluation.calibrating.unknown_images import UnknownImages, measure_unknown
 from rezoo.evaluation.result import Evaluation
-from rezoo.evaluation.unknown_images import UnknownImages, measure_unknown
 
 FIRST_THING = 2_500_000  # WordNet ids of animals are smaller
 EVERY, FIRST = 5, 2  # of the sorted breeds, those that are left out

@@ -20,10 +20,15 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
-from rezoo.evaluation.activation_maps import activation_map, class_indices, enlarged, overlay
+from rezoo.evaluation.explaining.activation_maps import (
+    activation_map,
+    class_indices,
+    enlarged,
+    overlay,
+)
+from rezoo.evaluation.explaining.linear_head import linear_head
+from rezoo.evaluation.explaining.picture_files import picture_paths
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.linear_head import linear_head
-from rezoo.evaluation.picture_files import picture_paths
 from rezoo.models.factory import start_from_zeros
 from rezoo.specs import ModelConfig, Preprocessing
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture

@@ -19,10 +19,10 @@ from rezoo.artifacts.run_files import CALIBRATION
 from rezoo.confidence import ENERGY, SIMILARITY, Calibration
 from rezoo.data.image_sources import ArraySource
 from rezoo.errors import DivergedError, IncompatibleError, IntegrityError, SpecError
-from rezoo.evaluation.calibration import calibrate
+from rezoo.evaluation.calibrating.calibration import calibrate
+from rezoo.evaluation.calibrating.temperature import fit_temperature, losses, temperature_interval
 from rezoo.evaluation.predictions import softmax
-from rezoo.evaluation.reliability import calibration_error
-from rezoo.evaluation.temperature import fit_temperature, losses, temperature_interval
+from rezoo.evaluation.scoring.reliability import calibration_error
 from rezoo.publishing.push import push
 from rezoo.utils.lock import locked
 

@@ -10,7 +10,7 @@ import pytest
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.errors import IncompatibleError
 from rezoo.evaluation.class_names import match_classes, same_classes
-from rezoo.evaluation.metrics import measure
+from rezoo.evaluation.scoring.metrics import measure
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL
 

@@ -16,11 +16,10 @@ import rezoo
 from conftest import fails
 from rezoo.artifacts.config import WEIGHTS
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.alignment import align
-from rezoo.evaluation.changes import class_changes
-from rezoo.evaluation.comparison import compare_predictions
-from rezoo.evaluation.metrics import scored
-from rezoo.evaluation.paired_tests import (
+from rezoo.evaluation.pairing.alignment import align
+from rezoo.evaluation.pairing.changes import class_changes
+from rezoo.evaluation.pairing.comparison import compare_predictions
+from rezoo.evaluation.pairing.paired_tests import (
     bootstrap_test,
     holm,
     mcnemar,
@@ -28,6 +27,7 @@ from rezoo.evaluation.paired_tests import (
     paired_interval,
 )
 from rezoo.evaluation.predictions import Predictions, collect
+from rezoo.evaluation.scoring.metrics import scored
 from rezoo.exporters.formats import FORMATS
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
 from rezoo.utils.files import record

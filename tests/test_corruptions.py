@@ -17,9 +17,16 @@ import rezoo
 from conftest import encoded, fails, picture
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
-from rezoo.evaluation.corruptions import KINDS, SETS, SEVERITIES, corrupt, nearest_set, select_kinds
-from rezoo.evaluation.lesions import measure_lesions
-from rezoo.evaluation.robustness import Corrupted, Robustness, measure_corruptions
+from rezoo.evaluation.damage.corruptions import (
+    KINDS,
+    SETS,
+    SEVERITIES,
+    corrupt,
+    nearest_set,
+    select_kinds,
+)
+from rezoo.evaluation.damage.lesions import measure_lesions
+from rezoo.evaluation.damage.robustness import Corrupted, Robustness, measure_corruptions
 from rezoo.tasks import SINGLE_LABEL
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 

@@ -10,10 +10,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rezoo.evaluation import confusion, multi_label
-from rezoo.evaluation.intervals import bootstrap, mean_of, percentile_interval, wilson_interval
 from rezoo.evaluation.predictions import Predictions, collect
-from rezoo.evaluation.reliability import (
+from rezoo.evaluation.scoring import confusion, multi_label
+from rezoo.evaluation.scoring.intervals import (
+    bootstrap,
+    mean_of,
+    percentile_interval,
+    wilson_interval,
+)
+from rezoo.evaluation.scoring.reliability import (
     brier_scores,
     calibration_error,
     calibration_interval,

@@ -13,8 +13,8 @@ import pytest
 import rezoo
 from conftest import fails
 from rezoo.errors import DivergedError, IncompatibleError
-from rezoo.evaluation.lesions import Lesion, Lesions, _all_logits, measure_lesions
-from rezoo.evaluation.residual_blocks import cut_at_blocks
+from rezoo.evaluation.damage.lesions import Lesion, Lesions, _all_logits, measure_lesions
+from rezoo.evaluation.damage.residual_blocks import cut_at_blocks
 from rezoo.models import resnet
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 

@@ -20,12 +20,12 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from rezoo.evaluation import confusion, multi_label
-from rezoo.evaluation.confusion import class_scores, confused_pairs
-from rezoo.evaluation.intervals import bootstrap, mean_of, percentile_interval, value_of
-from rezoo.evaluation.measured import as_json, figures_of, undefined
 from rezoo.evaluation.predictions import Predictions, collect
-from rezoo.evaluation.reliability import (
+from rezoo.evaluation.scoring import confusion, multi_label
+from rezoo.evaluation.scoring.confusion import class_scores, confused_pairs
+from rezoo.evaluation.scoring.intervals import bootstrap, mean_of, percentile_interval, value_of
+from rezoo.evaluation.scoring.measured import as_json, figures_of, undefined
+from rezoo.evaluation.scoring.reliability import (
     bins_of,
     brier_scores,
     calibration_error,
@@ -166,7 +166,7 @@ def test_intervals_do_not_depend_on_blocks(monkeypatch):
     found = predicted("random", 7)
     statistic = confusion.macro_f1(found)
     whole = bootstrap(len(found), statistic, resamples=50, seed=3)
-    monkeypatch.setattr("rezoo.evaluation.intervals._BLOCK_VALUES", 1000)
+    monkeypatch.setattr("rezoo.evaluation.scoring.intervals._BLOCK_VALUES", 1000)
     np.testing.assert_allclose(bootstrap(len(found), statistic, resamples=50, seed=3), whole)
 
 

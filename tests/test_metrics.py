@@ -18,11 +18,11 @@ from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
 from rezoo.cli.examine import examine
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.evaluation.intervals import wilson_interval
-from rezoo.evaluation.lesions import measure_lesions
-from rezoo.evaluation.metrics import measure
+from rezoo.evaluation.damage.lesions import measure_lesions
+from rezoo.evaluation.damage.robustness import measure_corruptions
 from rezoo.evaluation.predictions import softmax, top_k
-from rezoo.evaluation.robustness import measure_corruptions
+from rezoo.evaluation.scoring.intervals import wilson_interval
+from rezoo.evaluation.scoring.metrics import measure
 from rezoo.publishing.verify import record_proof
 from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.train import Run

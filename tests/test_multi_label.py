@@ -28,9 +28,9 @@ from rezoo.data.examples import Examples, Splits
 from rezoo.data.image_sources import ArraySource, JoinedSource
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
-from rezoo.evaluation.metrics import measure
-from rezoo.evaluation.multi_label import scores_of, weighted_precision
 from rezoo.evaluation.predict import _several_labels
+from rezoo.evaluation.scoring.metrics import measure
+from rezoo.evaluation.scoring.multi_label import scores_of, weighted_precision
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.tasks import MULTI_LABEL

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rezoo.errors import DivergedError, IntegrityError, NotFoundError
-from rezoo.evaluation.metrics import scored
 from rezoo.evaluation.predictions import Predictions, collect
+from rezoo.evaluation.scoring.metrics import scored
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
 
 

@@ -13,11 +13,11 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from report_pages import HOSTILES, Elements, page_of, pictures, predictions, records
-from rezoo.evaluation.metrics import scored
 from rezoo.evaluation.report import class_views, gallery
 from rezoo.evaluation.report.gallery import Gallery
 from rezoo.evaluation.report.run_records import quoted
 from rezoo.evaluation.report.run_report import _rounded
+from rezoo.evaluation.scoring.metrics import scored
 from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.run_folder import _predictions
 from rezoo.utils.figures import COLOURS

@@ -17,7 +17,7 @@ from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY, Calibration
 from rezoo.data.datasets import DataOptions
 from rezoo.data.overlap import same_content
 from rezoo.errors import DataWarning, NotFoundError, RunWarning, SpecError
-from rezoo.evaluation.unknown import (
+from rezoo.evaluation.calibrating.unknown import (
     all_scores,
     auroc,
     auroc_interval,
@@ -29,7 +29,7 @@ from rezoo.evaluation.unknown import (
     similarity,
     threshold_for,
 )
-from rezoo.evaluation.unknown_images import measure_unknown, opened_unknown
+from rezoo.evaluation.calibrating.unknown_images import measure_unknown, opened_unknown
 from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.runner import open_exported
@@ -300,7 +300,7 @@ def test_the_files_of_onnx_say_it_to_any_reader(network, tmp_path, images):
 def test_an_int8_export_refuses_the_same_images(trained, tmp_path, to, quantize):
     if FORMATS[to].missing:
         pytest.skip(f"{to} is not installed")
-    from rezoo.evaluation.calibration import calibrate
+    from rezoo.evaluation.calibrating.calibration import calibrate
 
     run = shutil.copytree(trained, tmp_path / "run")
     calibrate(run)
@@ -345,7 +345,7 @@ def test_several_labels_have_a_temperature_alone(network, tmp_path, images):
 
 @pytest.mark.ci
 def test_unknown_images_are_measured(trained, tmp_path, photographs):
-    from rezoo.evaluation.calibration import calibrate
+    from rezoo.evaluation.calibrating.calibration import calibrate
 
     run = shutil.copytree(trained, tmp_path / "run")
     others = photographs({"": 40}, ending=".png")

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 import rezoo
 from rezoo.errors import DivergedError, Interrupted
-from rezoo.evaluation.intervals import wilson_interval
-from rezoo.evaluation.metrics import Scores
 from rezoo.evaluation.report.training_curves import curves, run_charts
+from rezoo.evaluation.scoring.intervals import wilson_interval
+from rezoo.evaluation.scoring.metrics import Scores
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL

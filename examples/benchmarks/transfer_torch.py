@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch_resnet import ResNet
 
 from rezoo.data.datasets import load_dataset
-from rezoo.evaluation.intervals import wilson_interval
+from rezoo.evaluation.scoring.intervals import wilson_interval
 
 SIZE, RESIZED, BATCH = 224, 256, 32
 

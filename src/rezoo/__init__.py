@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rezoo.benchmarking.compare import compare
     from rezoo.data.datasets import DataOptions, list_datasets, load_dataset
     from rezoo.errors import RezooError
-    from rezoo.evaluation.activation_maps import activation_map
-    from rezoo.evaluation.calibration import calibrate
+    from rezoo.evaluation.calibrating.calibration import calibrate
+    from rezoo.evaluation.damage.lesions import measure_lesions
+    from rezoo.evaluation.damage.robustness import measure_corruptions
     from rezoo.evaluation.evaluate import evaluate
-    from rezoo.evaluation.lesions import measure_lesions
+    from rezoo.evaluation.explaining.activation_maps import activation_map
     from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
-    from rezoo.evaluation.robustness import measure_corruptions
     from rezoo.exporters.export import export
     from rezoo.models.factory import create_model, list_models
     from rezoo.publishing.push import push
@@ -45,10 +45,10 @@ _WHERE = {
     "train": "rezoo.training.train",
     "evaluate": "rezoo.evaluation.evaluate",
     "compare": "rezoo.benchmarking.compare",
-    "calibrate": "rezoo.evaluation.calibration",
-    "measure_corruptions": "rezoo.evaluation.robustness",
-    "measure_lesions": "rezoo.evaluation.lesions",
-    "activation_map": "rezoo.evaluation.activation_maps",
+    "calibrate": "rezoo.evaluation.calibrating.calibration",
+    "measure_corruptions": "rezoo.evaluation.damage.robustness",
+    "measure_lesions": "rezoo.evaluation.damage.lesions",
+    "activation_map": "rezoo.evaluation.explaining.activation_maps",
     "predict": "rezoo.evaluation.predict",
     "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",

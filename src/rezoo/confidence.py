@@ -28,7 +28,7 @@ class Calibration:
         temperature_interval: Its 95 % interval.
         images: Number of validation images.
         score: What is low for images of none of the classes: `"energy"` or `"similarity"`, see
-            `rezoo.evaluation.unknown`; empty if there is no threshold.
+            `rezoo.evaluation.calibrating.unknown`; empty if there is no threshold.
         threshold: An image with a lower score is unknown.
         false_alarms: Fraction of the validation images with a lower score.
         false_alarms_interval: Its 95 % interval.

@@ -1,7 +1,7 @@
 """The two tasks: single-label and multi-label image classification.
 
 A `Task` holds names and texts. The loss of each is in `rezoo.training.losses`, its scores in
-`rezoo.evaluation.metrics`, its decision rule in `rezoo.evaluation.predict`. Imports neither
+`rezoo.evaluation.scoring.metrics`, its decision rule in `rezoo.evaluation.predict`. Imports neither
 Keras nor NumPy.
 """
 

@@ -1,7 +1,7 @@
 """`compare`: whether networks differ in accuracy beyond chance, on the same images.
 
 It evaluates networks and exported files alike, so it is on the floor above both. The statistics
-are in `rezoo.evaluation.comparison`.
+are in `rezoo.evaluation.pairing.comparison`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rezoo.data.datasets import (
     load_dataset,
 )
 from rezoo.errors import IncompatibleError, RezooError, SpecError
-from rezoo.evaluation.alignment import same_dataset
-from rezoo.evaluation.comparison import NetworkComparison, compare_predictions
 from rezoo.evaluation.evaluate import evaluate
+from rezoo.evaluation.pairing.alignment import same_dataset
+from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predictions
 from rezoo.evaluation.predictions import Predictions
 from rezoo.exporters.evaluating import evaluate_exported
 from rezoo.utils.files import record

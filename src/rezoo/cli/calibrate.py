@@ -10,7 +10,7 @@ from rezoo.cli.options import columns_option, data_options, json_option, print_j
 from rezoo.data.datasets import DataOptions
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.calibration import Calibrated
+    from rezoo.evaluation.calibrating.calibration import Calibrated
 
 
 @click.command()
@@ -50,7 +50,7 @@ def calibrate(
     source = resolve_weights(run)
     if dataset:
         dataset_spec(dataset)
-    calibration = load("rezoo.evaluation.calibration")
+    calibration = load("rezoo.evaluation.calibrating.calibration")
     with counter("calibrating") as progress:
         result = calibration.calibrate(
             source,

@@ -19,8 +19,8 @@ from rezoo.cli.options import (
 from rezoo.data.datasets import DataOptions, dataset_spec
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.comparison import NetworkComparison
-    from rezoo.evaluation.pairs import PairedDifference
+    from rezoo.evaluation.pairing.comparison import NetworkComparison
+    from rezoo.evaluation.pairing.pairs import PairedDifference
 
 _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are numbers
 

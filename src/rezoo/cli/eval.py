@@ -22,9 +22,9 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
+    from rezoo.evaluation.calibrating.unknown_images import UnknownImages
+    from rezoo.evaluation.damage.robustness import Robustness
     from rezoo.evaluation.result import Evaluation
-    from rezoo.evaluation.robustness import Robustness
-    from rezoo.evaluation.unknown_images import UnknownImages
     from rezoo.sources.references import Source
 
 
@@ -128,7 +128,7 @@ def eval_command(
 
 def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
     """Return the kinds of corruption that `--corruptions` names; none without it."""
-    from rezoo.evaluation.corruptions import select_kinds
+    from rezoo.evaluation.damage.corruptions import select_kinds
 
     if corruptions is None:
         return ()
@@ -144,7 +144,7 @@ def _robustness(
     """Measure the network on corrupted images."""
     from rezoo.cli.console import counter, load
 
-    robustness = load("rezoo.evaluation.robustness")
+    robustness = load("rezoo.evaluation.damage.robustness")
     with counter("corrupting") as progress:
         return robustness.measure_corruptions(source, dataset, kinds, progress=progress, **how)
 
@@ -155,7 +155,7 @@ def _measure_unknown(unknown: str, result: Evaluation, how: dict[str, Any]) -> U
 
     setting = result.setting
     with counter("comparing with unknown images") as progress:
-        return load("rezoo.evaluation.unknown_images").measure_unknown(
+        return load("rezoo.evaluation.calibrating.unknown_images").measure_unknown(
             setting.source,
             unknown,
             setting.data,

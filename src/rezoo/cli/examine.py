@@ -21,7 +21,7 @@ from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.lesions import Lesions
+    from rezoo.evaluation.damage.lesions import Lesions
 
 
 @click.command()
@@ -74,7 +74,7 @@ def examine(
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )
-    lesions = load("rezoo.evaluation.lesions")
+    lesions = load("rezoo.evaluation.damage.lesions")
     with counter("measuring") as progress:
         result = lesions.measure_lesions(
             source,

@@ -87,7 +87,7 @@ def predict(
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.finding import find_images
-    from rezoo.evaluation.picture_files import picture_paths
+    from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported
@@ -103,7 +103,7 @@ def predict(
         options |= {"devices": devices, "hosts": hosts}
     else:
         paths = picture_paths(found, explain, images, overwrite=overwrite)
-        function = load("rezoo.evaluation.explanations").explain
+        function = load("rezoo.evaluation.explaining.explanations").explain
         options |= {"paths": paths, "wanted": wanted}
     with counter("classifying") as progress:
         answers: Sequence[Prediction] = function(source, found, progress=progress, **options)

@@ -15,10 +15,10 @@ from rezoo.data.datasets import DataOptions
 from rezoo.data.resize import resized_crop
 from rezoo.evaluation.averaging import TEN_CROP, WORDS, averaged, require_known
 from rezoo.evaluation.forward import compiled_forward, network_of
-from rezoo.evaluation.measured import undefined
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import compare_with_run
 from rezoo.evaluation.result import Evaluation
+from rezoo.evaluation.scoring.measured import undefined
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.models.devices import Devices
 from rezoo.sources.any_model import AnyModel

@@ -13,11 +13,11 @@ from scipy.special import expit
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.features import BothForward
+from rezoo.evaluation.calibrating.features import BothForward
+from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
 from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.evaluation.predictions import softmax, top_k
-from rezoo.evaluation.unknown import Refusal, forward_for
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import ModelConfig, Preprocessing

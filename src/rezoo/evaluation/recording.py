@@ -16,8 +16,8 @@ from rezoo.data.examples import SPLITS
 from rezoo.data.identity import Identity
 from rezoo.errors import IncompatibleError, IntegrityError, RezooError, SpecError
 from rezoo.evaluation.labelled_arrays import ARRAYS
-from rezoo.evaluation.measured import as_json
 from rezoo.evaluation.report.run_report import write_report
+from rezoo.evaluation.scoring.measured import as_json
 from rezoo.sources.references import Source
 from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rezoo.errors import SpecError
-from rezoo.evaluation.confusion import ClassScore, class_scores, confused_pairs, confusion_matrix
-from rezoo.evaluation.measured import MeasuredFigure, as_json, figures_of
-from rezoo.evaluation.metrics import AnyScores, scored
-from rezoo.evaluation.multi_label import MultiLabelScores
+from rezoo.evaluation.calibrating.temperature import calibrated_figures
 from rezoo.evaluation.predictions import Predictions
-from rezoo.evaluation.reliability import confidences, reliability_curve
+from rezoo.evaluation.scoring.confusion import (
+    ClassScore,
+    class_scores,
+    confused_pairs,
+    confusion_matrix,
+)
+from rezoo.evaluation.scoring.measured import MeasuredFigure, as_json, figures_of
+from rezoo.evaluation.scoring.metrics import AnyScores, scored
+from rezoo.evaluation.scoring.multi_label import MultiLabelScores
+from rezoo.evaluation.scoring.reliability import confidences, reliability_curve
 from rezoo.evaluation.setting import Setting
-from rezoo.evaluation.temperature import calibrated_figures
 from rezoo.specs import ModelConfig, Origin
 from rezoo.tasks import Task, task_of
 from rezoo.utils.names import printable

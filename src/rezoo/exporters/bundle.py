@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from rezoo.confidence import Calibration
-from rezoo.evaluation.unknown import Refusal
+from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.exporters.formats import LABELS, METADATA, UNKNOWN
 from rezoo.exporters.graph import Graph, Node
 from rezoo.sources.references import Source

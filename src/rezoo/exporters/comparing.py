@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.intervals import Z_95, wilson_interval
 from rezoo.evaluation.predictions import softmax
+from rezoo.evaluation.scoring.intervals import Z_95, wilson_interval
 from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples
 

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.features import BothForward
+from rezoo.evaluation.calibrating.features import BothForward
+from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
 from rezoo.evaluation.reference_batch import full_precision
-from rezoo.evaluation.unknown import Refusal, forward_for
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder

@@ -124,9 +124,10 @@ def load(
 
 
 def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:
-    """Return the configuration without what belongs to the old head."""
-    bare = dataclasses.replace(config, class_names=(), class_descriptions=(), calibration=None)
-    return dataclasses.replace(bare, num_classes=classes)
+    """Return the config for a head of other classes, whose names are not known."""
+    return dataclasses.replace(
+        config, num_classes=classes, class_names=(), class_descriptions=(), calibration=None
+    )
 
 
 def _class_means(source: Source, config: ModelConfig) -> np.ndarray | None:
@@ -199,10 +200,3 @@ def _explain_absence(source: Source, error: NotFoundError) -> Exception:
             hint=f"join them into one {WEIGHTS}.",
         )
     return error
-
-
-def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:
-    """Return the config for a head of other classes, whose names are not known."""
-    return dataclasses.replace(
-        config, num_classes=classes, class_names=(), class_descriptions=(), calibration=None
-    )

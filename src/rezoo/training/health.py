@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from rezoo.evaluation.intervals import wilson_interval
-from rezoo.evaluation.metrics import AnyScores, Scores
+from rezoo.evaluation.scoring.intervals import wilson_interval
+from rezoo.evaluation.scoring.metrics import AnyScores, Scores
 from rezoo.models.normalization import normalized
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing

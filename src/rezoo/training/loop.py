@@ -14,7 +14,7 @@ import numpy as np
 from rezoo.artifacts import weights
 from rezoo.errors import IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
-from rezoo.evaluation.metrics import AnyScores, measure
+from rezoo.evaluation.scoring.metrics import AnyScores, measure
 from rezoo.training import checkpoints, input_wait, linear_probe, old_run, run_folder
 from rezoo.training.agreement import Agreement, Wishes
 from rezoo.training.checkpoints import Progress

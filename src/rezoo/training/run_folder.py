@@ -25,13 +25,13 @@ from rezoo.data.identity import Identity
 from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.errors import DivergedError
 from rezoo.evaluation.forward import Forward
-from rezoo.evaluation.measured import as_json, figures_of
-from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
 from rezoo.evaluation.report.run_report import write_report
 from rezoo.evaluation.report.training_curves import curves
+from rezoo.evaluation.scoring.measured import as_json, figures_of
+from rezoo.evaluation.scoring.metrics import AnyScores, scored
 from rezoo.evaluation.setting import in_words
 from rezoo.sources.references import resolve
 from rezoo.training import input_wait

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.confusion import class_scores, confused_pairs
-from rezoo.evaluation.intervals import Interval
-from rezoo.evaluation.metrics import AnyScores
-from rezoo.evaluation.multi_label import MultiLabelScores
 from rezoo.evaluation.predictions import Predictions
-from rezoo.evaluation.reliability import confidences, reliability_curve
+from rezoo.evaluation.scoring.confusion import class_scores, confused_pairs
+from rezoo.evaluation.scoring.intervals import Interval
+from rezoo.evaluation.scoring.metrics import AnyScores
+from rezoo.evaluation.scoring.multi_label import MultiLabelScores
+from rezoo.evaluation.scoring.reliability import confidences, reliability_curve
 from rezoo.utils.figures import Chart, Line
 from rezoo.utils.matrices import LARGEST, matrix_svg, shortened
 from rezoo.utils.names import printable

@@ -15,9 +15,9 @@ from PIL import Image
 from rezoo.data.examples import Examples
 from rezoo.data.transforms import test_levels
 from rezoo.errors import IncompatibleError
-from rezoo.evaluation.activation_maps import FeatureForward, overlay
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, overlay
 from rezoo.evaluation.predictions import Predictions, softmax
-from rezoo.evaluation.reliability import confidences
+from rezoo.evaluation.scoring.reliability import confidences
 from rezoo.models.normalization import normalized
 from rezoo.sources.references import Source
 from rezoo.tasks import THRESHOLD

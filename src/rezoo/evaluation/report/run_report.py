@@ -12,14 +12,14 @@ from markupsafe import Markup
 from rezoo.artifacts.run_files import REPORT, how_chosen, kept_weights
 from rezoo.data.datasets import Dataset
 from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.measured import MeasuredFigure, figures_of, undefined
-from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.report import class_views
 from rezoo.evaluation.report.class_views import labels_of, one_line
 from rezoo.evaluation.report.gallery import Answer, Gallery, Shot, gallery_of
 from rezoo.evaluation.report.run_records import RunRecords
 from rezoo.evaluation.report.training_curves import run_charts
+from rezoo.evaluation.scoring.measured import MeasuredFigure, figures_of, undefined
+from rezoo.evaluation.scoring.metrics import AnyScores, scored
 from rezoo.sources.references import Source
 from rezoo.utils.figures import Chart, draw
 from rezoo.utils.files import write_bytes

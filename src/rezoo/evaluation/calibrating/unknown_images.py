@@ -20,11 +20,17 @@ from rezoo.data.image_sources import FileSource
 from rezoo.data.overlap import same_content
 from rezoo.data.unreadable import Faults
 from rezoo.errors import DataWarning, SpecError
-from rezoo.evaluation.features import answers
+from rezoo.evaluation.calibrating.features import answers
+from rezoo.evaluation.calibrating.unknown import (
+    Refusal,
+    all_scores,
+    auroc,
+    auroc_interval,
+    forward_for,
+)
 from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.intervals import Interval, wilson_interval
+from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 from rezoo.evaluation.setting import Setting, setting_of
-from rezoo.evaluation.unknown import Refusal, all_scores, auroc, auroc_interval, forward_for
 from rezoo.sources.any_model import AnyModel
 from rezoo.utils.paths import expanded
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.intervals import Interval, wilson_interval
 from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 
 BINS = 15
 _SCALES = np.linspace(0.0, 3.0, 31)

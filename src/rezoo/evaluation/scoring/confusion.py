@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.intervals import Interval, Statistic, wilson_interval
 from rezoo.evaluation.predictions import Predictions
+from rezoo.evaluation.scoring.intervals import Interval, Statistic, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,19 +22,19 @@ from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
 from rezoo.data.splits import epoch_order
 from rezoo.errors import SpecError
-from rezoo.evaluation.features import Answers, answers, forward_with_features
-from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.intervals import Interval, wilson_interval
-from rezoo.evaluation.recording import compare_with_run
-from rezoo.evaluation.setting import Setting, setting_of
-from rezoo.evaluation.temperature import fit_temperature, losses, temperature_interval
-from rezoo.evaluation.unknown import (
+from rezoo.evaluation.calibrating.features import Answers, answers, forward_with_features
+from rezoo.evaluation.calibrating.temperature import fit_temperature, losses, temperature_interval
+from rezoo.evaluation.calibrating.unknown import (
     all_scores,
     best_score,
     class_means,
     held_out_auroc,
     threshold_for,
 )
+from rezoo.evaluation.forward import network_of
+from rezoo.evaluation.recording import compare_with_run
+from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
+from rezoo.evaluation.setting import Setting, setting_of
 from rezoo.sources.references import Reference, Source, resolve_weights
 from rezoo.utils.lock import locked
 

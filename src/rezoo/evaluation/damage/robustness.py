@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from rezoo.data.datasets import DataOptions
-from rezoo.evaluation.corrupted_batches import CorruptedBatches
-from rezoo.evaluation.corruptions import (
+from rezoo.evaluation.damage.corrupted_batches import CorruptedBatches
+from rezoo.evaluation.damage.corruptions import (
     ALL,
     KINDS,
     SETS,
@@ -19,8 +19,8 @@ from rezoo.evaluation.corruptions import (
     select_kinds,
 )
 from rezoo.evaluation.forward import Forward, compiled_forward, network_of
-from rezoo.evaluation.metrics import AnyScores, scored
 from rezoo.evaluation.predictions import collect
+from rezoo.evaluation.scoring.metrics import AnyScores, scored
 from rezoo.evaluation.setting import AnyData, setting_of
 from rezoo.sources.any_model import AnyModel
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, Figure
@@ -203,7 +203,7 @@ def measure_corruptions(
     """Measure a network on corrupted images of a split, each kind at five severities.
 
     The images are changed after resize and crop, as in Hendrycks and Dietterich 2019,
-    arXiv:1903.12261. See `rezoo.evaluation.corruptions` for kinds and parameters.
+    arXiv:1903.12261. See `rezoo.evaluation.damage.corruptions` for kinds and parameters.
 
     Args:
         model: As for `evaluate`.

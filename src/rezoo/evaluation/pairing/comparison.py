@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import NotFoundError
-from rezoo.evaluation.alignment import Aligned, align
-from rezoo.evaluation.changes import FLIP_COLUMNS
-from rezoo.evaluation.intervals import Interval, bootstrap, wilson_interval
-from rezoo.evaluation.multi_label import average_precisions, scores_of
-from rezoo.evaluation.paired_tests import holm
-from rezoo.evaluation.pairs import PairedDifference, paired_difference, percentiles
+from rezoo.evaluation.pairing.alignment import Aligned, align
+from rezoo.evaluation.pairing.changes import FLIP_COLUMNS
+from rezoo.evaluation.pairing.paired_tests import holm
+from rezoo.evaluation.pairing.pairs import PairedDifference, paired_difference, percentiles
 from rezoo.evaluation.predictions import Predictions
+from rezoo.evaluation.scoring.intervals import Interval, bootstrap, wilson_interval
+from rezoo.evaluation.scoring.multi_label import average_precisions, scores_of
 from rezoo.tasks import Task, task_of
 from rezoo.utils.files import write_bytes
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.evaluation import confusion, multi_label
 from rezoo.evaluation.class_names import few_names
-from rezoo.evaluation.intervals import (
+from rezoo.evaluation.predictions import Predictions
+from rezoo.evaluation.scoring import confusion, multi_label
+from rezoo.evaluation.scoring.intervals import (
     Interval,
     Statistic,
     bootstrap,
@@ -18,10 +19,9 @@ from rezoo.evaluation.intervals import (
     percentile_interval,
     value_of,
 )
-from rezoo.evaluation.metrics import AnyScores, Scores, scored
-from rezoo.evaluation.multi_label import MultiLabelScores
-from rezoo.evaluation.predictions import Predictions
-from rezoo.evaluation.reliability import (
+from rezoo.evaluation.scoring.metrics import AnyScores, Scores, scored
+from rezoo.evaluation.scoring.multi_label import MultiLabelScores
+from rezoo.evaluation.scoring.reliability import (
     brier_scores,
     calibration_error,
     calibration_interval,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rezoo.data.csv_rows import SEPARATOR
-from rezoo.evaluation.alignment import Aligned
-from rezoo.evaluation.paired_tests import LEVEL, holm, mcnemar
+from rezoo.evaluation.pairing.alignment import Aligned
+from rezoo.evaluation.pairing.paired_tests import LEVEL, holm, mcnemar
 from rezoo.evaluation.predictions import softmax
 
 FLIP_COLUMNS = (

@@ -18,9 +18,9 @@ import numpy as np
 from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import DivergedError, IncompatibleError
+from rezoo.evaluation.damage.residual_blocks import Parts, cut_at_blocks
 from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels, network_of
-from rezoo.evaluation.intervals import wilson_interval
-from rezoo.evaluation.residual_blocks import Parts, cut_at_blocks
+from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.sources.any_model import AnyModel
 from rezoo.specs import Preprocessing

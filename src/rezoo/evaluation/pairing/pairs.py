@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.alignment import Aligned
-from rezoo.evaluation.changes import ClassChange, Flip, class_changes, flips
-from rezoo.evaluation.intervals import Interval, percentile_interval
-from rezoo.evaluation.paired_tests import (
+from rezoo.evaluation.pairing.alignment import Aligned
+from rezoo.evaluation.pairing.changes import ClassChange, Flip, class_changes, flips
+from rezoo.evaluation.pairing.paired_tests import (
     LEVEL,
     bootstrap_test,
     mcnemar,
     mean_interval,
     paired_interval,
 )
+from rezoo.evaluation.scoring.intervals import Interval, percentile_interval
 
 _MCNEMAR, _BOOTSTRAP = "McNemar's exact test", "bootstrap test"
 

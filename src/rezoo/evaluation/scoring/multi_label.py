@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import DivergedError, NotFoundError
-from rezoo.evaluation.intervals import (
+from rezoo.evaluation.scoring.intervals import (
     Interval,
     Statistic,
     bootstrap,

@@ -24,7 +24,11 @@ import numpy as np
 
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY
 from rezoo.errors import RunWarning
-from rezoo.evaluation.features import BothForward, forward_with_features, without_features
+from rezoo.evaluation.calibrating.features import (
+    BothForward,
+    forward_with_features,
+    without_features,
+)
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.predictions import log_sum_exp
 from rezoo.specs import ModelConfig, Preprocessing

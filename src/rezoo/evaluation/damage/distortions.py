@@ -1,8 +1,8 @@
 """Changes of images, each with a parameter: noise, blur, colours, compression.
 
 Each takes grey levels, uint8 `(H, W, C)`, a parameter, and a generator of random numbers. It
-returns uint8, or floats on 0..1 that need not be cut off yet. `rezoo.evaluation.corruptions` names
-them and has their parameters.
+returns uint8, or floats on 0..1 that need not be cut off yet. `damage.corruptions` names them and
+has their parameters.
 
 Loads without Keras and TensorFlow.
 """

@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 
 from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNameError
+from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.evaluation.class_names import pair_names
+from rezoo.evaluation.explaining.linear_head import linear_head, nested_config
 from rezoo.evaluation.forward import Forward, compiled_forward, network_of
-from rezoo.evaluation.linear_head import linear_head, nested_config
 from rezoo.evaluation.pictures import Pictures, as_list, prepare_all
 from rezoo.evaluation.predict import found_pictures
-from rezoo.evaluation.unknown import Refusal
 from rezoo.models.normalization import visible
 from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.evaluation.confusion import confused_pairs
 from rezoo.evaluation.forward import Forward
-from rezoo.evaluation.intervals import wilson_interval
-from rezoo.evaluation.multi_label import MultiLabelScores, scores_of
 from rezoo.evaluation.predictions import Predictions, collect
+from rezoo.evaluation.scoring.confusion import confused_pairs
+from rezoo.evaluation.scoring.intervals import wilson_interval
+from rezoo.evaluation.scoring.multi_label import MultiLabelScores, scores_of
 from rezoo.tasks import Task
 
 

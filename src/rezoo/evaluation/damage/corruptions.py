@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import SpecError, UnknownNameError
-from rezoo.evaluation import distortions
+from rezoo.evaluation.damage import distortions
 from rezoo.utils.names import suggest
 
 SEVERITIES = (1, 2, 3, 4, 5)

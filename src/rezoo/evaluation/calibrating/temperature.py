@@ -11,10 +11,10 @@ import math
 import numpy as np
 
 from rezoo.confidence import COLDEST, HOTTEST
-from rezoo.evaluation.intervals import Interval, bootstrap_interval, mean_of
-from rezoo.evaluation.measured import MeasuredFigure
 from rezoo.evaluation.predictions import Predictions, log_sum_exp
-from rezoo.evaluation.reliability import (
+from rezoo.evaluation.scoring.intervals import Interval, bootstrap_interval, mean_of
+from rezoo.evaluation.scoring.measured import MeasuredFigure
+from rezoo.evaluation.scoring.reliability import (
     brier_scores,
     calibration_error,
     calibration_interval,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.data.batches import InOrder
-from rezoo.evaluation.corruptions import corrupt
+from rezoo.evaluation.damage.corruptions import corrupt
 from rezoo.evaluation.setting import Setting
 from rezoo.models.devices import Devices
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rezoo.evaluation.intervals import Z_95, Interval, wilson_interval
+from rezoo.evaluation.scoring.intervals import Z_95, Interval, wilson_interval
 
 LEVEL = 0.05  # a difference is claimed if its p-value, after the correction, is below
 _INSIDE = 1e-9  # the equation for a limit also holds at a difference of 1 or -1

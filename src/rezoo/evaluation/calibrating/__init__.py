@@ -1,0 +1,1 @@
+"""What a confidence means, and which images are unknown."""

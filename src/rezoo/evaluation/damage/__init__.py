@@ -1,0 +1,1 @@
+"""Corrupted images, and networks without a block."""

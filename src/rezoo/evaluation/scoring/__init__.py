@@ -1,0 +1,1 @@
+"""Figures of predictions, each with its 95 % interval."""
