@@ -442,4 +442,4 @@ def test_predict_explains_why_a_run_has_no_maps(trained, call, tmp_path):
     photo = tmp_path / "a.png"
     photo.write_bytes(encoded(picture(0, (8, 8), grey=True), "PNG"))
     answer = call("predict", trained, photo, "--explain", tmp_path / "maps")
-    fails(answer, 6, "has a fewer than two positions for images of 8x8 pixels", "--image-size 64")
+    fails(answer, 6, "has fewer than two positions for images of 8x8 pixels", "--image-size 64")

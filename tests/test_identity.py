@@ -7,14 +7,15 @@ import os
 import re
 import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import rezoo
 from conftest import fails, picture
-from rezoo.artifacts.config import LOCAL, local_facts, read_config
-from rezoo.artifacts.run_files import DATA, ENVIRONMENT, PUBLISHED
+from rezoo.artifacts.config import CONFIG, LOCAL, local_facts, read_config
+from rezoo.artifacts.run_files import DATA, ENVIRONMENT, PUBLISHED, REPORT
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.datasets import Dataset, load_dataset
 from rezoo.data.differences import differences
@@ -24,6 +25,7 @@ from rezoo.data.image_sources import ArraySource, FileSource
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.specs import DatasetSpec
 from rezoo.training.resuming import describe_data, of_data
+from rezoo.utils.pages import for_others
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SMALL = {"epochs": 1, "batch_size": 8, "image_size": 8, "verbose": 0}
@@ -195,13 +197,21 @@ def run(places):
         os.chdir(before)
 
 
+def published(run: Path) -> bytes:
+    """Return the content of all files that `rezoo push` sends."""
+    files = [run / name for name in (CONFIG, *read_config(run).files)]
+    return b"".join(
+        for_others(file.read_bytes()) if file.name == REPORT else file.read_bytes()
+        for file in files
+    )
+
+
 def test_a_run_records_the_absolute_path_and_publishes_none(run, places):
     facts = local_facts(run)
     assert facts["dataset"] == f"folder:{places}/p1/photos"
     assert facts["data_sha256"] == Identity.read(run).sha256
     assert json.loads((run / LOCAL).read_text())["model"] == NETWORK
-    for name in PUBLISHED:
-        assert str(places).encode() not in (run / name).read_bytes()
+    assert str(places).encode() not in published(run)
     assert not {LOCAL, DATA} & {*PUBLISHED, *read_config(run).files}
 
 
@@ -321,8 +331,7 @@ def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp
     assert datetime.fromisoformat(entry["changed_utc"]).utcoffset() == timedelta(0)
     assert entry["epochs"] == SMALL["epochs"]
     assert "1 missing" in entry["changes"][0]
-    for name in PUBLISHED:
-        assert str(tmp_path).encode() not in (own / name).read_bytes()
+    assert str(tmp_path).encode() not in published(own)
     assert call("train", "--resume", own).rc == 0  # these are its data now
 
 

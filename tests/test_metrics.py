@@ -18,6 +18,7 @@ from rezoo.cli import verify as cli_verify
 from rezoo.cli.eval import eval_command
 from rezoo.cli.examine import examine
 from rezoo.errors import NotFoundError, SpecError
+from rezoo.evaluation.calibrating.unknown_images import measure_unknown
 from rezoo.evaluation.damage.lesions import measure_lesions
 from rezoo.evaluation.damage.robustness import measure_corruptions
 from rezoo.evaluation.predictions import softmax, top_k
@@ -166,7 +167,10 @@ def test_what_is_no_dataset_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("command", "functions"),
     [
-        (eval_command, (rezoo.evaluate, measure_corruptions, rezoo.DataOptions)),
+        (
+            eval_command,
+            (rezoo.evaluate, measure_corruptions, measure_unknown, rezoo.DataOptions),
+        ),
         (examine, (measure_lesions, rezoo.DataOptions)),
         (cli_predict.predict, (rezoo.predict,)),
         (cli_benchmark.benchmark, (rezoo.benchmark,)),
