@@ -97,6 +97,7 @@ def test_train_on_a_folder_that_cannot_be_read(call, photographs, tmp_path, not_
     fails(answer, 3, "cannot read the folder")
 
 
+@pytest.mark.ci
 def test_one_bad_image_is_named_and_the_run_continues(call, photographs, tmp_path):
     root = photographs({"cat": 80, "dog": 69})
     (root / "dog" / "notes.jpg").write_text("this is no image")

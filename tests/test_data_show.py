@@ -118,6 +118,7 @@ def test_the_sheet(animals, call, tmp_path):
     assert path.read_bytes() != first
 
 
+@pytest.mark.ci
 def test_classes(animals, call, tmp_path):
     path = tmp_path / "sheet.png"
     args = ("data", "show", animals, "--image-size", "16", "--output", path, "--overwrite")

@@ -119,7 +119,13 @@ def test_folded_graph_is_the_network(architecture, size):
     assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("to", list(FORMATS))
+SLOW_FORMATS = ("litert", "saved_model")
+
+
+@pytest.mark.parametrize(
+    "to",
+    [pytest.param(to, marks=pytest.mark.ci) if to in SLOW_FORMATS else to for to in FORMATS],
+)
 @pytest.mark.numerics
 def test_every_format_holds(folder, tmp_path, to):
     kind = FORMATS[to]

@@ -65,6 +65,7 @@ def test_batches_are_those_of_the_files(shapes):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.ci
 def test_many_threads_read_the_same(shapes):
     part = open_hf(REPO)["train"]
     stream = tf.data.Dataset.range(3000).map(

@@ -214,6 +214,7 @@ def test_require_pinned_refuses_what_may_change(hub, unpinned, reference):
     assert asked(hub) == []
 
 
+@pytest.mark.ci
 def test_require_pinned_accepts_commits_hashes_folders_and_names(hub, pinned, finished_run):
     for reference in (f"{ARCHITECTURE}.mine", "hf://team/net", f"hf://team/net@{pinned}"):
         assert resolve(reference, require_pinned=True).address.revision == pinned

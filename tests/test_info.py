@@ -149,6 +149,7 @@ def test_stages_are_the_table_of_the_paper(models):
     assert mixed[4].contents == "[1×1, 48 · 3×3, 48 · 1×1, 192] ×1"
 
 
+@pytest.mark.ci
 def test_stages_add_up(models):
     counted = profile(models("resnet34"), input_shape=(97, 160, 3))
     assert sum(s.params for s in counted.stages()) == counted.params

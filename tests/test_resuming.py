@@ -113,6 +113,7 @@ def test_nothing_depends_on_a_clock_that_goes_forward(constant, tmp_path, monkey
     assert rows[1]["finished_utc"] < rows[0]["finished_utc"]
 
 
+@pytest.mark.ci
 def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(constant, capsys, tmp_path):
     longer = shutil.copytree(constant / "1", tmp_path / "run")
     run = rezoo.train(NETWORK, schedule="constant", epochs=2, output=longer, resume=True, **KEYS)
@@ -132,6 +133,7 @@ def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(constant, caps
     assert (longer / last).read_bytes() == (constant / "2" / last).read_bytes()
 
 
+@pytest.mark.ci
 def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
     run = shutil.copytree(constant / "1", tmp_path / "run")
     keys = ("--lr", "0.01", "--set", "warmup_epochs=0", "--batch-size", "256", "--image-size", "8")

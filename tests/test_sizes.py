@@ -168,6 +168,7 @@ def test_a_run_whose_images_grow_resumes_to_the_same_bits(tmp_path):
     assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.ci
 def test_the_sheet_names_the_sizes(photographs, tmp_path, call):
     root = photographs({"a": 12, "b": 12})
     settings = ("image_size=48", "start_size=32", "grow_epochs=[0, 1]", "batch_size=8", "epochs=3")

@@ -165,6 +165,7 @@ def test_average_is_the_network_first_and_then_follows():
     assert not same_bits(values(model.variables), before)
 
 
+@pytest.mark.ci
 def test_average_has_batch_statistics():
     model = network()
     step = step_of(model, ema_decay=0.5)

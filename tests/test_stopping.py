@@ -119,6 +119,7 @@ def test_a_stopped_run_names_the_command_that_goes_on(call, tmp_path, monkeypatc
     assert "resuming at epoch 1, step 6" in answer.err
 
 
+@pytest.mark.ci
 def test_a_run_that_diverges_names_a_checkpoint_if_there_is_one(call, tmp_path):
     large = {"lr": 1e30, "warmup_epochs": 0, "verbose": 0, **SIZES}
     with pytest.raises(DivergedError) as caught:

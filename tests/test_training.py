@@ -271,6 +271,7 @@ def test_same_classes_keep_the_head(run, tmp_path):
     assert tuned.metrics["val"]["top1"] == pytest.approx(run.metrics["val"]["top1"], abs=0.15)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {"precision": "mixed_bfloat16"}])
 def test_variants_learn(tmp_path, changes):
     settings = {**SMALL, **changes, "epochs": 1, "learning_rate": 0.01}

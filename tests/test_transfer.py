@@ -125,6 +125,7 @@ def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
         assert word in words
 
 
+@pytest.mark.ci
 def test_a_dry_run_without_epochs(trained, call):
     """A probe has no steps; its time is that of the images in the network."""
     args = ("train", trained, "--dataset", "digits", "--recipe", "probe", "--dry-run")

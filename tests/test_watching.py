@@ -309,6 +309,7 @@ def digits(monkeypatch):
     return change
 
 
+@pytest.mark.ci
 def test_a_rate_that_is_too_small(tmp_path):
     heard = Heard()
     changes = {**SMALL, "epochs": 1, "learning_rate": 1e-12}
@@ -326,6 +327,7 @@ def test_a_rate_that_is_too_large(tmp_path):
         rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path)
 
 
+@pytest.mark.ci
 def test_labels_of_other_images(tmp_path, digits):
     digits(target=np.random.default_rng(1).permutation)
     heard = Heard()
