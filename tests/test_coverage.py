@@ -71,7 +71,7 @@ def test_bootstrap_intervals_cover_the_population(classes, count):
             lambda copies, of_each=of_each: np.stack([of(copies) for of in of_each]),
             seed=seed,
         )
-        low, high = percentile_interval(resampled)
+        low, high = percentile_interval(resampled, values(found))
         hits += (low <= wanted) & (wanted <= high)
     coverage = dict(zip(statistics(found), hits / REPEATS, strict=True))
     report(f"{classes} classes, {count} images:", coverage)

@@ -54,14 +54,34 @@ def bootstrap(
     )
 
 
-def percentile_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 2.5 and 97.5 percentiles of the last axis, float64 `(…)` each.
+def percentile_interval(
+    values: np.ndarray, own: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a 95 % interval from a statistic of resamples, float64 `(…)` each end.
 
     NaN, the value of a resample for which a statistic is not defined, is left out.
+
+    Args:
+        values: Of R resamples, float64 `(…, R)`.
+        own: Of the images themselves, `(…)`. If given, the percentiles are corrected for the bias
+            of the resamples (Efron 1981, "Nonparametric standard errors and confidence
+            intervals", section 7): the macro F1 of a resample tends to be too small. Otherwise
+            they are 2.5 and 97.5.
     """
+    from scipy.special import ndtr, ndtri
+
     known = ~np.isnan(values)
     some = np.where(known.any(-1, keepdims=True), values, 0.0)
-    low, high = np.nanpercentile(some, [2.5, 97.5], axis=-1)
+    levels = np.broadcast_to(np.array([[0.025], [0.975]]), (2, some[..., 0].size))
+    if own is not None:
+        least = 0.5 / values.shape[-1]
+        middle = np.asarray(own)[..., None]
+        below = ((some < middle) + (some == middle) / 2).sum(-1) / known.sum(-1).clip(1)
+        shift = 2 * ndtri(below.clip(least, 1 - least)).reshape(-1)
+        levels = ndtr(np.stack([shift - Z_95, shift + Z_95]))
+    rows = some.reshape(-1, values.shape[-1])
+    ends = [np.nanquantile(row, level) for row, level in zip(rows, levels.T, strict=True)]
+    low, high = np.reshape(np.transpose(ends), (2, *some.shape[:-1]))
     return np.where(known.any(-1), low, np.nan), np.where(known.any(-1), high, np.nan)
 
 
@@ -72,12 +92,14 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
-    """Return the 95 % percentile interval of one statistic; for the arguments see `bootstrap`.
+    """Return the corrected 95 % interval of one statistic; for the arguments see `bootstrap`.
 
     Returns:
         Two numbers, or None if the statistic is not defined for any resample.
     """
-    low, high = percentile_interval(bootstrap(count, statistic, resamples=resamples, seed=seed))
+    resampled = bootstrap(count, statistic, resamples=resamples, seed=seed)
+    own = np.asarray(statistic(np.ones((count, 1), np.float32)))[..., 0]
+    low, high = percentile_interval(resampled, own)
     return None if np.isnan(low) else (float(low), float(high))
 
 

@@ -64,8 +64,8 @@ def figures_of(
 ) -> dict[str, MeasuredFigure]:
     """Return the figures of predictions by their keys, those of `metrics.json`.
 
-    Proportions have Wilson intervals, the others percentile intervals of 1000 bootstrap resamples
-    of the images; for the calibration error see `reliability.calibration_interval`.
+    Proportions have Wilson intervals, the others bias-corrected percentiles of 1000 bootstrap
+    resamples of the images; for the calibration error see `reliability.calibration_interval`.
 
     Args:
         predictions: Of one split.
@@ -190,13 +190,13 @@ def _resampled(
     """
     of_each = [statistic for _, statistic, _ in statistics.values()]
     values = bootstrap(count, lambda copies: np.stack([of(copies) for of in of_each]))
-    ends = zip(*percentile_interval(values), strict=True)
+    own = [value_of(statistic, count) for statistic in of_each]
+    ends = percentile_interval(values, np.array(own, np.float64))
     found = {}
-    for (key, (name, statistic, percent)), (low, high) in zip(
-        statistics.items(), ends, strict=True
+    for (key, (name, _, percent)), value, low, high in zip(
+        statistics.items(), own, *ends, strict=True
     ):
-        interval = None if np.isnan(low) else (float(low), float(high))
-        value = value_of(statistic, count)
-        interval = interval if value is not None else None
+        known = value is not None and not np.isnan(low)
+        interval = (float(low), float(high)) if known else None
         found[key] = MeasuredFigure(name=name, value=value, interval=interval, percent=percent)
     return found
