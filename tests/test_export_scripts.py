@@ -83,7 +83,13 @@ def exported(folder, tmp_path, name):
     return tmp_path / name
 
 
-@pytest.mark.parametrize("name", list(PACKAGES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "saved_model" else name
+        for name in PACKAGES
+    ],
+)
 def test_scripts_of_the_guide(folder, scripts, tmp_path, name):
     if FORMATS[name].missing:
         pytest.skip(FORMATS[name].install)

@@ -178,7 +178,7 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
     ("to", "quantize", "part"),
     [("onnx", "float16", 0.6), ("openvino", "float16", 0.6), ("litert", "float16", 0.6),
      ("litert", "dynamic", 0.4), ("litert", "int8", 0.4), ("onnx", "int8", 0.4),
-     ("openvino", "int8", 0.45)],
+     pytest.param("openvino", "int8", 0.45, marks=pytest.mark.slow)],
 )  # fmt: skip
 @pytest.mark.ci
 def test_smaller_numbers(trained_resnet18, tmp_path, to, quantize, part):
@@ -190,11 +190,15 @@ def test_smaller_numbers(trained_resnet18, tmp_path, to, quantize, part):
     )  # fmt: skip
     assert passport.comparison.holds
     assert passport.comparison.accuracy.count == (50 if quantize == "int8" else 100)
+    kept = quantize == "int8" and len(passport.choice.attempts) > 1
+    part = 0.6 if kept else part  # some layers stay in float32
     assert passport.size < part * (trained_resnet18 / "model.safetensors").stat().st_size
     assert 1e-6 < passport.comparison.rms_relative < 0.5
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", pytest.param("litert", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "to", ["onnx", *(pytest.param(to, marks=pytest.mark.slow) for to in ("openvino", "litert"))]
+)
 @pytest.mark.ci
 def test_int8_keeps_layers_until_the_accuracy_is_back(trained_resnet18, tmp_path, to):
     if to in MISSING:

@@ -264,7 +264,7 @@ def test_jax_gets_the_flag_before_it_is_imported(monkeypatch, backend_named):
     settings.compute_deterministically()  # it has the flag
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_with_all_that_is_random_goes_on_deterministically(tmp_path):
     """TensorFlow then refuses kernels that are not deterministic, and unseeded numbers."""
     code = """if True:

@@ -251,7 +251,7 @@ class StopAt(Reporter):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_resume_continues_to_the_same_bits(run, several, tmp_path):
     with pytest.raises(Interrupted):
         rezoo.train(NETWORK, several, changes=SMALL, output=tmp_path, reporter=StopAt())

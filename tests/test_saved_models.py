@@ -75,7 +75,12 @@ def test_a_new_network_has_a_preprocessing():
 
 
 @pytest.mark.parametrize(
-    "imports", ["import rezoo, keras", "import keras, rezoo", "import rezoo, tensorflow.keras"]
+    "imports",
+    [
+        "import keras, rezoo",
+        pytest.param("import rezoo, keras", marks=pytest.mark.slow),
+        pytest.param("import rezoo, tensorflow.keras", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.ci
 def test_a_saved_model_opens_in_another_process(model, images, tmp_path, imports):

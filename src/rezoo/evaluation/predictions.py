@@ -204,10 +204,15 @@ def collect(
         if known is None:
             known = np.arange(logits.shape[1])
         values = of_batch(logits, labels, known)
-        found.append(values if keep else {**values, "logits": values["logits"][:, :0]})
+        if not keep:
+            del values["logits"]
+        found.append(values)
+    kept = [name for name in _BY_IMAGE if keep or name != "logits"]
     joined: dict[str, Any] = {
-        name: gather(np.concatenate([part[name] for part in found])) for name in _BY_IMAGE
+        name: gather(np.concatenate([part[name] for part in found])) for name in kept
     }
+    nothing = np.zeros((len(joined["truth"]), 0), np.float16)
+    joined["logits"] = joined.get("logits", nothing)
     known = np.asarray(known, np.int32)
     return Predictions(**joined, classes=known[known >= 0] if task.multi_label else known)
 

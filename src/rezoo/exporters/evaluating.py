@@ -17,6 +17,7 @@ from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.setting import setting_of
 from rezoo.exporters.runner import Runner, find_export, open_exported
 from rezoo.exporters.samples import readable
+from rezoo.models.normalization import normalized
 from rezoo.sources.references import Source
 from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.tasks import MULTI_LABEL
@@ -65,9 +66,15 @@ def evaluate_exported(
     batches: Iterable[tuple[Any, Any]] = InOrder(faults, preprocessing, batch_size=batch_size)
     if raw:
         batches = _pictures(faults, preprocessing.channels)
+
+    def inputs(images: Any) -> Any:
+        return normalized(np.asarray(images, np.float32), preprocessing)
+
     found = collect(
         setting.task,
-        lambda images: _logits(run, np.asarray(images)),
+        lambda images: _logits(
+            run, np.asarray(images) if raw else _prepared(images, preprocessing)
+        ),
         batches,
         classes=setting.classes,
         progress=lambda done: progress(done, count),

@@ -178,8 +178,12 @@ def held_out_auroc(
 
 
 def threshold_for(scores: np.ndarray, false_alarms: float) -> float:
-    """Return the largest threshold that refuses at most a fraction of known images `(N,)`."""
-    return float(np.sort(scores)[math.floor(false_alarms * len(scores) + 1e-9)])
+    """Return a threshold that refuses at most a fraction of known images `(N,)`.
+
+    It lies in the middle between two scores, so that their rounding does not matter.
+    """
+    ordered, refused = np.sort(scores), math.floor(false_alarms * len(scores) + 1e-9)
+    return float(ordered[[max(refused - 1, 0), refused]].mean())
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
