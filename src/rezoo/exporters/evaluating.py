@@ -72,9 +72,7 @@ def evaluate_exported(
 
     found = collect(
         setting.task,
-        lambda images: _logits(
-            run, np.asarray(images) if raw else _prepared(images, preprocessing)
-        ),
+        lambda images: _logits(run, np.asarray(images) if raw else inputs(images)),
         batches,
         classes=setting.classes,
         progress=lambda done: progress(done, count),
