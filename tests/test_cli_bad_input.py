@@ -252,6 +252,7 @@ def test_resume_from_a_damaged_checkpoint(call, run_copy):
     fails(answer, 5, "last.safetensors")
 
 
+@pytest.mark.ci
 def test_overwrite(call, run_copy):
     mine = [run_copy / name for name in ("notes.txt", "README.md", "checkpoints/mine.bin")]
     for path in mine:

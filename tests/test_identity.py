@@ -313,6 +313,7 @@ def test_one_other_label_is_named(run, places, call, tmp_path):
     assert "1 with another label" in entry["changes"][0]
 
 
+@pytest.mark.ci
 def test_a_run_goes_on_with_other_data_if_that_is_allowed(run, places, call, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
     assert call("eval", own, "--record").rc == 0

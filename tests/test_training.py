@@ -92,6 +92,7 @@ def test_wrong_names_are_reported_before_tensorflow_is_imported():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.ci
 def test_the_random_state_of_the_process_is_kept(run, tmp_path):
     states = [random.getstate(), np.random.get_state()[1].tolist()]
     keras.utils.set_random_seed(7)
@@ -105,6 +106,7 @@ def test_the_random_state_of_the_process_is_kept(run, tmp_path):
     assert_same_bits(again.folder, run.folder)  # and the run does not depend on it
 
 
+@pytest.mark.ci
 def test_paths_recipes_and_opened_datasets_are_accepted(run, tmp_path):
     data = rezoo.load_dataset("digits")
     recipe = Recipe(name="mine", epochs=1, batch_size=256, learning_rate=0.01)

@@ -373,6 +373,7 @@ def read_events(folder):
     return found, purged
 
 
+@pytest.mark.ci
 def test_events_curves_and_history_of_a_resumed_run(tmp_path):
     changes = {**SMALL, "batch_size": 128, "epochs": 2}
     keys = {"changes": changes, "output": tmp_path}
