@@ -177,7 +177,8 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
 @pytest.mark.parametrize(
     ("to", "quantize", "part"),
     [("onnx", "float16", 0.6), ("openvino", "float16", 0.6), ("litert", "float16", 0.6),
-     ("litert", "dynamic", 0.4), ("litert", "int8", 0.4), ("onnx", "int8", 0.4),
+     ("litert", "dynamic", 0.4), ("onnx", "int8", 0.4),
+     pytest.param("litert", "int8", 0.4, marks=pytest.mark.slow),
      pytest.param("openvino", "int8", 0.45, marks=pytest.mark.slow)],
 )  # fmt: skip
 @pytest.mark.ci

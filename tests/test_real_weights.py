@@ -45,6 +45,7 @@ def pillow_input(path, size=224, crop_pct=0.875):
     return np.asarray(image.crop((left, top, left + size, top + size)), np.float32)
 
 
+@pytest.mark.slow
 def test_accuracy_and_torch_on_the_same_pixels(weights, photographs):
     result = rezoo.evaluate(str(weights), f"folder:{photographs}", split="all")
     assert result.scores.count == 100
