@@ -20,8 +20,8 @@ from rezoo.confidence import ENERGY, SIMILARITY, Calibration
 from rezoo.data.image_sources import ArraySource
 from rezoo.errors import DivergedError, IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.calibrating.calibration import calibrate
-from rezoo.evaluation.calibrating.temperature import fit_temperature, losses, temperature_interval
-from rezoo.evaluation.predictions import softmax
+from rezoo.evaluation.calibrating.temperature import fit_temperature, temperature_interval
+from rezoo.evaluation.predictions import cross_entropy, softmax
 from rezoo.evaluation.scoring.reliability import calibration_error
 from rezoo.publishing.push import push
 from rezoo.utils.lock import locked
@@ -76,7 +76,7 @@ def test_the_temperature_follows_the_scale_of_the_logits():
     logits, truth = drawn(500, 10, 1.0)
     once = fit_temperature(logits, truth)
     assert fit_temperature(3 * logits, truth) == pytest.approx(3 * once, rel=1e-4)
-    assert losses(logits, truth, once).mean() <= losses(logits, truth).mean()
+    assert cross_entropy(logits, truth, once).mean() <= cross_entropy(logits, truth).mean()
 
 
 def test_the_calibration_error_becomes_small():
@@ -93,8 +93,8 @@ def test_the_calibration_error_becomes_small():
 
 def test_the_loss_of_huge_logits_is_finite():
     logits = np.array([[1e30, -1e30, 0.0]])
-    assert losses(logits, np.array([0])) == pytest.approx([0.0])
-    assert np.isfinite(losses(logits, np.array([[True, False, True]]))).all()
+    assert cross_entropy(logits, np.array([0])) == pytest.approx([0.0])
+    assert np.isfinite(cross_entropy(logits, np.array([[True, False, True]]))).all()
 
 
 @pytest.mark.ci

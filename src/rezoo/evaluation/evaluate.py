@@ -9,7 +9,6 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from rezoo.data.batches import InOrder
 from rezoo.data.corners import five_crops
 from rezoo.data.datasets import DataOptions
 from rezoo.data.resize import resized_crop
@@ -138,12 +137,7 @@ def _of_all(
     found = collect(
         setting.task,
         forward,
-        InOrder(
-            here,
-            setting.preprocessing,
-            batch_size=setting.batch_size,
-            crop=five_crops if tta == TEN_CROP else resized_crop,
-        ),
+        setting.batches(here, crop=five_crops if tta == TEN_CROP else resized_crop),
         classes=setting.classes,
         progress=lambda done: progress(done, len(mine)),
         gather=team.gather,

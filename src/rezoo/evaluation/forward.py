@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from rezoo.errors import IncompatibleError, NotFoundError, SpecError
+from rezoo.errors import DivergedError, IncompatibleError, NotFoundError, SpecError
 from rezoo.models.devices import divided, on_this_host
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
@@ -69,6 +69,14 @@ def logits_and_labels(
         progress(done)
     if not done:
         raise NotFoundError("the split has no images", hint="choose another with --split.")
+
+
+def require_finite(logits: np.ndarray) -> None:
+    """Raise `DivergedError` if a logit is NaN or infinite."""
+    if not np.isfinite(logits).all():
+        raise DivergedError(
+            "the network's logits are not finite", hint="train it again with a lower --lr."
+        )
 
 
 def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = None) -> Forward:

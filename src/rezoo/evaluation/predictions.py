@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.errors import DivergedError, IntegrityError, NotFoundError
-from rezoo.evaluation.forward import Forward, logits_and_labels
+from rezoo.errors import IntegrityError, NotFoundError
+from rezoo.evaluation.forward import Forward, logits_and_labels, require_finite
 from rezoo.tasks import THRESHOLD, Task
 from rezoo.utils.files import read_regular, write_bytes
 
@@ -197,10 +197,8 @@ def collect(
     of_batch = _of_several if task.multi_label else _of_one
     found: list[dict[str, np.ndarray]] = []
     for logits, labels in logits_and_labels(forward, batches, progress):
-        if keep and not np.isfinite(logits).all():
-            raise DivergedError(
-                "the network's logits are not finite", hint="train it again with a lower --lr."
-            )
+        if keep:
+            require_finite(logits)
         if known is None:
             known = np.arange(logits.shape[1])
         values = of_batch(logits, labels, known)
@@ -223,7 +221,7 @@ def _of_one(logits: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> dict
         "truth": truth,
         "logits": np.clip(logits, -_LARGEST, _LARGEST).astype(np.float16),
         "top": top_k(logits, _TOP).astype(np.int32),
-        "losses": (log_sum_exp(logits) - logits[np.arange(len(truth)), truth]).astype(np.float32),
+        "losses": cross_entropy(logits, truth).astype(np.float32),
     }
 
 
@@ -233,14 +231,26 @@ def _of_several(
     known = classes >= 0
     values = np.asarray(logits[:, classes[known]], np.float32)
     truth = labels[:, known] > THRESHOLD
-    x = values.astype(np.float64)
-    losses = (np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean(1)
     return {
         "truth": truth,
         "logits": values,
         "top": classes[known][top_k(values, _TOP)].astype(np.int32),
-        "losses": losses.astype(np.float32),
+        "losses": cross_entropy(values, truth).astype(np.float32),
     }
+
+
+def cross_entropy(logits: np.ndarray, truth: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the cross-entropy of each image, natural logarithm, float64 `(N,)`.
+
+    Args:
+        logits: `(N, K)`.
+        truth: Class, int `(N,)`; for multi-label data bool `(N, K)`: the mean over the classes.
+        temperature: Divides the logits.
+    """
+    z = np.asarray(logits, np.float64) / temperature
+    if truth.ndim == 2:
+        return (np.logaddexp(0, z) - z * truth).mean(1)
+    return log_sum_exp(z) - z[np.arange(len(z)), truth]
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:

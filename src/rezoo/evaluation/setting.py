@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, load_dataset
+from rezoo.data.resize import Crop, resized_crop
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.class_names import match_classes
@@ -62,6 +64,11 @@ class Setting:
         bad = len(self.faults.reasons)
         left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
         return (*self.data.splits.notes, self.matched, *left_out, *self.faults.lost_classes())
+
+    def batches(self, faults: Faults | None = None, *, crop: Crop = resized_crop) -> InOrder:
+        """Return the batches of the split, or of other images; see `InOrder`."""
+        faults = self.faults if faults is None else faults
+        return InOrder(faults, self.preprocessing, batch_size=self.batch_size, crop=crop)
 
     @contextmanager
     def computing(self, devices: int | str | None, hosts: str | None) -> Iterator[Devices]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IntegrityError
@@ -63,7 +62,7 @@ def evaluate_exported(
     )
     faults, preprocessing, config = setting.faults, setting.preprocessing, setting.source.config
     raw, count = run.input == "raw", len(faults.examples)
-    batches: Iterable[tuple[Any, Any]] = InOrder(faults, preprocessing, batch_size=batch_size)
+    batches: Iterable[tuple[Any, Any]] = setting.batches()
     if raw:
         batches = _pictures(faults, preprocessing.channels)
 

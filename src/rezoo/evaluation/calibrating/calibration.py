@@ -18,12 +18,11 @@ import numpy as np
 
 from rezoo.artifacts.calibrated import check_unchanged, write_calibration
 from rezoo.confidence import COLDEST, HOTTEST, SIMILARITY, Calibration
-from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference
 from rezoo.data.splits import epoch_order
 from rezoo.errors import SpecError
 from rezoo.evaluation.calibrating.features import Answers, answers, forward_with_features
-from rezoo.evaluation.calibrating.temperature import fit_temperature, losses, temperature_interval
+from rezoo.evaluation.calibrating.temperature import fit_temperature, temperature_interval
 from rezoo.evaluation.calibrating.unknown import (
     all_scores,
     best_score,
@@ -32,6 +31,7 @@ from rezoo.evaluation.calibrating.unknown import (
     threshold_for,
 )
 from rezoo.evaluation.forward import network_of
+from rezoo.evaluation.predictions import cross_entropy
 from rezoo.evaluation.recording import compare_with_run
 from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 from rezoo.evaluation.setting import Setting, setting_of
@@ -137,8 +137,8 @@ def calibrate(
         model=source.reference,
         dataset=setting.data.reference,
         calibration=calibration,
-        loss_before=float(losses(val.logits, truth).mean()),
-        loss_after=float(losses(val.logits, truth, temperature).mean()),
+        loss_before=float(cross_entropy(val.logits, truth).mean()),
+        loss_after=float(cross_entropy(val.logits, truth, temperature).mean()),
         notes=(*setting.notes, *others),
         class_means=means,
     )
@@ -173,18 +173,17 @@ def _measured(
     count = len(setting.faults.examples)
     trained_on = min(len(train.faults.examples), _MOST_TRAINED_ON) if train else 0
     total = count + trained_on
-    val = answers(forward, _batches(setting), lambda done: progress(done, total))
+    val = answers(forward, setting.batches(), lambda done: progress(done, total))
     if train is None or not val.features.shape[1]:
         return val, None
     order = epoch_order(len(train.faults.examples), seed=0, epoch=0)
     some = np.sort(order[:trained_on])
-    found = answers(forward, _batches(train, some), lambda done: progress(count + done, total))
+    found = answers(
+        forward,
+        train.batches(train.faults.of_some(some)),
+        lambda done: progress(count + done, total),
+    )
     return val, class_means(found.features, train.classes[found.labels], found.logits.shape[1])
-
-
-def _batches(setting: Setting, some: np.ndarray | None = None) -> InOrder:
-    faults = setting.faults if some is None else setting.faults.of_some(some)
-    return InOrder(faults, setting.preprocessing, batch_size=setting.batch_size)
 
 
 def _truth(setting: Setting, val: Answers) -> np.ndarray:

@@ -10,8 +10,12 @@ import keras
 import numpy as np
 
 from rezoo.artifacts.weights import HEAD
-from rezoo.errors import DivergedError
-from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels
+from rezoo.evaluation.forward import (
+    Forward,
+    compiled_forward,
+    logits_and_labels,
+    require_finite,
+)
 from rezoo.models.factory import deep_graphs
 from rezoo.specs import Preprocessing
 
@@ -85,9 +89,6 @@ def answers(
     """
     found = []
     for (logits, features), labels in logits_and_labels(forward, batches, progress):
-        if not np.isfinite(logits).all():
-            raise DivergedError(
-                "the network's logits are not finite", hint="train it again with a lower --lr."
-            )
+        require_finite(logits)
         found.append((logits, features, labels))
     return Answers(*map(np.concatenate, zip(*found, strict=True)))

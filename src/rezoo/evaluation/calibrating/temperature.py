@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from rezoo.confidence import COLDEST, HOTTEST
-from rezoo.evaluation.predictions import Predictions, log_sum_exp
+from rezoo.evaluation.predictions import Predictions, cross_entropy
 from rezoo.evaluation.scoring.intervals import Interval, bootstrap_interval, mean_of
 from rezoo.evaluation.scoring.measured import MeasuredFigure
 from rezoo.evaluation.scoring.reliability import (
@@ -24,30 +24,16 @@ from rezoo.evaluation.scoring.reliability import (
 _GRID = np.geomspace(1 / 8, 8, 85)  # of temperatures around the best one
 
 
-def losses(logits: np.ndarray, truth: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return the cross-entropy of each image, natural logarithm, float64 `(N,)`.
-
-    Args:
-        logits: `(N, K)`.
-        truth: Class, int `(N,)`; for multi-label data bool `(N, K)`: the mean over the classes.
-        temperature: Divides the logits.
-    """
-    z = np.asarray(logits, np.float64) / temperature
-    if truth.ndim == 2:
-        return (np.logaddexp(0, z) - z * truth).mean(1)
-    return log_sum_exp(z) - z[np.arange(len(z)), truth]
-
-
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """Return the temperature with the smallest mean loss, between `COLDEST` and `HOTTEST`.
 
-    The loss is convex in 1 / T, so there is one minimum. For the arguments see `losses`.
+    The loss is convex in 1 / T, so there is one minimum. For the arguments see `cross_entropy`.
     """
     from scipy.optimize import minimize_scalar
 
     bounds = (math.log(COLDEST), math.log(HOTTEST))
     found = minimize_scalar(
-        lambda x: losses(logits, truth, math.exp(x)).mean(),
+        lambda x: cross_entropy(logits, truth, math.exp(x)).mean(),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-6},
@@ -62,7 +48,7 @@ def temperature_interval(logits: np.ndarray, truth: np.ndarray, temperature: flo
     is that of a parabola through its three lowest points.
     """
     grid = np.log(temperature * _GRID)
-    table = np.stack([losses(logits, truth, math.exp(x)) for x in grid]).astype(np.float32)
+    table = np.stack([cross_entropy(logits, truth, math.exp(x)) for x in grid]).astype(np.float32)
     step = grid[1] - grid[0]
 
     def minimum(copies: np.ndarray) -> np.ndarray:
@@ -87,7 +73,7 @@ def calibrated_figures(predictions: Predictions, temperature: float) -> dict[str
         return {}
     logits = predictions.logits.astype(np.float32) / temperature
     scaled = dataclasses.replace(predictions, logits=logits)
-    means = {"loss": ("loss", losses(logits, predictions.truth))}
+    means = {"loss": ("loss", cross_entropy(logits, predictions.truth))}
     if not predictions.multi_label:
         means["brier"] = ("Brier score", brier_scores(scaled))
     found = {

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, dataset_spec, load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.finding import find_images
@@ -214,8 +213,7 @@ def _scores(
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     """Return each score of the images that can be read."""
-    batches = InOrder(faults, setting.preprocessing, batch_size=setting.batch_size)
-    found = answers(forward, batches, progress)
+    found = answers(forward, setting.batches(faults), progress)
     calibration = setting.source.config.calibration
     return all_scores(
         found.logits,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data.batches import InOrder
 from rezoo.evaluation.damage.corruptions import corrupt
 from rezoo.evaluation.setting import Setting
 from rezoo.models.devices import Devices
@@ -32,7 +31,7 @@ class CorruptedBatches:
         self._seed, self._pool = seed, pool
         self._mine = team.share(len(setting.faults.examples))
         self._faults = setting.faults.of_some(self._mine)
-        self._batches = InOrder(self._faults, setting.preprocessing, batch_size=setting.batch_size)
+        self._batches = setting.batches(self._faults)
 
     def __len__(self) -> int:
         return len(self._mine)

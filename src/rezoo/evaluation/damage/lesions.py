@@ -15,11 +15,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.data.batches import InOrder
 from rezoo.data.datasets import DataOptions
-from rezoo.errors import DivergedError, IncompatibleError
+from rezoo.errors import IncompatibleError
 from rezoo.evaluation.damage.residual_blocks import Parts, cut_at_blocks
-from rezoo.evaluation.forward import Forward, compiled_forward, logits_and_labels, network_of
+from rezoo.evaluation.forward import (
+    Forward,
+    compiled_forward,
+    logits_and_labels,
+    network_of,
+    require_finite,
+)
 from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.sources.any_model import AnyModel
@@ -239,17 +244,15 @@ def _count_right(
 
     The first number is that of the whole network, then one for each removable block.
     """
-    batches = InOrder(setting.faults, setting.preprocessing, batch_size=setting.batch_size)
     total = len(setting.faults.examples)
     right: Any = 0
     count = 0
     for logits, labels in logits_and_labels(
-        _all_logits(parts, setting.preprocessing), batches, lambda done: progress(done, total)
+        _all_logits(parts, setting.preprocessing),
+        setting.batches(),
+        lambda done: progress(done, total),
     ):
-        if not np.isfinite(logits[0]).all():
-            raise DivergedError(
-                "the network's logits are not finite", hint="train it again with a lower --lr."
-            )
+        require_finite(logits[0])
         hits = logits.argmax(-1) == setting.classes[labels]  # (networks, B)
         right, count = right + hits.sum(1), count + len(labels)
     return right.tolist(), count

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.errors import DivergedError, NotFoundError
+from rezoo.errors import NotFoundError
+from rezoo.evaluation.forward import require_finite
+from rezoo.evaluation.predictions import cross_entropy
 from rezoo.evaluation.scoring.intervals import (
     Interval,
     Statistic,
@@ -144,10 +146,7 @@ def scores_of(
             "no image of the split has a label: average precision is not defined",
             hint="choose another split, or label some of its images.",
         )
-    if not np.isfinite(logits).all():
-        raise DivergedError(
-            "the network's logits are not finite", hint="train it again with a lower --lr."
-        )
+    require_finite(logits)
     classes = np.arange(truth.shape[1]) if classes is None else classes
     answers = logits > 0  # where the sigmoid is above 0.5
     # rounded, so that a perfect one is 1 whatever the order of the sums
@@ -159,7 +158,7 @@ def scores_of(
         logits=logits,
         truth=truth,
         classes=classes,
-        loss=_loss(logits, truth),
+        loss=float(cross_entropy(logits, truth).mean()),
         per_class=tuple(
             (int(classes[i]), int(truth[:, i].sum()), ap)
             for i, ap in zip(occurring, precisions, strict=True)
@@ -175,11 +174,6 @@ def scores_of(
 def _hit1(truth: np.ndarray, logits: np.ndarray) -> float:
     of_best = truth[np.arange(len(truth)), logits.argmax(1)]
     return float(np.where(truth.any(1), of_best, logits.max(1) <= 0).mean())
-
-
-def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
-    x = np.asarray(logits, np.float64)
-    return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
 
 
 def average_precisions(logits: np.ndarray, truth: np.ndarray) -> Statistic:
