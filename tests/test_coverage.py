@@ -98,7 +98,7 @@ GAPS = {
 
 
 @pytest.mark.parametrize("kind", GAPS)
-@pytest.mark.parametrize("count", [360, 3669])
+@pytest.mark.parametrize("count", [360, 1000, 3669])
 def test_the_calibration_interval_covers_the_population(kind, count):
     random = np.random.default_rng(2)
     sure = 0.5 + 0.5 * random.beta(6, 0.7, POPULATION)
@@ -110,9 +110,8 @@ def test_the_calibration_interval_covers_the_population(kind, count):
         low, high = calibration_interval(sure, right, seed=seed)
         hits += low <= wanted + 1e-12 and wanted <= high
     report(f"ECE, {kind}, {count} images:", {"interval": hits / REPEATS})
-    # a calibrated network has its error at the end of what is possible: only one side can miss
-    low, high = (0.935, 0.99) if kind == "calibrated" else (0.915, 0.97)
-    assert low <= hits / REPEATS <= high
+    # the shape of the curve is not known either: few images, more misses
+    assert 0.915 <= hits / REPEATS <= 0.975
 
 
 def test_the_bootstrap_covers_average_precision():

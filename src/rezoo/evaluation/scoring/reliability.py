@@ -15,7 +15,6 @@ from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 
 BINS = 15
 _SCALES = np.linspace(0.0, 3.0, 31)
-_SMOOTHED = 5  # bins whose mean gap is taken, since that of one bin is mostly chance
 _DRAWS = 1000
 _ROWS = 4096  # images whose softmax is held at a time
 
@@ -111,10 +110,11 @@ def calibration_interval(
 
     The estimate is too large on average, since chance alone makes accuracy differ from confidence
     in each bin: a bootstrap, which adds chance to chance, would miss the error. Here the gaps of
-    the bins, smoothed, are multiplied by t from 0 (perfect calibration) to 3. For each t, 1000
-    estimates are drawn: the right predictions of a bin are binomial. The interval has the errors
-    of all t for which the estimate that was found is among the central 95 % of those drawn
-    (Neyman 1937). It begins at 0 if perfect calibration cannot be excluded.
+    the bins are multiplied by t from 0 (perfect calibration) to 3. For each t, 1000 estimates are
+    drawn: the right predictions of a bin are binomial. The interval has the errors of all t that
+    a test at 5 % does not exclude. The test orders estimates by their likelihood relative to the
+    most likely t (Feldman and Cousins 1998, section IV.B). So the interval begins at 0 if perfect
+    calibration cannot be excluded.
 
     Args:
         confidence: Of each image, float `(N,)`.
@@ -124,16 +124,43 @@ def calibration_interval(
     """
     curve = reliability_curve(confidence, right, bins=bins)
     random, share = np.random.default_rng(seed), curve.count / curve.count.sum()
-    gaps = np.pad(curve.accuracy - curve.confidence, _SMOOTHED // 2, mode="edge")
-    gaps = np.convolve(gaps, np.ones(_SMOOTHED) / _SMOOTHED, mode="valid")
+    gaps = curve.accuracy - curve.confidence
     accuracies = np.clip(curve.confidence + _SCALES[:, None] * gaps, 0.0, 1.0)
     errors = np.abs(accuracies - curve.confidence) @ share
     size = (len(_SCALES), _DRAWS, len(share))
     drawn = random.binomial(curve.count, accuracies[:, None], size) / curve.count
-    estimates = np.abs(drawn - curve.confidence) @ share
-    least, most = np.maximum.accumulate(np.percentile(estimates, [2.5, 97.5], axis=1), axis=1)
-    low, high = (float(np.interp(curve.error, ends, errors)) for ends in (most, least))
-    return low, high
+    margin = _margins(curve.error, np.abs(drawn - curve.confidence) @ share)
+    return _ends(errors, margin)
+
+
+def _margins(found: float, drawn: np.ndarray) -> np.ndarray:
+    """Return how far each of T candidates is from exclusion, `(T,)`; below 0 it is excluded.
+
+    Args:
+        found: The estimate.
+        drawn: Estimates drawn under each candidate, `(T, draws)`. Their distributions are close
+            to normal, which the likelihood assumes. The critical value assumes nothing.
+    """
+    mean, spread = drawn.mean(1), np.maximum(drawn.std(1), 1e-12)
+
+    def relative(estimates: np.ndarray) -> np.ndarray:  # log-likelihood of each candidate
+        likelihood = -0.5 * ((estimates[..., None] - mean) / spread) ** 2 - np.log(spread)
+        return likelihood - likelihood.max(-1, keepdims=True)
+
+    own = np.stack([relative(row)[:, place] for place, row in enumerate(drawn)])
+    return relative(np.array(found)) - np.percentile(own, 5, axis=1)
+
+
+def _ends(errors: np.ndarray, margin: np.ndarray) -> Interval:
+    """Return the first and the last error whose margin is 0, interpolated between candidates."""
+    kept = np.flatnonzero(margin >= 0)
+    first, last = (kept[0], kept[-1]) if len(kept) else (margin.argmax(), margin.argmax())
+    low, high = errors[first], errors[last]
+    if first > 0 and len(kept):
+        low = np.interp(0.0, margin[first - 1 : first + 1], errors[first - 1 : first + 1])
+    if last + 1 < len(errors) and len(kept):
+        high = np.interp(0.0, margin[last : last + 2][::-1], errors[last : last + 2][::-1])
+    return float(low), float(high)
 
 
 def bins_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
