@@ -483,6 +483,7 @@ def test_one_network_at_a_time_is_in_memory(trained):
         alive.append(sum(issubclass(type(x), keras.Model) for x in gc.get_objects()))
 
     networks = [trained, trained / "checkpoints" / "last"]
+    gc.collect()  # what earlier tests have left
     rezoo.compare(networks, "digits", batch_size=359, progress=count)
     assert len(alive) == 2
     assert alive[0] == alive[1]
