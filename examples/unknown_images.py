@@ -21,8 +21,10 @@ import time
 from pathlib import Path
 
 import rezoo
+from rezoo.data.datasets import DataOptions
 from rezoo.evaluation.calibrating.calibration import calibrate
-from rezoo.evaluation.calibrating.unknown_images import UnknownImages, measure_unknown
+from rezoo.evaluation.calibrating.separation import UnknownImages
+from rezoo.evaluation.calibrating.unknown_images import tell_apart, unknown_for
 from rezoo.evaluation.result import Evaluation
 
 FIRST_THING = 2_500_000  # WordNet ids of animals are smaller
@@ -52,10 +54,13 @@ def main() -> None:
     found = calibrate(run)
     print_calibration(found.to_dict())
     calibrated = time.perf_counter()
-    print_figures(rezoo.evaluate(run))
     model = rezoo.load(run)
     model.rezoo_class_means = found.class_means  # so that both scores are measured
-    print_unknown([measure_unknown(model, f"folder:{place}", dataset) for place in (near, far)])
+    result = rezoo.evaluate(model, dataset)
+    print_figures(result)
+    places = (f"folder:{place}" for place in (near, far))
+    others = [unknown_for(result.setting, place, DataOptions()) for place in places]
+    print_unknown([tell_apart(result, images) for images in others])
     seconds = trained - begun, calibrated - trained, time.perf_counter() - calibrated
     print("{:.0f} s to train, {:.0f} s to calibrate, {:.0f} s to measure".format(*seconds))
 

@@ -36,6 +36,26 @@ EPOCHS = [
     {"epoch": float(n), "train_loss": 2 / n, "val_loss": 3 / n, "val_top1": 1 - 1 / n}
     for n in (1, 2, 3)
 ]
+CORRUPTIONS = {
+    "split": "test",
+    "count": 1000,
+    "figure": "top1",
+    "parameters": "ImageNet-C",
+    "seed": 0,
+    "clean": 0.9,
+    "clean_interval": [0.88, 0.92],
+    "drop_interval": [0.185, 0.215],
+    "kinds": [
+        {
+            "name": name,
+            "values": [0.9, 0.8, 0.7, 0.6, 0.5],
+            "intervals": [[0.45, 0.95]] * 5,
+            "drop": 0.2,
+            "drop_interval": [0.18, 0.22],
+        }
+        for name in ("motion_blur", "jpeg")
+    ],
+}
 
 
 def predictions(
@@ -72,6 +92,7 @@ def records(found: Predictions, **others: Any) -> RunRecords:
             "val": {"count": len(found)},
             "wall_time_s": 90.0,
             "warnings": ["the loss has not fallen"],
+            **({} if found.multi_label else {"corruptions": CORRUPTIONS}),
         },
         "recipe": {"name": "quick", "epochs": 3, "seed": 7, "flip": 0.5},
         "history": EPOCHS,

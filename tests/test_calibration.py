@@ -156,8 +156,8 @@ def test_a_config_keeps_a_calibration(finished_run):
         ("temperature", -1.0, "temperature"),
         ("temperature", "1", "temperature"),
         ("temperature", True, "temperature"),
-        ("temperature_interval", [1.0], "two values"),
-        ("temperature_interval", [1.0, 1e9], "two values"),
+        ("temperature_interval", [1.0], "2 values"),
+        ("temperature_interval", [1.0, 1e9], "2 values"),
         ("images", 0, "an integer from 1"),
         ("images", 1.5, "an integer"),
         ("score", "magic", "energy or similarity"),
@@ -307,6 +307,11 @@ def test_a_run_is_calibrated(run, call):
     again = call("calibrate", run)
     assert "temperature" in again.out
     assert "rezoo eval" in again.err
+    told = json.loads(call("info", run, "--json").out)["calibration"]
+    assert told == {key: found[key] for key in told}
+    shown = call("info", run).out
+    assert f"{found['temperature']:.3f} (95 % interval {low:.3f} to {high:.3f}, from 143" in shown
+    assert f"unknown           {found['score']} below {found['threshold']:.4g}" in shown
     assert rezoo.verify(run).holds
     result = rezoo.evaluate(run)
     assert result.figures["loss_calibrated"].value < result.figures["loss"].value

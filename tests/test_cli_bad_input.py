@@ -18,7 +18,7 @@ import rezoo
 from conftest import encoded, fails, picture, start
 from rezoo.artifacts import manifest
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
-from rezoo.cli.options import import_quietly
+from rezoo.cli.quiet import import_quietly
 from rezoo.training.generations import read_whole
 from rezoo.utils.lock import LOCK, locked
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture

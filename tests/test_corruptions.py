@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import scipy.stats
 from PIL import Image
 
 import rezoo
@@ -25,8 +26,9 @@ from rezoo.evaluation.damage.corruptions import (
     nearest_set,
     select_kinds,
 )
+from rezoo.evaluation.damage.drops import Corrupted, Robustness, drop_interval
 from rezoo.evaluation.damage.lesions import measure_lesions
-from rezoo.evaluation.damage.robustness import Corrupted, Robustness, measure_corruptions
+from rezoo.evaluation.damage.robustness import measure_corruptions
 from rezoo.tasks import SINGLE_LABEL
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -266,6 +268,7 @@ def test_scores_are_those_of_a_dataset_of_corrupted_images(trained, tmp_path):
         assert kind.values[-1] == again.scores.top1
         assert kind.intervals[-1] == again.scores.top1_interval
         assert kind.drop == pytest.approx(found.clean - np.mean(kind.values))
+        assert kind.drop_interval[0] < kind.drop < kind.drop_interval[1]
     assert found.mean == pytest.approx(np.mean([kind.values for kind in found.kinds]))
 
 
@@ -311,7 +314,11 @@ def test_multi_label_networks_are_measured_by_their_mean_average_precision(tmp_p
     data = f"csv:{tmp_path / 'table.csv'}"
     found = measure_corruptions(model, data, ("contrast",), split="all")
     assert found.figure.key == "map"
-    assert found.clean == rezoo.evaluate(model, data, split="all").scores.map
+    scores = rezoo.evaluate(model, data, split="all").scores
+    assert (found.clean, found.clean_interval) == (scores.map, scores.map_interval)
+    low, high = found.kinds[0].drop_interval
+    assert low <= found.kinds[0].drop <= high
+    assert found.drop_interval == (low, high)
     assert found.summary().startswith("mAP at severities 1 to 5")
     with pytest.raises(IncompatibleError, match="is multi-label; lesions are measured as top-1"):
         measure_lesions(model, data, split="all")
@@ -327,6 +334,7 @@ def robustness(*names):
             values=(0.8, 0.7, 0.6, 0.5, 0.4 - i / 10),
             intervals=((0.3, 0.9),) * 5,
             drop=0.3 + i / 50,
+            drop_interval=(0.25, 0.35 + i / 50),
         )
         for i, name in enumerate(names)
     ]
@@ -340,6 +348,7 @@ def robustness(*names):
         seed=0,
         clean=0.9,
         clean_interval=(0.83, 0.94),
+        drop_interval=(0.27, 0.351),
         kinds=tuple(kinds),
     )
 
@@ -358,14 +367,70 @@ def test_means_and_drops_are_over_kinds_and_severities():
         "5": "30.0%",
         "mean": "58.0%",
         "drop": "32.0 pt",
+        "95 % interval": "25.0 to 37.0 pt",
     }
-    assert "mean of 2 corruptions 59.0%, drop 31.0 pt; 95 % intervals at most ±30.0 pt" in (
+    assert "mean of 2 corruptions 59.0%, drop 31.0 pt (27.0 to 35.1 pt); 95 % intervals of " in (
         found.summary()
     )
+    assert "single scores at most ±30.0 pt" in found.summary()
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["figure"] == "top1"
     assert Robustness.from_dict(document) == found
     assert document["kinds"][0]["intervals"][0] == [0.3, 0.9]
+    assert document["kinds"][1]["drop_interval"] == [0.25, 0.37]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("figure",), "top9", "figure is 'top9'; it must be top1 or map"),
+        (("kinds", 0, "name"), ["jpeg"], "kind of corruption"),
+        (("kinds", 0, "values"), [0.5] * 4, "5 values, each a number from 0 to 1"),
+        (("drop_interval",), None, "2 values, each a number from -1 to 1"),
+    ],
+)
+def test_a_damaged_record_names_the_key(place, value, words):
+    document = part = json.loads(json.dumps(robustness("jpeg").to_dict()))
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    with pytest.raises(IncompatibleError, match=words):
+        Robustness.from_dict(document)
+
+
+def test_the_interval_of_a_drop_is_that_of_a_paired_t_test():
+    random = np.random.default_rng(0)
+    clean = random.random(200) < 0.9
+    corrupted = [clean & (random.random(200) < 1 - severity / 10) for severity in SEVERITIES]
+    each = clean - np.mean(corrupted, axis=0)
+    found = drop_interval(clean, corrupted)
+    wanted = scipy.stats.ttest_rel(clean.astype(float), np.mean(corrupted, axis=0))
+    assert found == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+    assert found[0] < each.mean() < found[1]
+
+
+def test_a_drop_that_is_the_same_for_all_images_has_an_interval_too():
+    right = np.ones(100, bool)
+    low, high = drop_interval(right, [right] * 5)  # Wilson's for 0 of 100
+    assert (low, high) == pytest.approx((-0.0370, 0.0370), abs=1e-4)
+    low, high = drop_interval(right, [~right] * 5)
+    assert (low, high) == (pytest.approx(0.9630, abs=1e-4), 1.0)
+    assert drop_interval(right[:1], [right[:1]]) == pytest.approx((-0.7935, 0.7935), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [100, 360, 2000])
+def test_the_interval_of_a_drop_has_the_truth_as_often_as_it_says(count):
+    """Images differ in how hard they are; severities make mistakes on the same ones."""
+    random = np.random.default_rng(count)
+    chances = np.array([0.77, 0.766, 0.737, 0.657, 0.568, 0.451])
+    truth, inside = chances[0] - chances[1:].mean(), []
+    for _ in range(4000):
+        hard, own = random.normal(size=(count, 1)), random.normal(size=(count, 6))
+        right = (1.5 * hard + own) / np.sqrt(1 + 1.5**2) < scipy.stats.norm.ppf(chances)
+        low, high = drop_interval(right[:, 0], list(right[:, 1:].T))
+        inside.append(low <= truth <= high)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_chart_has_the_kinds_of_a_group_over_severities_0_to_5():

@@ -134,8 +134,21 @@ def test_only_record_changes_a_run(call, finished_run, trained, tmp_path):
     found = Predictions.read(run / PREDICTIONS["test"])
     assert (len(found), found.facts["split"]) == (359, "test")
     assert call("verify", run).rc == 0
-    assert call("eval", run, "--record", "--split", "val").rc == 0
+    answer = call("eval", run, "--record", "--split", "val", "--corruptions", "jpeg", "--json")
+    assert answer.rc == 0, answer
     assert len(Predictions.read(run / PREDICTIONS["val"])) == 143
+    of_val = json.loads(answer.out)["corruptions"]
+    recorded = json.loads((run / "metrics.json").read_text())
+    assert recorded["test"] == kept
+    corruptions = recorded["corruptions"]
+    assert corruptions == {key: of_val.get(key) for key in corruptions} | {
+        "weights_sha256": kept["weights_sha256"]
+    }
+    assert not {"model", "dataset"} & set(corruptions)  # they may be paths
+    page = (run / "report.html").read_text()
+    assert "On the val split with each image corrupted, 143 images: top-1 at severities" in page
+    assert "rezoo eval . --dataset digits --split val" in page
+    assert call("verify", run).rc == 0
     assert not {*PREDICTIONS.values()} & {*json.loads((run / "config.json").read_text())["files"]}
     answer = call("eval", run, "--record", "--tta", "flip")
     assert answer.rc == 2

@@ -27,7 +27,7 @@ from rezoo.utils.pages import for_others
 
 WORDS = tuple(f"class {i}" for i in range(12))
 ALL = (
-    "Figures", "Training", "Confusions", "Classes", "Confidence", "Worst mistakes",
+    "Figures", "Training", "Confusions", "Classes", "Confidence", "Corruptions", "Worst mistakes",
     "Least certain", "Data", "Recipe", "Environment", "Commands",
 )  # fmt: skip
 
@@ -51,9 +51,27 @@ def test_sections_stand_in_their_order(page):
 def test_sections_without_content_are_left_out(found):
     of_run = records(found)
     probe = {**of_run.metrics, "epochs": 0, "best_epoch": 0}
+    del probe["corruptions"]
     of_run = dataclasses.replace(of_run, metrics=probe, recipe={}, environment={})
     titles = Elements(page_of(found, records=of_run, gallery=Gallery())).titles
     assert titles == ["Figures", "Confusions", "Classes", "Confidence", "Data", "Commands"]
+
+
+def test_corruptions_are_drawn_and_listed_with_paired_intervals(page):
+    section = page[page.index('<section id="corruptions"') : page.index('<section id="worst')]
+    text = " ".join(Elements(section).of("p"))
+    assert "On the test split with each image corrupted, 1,000 images: top-1 at" in text
+    assert "drop 20.0 pt (18.5 to 21.5 pt)" in text
+    assert re.findall(r'aria-label="over the severity: ([^"]+)"', section) == [
+        "top-1, blur", "top-1, digital",
+    ]  # fmt: skip
+    headers = Elements(section).of("th")
+    assert [text for text in headers if text.strip()] == [
+        "corruption", "1", "2", "3", "4", "5", "mean", "drop", "95 % interval",
+        "motion_blur", "jpeg",
+    ]  # fmt: skip
+    cells = [text for text in Elements(section).of("td") if text.strip()]
+    assert cells[-2:] == ["20.0 pt", "18.0 to 22.0 pt"]
 
 
 def test_multi_label_has_its_own_sections():
@@ -282,7 +300,8 @@ def test_what_stays_on_this_machine(found):
     assert "Confusion matrix" in sent
     assert for_others(sent.encode()) == sent.encode()
     kept = Elements(sent)
-    assert kept.titles == [title for title in ALL if title not in ALL[5:7]]
+    private = ("Worst mistakes", "Least certain")
+    assert kept.titles == [title for title in ALL if title not in private]
 
 
 def test_photographs_that_may_be_shared_are_pushed(found):
@@ -320,7 +339,7 @@ def test_the_report_of_a_run(trained):
     """The images of digits may be shared; at 8 pixels there is no activation map."""
     page = (trained / "report.html").read_text("utf-8")
     parts = Elements(page)
-    assert [title for title in ALL if title not in parts.titles] == []
+    assert [title for title in ALL if title not in parts.titles] == ["Corruptions"]
     assert page.count("data:image/jpeg") == 2 * gallery.MOST
     metrics = json.loads((trained / "metrics.json").read_text())
     assert f"{metrics['val']['top1']:.2%}" in page

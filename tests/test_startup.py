@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -9,9 +10,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 
 from conftest import fails
+from rezoo.evaluation.predictions import collect
+from rezoo.tasks import SINGLE_LABEL
 
 FRAMEWORKS = {"tensorflow", "keras", "jax", "sklearn", "safetensors", "huggingface_hub"}
 HEAVY = {*FRAMEWORKS, "numpy", "matplotlib", "jinja2", "PIL", "psutil"}
@@ -208,6 +212,20 @@ def test_missing_images_and_existing_runs_are_answered_without_a_framework(loade
         assert done.returncode == rc, done.stderr
         assert not modules & FRAMEWORKS
         assert message in done.stderr
+
+
+@pytest.mark.ci  # a process of 0.5 s
+def test_files_of_predictions_are_compared_without_a_framework(loaded, tmp_path):
+    truth, right = np.arange(6) % 3, np.eye(3, dtype=np.float32)[np.arange(6) % 3]
+    for name, logits in (("a", right), ("b", 1 - right)):
+        found = collect(SINGLE_LABEL, lambda x: x, [(logits, truth)])
+        keys = tuple(map(str, range(6)))
+        facts = {"model": name, "dataset": "pets", "split": "test"}
+        dataclasses.replace(found, keys=keys, facts=facts).write(tmp_path / f"{name}.npz")
+    done, modules = loaded("compare", "a.npz", "b.npz")
+    assert done.returncode == 0, done.stderr
+    assert "b.npz is worse than a.npz by 100.00 points" in done.stdout
+    assert not modules & FRAMEWORKS
 
 
 def test_near_names_are_several():

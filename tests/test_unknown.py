@@ -16,7 +16,7 @@ from rezoo.artifacts.weights import save_model
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY, Calibration
 from rezoo.data.datasets import DataOptions
 from rezoo.data.overlap import same_content
-from rezoo.errors import DataWarning, NotFoundError, RunWarning, SpecError
+from rezoo.errors import DataWarning, IncompatibleError, NotFoundError, RunWarning
 from rezoo.evaluation.calibrating.unknown import (
     all_scores,
     auroc,
@@ -383,5 +383,5 @@ def test_a_multi_label_network_has_no_unknown_images(network, tmp_path, photogra
     rows = (("<script>;ok", "train"), ("ok", "val"), ("ok;[/red]", "test"), ("ok", "test"))
     names = [f"a/{i:03}.jpg,{label},{split}" for i, (label, split) in enumerate(rows)]
     table.write_text("\n".join(["path,labels,split", *names]))
-    with pytest.raises(SpecError, match="is multi-label"):
+    with pytest.raises(IncompatibleError, match="is multi-label: an image may show none"):
         measure_unknown(tmp_path / "m", "digits", f"csv:{table}")

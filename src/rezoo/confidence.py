@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from rezoo.utils.schemas import Constraint, Schema, Table, conform, integer, real
+from rezoo.utils.schemas import Constraint, Schema, Table, conform, integer, real, several
 
 ENERGY, SIMILARITY, PROBABILITY = "energy", "similarity", "probability"
 SCORES = (ENERGY, SIMILARITY)  # what a threshold can be set for
@@ -54,6 +54,22 @@ class Calibration:
         lists = {key: tuple(v) for key, v in value.items() if isinstance(v, list)}
         return cls(**{key: v for key, v in (value | lists).items() if key in known})
 
+    def in_words(self) -> dict[str, str]:
+        """Return temperature and threshold as texts with their intervals, by their names."""
+        low, high = self.temperature_interval
+        interval = f"95 % interval {low:.3f} to {high:.3f}, from {self.images} validation images"
+        rows = {"temperature": f"{self.temperature:.3f} ({interval})"}
+        if not self.score:
+            return rows
+        low, high = self.false_alarms_interval
+        auroc = ", ".join(f"{value:.3f} {name}" for name, value in self.held_out_auroc.items())
+        return rows | {
+            "unknown": f"{self.score} below {self.threshold:.4g}",
+            "false alarms": f"{self.false_alarms:.1%} of these images (95 % interval "
+            f"{low:.1%} to {high:.1%})",
+            "held-out classes": f"AUROC {auroc}",
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of it; without a threshold, only the keys of the temperature."""
         keys = [*_SCHEMA, *(_THRESHOLD if self.score else ())]
@@ -64,21 +80,11 @@ class Calibration:
 
 _FRACTION = real(0, 1)
 _LARGEST = 1e9
-
-
-def _pair(rule: Constraint) -> Constraint:
-    """Return the rule of an interval `[low, high]`."""
-    return Constraint(
-        lambda v: isinstance(v, list) and len(v) == 2 and all(map(rule.allowed, v)),
-        f"two values, each {rule.words}",
-    )
-
-
 _TEMPERATURE = real(COLDEST, HOTTEST)
 _SCORE = Constraint(lambda v: isinstance(v, str) and v in SCORES, " or ".join(SCORES))
 _SCHEMA: dict[str, Schema] = {
     "temperature": _TEMPERATURE,
-    "temperature_interval": _pair(_TEMPERATURE),
+    "temperature_interval": several(2, _TEMPERATURE),
     "images": integer(1, 10**12),
     "score?": _SCORE,
 }
@@ -86,6 +92,6 @@ _THRESHOLD: dict[str, Schema] = {
     "score": _SCORE,
     "threshold": real(-_LARGEST, _LARGEST),
     "false_alarms": _FRACTION,
-    "false_alarms_interval": _pair(_FRACTION),
+    "false_alarms_interval": several(2, _FRACTION),
     "held_out_auroc": Table(_FRACTION),
 }

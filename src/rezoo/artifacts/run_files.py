@@ -50,6 +50,7 @@ LISTED = (
     *(CARD, REPORT, CURVES),
 )
 PUBLISHED = (CONFIG, *LISTED)
+CORRUPTIONS = "corruptions"  # key of metrics.json
 EXPORTS = "exports"  # a folder for each format, with a passport
 PASSPORT = "passport.json"
 

@@ -1,13 +1,14 @@
 """`compare`: whether networks differ in accuracy beyond chance, on the same images.
 
 It evaluates networks and exported files alike, so it is on the floor above both. The statistics
-are in `rezoo.evaluation.pairing.comparison`.
+are in `rezoo.evaluation.pairing.comparison`. Loads without Keras and TensorFlow.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,9 @@ from rezoo.data.datasets import (
     load_dataset,
 )
 from rezoo.errors import IncompatibleError, RezooError, SpecError
-from rezoo.evaluation.evaluate import evaluate
 from rezoo.evaluation.pairing.alignment import same_dataset
 from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predictions
 from rezoo.evaluation.predictions import Predictions
-from rezoo.exporters.evaluating import evaluate_exported
 from rezoo.utils.files import record
 
 Progress = Callable[[int, int], None]
@@ -67,32 +66,77 @@ def compare(
         IncompatibleError: The predictions are for other images, classes or truths, or a network
             lacks a class of the dataset. Otherwise as `rezoo.evaluate`.
     """
-    if batch_size < 1:
-        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
-    names = [one.name for one in found]
-    given = [_given(one) for one in found]
+    known = read_known(found, dataset, split, options)
+    return compare_known(known, batch_size=batch_size, options=options, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """Networks to compare, and their predictions as far as they are known.
+
+    Attributes:
+        networks: The networks, the baseline first.
+        dataset: The dataset of all.
+        split: Name of its split.
+        given: Predictions that were given; None for a network.
+        kept: Predictions that the folder of a run keeps; else None.
+    """
+
+    networks: tuple[Compared, ...]
+    dataset: DatasetReference | Dataset
+    split: str
+    given: tuple[Predictions | None, ...]
+    kept: tuple[Predictions | None, ...]
+
+    @property
+    def predictions(self) -> list[Predictions | None]:
+        """Those of each network, None if it must be evaluated."""
+        pairs = zip(self.given, self.kept, strict=True)
+        return [kept if given is None else given for given, kept in pairs]
+
+
+def read_known(
+    found: Sequence[Compared],
+    dataset: DatasetReference | Dataset | None,
+    split: str | None,
+    options: DataOptions,
+) -> Known:
+    """Read the predictions that need no network, without TensorFlow; see `compare`."""
+    given = tuple(_given(one) for one in found)
     dataset, split = _agreed(found, given, dataset, split)
     if options.ignore and None not in given:
         raise SpecError(
             "ignore: all predictions are given, and no network is evaluated",
             hint="compare the networks themselves.",
         )
-    kept = [None if options.ignore else _kept(one, _name(dataset), split) for one in found]
-    known = [
-        first if first is not None else second for first, second in zip(given, kept, strict=True)
-    ]
-    if None not in known:
-        return compare_predictions([p for p in known if p is not None], names)
-    data = load_dataset(dataset, options)
-    keys = _keys(data, split)
-    outdated = [p is not None and sorted(p.keys) != keys for p in kept]
-    known = [None if old else p for p, old in zip(known, outdated, strict=True)]
-    waiting = [i for i, p in enumerate(known) if p is None]
-    settings = {"split": split, "batch_size": batch_size, "options": options}
-    new, notes = _evaluate([found[i] for i in waiting], data, settings, progress)
+    kept = (None if options.ignore else _kept(one, _name(dataset), split) for one in found)
+    return Known(networks=tuple(found), dataset=dataset, split=split, given=given, kept=tuple(kept))
+
+
+def compare_known(
+    known: Known,
+    *,
+    batch_size: int = 32,
+    options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
+    progress: Progress = lambda done, total: None,
+) -> NetworkComparison:
+    """Evaluate the networks whose predictions are not known, and compare all; see `compare`."""
+    if batch_size < 1:
+        raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
+    networks, found = known.networks, known.predictions
+    names = [one.name for one in networks]
+    if None not in found:
+        return compare_predictions([p for p in found if p is not None], names)
+    data = load_dataset(known.dataset, options)
+    keys = _keys(data, known.split)
+    outdated = [p is not None and sorted(p.keys) != keys for p in known.kept]
+    found = [None if old else p for p, old in zip(found, outdated, strict=True)]
+    waiting = [i for i, p in enumerate(found) if p is None]
+    settings = {"split": known.split, "batch_size": batch_size, "options": options}
+    new, notes = _evaluate([networks[i] for i in waiting], data, settings, progress)
     evaluated = dict(zip(waiting, new, strict=True))
-    every = [evaluated[i] if p is None else p for i, p in enumerate(known)]
+    every = [evaluated[i] if p is None else p for i, p in enumerate(found)]
     return compare_predictions(every, names, notes)
 
 
@@ -181,6 +225,9 @@ def _evaluate(
 
     A remark has the names of its networks, unless it is on all of them.
     """
+    from rezoo.evaluation.evaluate import evaluate
+    from rezoo.exporters.evaluating import evaluate_exported
+
     found: list[Predictions] = []
     notes: dict[str, list[str]] = {}
 

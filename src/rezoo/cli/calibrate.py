@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import columns_option, data_options, json_option, print_json
+from rezoo.cli.options import (
+    batch_size_option,
+    columns_option,
+    data_options,
+    dataset_option,
+    json_option,
+    print_json,
+)
 from rezoo.data.datasets import DataOptions
 
 if TYPE_CHECKING:
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
-@click.option("--dataset", help="Dataset; that of the run if not given.")
+@dataset_option
 @click.option(
     "--false-alarms",
     type=float,
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Part of the validation images that may be refused as unknown.",
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
+@batch_size_option
 @columns_option
 @data_options
 @json_option
@@ -67,21 +74,8 @@ def _print(result: Calibrated) -> None:
     from rezoo.cli.console import fields, lines
 
     found = result.calibration
-    low, high = found.temperature_interval
-    rows = {
-        "temperature": f"{found.temperature:.3f} (95 % interval {low:.3f} to {high:.3f})",
-        "loss": f"{result.loss_before:.4f} before, {result.loss_after:.4f} after",
-    }
-    if found.score:
-        low, high = found.false_alarms_interval
-        rows["unknown"] = f"{found.score} below {found.threshold:.4g}"
-        rows["false alarms"] = (
-            f"{found.false_alarms:.1%} of these images (95 % interval {low:.1%} to {high:.1%})"
-        )
-        rows["held-out classes"] = "AUROC " + ", ".join(
-            f"{value:.3f} {name}" for name, value in found.held_out_auroc.items()
-        )
+    loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"
     lines(f"{result.model} on {result.dataset}, {found.images} validation images", style="bold")
-    fields(rows)
+    fields({**found.in_words(), "loss": loss})
     lines(f"Measure it on the test split: rezoo eval {result.model}", stderr=True)
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    SPLITS,
+    batch_size_option,
     columns_option,
     data_options,
     json_option,
@@ -30,10 +32,10 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
 @click.option("--dataset", help="Dataset; that of the runs or predictions if not given.")
 @click.option(
     "--split",
-    type=click.Choice(["test", "val", "train", "all"]),
+    type=SPLITS,
     help="Part of the data.  [default: that of the predictions, or test]",
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
+@batch_size_option
 @click.option(
     "--csv",
     "table",
@@ -63,6 +65,7 @@ def compare(
     has a paired 95 % interval and a test; so have the classes, corrected for their number. Each
     network is evaluated with its own preprocessing, unless its run folder has the predictions.
     """
+    from rezoo.benchmarking.compare import compare_known, read_known
     from rezoo.benchmarking.compared import find_compared
     from rezoo.cli.console import counter, load
 
@@ -71,11 +74,11 @@ def compare(
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
     if dataset is not None:
         dataset_spec(dataset)
-    comparing = load("rezoo.benchmarking.compare")
+    known = read_known(found, dataset, split, options)
+    if None in known.predictions:
+        load("rezoo.evaluation.evaluate")
     with counter("evaluating") as progress:
-        result = comparing.compare(
-            found, dataset, split=split, batch_size=batch_size, options=options, progress=progress
-        )
+        result = compare_known(known, batch_size=batch_size, options=options, progress=progress)
     print_json(result.to_dict()) if as_json else _print(result)
     if table:
         result.write_flips(table)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
-from rezoo.cli.options import import_quietly
+from rezoo.cli.quiet import import_quietly
 from rezoo.utils.names import printable
 
 _WIDE = 160  # columns without a terminal

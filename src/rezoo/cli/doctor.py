@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from rezoo.cli.options import import_quietly, json_option, print_json
+from rezoo.cli.options import json_option, print_json
+from rezoo.cli.quiet import import_quietly
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
 from rezoo.utils import device, nvidia

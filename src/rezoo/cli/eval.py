@@ -11,6 +11,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     devices_options,
+    images_options,
     json_option,
     pretrained_option,
     print_json,
@@ -22,24 +23,17 @@ from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
 if TYPE_CHECKING:
-    from rezoo.evaluation.calibrating.unknown_images import UnknownImages
-    from rezoo.evaluation.damage.robustness import Robustness
+    from rezoo.data.unreadable import Faults
+    from rezoo.evaluation.calibrating.separation import UnknownImages
+    from rezoo.evaluation.damage.drops import Robustness
     from rezoo.evaluation.result import Evaluation
+    from rezoo.evaluation.setting import Setting
     from rezoo.sources.references import Source
 
 
 @click.command("eval")
 @click.argument("model")
-@click.option("--dataset", help="Dataset; that of the run if not given.")
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val", "train", "all"]),
-    default="test",
-    show_default=True,
-    help="Part of the data.",
-)
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@images_options
 @click.option(
     "--tta",
     type=click.Choice(["flip", "ten-crop"]),
@@ -78,20 +72,23 @@ def eval_command(
     predictions: str | None,
     overwrite: bool,
     record: bool,
+    split: str,
+    batch_size: int,
+    image_size: int | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
     on_bad_image: str,
     bad_limit: float,
     ignore: str,
-    **how: Any,
+    **where: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
     For multi-label data: mean average precision, F1 and exact match.
 
     Images are preprocessed as the weights require. The folder of a run stays as it is; with
-    --record it gets the predictions and, for its own test split, scores, card and report.
+    --record it gets the predictions, a new report and, for its own test split, scores and card.
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
@@ -102,28 +99,35 @@ def eval_command(
     if unknown:
         dataset_spec(unknown)
     kinds = _kinds(corruptions, source, tta)
-    how["options"] = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
+    options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
-    recording = load("rezoo.evaluation.recording") if record else None
-    if recording:
+    evaluating, recording = load("rezoo.evaluation.evaluate"), load("rezoo.evaluation.recording")
+    if record:
         recording.require_run(source)
+    setting = evaluating.setting_of(
+        source,
+        dataset,
+        split=split,
+        batch_size=batch_size,
+        image_size=image_size,
+        options=options,
+    )
+    others = _opened(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
-        result = load("rezoo.evaluation.evaluate").evaluate(
-            source, dataset, tta=tta, progress=progress, **how
-        )
+        result = evaluating.evaluate_setting(setting, tta=tta, progress=progress, **where)
     first = (worker := Worker.of_environment()) is None or worker.is_first
     if first:
         _write(result, *files)
-    told = _measure_unknown(unknown, result, how) if unknown else None
-    robustness = _robustness(source, dataset, kinds, how) if kinds else None
+    told = _told_apart(result, others) if others else None
+    robustness = _robustness(result, kinds, where) if kinds else None
     if as_json:
         more = {"unknown": told, "corruptions": robustness}
         print_json(result.to_dict() | {key: v.to_dict() for key, v in more.items() if v})
     else:
         _print(result, classes=classes)
         _print_more(result, told, robustness)
-    if recording and first:
-        _print_recorded(recording.record_evaluation(result), source.folder)
+    if record and first:
+        _print_recorded(recording.record_evaluation(result, robustness), source.folder)
 
 
 def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
@@ -138,32 +142,31 @@ def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[st
     return select_kinds(names, channels=source.config.preprocessing.channels)
 
 
-def _robustness(
-    source: Source, dataset: str, kinds: tuple[str, ...], how: dict[str, Any]
-) -> Robustness:
+def _robustness(result: Evaluation, kinds: tuple[str, ...], where: dict[str, Any]) -> Robustness:
     """Measure the network on corrupted images."""
     from rezoo.cli.console import counter, load
 
     robustness = load("rezoo.evaluation.damage.robustness")
     with counter("corrupting") as progress:
-        return robustness.measure_corruptions(source, dataset, kinds, progress=progress, **how)
+        return robustness.measure_corrupted(result, kinds, progress=progress, **where)
 
 
-def _measure_unknown(unknown: str, result: Evaluation, how: dict[str, Any]) -> UnknownImages:
+def _opened(setting: Setting, unknown: str, options: DataOptions) -> Faults:
+    """Open the images of none of the classes."""
+    from rezoo.cli.console import load
+
+    return load("rezoo.evaluation.calibrating.unknown_images").unknown_for(
+        setting, unknown, options
+    )
+
+
+def _told_apart(result: Evaluation, others: Faults) -> UnknownImages:
     """Measure how well other images are told from those of an evaluation."""
     from rezoo.cli.console import counter, load
 
-    setting = result.setting
     with counter("comparing with unknown images") as progress:
-        return load("rezoo.evaluation.calibrating.unknown_images").measure_unknown(
-            setting.source,
-            unknown,
-            setting.data,
-            split=setting.split,
-            batch_size=setting.batch_size,
-            image_size=how["image_size"],
-            options=how["options"],
-            progress=progress,
+        return load("rezoo.evaluation.calibrating.unknown_images").tell_apart(
+            result, others, progress
         )
 
 

@@ -10,6 +10,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
+    images_options,
     json_option,
     pretrained_option,
     print_json,
@@ -27,16 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
-@click.option("--dataset", help="Dataset; that of the run if not given.")
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val", "train", "all"]),
-    default="test",
-    show_default=True,
-    help="Part of the data.",
-)
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@images_options
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

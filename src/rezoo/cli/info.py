@@ -99,6 +99,7 @@ def _show_weights(spec: WeightsSpec, require_pinned: bool, as_json: bool) -> Non
 def _show_network(
     source: Source, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
 ) -> None:
+    from rezoo.cli.console import fields
     from rezoo.registry import architectures
 
     config = source.config
@@ -129,8 +130,14 @@ def _show_network(
             "class_names": list(config.class_names),
             **({"multi_label": True} if config.multi_label else {}),
             "preprocessing": dataclasses.asdict(config.preprocessing),
+            "calibration": config.calibration.to_json() if config.calibration else None,
         }
-    print_json(document) if as_json else _print_network(document, counted)
+    if as_json:
+        print_json(document)
+        return
+    _print_network(document, counted)
+    if source.has_weights and config.calibration:
+        fields(config.calibration.in_words())
 
 
 def _built(architecture: str, classes: int, shape: tuple[int, int, int]) -> Profile:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,11 +13,9 @@ import click
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
-from rezoo.models.settings import choose_jax, require_backend
+from rezoo.models.settings import choose_jax
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
-from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
-from rezoo.utils.signals import STOPPING, handling
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
@@ -56,6 +50,30 @@ require_pinned_option = click.option(
     is_flag=True,
     help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
 )
+
+
+dataset_option = click.option("--dataset", help="Dataset; that of the run if not given.")
+
+SPLITS = click.Choice(["test", "val", "train", "all"])
+
+split_option = click.option(
+    "--split", type=SPLITS, default="test", show_default=True, help="Part of the data."
+)
+
+batch_size_option = click.option(
+    "--batch-size", type=int, default=32, show_default=True, help="Images at a time."
+)
+
+image_size_option = click.option(
+    "--image-size", type=int, help="Height and width in pixels, instead of the weights'."
+)
+
+
+def images_options(command: Any) -> Any:
+    """Add the options for the images on which a network is measured."""
+    for option in (image_size_option, batch_size_option, split_option, dataset_option):
+        command = option(command)
+    return command
 
 
 def data_options(command: Any) -> Any:
@@ -214,67 +232,6 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; its numbers must be finite."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def import_quietly(module: str) -> Any:
-    """Import a module that imports TensorFlow; see `quietly`."""
-    with quietly():
-        return importlib.import_module(module)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep the start-up lines of TensorFlow, which is imported inside the block, off stderr.
-
-    They are written by C++ before any setting is read, so the file descriptor is redirected.
-    Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
-
-    Raises:
-        IncompatibleError: Keras is set to a backend that rezoo does not support.
-    """
-    require_backend()
-    with _late_interrupt():
-        if switched_on(DEBUG_VARIABLE):
-            yield
-            return
-        with _silent_stderr():
-            yield
-            if "tensorflow" in sys.modules:
-                sys.modules["tensorflow"].constant(0)  # the first operation logs once more
-
-
-@contextmanager
-def _late_interrupt() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM to the end of the block: libraries catch and replace them.
-
-    SIGTERM still ends the process at once where Python has no handler for it.
-    """
-    asked: list[int] = []
-    caught = [n for n in STOPPING if callable(signal.getsignal(n))]
-    try:
-        with handling(lambda number, frame: asked.append(number), caught):
-            yield
-    finally:
-        if asked:
-            raise KeyboardInterrupt(asked[0])
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except OSError:  # no stderr at all
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    batch_size_option,
     devices_options,
+    image_size_option,
     json_option,
     pretrained_option,
     print_json,
@@ -52,8 +54,8 @@ def _explain_options(command: Any) -> Any:
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@batch_size_option
+@image_size_option
 @_explain_options
 @pretrained_option
 @require_pinned_option

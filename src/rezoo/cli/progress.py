@@ -21,7 +21,7 @@ from rich.text import Text
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.cli.console import escaped, open_console
-from rezoo.cli.options import quietly
+from rezoo.cli.quiet import quietly
 from rezoo.training.printing import Lines, figures_line
 from rezoo.training.reporters import Plan, Reporter, Several
 from rezoo.utils.hosts import Worker

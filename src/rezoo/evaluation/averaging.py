@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import SpecError
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.logits import Forward
 from rezoo.tasks import Task
 
 FLIP, TEN_CROP = "flip", "ten-crop"

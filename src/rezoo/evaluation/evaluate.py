@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 
@@ -13,7 +12,9 @@ from rezoo.data.corners import five_crops
 from rezoo.data.datasets import DataOptions
 from rezoo.data.resize import resized_crop
 from rezoo.evaluation.averaging import TEN_CROP, WORDS, averaged, require_known
-from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.calibrating.unknown import ScoredForward
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import Forward
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import compare_with_run
 from rezoo.evaluation.result import Evaluation
@@ -73,6 +74,7 @@ def evaluate(
         LostHostError: Another host has ended, or is not reached.
     """
     require_known(tta)
+    require_known(tta)
     setting = setting_of(
         model,
         dataset,
@@ -82,39 +84,42 @@ def evaluate(
         image_size=image_size,
         options=options,
     )
-    source, data, config = setting.source, setting.data, setting.source.config
-    own_data, compared = compare_with_run(source, data, split)
+    return evaluate_setting(setting, tta=tta, devices=devices, hosts=hosts, progress=progress)
+
+
+def evaluate_setting(
+    setting: Setting,
+    *,
+    tta: str | None = None,
+    devices: int | str | None = None,
+    hosts: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Measure what is opened already; otherwise as `evaluate`."""
+    own_data, compared = compare_with_run(setting.source, setting.data, setting.split)
     with setting.computing(devices, hosts) as team:
-        network = network_of(model, source)
+        network = setting.network()
         warn_of_gpu_faults()
         begun = time.perf_counter()
-        found = _of_all(team, setting, network, tta, progress)
+        found, scores = _of_all(team, setting, network, tta, progress)
         elapsed_s = time.perf_counter() - begun
     origin: Origin | None = getattr(network, "rezoo_origin", None)
-    facts = _facts(setting, tta, origin)
-    labels = tuple(map(config.label, range(config.num_classes)))
-    predictions = dataclasses.replace(found, labels=labels, facts=facts)
+    predictions = setting.described(
+        found,
+        preprocessing=f"{setting.in_words}, {WORDS[tta]}" if tta else setting.in_words,
+        tta=tta or "",
+        weights_sha256=origin.sha256 if origin else "",
+    )
     return Evaluation(
         predictions=predictions,
-        config=config,
+        config=setting.source.config,
         images_per_s=len(found) / elapsed_s,
         notes=(*setting.notes, *undefined(predictions), *compared),
         origin=origin,
         setting=setting,
         own_data=own_data,
+        image_scores=scores,
     )
-
-
-def _facts(setting: Setting, tta: str | None, origin: Origin | None) -> dict[str, str]:
-    """Return what the predictions are of, as texts."""
-    return {
-        "model": setting.source.reference,
-        "dataset": setting.data.reference,
-        "split": setting.split,
-        "preprocessing": f"{setting.in_words}, {WORDS[tta]}" if tta else setting.in_words,
-        "tta": tta or "",
-        "weights_sha256": origin.sha256 if origin else "",
-    }
 
 
 def _of_all(
@@ -123,14 +128,19 @@ def _of_all(
     network: keras.Model,
     tta: str | None,
     progress: Callable[[int, int], None],
-) -> Predictions:
-    """Return the predictions for a split, of which each host has a part; all hosts have the same.
+) -> tuple[Predictions, dict[str, np.ndarray]]:
+    """Return predictions for a split and the scores of `ScoredForward`, the same on all hosts.
 
-    All know what is unreadable.
+    Each host has a part of the images. All know what is unreadable.
     """
-    forward = compiled_forward(network, setting.preprocessing)
+    scoring: ScoredForward | None = None
+    forward: Forward
     if tta:
-        forward = averaged(forward, setting.task, tta)
+        forward = averaged(compiled_forward(network, setting.preprocessing), setting.task, tta)
+    elif setting.task.multi_label:
+        forward = compiled_forward(network, setting.preprocessing)
+    else:
+        forward = scoring = ScoredForward(network, setting.source.config, setting.preprocessing)
     faults = setting.faults
     mine = team.share(len(faults.examples))
     here = faults.of_some(mine)
@@ -144,7 +154,5 @@ def _of_all(
     )
     unreadable = {int(mine[i]): reason for i, reason in here.reasons.items()}
     faults.merge(team.exchange(unreadable))
-    indices = team.gather(mine[here.readable()])
-    order = np.argsort(indices)
-    keys = tuple(faults.examples.key(int(i)) for i in indices[order])
-    return dataclasses.replace(found.at(order), keys=keys)
+    scores = scoring.scores() if scoring else {}
+    return found, {name: team.gather(values) for name, values in scores.items()}

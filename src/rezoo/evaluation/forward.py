@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 import numpy as np
 
-from rezoo.errors import DivergedError, IncompatibleError, NotFoundError, SpecError
+from rezoo.errors import IncompatibleError, SpecError
+from rezoo.evaluation.logits import Forward
 from rezoo.models.devices import divided, on_this_host
 from rezoo.models.factory import deep_graphs
 from rezoo.models.layers import PROBABILITIES
@@ -17,9 +17,6 @@ from rezoo.sources.any_model import AnyModel
 from rezoo.sources.load import load
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
-
-Forward = Callable[[Any], np.ndarray]
-T = TypeVar("T")
 
 
 def network_of(model: AnyModel, source: Source) -> keras.Model:
@@ -50,33 +47,6 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
     for name in ("rezoo_origin", "rezoo_class_means"):
         setattr(logits, name, getattr(network, name, None))
     return logits
-
-
-def logits_and_labels(
-    forward: Callable[[Any], T], batches: Iterable[tuple[Any, Any]], progress: Callable[[int], None]
-) -> Iterator[tuple[T, np.ndarray]]:
-    """Yield what the network gives, and the labels of each batch.
-
-    `progress` gets the number of images done.
-
-    Raises:
-        NotFoundError: There are no images.
-    """
-    done = 0
-    for images, labels in batches:
-        yield forward(images), np.asarray(labels)
-        done += len(labels)
-        progress(done)
-    if not done:
-        raise NotFoundError("the split has no images", hint="choose another with --split.")
-
-
-def require_finite(logits: np.ndarray) -> None:
-    """Raise `DivergedError` if a logit is NaN or infinite."""
-    if not np.isfinite(logits).all():
-        raise DivergedError(
-            "the network's logits are not finite", hint="train it again with a lower --lr."
-        )
 
 
 def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = None) -> Forward:

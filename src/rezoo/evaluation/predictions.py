@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import IntegrityError, NotFoundError
-from rezoo.evaluation.forward import Forward, logits_and_labels, require_finite
+from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.tasks import THRESHOLD, Task
 from rezoo.utils.files import read_regular, write_bytes
 

@@ -23,9 +23,12 @@ from rezoo.utils.files import record, write_bytes, write_json
 from rezoo.utils.lock import locked
 
 if TYPE_CHECKING:
+    from rezoo.evaluation.damage.drops import Robustness
     from rezoo.evaluation.result import Evaluation
 
 _MEASURED = "weights_sha256"  # of the file with the weights that were measured
+_KEYS = ("test", run_files.CORRUPTIONS)  # in `metrics.json`: what is measured after training
+_NAMES = ("model", "dataset")  # of a result: they may be paths of this machine
 
 
 def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, tuple[str, ...]]:
@@ -73,11 +76,15 @@ def require_run(source: Source) -> Path:
     return folder
 
 
-def record_evaluation(result: Evaluation) -> list[str]:
+def record_evaluation(result: Evaluation, robustness: Robustness | None = None) -> list[str]:
     """Write an evaluation to the folder of its run.
 
-    The predictions go to `predictions-<split>.npz`. Those for the test split also give the scores
-    in `metrics.json`, on the card and in the manifest.
+    The predictions go to `predictions-<split>.npz`, and the report is written anew from them. The
+    scores on the test split go to `metrics.json`, card and manifest, too.
+
+    Args:
+        result: The evaluation.
+        robustness: The scores on corrupted images, for `metrics.json` and the report.
 
     Returns:
         Names of the files that were written.
@@ -109,29 +116,29 @@ def record_evaluation(result: Evaluation) -> list[str]:
                 f"not recorded: {changed}",
                 hint="restore the file, or train again.",
             )
-        written = [run_files.PREDICTIONS[result.split]]
-        result.predictions.write(folder / written[0])
-        if result.split == "test":
-            written += _record(folder, result)
-    return written
+        return _record(folder, result, robustness)
 
 
-def recorded_scores(folder: Path) -> dict[str, Any] | None:
-    """Return the scores on test in the records of a run, if its weights are those measured."""
+def recorded_scores(folder: Path) -> dict[str, Any]:
+    """Return what was measured after training, by its key in `metrics.json`.
+
+    It is empty unless all of it is of the present weights.
+    """
     try:
-        scores = run_files.read_metrics(folder).get("test", {})
-        same = scores.get(_MEASURED) == record(folder / WEIGHTS).sha256
+        metrics = run_files.read_metrics(folder)
+        scores = {key: metrics[key] for key in _KEYS if key in metrics}
+        weights = record(folder / WEIGHTS).sha256
     except RezooError:  # damaged, and about to be written anew
-        return None
-    return scores if same else None
+        return {}
+    return scores if all(part.get(_MEASURED) == weights for part in scores.values()) else {}
 
 
 def remove_scores(folder: Path) -> None:
-    """Remove the scores on test from the records of a run, which gets other data."""
-    if recorded_scores(folder) is not None:
+    """Remove what was measured after training from the records of a run, which gets other data."""
+    if recorded := recorded_scores(folder):
         metrics = run_files.read_metrics(folder)
-        del metrics["test"]
-        write_json(folder / run_files.METRICS, metrics)
+        kept = {key: value for key, value in metrics.items() if key not in recorded}
+        write_json(folder / run_files.METRICS, kept)
     remove_predictions(folder)
 
 
@@ -141,19 +148,27 @@ def remove_predictions(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _record(folder: Path, result: Evaluation) -> list[str]:
-    metrics = run_files.read_metrics(folder)
-    metrics["test"] = {
-        "count": len(result.predictions),
-        **as_json(result.figures),
-        "worst_classes": result.worst,
-        "preprocessing": result.preprocessing,
-        "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        _MEASURED: record(folder / WEIGHTS).sha256,
-    }
-    write_json(folder / run_files.METRICS, metrics)
-    written = [run_files.METRICS]
-    if not written_by_hand(folder):
+def _record(folder: Path, result: Evaluation, robustness: Robustness | None) -> list[str]:
+    written = [run_files.PREDICTIONS[result.split]]
+    result.predictions.write(folder / written[0])
+    weights = {_MEASURED: record(folder / WEIGHTS).sha256}
+    new: dict[str, Any] = {}
+    if result.split == "test":
+        new["test"] = {
+            "count": len(result.predictions),
+            **as_json(result.figures),
+            "worst_classes": result.worst,
+            "preprocessing": result.preprocessing,
+            "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            **weights,
+        }
+    if robustness:
+        scores = robustness.to_dict()
+        new[run_files.CORRUPTIONS] = {k: scores[k] for k in scores if k not in _NAMES} | weights
+    if new:
+        write_json(folder / run_files.METRICS, run_files.read_metrics(folder) | new)
+        written.append(run_files.METRICS)
+    if "test" in new and not written_by_hand(folder):
         write_bytes(folder / run_files.CARD, model_card(folder).encode())
         written.append(run_files.CARD)
     write_report(result.setting.source, result.predictions, result.setting.data)

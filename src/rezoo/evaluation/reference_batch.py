@@ -26,7 +26,8 @@ from rezoo.data.image_files import MAX_PIXELS
 from rezoo.data.images import decode
 from rezoo.data.transforms import Transform, test_levels, test_transform
 from rezoo.errors import IntegrityError
-from rezoo.evaluation.forward import Forward, compiled_forward
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import Forward
 from rezoo.models.normalization import normalized
 from rezoo.models.settings import keras_settings
 from rezoo.sources.load import load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class Evaluation:
         origin: Origin of the weights, or None if it is not recorded.
         setting: The network and the images.
         own_data: Whether these are the images of the same split of the run that is evaluated.
+        image_scores: Score of `calibrating.unknown` → its value for each image, float64 `(N,)`.
+            Empty for multi-label data and with test-time augmentation.
     """
 
     predictions: Predictions
@@ -59,6 +61,7 @@ class Evaluation:
     origin: Origin | None
     setting: Setting
     own_data: bool = False
+    image_scores: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{figure.name} {figure.shown}" for figure in self.shown.values())

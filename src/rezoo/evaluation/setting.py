@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import keras
 import numpy as np
 
 from rezoo.data.batches import InOrder
@@ -15,7 +16,9 @@ from rezoo.data.resize import Crop, resized_crop
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.class_names import match_classes
+from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.labelled_arrays import dataset_of_arrays
+from rezoo.evaluation.predictions import Predictions
 from rezoo.models.devices import Devices, joined
 from rezoo.sources.any_model import AnyModel, own_dataset, source_of
 from rezoo.sources.references import Source
@@ -32,7 +35,8 @@ class Setting:
     """A network, a split of a dataset, and what belongs to both.
 
     Attributes:
-        source: The network.
+        model: The network as it was given: a reference, or the model itself.
+        source: What it stands for.
         data: The dataset.
         split: Name of the split.
         task: Of both.
@@ -43,6 +47,7 @@ class Setting:
         batch_size: Images per batch.
     """
 
+    model: AnyModel
     source: Source
     data: Dataset
     split: str
@@ -64,6 +69,46 @@ class Setting:
         bad = len(self.faults.reasons)
         left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
         return (*self.data.splits.notes, self.matched, *left_out, *self.faults.lost_classes())
+
+    def network(self) -> keras.Model:
+        """Return the model, or load it; see `forward.network_of`."""
+        return network_of(self.model, self.source)
+
+    def require_one_label(self, why: str, *, hint: str) -> None:
+        """Raise `IncompatibleError` if the network is multi-label; `why` follows these words."""
+        if self.task.multi_label:
+            raise IncompatibleError(f"{self.source.reference} is multi-label{why}", hint=hint)
+
+    def described(
+        self,
+        predictions: Predictions,
+        *,
+        preprocessing: str = "",
+        tta: str = "",
+        weights_sha256: str = "",
+    ) -> Predictions:
+        """Return the predictions for the readable images with names and facts.
+
+        Args:
+            predictions: In the order of the split.
+            preprocessing: As text, if it is another than that of the setting.
+            tta: Test-time augmentation.
+            weights_sha256: Of the network, if it is known.
+        """
+        faults, config = self.faults, self.source.config
+        return replace(
+            predictions,
+            keys=tuple(faults.examples.key(int(i)) for i in faults.readable()),
+            labels=tuple(map(config.label, range(config.num_classes))),
+            facts={
+                "model": self.source.reference,
+                "dataset": self.data.reference,
+                "split": self.split,
+                "preprocessing": preprocessing or self.in_words,
+                "tta": tta,
+                "weights_sha256": weights_sha256,
+            },
+        )
 
     def batches(self, faults: Faults | None = None, *, crop: Crop = resized_crop) -> InOrder:
         """Return the batches of the split, or of other images; see `InOrder`."""
@@ -112,6 +157,7 @@ def setting_of(
     config = source.config
     classes, matched = match_classes(data.class_names, config, labels=examples.labels())
     return Setting(
+        model=model,
         source=source,
         data=data,
         split=split,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def evaluate_exported(
         batch_size=batch_size,
         options=options,
     )
-    faults, preprocessing, config = setting.faults, setting.preprocessing, setting.source.config
+    faults, preprocessing = setting.faults, setting.preprocessing
     raw, count = run.input == "raw", len(faults.examples)
     batches: Iterable[tuple[Any, Any]] = setting.batches()
     if raw:
@@ -76,16 +75,8 @@ def evaluate_exported(
         classes=setting.classes,
         progress=lambda done: progress(done, count),
     )
-    facts = {
-        "model": str(path),
-        "dataset": data.reference,
-        "split": split,
-        "preprocessing": setting.in_words + (", inside the file" if raw else ""),
-        "weights_sha256": "",
-    }
-    keys = tuple(faults.examples.key(int(i)) for i in faults.readable())
-    labels = tuple(map(config.label, range(config.num_classes)))
-    return replace(found, keys=keys, labels=labels, facts=facts), setting.notes
+    inside = f"{setting.in_words}, inside the file" if raw else ""
+    return setting.described(found, preprocessing=inside), setting.notes
 
 
 def _config(run: Runner, path: Path) -> ModelConfig:

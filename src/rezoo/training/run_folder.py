@@ -24,7 +24,7 @@ from rezoo.artifacts.safetensors import TensorFile
 from rezoo.data.identity import Identity
 from rezoo.data.pipeline import INPUT_PIPELINE
 from rezoo.errors import DivergedError
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.logits import Forward
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.recording import recorded_scores, remove_predictions
 from rezoo.evaluation.reference_batch import choose_pictures, write_reference
@@ -167,8 +167,8 @@ def finish(
         weights.load_weights(network, best)
     predictions = _predictions(folder, setup, forward)
     metrics = _metrics(setup, plan, progress, predictions)
-    if test := recorded_scores(folder):  # a finished run that was resumed
-        metrics["test"] = test
+    if measured := recorded_scores(folder):  # a finished run that was resumed
+        metrics |= measured
     else:
         remove_predictions(folder)
     predictions.write(folder / run_files.PREDICTIONS["val"])

@@ -65,6 +65,14 @@ def text(most: int = MAX_TEXT, *, pattern: str = "", words: str = "") -> Constra
     )
 
 
+def several(count: int, rule: Constraint) -> Constraint:
+    """Return the rule of a list of so many values, such as an interval `[low, high]`."""
+    return Constraint(
+        lambda v: isinstance(v, list) and len(v) == count and all(map(rule.allowed, v)),
+        f"{count} values, each {rule.words}",
+    )
+
+
 def optional(rule: Constraint) -> Constraint:
     """Return a rule that also allows null."""
     return Constraint(lambda v: v is None or rule.allowed(v), f"{rule.words}, or null")

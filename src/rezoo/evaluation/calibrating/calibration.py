@@ -30,7 +30,6 @@ from rezoo.evaluation.calibrating.unknown import (
     held_out_auroc,
     threshold_for,
 )
-from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.predictions import cross_entropy
 from rezoo.evaluation.recording import compare_with_run
 from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
@@ -158,9 +157,7 @@ def _measured(
     setting: Setting, options: DataOptions, progress: Callable[[int, int], None]
 ) -> tuple[Answers, np.ndarray | None]:
     """Return the answers on the validation split, and class means of training images, if any."""
-    forward = forward_with_features(
-        network_of(setting.source, setting.source), setting.preprocessing
-    )
+    forward = forward_with_features(setting.network(), setting.preprocessing)
     train = None
     if not setting.task.multi_label and "train" in setting.data.splits.parts:
         train = setting_of(

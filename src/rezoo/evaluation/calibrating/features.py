@@ -10,12 +10,8 @@ import keras
 import numpy as np
 
 from rezoo.artifacts.weights import HEAD
-from rezoo.evaluation.forward import (
-    Forward,
-    compiled_forward,
-    logits_and_labels,
-    require_finite,
-)
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.models.factory import deep_graphs
 from rezoo.specs import Preprocessing
 

@@ -18,7 +18,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from rezoo.evaluation.calibrating.features import (
     without_features,
 )
 from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import require_finite
 from rezoo.evaluation.predictions import log_sum_exp
 from rezoo.specs import ModelConfig, Preprocessing
 
@@ -141,6 +142,37 @@ def forward_for(
     if means is None:
         return without_features(compiled_forward(network, preprocessing))
     return forward_with_features(network, preprocessing)
+
+
+class ScoredForward:
+    """A forward pass that keeps each score of the images it has seen.
+
+    Args:
+        network: It gives logits; see `network_of`.
+        config: Of the network; its calibration has the temperature.
+        preprocessing: As for `compiled_forward`.
+    """
+
+    def __init__(
+        self, network: keras.Model, config: ModelConfig, preprocessing: Preprocessing | None = None
+    ) -> None:
+        self._means = getattr(network, "rezoo_class_means", None)
+        self._temperature = config.calibration.temperature if config.calibration else 1.0
+        self._forward = forward_for(network, self._means, preprocessing)
+        self._found: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, images: Any) -> np.ndarray:
+        """Return the logits `(B, K)` of images; raises `DivergedError` if one is not finite."""
+        logits, features = self._forward(images)
+        require_finite(logits)
+        self._found.append(
+            all_scores(logits, features, temperature=self._temperature, means=self._means)
+        )
+        return logits
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Return the scores of all images so far, as `all_scores`; there must be one."""
+        return {name: np.concatenate([x[name] for x in self._found]) for name in self._found[0]}
 
 
 def held_out_auroc(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+import keras
 import numpy as np
 
 from rezoo.data.datasets import DataOptions, Dataset, DatasetReference, dataset_spec, load_dataset
@@ -18,127 +16,17 @@ from rezoo.data.finding import find_images
 from rezoo.data.image_sources import FileSource
 from rezoo.data.overlap import same_content
 from rezoo.data.unreadable import Faults
-from rezoo.errors import DataWarning, SpecError
-from rezoo.evaluation.calibrating.features import answers
-from rezoo.evaluation.calibrating.unknown import (
-    Refusal,
-    all_scores,
-    auroc,
-    auroc_interval,
-    forward_for,
-)
-from rezoo.evaluation.forward import network_of
-from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
+from rezoo.errors import DataWarning
+from rezoo.evaluation.calibrating.separation import Separation, Share, UnknownImages
+from rezoo.evaluation.calibrating.unknown import Refusal, ScoredForward, auroc, auroc_interval
+from rezoo.evaluation.evaluate import evaluate_setting
+from rezoo.evaluation.logits import logits_and_labels
+from rezoo.evaluation.result import Evaluation
 from rezoo.evaluation.setting import Setting, setting_of
 from rezoo.sources.any_model import AnyModel
 from rezoo.utils.paths import expanded
 
 _NAMED = 3  # images that a warning names
-
-
-@dataclass(frozen=True, kw_only=True)
-class Separation:
-    """How well one score tells known images from unknown ones.
-
-    Attributes:
-        score: `"energy"`, `"similarity"` or `"probability"`.
-        auroc: Probability that a known image has a higher score than an unknown one.
-        interval: Its 95 % interval.
-    """
-
-    score: str
-    auroc: float
-    interval: Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """The part of some images that is refused as unknown.
-
-    Attributes:
-        count: Number of images.
-        refused: Number of those that are refused; None without a threshold.
-    """
-
-    count: int
-    refused: int | None
-
-    @property
-    def fraction(self) -> float | None:
-        """Fraction that is refused; None without a threshold."""
-        return None if self.refused is None else self.refused / self.count
-
-    @property
-    def interval(self) -> Interval | None:
-        """Its 95 % Wilson interval."""
-        return None if self.refused is None else wilson_interval(self.refused, self.count)
-
-    def __str__(self) -> str:
-        if self.refused is None or self.interval is None:
-            return f"{self.count} images"
-        low, high = self.interval
-        part = f"{self.refused / self.count:.1%} refused (95 % interval {low:.1%} to {high:.1%})"
-        return f"{part} of {self.count} images"
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnknownImages:
-    """The result of `measure_unknown`.
-
-    Attributes:
-        unknown: Reference of the unknown images.
-        score: The stored score, which the threshold is for; empty without a calibration.
-        threshold: The threshold, or None.
-        separations: Of each score that can be computed, the stored one first.
-        known: Images of the evaluated split.
-        others: The unknown images.
-        notes: Remarks: images left out, or that there is no threshold.
-    """
-
-    unknown: str
-    score: str
-    threshold: float | None
-    separations: tuple[Separation, ...]
-    known: Share
-    others: Share
-    notes: tuple[str, ...]
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return a table of the AUROC of each score."""
-        return [
-            {
-                "score": row.score,
-                "AUROC": f"{row.auroc:.4f}",
-                "95 % interval": "{:.4f} to {:.4f}".format(*row.interval),
-                "threshold": f"{self.threshold:.4g}" if row.score == self.score else "",
-            }
-            for row in self.separations
-        ]
-
-    def summary(self) -> tuple[str, str]:
-        """Return what is refused, as a sentence on the known and one on the unknown images."""
-        return f"known: {self.known}", f"unknown, {self.unknown}: {self.others}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all values as JSON types."""
-        return {
-            "unknown": self.unknown,
-            "score": self.score or None,
-            "threshold": self.threshold,
-            "auroc": {
-                row.score: {"value": row.auroc, "interval": list(row.interval)}
-                for row in self.separations
-            },
-            **{
-                name: {
-                    "count": share.count,
-                    "refused": share.fraction,
-                    "refused_interval": list(share.interval) if share.interval else None,
-                }
-                for name, share in (("known_images", self.known), ("unknown_images", self.others))
-            },
-            "notes": list(self.notes),
-        }
 
 
 def measure_unknown(
@@ -172,7 +60,7 @@ def measure_unknown(
         progress: Called with the number of images done and the total.
 
     Raises:
-        SpecError: The network is a multi-label one, in which no class is an answer, too.
+        IncompatibleError: The network is multi-label: no class is an answer, too.
             Otherwise as `evaluate`, also for the unknown images.
     """
     setting = setting_of(
@@ -184,51 +72,70 @@ def measure_unknown(
         image_size=image_size,
         options=options,
     )
-    if setting.task.multi_label:
-        raise SpecError(
-            f"{setting.source.reference} is multi-label: an image may show none of its classes, "
-            "so none is unknown",
-            hint="rezoo calibrate still calibrates its probabilities.",
-        )
-    others = opened_unknown(unknown, options)
+    others = unknown_for(setting, unknown, options)
+    count, more = len(setting.faults.examples), len(others.examples)
+    known = evaluate_setting(setting, progress=lambda done, total: progress(done, total + more))
+    return tell_apart(known, others, lambda done, total: progress(count + done, count + total))
+
+
+def unknown_for(
+    setting: Setting, reference: DatasetReference | Dataset, options: DataOptions
+) -> Faults:
+    """Open images of none of the classes of a network; warn if it was trained on some.
+
+    Raises:
+        IncompatibleError: The network is multi-label.
+    """
+    setting.require_one_label(
+        ": an image may show none of its classes, so none is unknown",
+        hint="rezoo calibrate still calibrates its probabilities.",
+    )
+    others = opened_unknown(reference, options)
     _warn_of_training_images(setting, others)
+    return others
+
+
+def tell_apart(
+    known: Evaluation,
+    others: Faults,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> UnknownImages:
+    """Measure how well the images of an evaluation are told from others.
+
+    Args:
+        known: The evaluation.
+        others: Images that `unknown_for` has opened.
+        progress: Called with the number of images done and the total.
+    """
+    setting, config = known.setting, known.config
+    first = 0 if known.image_scores else len(setting.faults.examples)
+    total = first + len(others.examples)
     with setting.computing(None, None):
-        network = network_of(model, setting.source)
-        refusal = Refusal.of(setting.source.config, network)
-        means = getattr(network, "rezoo_class_means", None)
-        forward = forward_for(network, means, setting.preprocessing)
-        count = len(setting.faults.examples)
-        total = count + len(others.examples)
-        run = partial(_scores, setting, forward, means)
-        known = run(setting.faults, lambda done: progress(done, total))
-        unseen = run(others, lambda done: progress(count + done, total))
-    return _result(setting, others, refusal, known, unseen)
+        network = setting.network()
+        refusal = Refusal.of(config, network)
+        ours = known.image_scores or _scores(
+            setting, network, setting.faults, lambda done: progress(done, total)
+        )
+        unseen = _scores(setting, network, others, lambda done: progress(first + done, total))
+    return _result(setting, others, refusal, ours, unseen)
 
 
 def _scores(
-    setting: Setting,
-    forward: Any,
-    means: np.ndarray | None,
-    faults: Faults,
-    progress: Callable[[int], None],
-) -> dict[str, np.ndarray]:
+    setting: Setting, network: keras.Model, faults: Faults, progress: Callable[[int], None]
+) -> Mapping[str, np.ndarray]:
     """Return each score of the images that can be read."""
-    found = answers(forward, setting.batches(faults), progress)
-    calibration = setting.source.config.calibration
-    return all_scores(
-        found.logits,
-        found.features,
-        temperature=calibration.temperature if calibration else 1.0,
-        means=means,
-    )
+    forward = ScoredForward(network, setting.source.config, setting.preprocessing)
+    for _ in logits_and_labels(forward, setting.batches(faults), progress):
+        pass
+    return forward.scores()
 
 
 def _result(
     setting: Setting,
     others: Faults,
     refusal: Refusal | None,
-    known: dict[str, np.ndarray],
-    unseen: dict[str, np.ndarray],
+    known: Mapping[str, np.ndarray],
+    unseen: Mapping[str, np.ndarray],
 ) -> UnknownImages:
     stored = refusal.score if refusal else ""
     names = sorted(known, key=lambda name: name != stored)  # otherwise as they are
@@ -286,4 +193,4 @@ def _warn_of_training_images(setting: Setting, others: Faults) -> None:
             f"{len(again)} of {len(others.examples)} unknown images are in the training set, by "
             f"their content ({named}{more}): they are known, and the figures are too low"
         )
-        warnings.warn(DataWarning(text), stacklevel=3)
+        warnings.warn(DataWarning(text), stacklevel=4)

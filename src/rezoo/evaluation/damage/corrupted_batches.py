@@ -18,7 +18,7 @@ class CorruptedBatches:
     """This host's images of a split, with one corruption at a time.
 
     Args:
-        setting: The network and the split.
+        setting: The network and the split, whose unreadable images are known.
         team: All hosts, each of which has a part of the images.
         seed: Of the random kinds.
         pool: Threads that change the images.
@@ -31,6 +31,10 @@ class CorruptedBatches:
         self._seed, self._pool = seed, pool
         self._mine = team.share(len(setting.faults.examples))
         self._faults = setting.faults.of_some(self._mine)
+        known = setting.faults.reasons  # to all hosts, from the evaluation
+        self._faults.reasons |= {
+            i: known[index] for i, index in enumerate(self._mine.tolist()) if index in known
+        }
         self._batches = setting.batches(self._faults)
 
     def __len__(self) -> int:
@@ -41,27 +45,15 @@ class CorruptedBatches:
 
         Args:
             kind: A key of `corruptions.KINDS`.
-            severity: 1 to 5, or 0 for unchanged images. That pass must be the first: it finds
-                the images that cannot be read.
+            severity: 1 to 5.
         """
         change = partial(_changed, kind, severity, self._seed)
         indices, start = self._mine[self._faults.readable()], 0
         for images, labels in self._batches:
             levels = np.asarray(images)
-            if severity:
-                some = indices[start : start + len(levels)]
-                levels = np.stack(list(self._pool.map(change, levels, some)))
+            some = indices[start : start + len(levels)]
             start += len(levels)
-            yield levels, labels
-
-    def exchange_faults(self) -> None:
-        """Add the unreadable images that the hosts have found to those of the setting.
-
-        Raises:
-            IntegrityError: There are more than the options allow.
-        """
-        unreadable = {int(self._mine[i]): why for i, why in self._faults.reasons.items()}
-        self.setting.faults.merge(self.team.exchange(unreadable))
+            yield np.stack(list(self._pool.map(change, levels, some))), labels
 
 
 def _changed(kind: str, severity: int, seed: int, image: np.ndarray, index: np.int64) -> np.ndarray:

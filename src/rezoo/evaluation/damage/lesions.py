@@ -16,15 +16,9 @@ import keras
 import numpy as np
 
 from rezoo.data.datasets import DataOptions
-from rezoo.errors import IncompatibleError
 from rezoo.evaluation.damage.residual_blocks import Parts, cut_at_blocks
-from rezoo.evaluation.forward import (
-    Forward,
-    compiled_forward,
-    logits_and_labels,
-    network_of,
-    require_finite,
-)
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
 from rezoo.sources.any_model import AnyModel
@@ -207,13 +201,11 @@ def measure_lesions(
         image_size=image_size,
         options=options,
     )
-    if setting.task.multi_label:
-        raise IncompatibleError(
-            f"{setting.source.reference} is multi-label; lesions are measured as top-1",
-            hint="examine a single-label network.",
-        )
+    setting.require_one_label(
+        "; lesions are measured as top-1", hint="examine a single-label network."
+    )
     with setting.computing(None, None):
-        parts = cut_at_blocks(network_of(model, setting.source))
+        parts = cut_at_blocks(setting.network())
         warn_of_gpu_faults()
         right, count = _count_right(parts, setting, progress)
     intact, *without = right

@@ -2,187 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+
+import numpy as np
 
 from rezoo.data.datasets import DataOptions
+from rezoo.errors import IntegrityError
 from rezoo.evaluation.damage.corrupted_batches import CorruptedBatches
-from rezoo.evaluation.damage.corruptions import (
-    ALL,
-    KINDS,
-    SETS,
-    SEVERITIES,
-    nearest_set,
-    select_kinds,
-)
-from rezoo.evaluation.forward import Forward, compiled_forward, network_of
-from rezoo.evaluation.predictions import collect
-from rezoo.evaluation.scoring.metrics import AnyScores, scored
+from rezoo.evaluation.damage.corruptions import ALL, SETS, SEVERITIES, nearest_set, select_kinds
+from rezoo.evaluation.damage.drops import Corrupted, Robustness, drop_interval
+from rezoo.evaluation.evaluate import evaluate_setting
+from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.logits import Forward
+from rezoo.evaluation.pairing.pairs import percentiles
+from rezoo.evaluation.predictions import Predictions, collect
+from rezoo.evaluation.result import Evaluation
+from rezoo.evaluation.scoring.intervals import Interval
+from rezoo.evaluation.scoring.metrics import scored
+from rezoo.evaluation.scoring.multi_label import MultiLabelScores
 from rezoo.evaluation.setting import AnyData, setting_of
 from rezoo.sources.any_model import AnyModel
-from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL, Figure
-from rezoo.utils.figures import Chart, Line, sheet
-from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.names import printable
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corrupted:
-    """The scores on images with one kind of corruption.
-
-    Attributes:
-        name: The kind.
-        values: Score at each severity from 1 to 5.
-        intervals: 95 % interval of each.
-        drop: Score on unchanged images, minus the mean over the severities.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    intervals: tuple[Interval, ...]
-    drop: float
-
-    @property
-    def mean(self) -> float:
-        """Mean over the severities."""
-        return sum(self.values) / len(self.values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Robustness:
-    """The result of `measure_corruptions`.
-
-    Attributes:
-        model: Reference of the network.
-        dataset: Reference of the dataset.
-        split: Name of the split.
-        count: Number of images, each of which is measured at all kinds and severities.
-        figure: The score: top-1, or mean average precision for multi-label data.
-        parameters: Name of the set of parameters, one of `corruptions.SETS`.
-        seed: Of the random kinds.
-        clean: Score on unchanged images.
-        clean_interval: 95 % interval of it.
-        kinds: Scores of each kind.
-    """
-
-    model: str
-    dataset: str
-    split: str
-    count: int
-    figure: Figure
-    parameters: str
-    seed: int
-    clean: float
-    clean_interval: Interval
-    kinds: tuple[Corrupted, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over kinds and severities: the mean corruption accuracy."""
-        return sum(kind.mean for kind in self.kinds) / len(self.kinds)
-
-    @property
-    def drop(self) -> float:
-        """Mean drop: the score on unchanged images, minus `mean`."""
-        return self.clean - self.mean
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return the rows of a table in percent: each kind, severities 1 to 5, mean and drop."""
-        return [
-            {
-                "corruption": kind.name,
-                **{
-                    str(severity): f"{value:.1%}"
-                    for severity, value in zip(SEVERITIES, kind.values, strict=True)
-                },
-                "mean": f"{kind.mean:.1%}",
-                "drop": f"{100 * kind.drop:.1f} pt",
-            }
-            for kind in self.kinds
-        ]
-
-    def summary(self) -> str:
-        """Return the means, how wide the intervals are, and the parameters, as a line."""
-        widest = max(high - low for kind in self.kinds for low, high in kind.intervals) / 2
-        kinds = "corruption" if len(self.kinds) == 1 else f"{len(self.kinds)} corruptions"
-        return (
-            f"{self.figure.name} at severities 1 to 5; unchanged {self.clean:.1%}, mean of {kinds} "
-            f"{self.mean:.1%}, drop {100 * self.drop:.1f} pt; 95 % intervals at most "
-            f"±{100 * widest:.1f} pt; parameters of {self.parameters}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all values as JSON types."""
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "split": self.split,
-            "count": self.count,
-            "figure": self.figure.key,
-            "parameters": self.parameters,
-            "seed": self.seed,
-            "clean": self.clean,
-            "clean_interval": list(self.clean_interval),
-            "mean": self.mean,
-            "drop": self.drop,
-            "kinds": [
-                {
-                    "name": kind.name,
-                    "values": list(kind.values),
-                    "intervals": [list(interval) for interval in kind.intervals],
-                    "mean": kind.mean,
-                    "drop": kind.drop,
-                }
-                for kind in self.kinds
-            ],
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Robustness:
-        """Return the result of which `to_dict` returned the values."""
-        same = ("model", "dataset", "split", "count", "parameters", "seed", "clean")
-        figures = {task.chosen_by.key: task.chosen_by for task in (SINGLE_LABEL, MULTI_LABEL)}
-        return cls(
-            **{name: content[name] for name in same},
-            figure=figures[content["figure"]],
-            clean_interval=tuple(content["clean_interval"]),
-            kinds=tuple(
-                Corrupted(
-                    name=kind["name"],
-                    values=tuple(kind["values"]),
-                    intervals=tuple(map(tuple, kind["intervals"])),
-                    drop=kind["drop"],
-                )
-                for kind in content["kinds"]
-            ),
-        )
-
-    def charts(self) -> list[Chart]:
-        """Return a chart for each group of kinds: the scores over the severity."""
-        groups = dict.fromkeys(KINDS[kind.name].group for kind in self.kinds)
-        return [
-            Chart(
-                f"{self.figure.name}, {group}",
-                tuple(
-                    Line(tuple(enumerate((self.clean, *kind.values))), kind.name.split("_")[0])
-                    for kind in self.kinds
-                    if KINDS[kind.name].group == group
-                ),
-                x_title="severity; 0: unchanged",
-                percent=True,
-            )
-            for group in groups
-        ]
-
-    def svg(self) -> str:
-        """Return the charts as an SVG file."""
-        title = f"{self.model} on {self.dataset}, {self.split} split"
-        return sheet(printable(title), self.charts())
 
 
 def measure_corruptions(
@@ -233,50 +75,111 @@ def measure_corruptions(
         image_size=image_size,
         options=options,
     )
-    chosen = select_kinds(corruptions, channels=setting.preprocessing.channels)
-    figure = setting.task.chosen_by
-    with setting.computing(devices, hosts) as team, ThreadPoolExecutor() as pool:
-        forward = compiled_forward(network_of(model, setting.source), setting.preprocessing)
-        warn_of_gpu_faults()
-        images = CorruptedBatches(setting, team, seed, pool)
-        found = _all_scores(images, forward, chosen, progress)
-    clean, interval = _figure(found["", 0], figure)
-    return Robustness(
-        model=setting.source.reference,
-        dataset=setting.data.reference,
-        split=split,
-        count=found["", 0].count,
-        figure=figure,
-        parameters=SETS[nearest_set(setting.preprocessing.size)],
+    kinds = select_kinds(corruptions, channels=setting.preprocessing.channels)
+    passes = len(kinds) * len(SEVERITIES)  # each as long as the evaluation
+    clean = evaluate_setting(
+        setting,
+        devices=devices,
+        hosts=hosts,
+        progress=lambda done, total: progress(done, total * (1 + passes)),
+    )
+    return measure_corrupted(
+        clean,
+        kinds,
         seed=seed,
-        clean=clean,
-        clean_interval=interval,
-        kinds=tuple(_corrupted(kind, found, figure, clean) for kind in chosen),
+        devices=devices,
+        hosts=hosts,
+        progress=lambda done, total: progress(total // passes + done, total // passes + total),
     )
 
 
-def _all_scores(
+def measure_corrupted(
+    clean: Evaluation,
+    kinds: Sequence[str],
+    *,
+    seed: int = 0,
+    devices: int | str | None = None,
+    hosts: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Robustness:
+    """Measure a network on corrupted forms of images on which it was evaluated.
+
+    Args:
+        clean: The evaluation, without test-time augmentation.
+        kinds: Keys of `corruptions.KINDS`.
+        seed: As for `measure_corruptions`, and so are the other arguments.
+        devices: Devices of this machine, on JAX.
+        hosts: All hosts, and which of them this process is.
+        progress: Called with the number of images done and the total, over all kinds.
+
+    Raises:
+        IntegrityError: Images have become unreadable since. Otherwise as `evaluate`.
+    """
+    setting = clean.setting
+    with setting.computing(devices, hosts) as team, ThreadPoolExecutor() as pool:
+        forward = compiled_forward(setting.network(), setting.preprocessing)
+        images = CorruptedBatches(setting, team, seed, pool)
+        found = _scores(images, forward, kinds, len(clean.predictions), progress)
+    before = _score(clean.predictions)
+    return Robustness(
+        model=clean.model,
+        dataset=clean.dataset,
+        split=clean.split,
+        count=len(clean.predictions),
+        figure=setting.task.chosen_by,
+        parameters=SETS[nearest_set(setting.preprocessing.size)],
+        seed=seed,
+        clean=before.value,
+        clean_interval=before.interval,
+        drop_interval=_drop_interval(before, [score for kind in kinds for score in found[kind]]),
+        kinds=tuple(_corrupted(kind, before, found[kind]) for kind in kinds),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    """A score with its interval.
+
+    Attributes:
+        value: The score.
+        interval: Its 95 % interval.
+        each: Whether each image is right, bool `(N,)`; for multi-label data the score of each
+            resample, float64 `(R,)`.
+    """
+
+    value: float
+    interval: Interval
+    each: np.ndarray
+
+
+def _scores(
     images: CorruptedBatches,
     forward: Forward,
     kinds: Sequence[str],
+    count: int,
     progress: Callable[[int, int], None],
-) -> dict[tuple[str, int], AnyScores]:
-    """Return the scores of each kind and severity; `("", 0)` is for unchanged images."""
-    setting, found = images.setting, {}
-    passes = [("", 0), *((kind, severity) for kind in kinds for severity in SEVERITIES)]
-    total = len(passes) * len(images)
-    for number, (kind, severity) in enumerate(passes):
-        predictions = collect(
-            setting.task,
-            forward,
-            images.of(kind, severity),
-            classes=setting.classes,
-            progress=partial(_report, progress, total, number * len(images)),
-            gather=images.team.gather,
-        )
-        found[kind, severity] = scored(predictions)
-        if number == 0:
-            images.exchange_faults()
+) -> dict[str, list[_Score]]:
+    """Return the scores of each kind at all severities, of `count` images each."""
+    setting, found = images.setting, dict[str, list[_Score]]()
+    total, done = len(kinds) * len(SEVERITIES) * len(images), 0
+    for kind in kinds:
+        for severity in SEVERITIES:
+            predictions = collect(
+                setting.task,
+                forward,
+                images.of(kind, severity),
+                classes=setting.classes,
+                progress=partial(_report, progress, total, done),
+                gather=images.team.gather,
+            )
+            done += len(images)
+            if len(predictions) != count:
+                raise IntegrityError(
+                    f"{len(predictions)} of {count} images of {setting.data.reference} can still "
+                    "be read",
+                    hint="measure again while nothing changes them.",
+                )
+            found.setdefault(kind, []).append(_score(predictions))
     return found
 
 
@@ -284,16 +187,26 @@ def _report(progress: Callable[[int, int], None], total: int, before: int, done:
     progress(before + done, total)
 
 
-def _figure(scores: AnyScores, figure: Figure) -> tuple[float, Interval]:
-    content = scores.to_dict()
-    low, high = content[f"{figure.key}_interval"]
-    return content[figure.key], (low, high)
+def _score(predictions: Predictions) -> _Score:
+    scores = scored(predictions)
+    if isinstance(scores, MultiLabelScores):
+        return _Score(scores.map, scores.map_interval, scores.resampled_map)
+    return _Score(scores.top1, scores.top1_interval, predictions.right)
 
 
-def _corrupted(
-    kind: str, found: Mapping[tuple[str, int], AnyScores], figure: Figure, clean: float
-) -> Corrupted:
-    figures = [_figure(found[kind, severity], figure) for severity in SEVERITIES]
-    values, intervals = zip(*figures, strict=True)
-    drop = clean - sum(values) / len(values)
-    return Corrupted(name=kind, values=values, intervals=intervals, drop=drop)
+def _drop_interval(clean: _Score, corrupted: Sequence[_Score]) -> Interval:
+    each = [score.each for score in corrupted]
+    if clean.each.dtype == bool:
+        return drop_interval(clean.each, each)
+    return percentiles(clean.each - np.mean(each, axis=0))
+
+
+def _corrupted(kind: str, clean: _Score, scores: Sequence[_Score]) -> Corrupted:
+    values = tuple(score.value for score in scores)
+    return Corrupted(
+        name=kind,
+        values=values,
+        intervals=tuple(score.interval for score in scores),
+        drop=clean.value - sum(values) / len(values),
+        drop_interval=_drop_interval(clean, scores),
+    )

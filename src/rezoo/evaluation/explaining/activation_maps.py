@@ -20,7 +20,8 @@ from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNam
 from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.evaluation.class_names import pair_names
 from rezoo.evaluation.explaining.linear_head import linear_head, nested_config
-from rezoo.evaluation.forward import Forward, compiled_forward, network_of
+from rezoo.evaluation.forward import compiled_forward, network_of
+from rezoo.evaluation.logits import Forward
 from rezoo.evaluation.pictures import Pictures, as_list, prepare_all
 from rezoo.evaluation.predict import found_pictures
 from rezoo.models.normalization import visible

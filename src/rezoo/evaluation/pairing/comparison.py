@@ -20,10 +20,10 @@ from rezoo.errors import NotFoundError
 from rezoo.evaluation.pairing.alignment import Aligned, align
 from rezoo.evaluation.pairing.changes import FLIP_COLUMNS
 from rezoo.evaluation.pairing.paired_tests import holm
-from rezoo.evaluation.pairing.pairs import PairedDifference, paired_difference, percentiles
+from rezoo.evaluation.pairing.pairs import PairedDifference, paired_difference
 from rezoo.evaluation.predictions import Predictions
-from rezoo.evaluation.scoring.intervals import Interval, bootstrap, wilson_interval
-from rezoo.evaluation.scoring.multi_label import average_precisions, scores_of
+from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
+from rezoo.evaluation.scoring.multi_label import scores_of
 from rezoo.tasks import Task, task_of
 from rezoo.utils.files import write_bytes
 
@@ -185,9 +185,9 @@ def _networks(aligned: Aligned) -> tuple[list[ComparedNetwork], list[np.ndarray]
     found, resampled = [], []
     for i, predictions in enumerate(aligned.predictions):
         if aligned.multi_label:
-            score = scores_of(predictions.logits, aligned.truth).map
-            resampled.append(_resampled_map(predictions.logits, aligned.truth))
-            interval = percentiles(resampled[-1])
+            scores = scores_of(predictions.logits, aligned.truth)
+            score, interval = scores.map, scores.map_interval
+            resampled.append(scores.resampled_map)
         else:
             right, count = int(aligned.right(i).sum()), len(aligned.truth)
             score, interval = right / count, wilson_interval(right, count)
@@ -200,13 +200,3 @@ def _networks(aligned: Aligned) -> tuple[list[ComparedNetwork], list[np.ndarray]
         )
         found.append(network)
     return found, resampled
-
-
-def _resampled_map(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the mean average precision of resamples that have a label, float64 `(R,)`.
-
-    Networks on the same images get the same resamples, so their differences are paired.
-    """
-    each = bootstrap(len(truth), average_precisions(logits, truth))
-    known = ~np.isnan(each)
-    return np.asarray(np.nansum(each, 0)[known.any(0)] / known.sum(0)[known.any(0)])

@@ -39,7 +39,7 @@ def mcnemar(lost: int | np.ndarray, won: int | np.ndarray) -> np.ndarray:
 def paired_interval(lost: int, won: int, count: int) -> Interval:
     """Return the 95 % interval of `(won - lost) / count`, the difference of two paired proportions.
 
-    The score interval (Tango 1998, section 4). It has a width without any flip, too. In
+    The score interval (Tango 1998). It has a width without any flip, too. In
     simulations its coverage is the closest to 95 %, before Newcombe's, Agresti and Min's and the
     bootstrap percentiles.
 

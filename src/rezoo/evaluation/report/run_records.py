@@ -14,6 +14,7 @@ from rezoo.artifacts import run_files
 from rezoo.artifacts.config import LOCAL, read_config
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import RezooError
+from rezoo.evaluation.damage.drops import Robustness
 from rezoo.recipes import list_recipes, read_recipe
 from rezoo.recipes.describe import meanings
 from rezoo.recipes.recipe import Recipe
@@ -112,6 +113,13 @@ class RunRecords:
     def scores(self) -> dict[str, Mapping[str, Any]]:
         """Split → its scores; test first, if it was measured."""
         return {split: self.metrics[split] for split in ("test", "val") if split in self.metrics}
+
+    @property
+    def robustness(self) -> Robustness | None:
+        """The scores on corrupted images, if they were recorded; raises `IncompatibleError`."""
+        scores = self.metrics.get(run_files.CORRUPTIONS)
+        names = {"model": self.config.architecture, "dataset": self.data_name}
+        return Robustness.from_dict({**scores, **names}) if scores else None
 
     @property
     def epochs(self) -> int:

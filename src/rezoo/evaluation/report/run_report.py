@@ -83,6 +83,8 @@ def report(
         "Confusions": (matrix, pairs) if matrix or pairs else None,
         "Classes": class_views.class_table(predictions, scores),
         "Confidence": known and _drawn([class_views.reliability(predictions)]),
+        "Corruptions": (robustness := records.robustness)
+        and (robustness, _drawn(robustness.charts())),
         "Worst mistakes": _cards(predictions, gallery.mistakes),
         "Least certain": _cards(predictions, gallery.least_certain),
         "Data": _data(records, undefined(predictions), notes),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.evaluation.forward import Forward
+from rezoo.evaluation.logits import Forward
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.scoring.confusion import confused_pairs
 from rezoo.evaluation.scoring.intervals import wilson_interval

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.errors import NotFoundError
-from rezoo.evaluation.forward import require_finite
+from rezoo.evaluation.logits import require_finite
 from rezoo.evaluation.predictions import cross_entropy
 from rezoo.evaluation.scoring.intervals import (
     Interval,
@@ -80,11 +80,19 @@ class MultiLabelScores:
         return bootstrap(self.count, average_precisions(self.logits, self.truth))
 
     @cached_property
-    def map_interval(self) -> Interval:
-        """95 % bootstrap interval of `map`: in a resample the mean is over its classes."""
+    def resampled_map(self) -> np.ndarray:
+        """Mean of the average precisions of each resample that has a label, float64 `(R,)`.
+
+        The resamples are the same for any logits, so differences on the same images are paired.
+        """
         known = ~np.isnan(self._resampled)
         means = np.nansum(self._resampled, 0)[known.any(0)] / known.sum(0)[known.any(0)]
-        low, high = percentile_interval(means)
+        return np.asarray(means)
+
+    @cached_property
+    def map_interval(self) -> Interval:
+        """95 % bootstrap interval of `map`: in a resample the mean is over its classes."""
+        low, high = percentile_interval(self.resampled_map)
         return float(low), float(high)
 
     @cached_property

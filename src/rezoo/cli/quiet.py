@@ -1,0 +1,76 @@
+"""Start TensorFlow without its lines on stderr."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rezoo.models.settings import require_backend
+from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
+from rezoo.utils.signals import STOPPING, handling
+
+
+def import_quietly(module: str) -> Any:
+    """Import a module that imports TensorFlow; see `quietly`."""
+    with quietly():
+        return importlib.import_module(module)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the start-up lines of TensorFlow, which is imported inside the block, off stderr.
+
+    They are written by C++ before any setting is read, so the file descriptor is redirected.
+    Exceptions of Python pass through. With `REZOO_DEBUG=1` nothing is redirected.
+
+    Raises:
+        IncompatibleError: Keras is set to a backend that rezoo does not support.
+    """
+    require_backend()
+    with _late_interrupt():
+        if switched_on(DEBUG_VARIABLE):
+            yield
+            return
+        with _silent_stderr():
+            yield
+            if "tensorflow" in sys.modules:
+                sys.modules["tensorflow"].constant(0)  # the first operation logs once more
+
+
+@contextmanager
+def _late_interrupt() -> Iterator[None]:
+    """Delay Ctrl-C and SIGTERM to the end of the block: libraries catch and replace them.
+
+    SIGTERM still ends the process at once where Python has no handler for it.
+    """
+    asked: list[int] = []
+    caught = [n for n in STOPPING if callable(signal.getsignal(n))]
+    try:
+        with handling(lambda number, frame: asked.append(number), caught):
+            yield
+    finally:
+        if asked:
+            raise KeyboardInterrupt(asked[0])
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except OSError:  # no stderr at all
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
