@@ -94,17 +94,14 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def published_recipes() -> str:
     """Return length, cost and accuracy of each recipe with a claim."""
     from rezoo import recipes
-    from rezoo.recipes.recipe import Recipe
 
     rows = []
-    for name in recipes.list_recipes():
-        values, claim = recipes.read_with_claim(name)
+    for recipe, claim in recipes.read_all():
         if claim:
-            recipe = Recipe.from_dict(values, origin=name)
             length = f"{recipe.steps} steps" if recipe.steps else recipe.epochs
             size = f"{recipe.batch_size} / {recipe.learning_rate:g}"
             reproduced = claim.reproduced or "not yet"
-            rows.append((code(name), length, size, _expected(claim), claim.cost, reproduced))
+            rows.append((code(recipe.name), length, size, _expected(claim), claim.cost, reproduced))
     return table(
         ["name", "epochs", "batch size / learning rate", "top-1 %", "cost", "reproduced by rezoo"],
         rows,

@@ -21,7 +21,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.training.optimizers import LAMB, LARS, SGD, AdamW, Rule
+from rezoo.training.adaptive import LAMB, AdamW
+from rezoo.training.optimizers import LARS, SGD
+from rezoo.training.rule import Rule
 from rezoo.training.schedules import Schedule
 
 STEPS, WARMUP = 50, 8

@@ -11,7 +11,8 @@ import pytest
 import rezoo
 from peers import import_timm
 from rezoo.recipes.recipe import Recipe
-from rezoo.training.optimizers import LAMB, LARS, SGD, AdamW, build_optimizer
+from rezoo.training.adaptive import LAMB, AdamW
+from rezoo.training.optimizers import LARS, SGD, build_optimizer
 from rezoo.training.schedules import Schedule, schedule, total_steps, warmup_steps
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "compare_optimizers.py"

@@ -17,7 +17,7 @@ from rezoo.recipes.describe import expected
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
-OWN = {"quick", "finetune", "scratch", "probe", "cifar"}
+OWN = {"quick", "finetune", "scratch", "probe", "cifar", "sprint"}
 PUBLISHED = [name for name in recipes.list_recipes() if name not in OWN]
 
 

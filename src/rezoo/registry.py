@@ -1,4 +1,4 @@
-"""Architectures and datasets by name, from entry points of rezoo and of plugins.
+"""Architectures, datasets and recipes by name, from entry points of rezoo and of plugins.
 
 A distribution registers a name in its `pyproject.toml`:
 
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
@@ -63,7 +64,7 @@ class Registry(Generic[Spec]):
 
     Args:
         group: The entry-point group.
-        kind: "model" or "dataset", for messages.
+        kind: "model", "dataset" or "recipe", for messages.
         spec_type: Class of the objects to which its entry points resolve.
     """
 
@@ -261,3 +262,5 @@ def normalize(name: str) -> str:
 
 architectures: Registry[ModelSpec] = Registry("rezoo.architectures", "model", ModelSpec)
 datasets: Registry[DatasetSpec] = Registry("rezoo.datasets", "dataset", DatasetSpec)
+recipes: Registry[Path] = Registry("rezoo.recipes", "recipe", Path)
+"""Recipes of plugins, each the path of a TOML file; rezoo's own need no entry point."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option("--models", "kinds", flag_value="models", help="Only architectures.")
 @click.option("--datasets", "kinds", flag_value="datasets", help="Only datasets.")
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")
+@click.option("--records", "kinds", flag_value="records", help="Accuracies that recipes claim.")
 @click.option("--weights", "kinds", flag_value="weights", help="Published weights.")
 @click.option(
     "--sort",
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
     """List architectures, datasets and recipes, with the package that each is from.
 
-    With --weights: the published weights of all catalogues. MACs are multiply-adds for one image
-    of px pixels; one MAC is two FLOPs.
+    With --records: the accuracies that recipes claim, also those of plugins, the best of each
+    dataset first. With --weights: the published weights of all catalogues. MACs are multiply-adds
+    for one image of px pixels; one MAC is two FLOPs.
     """
     kinds = kinds or ("models" if sort else None)  # the others lack these columns
     _check_sort(kinds, sort)
     if kinds == "weights":
         _show_weights(sort, as_json)
+        return
+    if kinds == "records":
+        _show_records(as_json)
         return
     tables = {name: rows() for name, rows in _TABLES.items() if kinds in (None, name)}
     if sort:
@@ -133,24 +138,19 @@ def _without_one_origin(title: str, rows: list[dict[str, Any]]) -> tuple[str, li
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from rezoo.recipes import list_recipes, read_with_claim
-    from rezoo.recipes.recipe import Recipe
+    from rezoo.recipes import read_all
 
-    rows = []
-    for name in list_recipes():
-        values, claim = read_with_claim(name)
-        recipe = Recipe.from_dict(values, origin=name)
-        rows.append(
-            {
-                "name": name,
-                "summary": recipe.summary,
-                "expected": dict([claim.expected] if claim and claim.expected else ()),
-                "epochs": recipe.epochs if recipe.steps is None else None,
-                "steps": recipe.steps,
-                "cost": claim.short_cost if claim else "",
-            }
-        )
-    return rows
+    return [
+        {
+            "name": recipe.name,
+            "summary": recipe.summary,
+            "expected": dict([claim.expected] if claim and claim.expected else ()),
+            "epochs": recipe.epochs if recipe.steps is None else None,
+            "steps": recipe.steps,
+            "cost": claim.short_cost if claim else "",
+        }
+        for recipe, claim in read_all()
+    ]
 
 
 def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +161,51 @@ def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
         "top-1": "".join(figures),
         "epochs": row["epochs"],
         "cost": row["cost"],
+    }
+
+
+def _show_records(as_json: bool) -> None:
+    from rezoo.recipes import read_all
+
+    records = [
+        {
+            "dataset": claim.dataset,
+            "network": network,
+            "top1": top1,
+            "tolerance": claim.tolerance,
+            "recipe": recipe.name,
+            "pflop": claim.pflop or None,
+            "cost": claim.cost,
+            "hardware": claim.hardware,
+            "reproduced": claim.reproduced,
+        }
+        for recipe, claim in read_all()
+        if claim
+        for network, top1 in claim.top1.items()
+    ]
+    records.sort(key=lambda row: (natural_key(row["dataset"]), -row["top1"]))
+    if as_json:
+        print_json({"records": records})
+        return
+    from rezoo.cli.console import lines, table
+
+    table("records", [_record_row(record) for record in records])
+    lines(
+        "top-1: as the recipe claims it; rezoo info RECIPE shows its source and all of its cost",
+        "a plugin's recipe with a claim is in this table, too",
+    )
+
+
+def _record_row(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": record["dataset"],
+        "network": record["network"],
+        "top-1": f"{record['top1']:.2%} ± {100 * record['tolerance']:g}",
+        "recipe": record["recipe"],
+        "PFLOP": f"{record['pflop']:.3g}" if record["pflop"] else "",
+        "cost": record["cost"].partition(" (")[0],
+        "hardware": record["hardware"],
+        "reproduced": record["reproduced"].partition(":")[0] or "not yet",
     }
 
 

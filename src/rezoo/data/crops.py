@@ -132,12 +132,15 @@ def padded_crop(image: Any, padding: int, fill: Any, seed: Any) -> Any:
     Args:
         image: uint8 `(height, width, C)`, sides known.
         padding: Number of pixels to add on each side.
-        fill: uint8 `(C,)`: the colour of the added pixels.
+        fill: uint8 `(C,)`: the colour of the added pixels; None for the reflection of the image,
+            without its border.
         seed: int64 `(2,)`.
     """
     around = tf.constant([[padding, padding], [padding, padding], [0, 0]])
     place = uniform(seed, Stream.CROP_PLACE, (2,), 0.0, 2.0 * padding + 1.0)
     top, left = tf.unstack(tf.minimum(tf.cast(place, tf.int32), 2 * padding))
+    if fill is None:
+        return tf.slice(tf.pad(image, around, "REFLECT"), [top, left, 0], image.shape)
     # whole grey levels are subtracted and added modulo 256
     moved = tf.slice(tf.pad(image - fill, around), [top, left, 0], image.shape)
     return moved + fill

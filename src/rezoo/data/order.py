@@ -9,6 +9,9 @@ import numpy as np
 from rezoo.data import splits
 from rezoo.recipes.recipe import Recipe
 
+COLUMNS = 5
+"""Of a row; see `rows`."""
+
 
 def epoch_indices(
     count: int, recipe: Recipe, epoch: int, *, without: Set[int] = frozenset()
@@ -53,7 +56,8 @@ def rows(
 ) -> tuple[np.ndarray, ...]:
     """Return the rows of some steps of an epoch and some places in each batch.
 
-    A row is an example's index, the key of its draws, the step and the key of the epoch, int64.
+    A row is an example's index, the key of its draws, the step, and the number of the epoch and its
+    key, int64.
     """
     indices = epoch_indices(count, recipe, epoch, without=without).reshape(-1, recipe.batch_size)
     key = splits.epoch_key(recipe.seed, epoch)
@@ -63,5 +67,6 @@ def rows(
         mine.reshape(-1),
         np.broadcast_to(keys, mine.shape).reshape(-1),
         np.broadcast_to(steps[:, None], mine.shape).reshape(-1),
+        np.full(mine.size, epoch, np.int64),
         np.full(mine.size, key, np.int64),
     )

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rezoo.data import transforms
+from rezoo.data import order, transforms
 from rezoo.data.augmentation.mixing import mixing
 from rezoo.data.examples import Examples
 from rezoo.data.labels import label_check
-from rezoo.data.order import rows
 from rezoo.data.resize import Crop, resized_crop
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
@@ -133,11 +132,11 @@ class TrainingStream:
         """Return the rows of an epoch from the start on; none of earlier epochs."""
         at, step, part = self._start
         if epoch < at:
-            return (np.zeros(0, np.int64),) * 4
+            return (np.zeros(0, np.int64),) * order.COLUMNS
         first_step, first_row = (step, part * self._size) if epoch == at else (0, 0)
         steps = np.arange(first_step, self._count // self._recipe.batch_size)
         places, without = self._places, self._without
-        found = rows(self._count, self._recipe, int(epoch), steps, places, without)
+        found = order.rows(self._count, self._recipe, int(epoch), steps, places, without)
         return tuple(values[first_row:] for values in found)
 
 
@@ -145,7 +144,7 @@ def _stream(of: Callable[[np.int64], tuple[np.ndarray, ...]], epochs: range) -> 
     """Return the rows of some epochs, each computed when it begins."""
 
     def of_epoch(epoch: Any) -> Any:
-        values = tf.numpy_function(of, [epoch], [tf.int64] * 4)
+        values = tf.numpy_function(of, [epoch], [tf.int64] * order.COLUMNS)
         return tf.data.Dataset.from_tensor_slices(
             tuple(tf.ensure_shape(value, (None,)) for value in values)
         )
@@ -164,7 +163,7 @@ def chosen_batches(
 ) -> tf.data.Dataset:
     """Return the whole batches of some steps of an epoch; see `train_batches`."""
     places = np.arange(recipe.batch_size)
-    found = rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
+    found = order.rows(len(examples), recipe, epoch, np.asarray(steps), places, frozenset())
     stream = tf.data.Dataset.from_tensor_slices(found)
     preprocessing = preprocessing.at(segments(recipe, epoch)[0].size)
     return _batched(stream, examples, preprocessing, recipe, recipe.batch_size, classes)
@@ -182,9 +181,12 @@ def _batched(
     transform = transforms.train_transform(preprocessing, recipe, encoded=examples.encoded)
 
     @_plain
-    def example(index: Any, key: Any, step: Any, epoch_key: Any) -> tuple[Any, Any, Any]:
+    def example(
+        index: Any, key: Any, step: Any, epoch: Any, epoch_key: Any
+    ) -> tuple[Any, Any, Any]:
         image, label = examples.fetch(index)
-        return transform(image, tf.stack([key, index])), label, tf.stack([epoch_key, step])
+        image = transform(image, tf.stack([key, index]), epoch)
+        return image, label, tf.stack([epoch_key, step])
 
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     stream = stream.batch(size, drop_remainder=True)

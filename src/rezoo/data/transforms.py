@@ -21,6 +21,7 @@ from rezoo.data.crops import cut, decode_part, padded_crop, read_crop
 from rezoo.data.images import decode, plain_jpeg
 from rezoo.data.resize import Crop, Read, resized_crop
 from rezoo.data.rng import Stream, uniform
+from rezoo.data.splits import epoch_key
 from rezoo.models.normalization import normalized
 from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
@@ -95,19 +96,20 @@ def _compiled(
 def train_transform(
     preprocessing: Preprocessing, recipe: Recipe, *, encoded: bool
 ) -> RandomTransform:
-    """Return the augmenting transform: `(image, seed)` to uint8 `(height, width, channels)`.
+    """Return the augmenting transform: `(image, seed, epoch)` to uint8 `(height, width, channels)`.
 
     The steps in order: random-resized or padded crop, mirror image with probability
     `recipe.flip`, colour jitter, automatic augmentation, random erasing. The result of the resize
     is rounded to whole grey levels, as Pillow's is. What is added or erased has the mean colour
     of the dataset, rounded as well: after the normalization it is at most half a grey level from
-    0. `seed` is int64 `(2,)`: one example in one epoch.
+    0. `seed` is int64 `(2,)`: one example in one epoch. `epoch`, from 0, is used by
+    `recipe.flip_order` alone.
     """
     channels, size = preprocessing.channels, preprocessing.size
     fill = [min(max(round(255 * mean), 0), 255) for mean in preprocessing.mean]
     changes = _changes(recipe, fill)
 
-    def transform(image: Any, seed: Any) -> Any:
+    def transform(image: Any, seed: Any, epoch: Any = 0) -> Any:
         if recipe.crop_padding:
             part = decode(image, channels) if encoded else with_channels(image, channels)
         elif encoded:
@@ -116,14 +118,29 @@ def train_transform(
             part = cut(with_channels(image, channels), recipe, seed)
         image = _resize_part(part, size, preprocessing.interpolation)
         if recipe.crop_padding:
-            image = padded_crop(image, recipe.crop_padding, tf.constant(fill, tf.uint8), seed)
-        mirror = uniform(seed, Stream.FLIP) < recipe.flip
-        image = tf.cond(mirror, lambda: tf.reverse(image, [1]), lambda: image)
+            colour = tf.constant(fill, tf.uint8) if recipe.crop_fill == "mean" else None
+            image = padded_crop(image, recipe.crop_padding, colour, seed)
+        image = tf.cond(
+            _is_mirrored(recipe, seed, epoch), lambda: tf.reverse(image, [1]), lambda: image
+        )
         for change in changes:
             image = change(image, seed)
         return image
 
     return transform
+
+
+def _is_mirrored(recipe: Recipe, seed: Any, epoch: Any) -> Any:
+    """Return whether an example is mirrored in an epoch, a boolean scalar.
+
+    In alternating order, half of the examples are mirrored in even epochs, the others in odd ones
+    (arXiv:2404.00498, section 3.6).
+    """
+    if recipe.flip_order == "random" or not recipe.flip:
+        return uniform(seed, Stream.FLIP) < recipe.flip
+    lasting = tf.stack([tf.constant(epoch_key(recipe.seed, 0), tf.int64), seed[1]])
+    first_half = uniform(lasting, Stream.FLIP) < recipe.flip
+    return tf.not_equal(first_half, tf.equal(epoch % 2, 1))
 
 
 def _changes(recipe: Recipe, fill: list[int]) -> list[RandomTransform]:

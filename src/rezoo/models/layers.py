@@ -14,7 +14,13 @@ from typing import Any, Literal
 import keras
 
 from rezoo.models.drop_path import Add, DropPath
-from rezoo.models.primitives import BatchNormalization, Conv2D, PaddedShortcut, ReLU
+from rezoo.models.primitives import (
+    BatchNormalization,
+    Conv2D,
+    IdentityFilters,
+    PaddedShortcut,
+    ReLU,
+)
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch's 0.1
@@ -29,6 +35,7 @@ def conv(
     stride: int = 1,
     padding: int | None = None,
     bias: bool = False,
+    identity: bool = False,
     name: str,
 ) -> Any:
     """Convolve `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`.
@@ -42,6 +49,7 @@ def conv(
         stride: Stride in both directions.
         padding: Zeros on each of the four sides; half the kernel if None.
         bias: Whether to add a bias. Not needed before batch normalization.
+        identity: Whether the first filters start as the identity of their channels.
         name: Name of the layer.
     """
     padding = kernel // 2 if padding is None else padding
@@ -54,7 +62,9 @@ def conv(
         strides=stride,
         padding="same" if same else "valid",
         use_bias=bias,
-        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        kernel_initializer=(IdentityFilters if identity else keras.initializers.VarianceScaling)(
+            2.0, "fan_out", "untruncated_normal"
+        ),
         name=name,
     )(x)
 
@@ -210,6 +220,19 @@ def bottleneck_block(
     y = norm(y, zero_gamma=True, name=f"{name}.bn3")
     identity = shortcut(x, 4 * width, stride=stride, name=name)
     return _join(y, identity, drop_path, name=name)
+
+
+def pooled_block(x: Any, width: int, *, name: str) -> Any:
+    """Halve the sides by max pooling between two 3x3 convolutions, the second with a shortcut.
+
+    Returns `(N, H // 2, W // 2, width)`. The pooling comes before batch normalization and ReLU
+    (arXiv:2404.00498, section 3.1), so they take a quarter of the time.
+    """
+    x = conv(x, width, 3, identity=True, name=f"{name}.conv1")
+    x = keras.layers.MaxPooling2D(2, name=f"{name}.pool")(x)
+    x = relu(norm(x, name=f"{name}.bn1"), name=f"{name}.act1")
+    y = conv(x, width, 3, identity=True, name=f"{name}.conv2")
+    return _join(norm(y, name=f"{name}.bn2"), x, None, name=name)
 
 
 def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:

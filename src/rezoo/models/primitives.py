@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from rezoo.errors import IncompatibleError
 
@@ -99,6 +100,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign_sub((self.moving_mean - mean) * rate)
             self.moving_variance.assign_sub((self.moving_variance - variance) * rate)
         return outputs
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class IdentityFilters(keras.initializers.VarianceScaling):
+    """Kernels `(h, w, C, F)` whose first min(C, F) filters return their own channel.
+
+    The other filters are random, as in `keras.initializers.VarianceScaling`. Initialization of the
+    first C filters by `torch.nn.init.dirac_` (arXiv:2404.00498, section 3.3).
+    """
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """Return the initial kernel of `shape`."""
+        height, width, channels, filters = shape
+        count = min(channels, filters)
+        identity = np.zeros(shape, np.float32)
+        identity[height // 2, width // 2, range(count), range(count)] = 1.0
+        random = super().__call__(shape, dtype)
+        first = np.arange(filters) < count
+        return keras.ops.where(first, keras.ops.cast(identity, random.dtype), random)
 
 
 def freeze_statistics(model: keras.Model) -> None:

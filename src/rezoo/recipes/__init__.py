@@ -10,14 +10,16 @@ interpolation come from the weights or from the dataset if none of these sets th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from rezoo.errors import SpecError, UnknownNameError
+from rezoo import registry
+from rezoo.errors import PluginWarning, RezooError, SpecError, UnknownNameError
 from rezoo.recipes.claims import TABLE, Claim
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import describe_changes, describe_scaling, scaling, shortening
@@ -29,16 +31,33 @@ from rezoo.utils.paths import expanded
 
 
 def list_recipes() -> list[str]:
-    """Return the names of rezoo's own recipes."""
+    """Return the names of rezoo's own recipes and of those of plugins."""
+    return sorted({*_own(), *registry.recipes.names()})
+
+
+def _own() -> set[str]:
     found = (Path(entry.name) for entry in files(__name__).iterdir())
-    return sorted(path.stem for path in found if path.suffix == ".toml")
+    return {path.stem for path in found if path.suffix == ".toml"}
+
+
+def read_all() -> Iterator[tuple[Recipe, Claim | None]]:
+    """Yield every recipe with its claim; warn of a plugin's recipe that cannot be read."""
+    own = _own()
+    for name in list_recipes():
+        try:
+            values, claim = read_with_claim(name)
+            yield Recipe.from_dict({**values, "name": name}, origin=f"recipe {name}"), claim
+        except RezooError as error:
+            if name in own:
+                raise
+            warnings.warn(PluginWarning(f"{error} {error.hint}"), stacklevel=2)
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """Return the keys and values of a recipe, without its claim.
 
     Args:
-        name: Name of one of rezoo's recipes, or path of a `.toml` file.
+        name: Name of one of rezoo's or a plugin's recipes, or path of a `.toml` file.
 
     Raises:
         UnknownNameError: There is no recipe of this name; the hint has near names.
@@ -64,8 +83,11 @@ def read_with_claim(name: str) -> tuple[dict[str, Any], Claim | None]:
 def _content(name: str) -> bytes:
     if name.endswith(".toml"):
         return read_regular(expanded(name), most=MAX_TOML_BYTES, what=f"the recipe {name}")
-    if name in list_recipes():
+    if name in _own():
         return (files(__name__) / f"{name}.toml").read_bytes()
+    if name.rpartition(":")[2] in registry.recipes.names():
+        path = registry.recipes.get(name)
+        return read_regular(path, most=MAX_TOML_BYTES, what=f"the recipe {name}")
     raise UnknownNameError(
         f"unknown recipe {name!r}",
         hint=suggest(name, list_recipes(), "The recipes are")
@@ -103,7 +125,7 @@ def resolve_recipe(
         plain, wanted = name, {}
     else:
         plain = Recipe.from_dict(read_recipe(name), origin=f"recipe {name}")
-        wanted = {} if name.endswith(".toml") else dict(dataset.overrides)
+        wanted = dict(dataset.overrides) if name in _own() else {}
     recipe = Recipe.from_dict({**plain.to_dict(), **wanted}, origin=f"dataset {dataset.name}")
     notes = [
         f"{key} = {value!r}: {dataset.name} asks for it"

@@ -29,6 +29,9 @@ class Claim:
         top1: Top-1 accuracy of each architecture, a fraction.
         tolerance: Largest difference of a run with another seed, a fraction.
         cost: Cost of a run, as text with details in parentheses.
+        pflop: Floating-point operations of the training, in 10^15: three times those of the
+            forward passes, two for each multiply-add.
+        hardware: Machine of that cost.
         reproduced: Date, machine and result of rezoo's reproduction; empty if there is none.
         differs: Differences between rezoo's run and the original.
     """
@@ -37,6 +40,8 @@ class Claim:
     top1: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 0.0
     cost: str = ""
+    pflop: float = 0.0
+    hardware: str = ""
     reproduced: str = ""
     differs: tuple[str, ...] = ()
 
@@ -90,6 +95,8 @@ def _wanted(key: str, value: Any) -> str:
     if key == "top1":
         good = isinstance(value, Mapping) and all(map(_is_fraction, value.values()))
         return "" if good else "a table of architectures and fractions, { resnet50 = 0.761 }"
+    if key == "pflop":
+        return "" if _is_number(value) and value >= 0 else "a number, 0 or more"
     if key == "tolerance":
         return "" if _is_fraction(value) else "a fraction, 0 to 1"
     if key == "differs":
@@ -99,5 +106,9 @@ def _wanted(key: str, value: Any) -> str:
 
 
 def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_number(value: Any) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= 1
+    return number and math.isfinite(value)

@@ -50,6 +50,8 @@ def explain_claim(claim: Claim | None, source: str) -> list[tuple[str, str]]:
     rows = [
         ("expected", expected(claim) or "no published accuracy for an architecture of rezoo"),
         ("cost", claim.cost),
+        ("compute", f"{claim.pflop:g} PFLOP" if claim.pflop else ""),
+        ("hardware", claim.hardware),
         ("reproduced", claim.reproduced or "not by rezoo yet"),
         ("differences", "\n".join(claim.differs)),
         ("source", source),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rezoo.errors import SpecError
+from rezoo.recipes.combinations import check
 from rezoo.recipes.policies import parse_policy
 from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
 from rezoo.utils.documents import MAX_TEXT, short
@@ -41,7 +42,9 @@ class Recipe:
     crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop; 1 is all
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # width / height of the random-resized crop
     crop_padding: int = 0  # if above 0, a crop of the padded image replaces that crop
+    crop_fill: str = "mean"  # around the padded image: the data's mean colour, or its reflection
     flip: float = 0.5  # probability of a horizontal flip
+    flip_order: str = "random"  # alternate: half of the images, in the next epoch the other half
     color_jitter: float = 0.0  # brightness, contrast, saturation: times 1 ± at most this
     auto_augment: str = ""  # policy, such as ta_wide or rand-m7-mstd0.5-inc1; empty for none
     random_erase: float = 0.0  # probability of erasing a rectangle
@@ -66,9 +69,10 @@ class Recipe:
     min_learning_rate: float = 0.0  # learning rate at the end of cosine, linear and poly
     backbone_lr_scale: float = 1.0  # learning-rate multiplier of all but the head; 0: frozen
     layer_lr_decay: float = 1.0  # learning-rate multiplier of each stage, relative to the next one
-    momentum: float = 0.9  # of sgd and lars
+    momentum: float = 0.9  # of sgd, lars and muon
     nesterov: bool = False  # of sgd
     trust_coefficient: float = 0.001  # of lars
+    adamw_lr_scale: float = 0.05  # of muon: multiplier for AdamW, on all but convolutions
     weight_decay: float = 1e-4  # coefficient of the weight decay
     decoupled_weight_decay: bool = False  # of sgd: not an L2 term in the gradient
     decay_norm_and_bias: bool = False  # decay (and lars's trust) of gamma, beta, bias
@@ -80,7 +84,8 @@ class Recipe:
     warmup_steps: int = 0  # likewise in steps; the longer of the two applies
     ema_decay: float = 0.0  # decay of averaged weights, which are the result; 0 for none
     ema_every: int = 1  # steps between two updates of the average
-    # transfer
+    # start
+    stem_start: str = "random"  # whitened: the first filters are fitted to the images and fixed
     head_start: str = "random"  # a new head; probe: fitted by logistic regression
     batch_norm: str = "train"  # frozen: running statistics stay those of the weights
     # machine
@@ -94,44 +99,7 @@ class Recipe:
                 raise SpecError(f"recipe key {key} = {short(value)}; allowed is {text}")
         if self.auto_augment:
             parse_policy(self.auto_augment)
-        if not self.epochs and self.head_start != "probe":
-            raise SpecError(
-                "recipe key epochs = 0; allowed is 1 or more, or 0 with head_start = probe"
-            )
-        if self.batch_size % self.accumulation:
-            raise SpecError(
-                f"batch_size = {self.batch_size} is not a multiple of "
-                f"accumulation = {self.accumulation}"
-            )
-        if self.mixes and self.accumulation > 1 and self.micro_batch_size % 2:
-            raise SpecError(
-                f"batch_size = {self.batch_size} in {self.accumulation} micro-batches: "
-                "an odd number each",
-                hint="neighbours are mixed, so each must have an even number of images.",
-            )
-        self._check_sizes()
-
-    def _check_sizes(self) -> None:
-        start, (first, last) = self.start_size, self.grow_epochs
-        full = self.train_size or self.image_size
-        if start is None and last:
-            raise SpecError(
-                f"grow_epochs = [{first:g}, {last:g}] without start_size",
-                hint="set start_size, from which training images grow to train_size.",
-            )
-        if start is None or full is None or start == full:
-            return
-        if start > full:
-            name = "train_size" if self.train_size else "image_size"
-            raise SpecError(
-                f"start_size = {start} is larger than {name} = {full}",
-                hint="training images grow: set start_size to that or less.",
-            )
-        if not last:
-            raise SpecError(
-                f"start_size = {start}, but no grow_epochs",
-                hint="set grow_epochs to [first, last], between which training images grow.",
-            )
+        check(self)
 
     @property
     def micro_batch_size(self) -> int:
@@ -189,7 +157,9 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
     "crop_ratio": (_interval(0.01, 100.0), "[low, high] with 0.01 <= low <= high <= 100"),
     "crop_padding": (lambda v: 0 <= v <= MAX_IMAGE_SIZE, f"0 (none) to {MAX_IMAGE_SIZE}"),
+    "crop_fill": _one_of("mean", "reflection"),
     "flip": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
+    "flip_order": _one_of("random", "alternate"),
     "color_jitter": (lambda v: 0 <= v <= 1, "0 to 1"),
     "random_erase": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
     "mixup_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
@@ -205,13 +175,14 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "label_smoothing": (lambda v: 0 <= v < 1, "0 to below 1"),
     "class_weights": _one_of("none", "balanced"),
     "stochastic_depth": (lambda v: 0 <= v < 1, "0 (none) to below 1"),
-    "optimizer": _one_of("sgd", "adamw", "lamb", "lars"),
+    "optimizer": _one_of("sgd", "adamw", "lamb", "lars", "muon"),
     "learning_rate": (lambda v: v > 0, "above 0"),
     "min_learning_rate": (lambda v: v >= 0, "0 or more"),
     "backbone_lr_scale": (lambda v: 0 <= v <= 1, "0 (frozen) to 1"),
     "layer_lr_decay": (lambda v: 0 < v <= 1, "above 0 to 1"),
     "momentum": (lambda v: 0 <= v < 1, "0 to below 1"),
     "trust_coefficient": (lambda v: v > 0, "above 0"),
+    "adamw_lr_scale": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: 0 <= v < 1, "0 to below 1"),
     "clip_norm": (lambda v: v >= 0, "0 (none) or more"),
     "schedule": _one_of("cosine", "linear", "poly", "step", "constant"),
@@ -224,6 +195,7 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": (lambda v: v >= 0, "0 or more"),
     "ema_decay": (lambda v: 0 <= v < 1, "0 (none) to below 1"),
     "ema_every": (lambda v: v >= 1, "1 or more"),
+    "stem_start": _one_of("random", "whitened"),
     "head_start": _one_of("random", "probe"),
     "batch_norm": _one_of("train", "frozen"),
     "precision": _one_of("float32", "mixed_bfloat16", "mixed_float16", "auto"),

@@ -214,7 +214,7 @@ class Loop:
         """
         setup, began = self.setup, time.perf_counter()
         self.reporter.status(f"features of {setup.head_images:,} images for the head")
-        images = setup.unaugmented_batches()
+        images = setup.unaugmented_batches(setup.head_images, self._devices)
         parts = linear_probe.features(setup.network, images, setup.config.preprocessing)
         inputs, labels = map(self._devices.gather, parts)
         self.reporter.status("logistic regression, its strength by cross-validation")

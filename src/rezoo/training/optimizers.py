@@ -9,16 +9,16 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from rezoo.artifacts.weights import HEAD
 from rezoo.recipes.recipe import Recipe
+from rezoo.training.adaptive import LAMB, AdamW
+from rezoo.training.muon import Muon, require_normalization
+from rezoo.training.rule import Rule, norm, trusted
 from rezoo.training.schedules import schedule
 
 _STAGE = re.compile(r"layer(\d+)\.")
@@ -48,6 +48,9 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
             optimizer = LARS(rate, recipe.momentum, trust_coefficient=trust, **shared)
         case "lamb":
             optimizer = LAMB(rate, **shared)
+        case "muon":
+            require_normalization(model)
+            optimizer = Muon(rate, recipe.momentum, adamw_scale=recipe.adamw_lr_scale, **shared)
         case _:
             optimizer = AdamW(rate, **shared)
     multipliers = [
@@ -65,68 +68,6 @@ def _depths(model: keras.Model) -> list[int]:
     stages = [int(found[1]) if (found := _STAGE.match(name)) else 0 for name in names]
     last = max(stages, default=0)
     return [0 if n == HEAD else max(last + 1 - s, 1) for n, s in zip(names, stages, strict=True)]
-
-
-class Rule(keras.optimizers.Optimizer):
-    """Base of the optimizers: each has its own weight decay, which leaves vectors out.
-
-    Attributes:
-        weight_decay: d, of variables that decay.
-        decay_vectors: Whether scales, shifts and biases (rank 1 and below) decay as well.
-        multipliers: Of the learning rate, one for each variable.
-        slots: Names of what is kept for each variable.
-        arguments: Names of the constructor's own arguments.
-    """
-
-    slots: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        learning_rate: Any,
-        *,
-        weight_decay: float = 0.0,
-        decay_vectors: bool = False,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay=weight_decay, name=name)
-        self.decay_vectors = decay_vectors
-
-    def build(self, variables: list[Any], multipliers: Sequence[float] | None = None) -> None:
-        """Add the slots, zeros, for the variables that `apply` will change."""
-        if self.built:
-            return
-        super().build(variables)
-        self.multipliers = list(multipliers or [1.0] * len(variables))
-        self._kept = [self.add_optimizer_variables(variables, name) for name in self.slots]
-
-    @property
-    def trained(self) -> list[Any]:
-        """The variables that it was built for."""
-        return list(self._trainable_variables)  # an own list would be added to the state by Keras
-
-    def rate_of(self, variable: Any, learning_rate: Any) -> Any:
-        """Return a variable's own learning rate."""
-        multiplier = self.multipliers[self._get_variable_index(variable)]
-        return learning_rate if multiplier == 1 else multiplier * learning_rate
-
-    def decay_of(self, variable: Any) -> float:
-        """Return a variable's weight decay; 0 if it does not decay."""
-        return self.weight_decay if self.decay_vectors or len(variable.shape) > 1 else 0.0
-
-    def slots_of(self, variable: Any) -> list[Any]:
-        """Return what is kept for a variable, in the order of `slots`."""
-        index = self._get_variable_index(variable)
-        return [kept[index] for kept in self._kept]
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        ours = {key: config[key] for key in ("name", "learning_rate", "weight_decay")}
-        return {**ours, **{key: getattr(self, key) for key in ("decay_vectors", *self.arguments)}}
-
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Do nothing: Keras would decay here, and each rule has its own decay."""
 
 
 @_register
@@ -215,84 +156,9 @@ class LARS(Rule):
         """Change a variable and its momentum."""
         decay, (buffer,) = self.decay_of(variable), self.slots_of(variable)
         if decay:
-            weight, slope = _norm(variable), _norm(gradient)
+            weight, slope = norm(variable), norm(gradient)
             ratio = self.trust_coefficient * weight / (slope + decay * weight + 1e-8)
-            gradient = _trusted(ratio, weight, slope) * (gradient + decay * variable)
+            gradient = trusted(ratio, weight, slope) * (gradient + decay * variable)
         momentum = self.momentum * buffer + gradient
         self.assign(buffer, momentum)
         self.assign_sub(variable, self.rate_of(variable, learning_rate) * momentum)
-
-
-class _Adaptive(Rule):
-    """Averages of the gradient and its square, as Adam has them (arXiv:1412.6980, algorithm 1)."""
-
-    slots = ("mean", "square")
-    arguments = ("beta_1", "beta_2")
-    epsilon = 1e-8
-
-    def __init__(
-        self, learning_rate: Any, beta_1: float = 0.9, beta_2: float = 0.999, **shared: Any
-    ) -> None:
-        super().__init__(learning_rate, **shared)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-
-    def direction(self, gradient: Any, variable: Any) -> Any:
-        """Update the averages and return their quotient, corrected for the start at zero."""
-        mean, square = self.slots_of(variable)
-        new_mean = mean + (1 - self.beta_1) * (gradient - mean)
-        new_square = self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient)
-        self.assign(mean, new_mean)
-        self.assign(square, new_square)
-        spread = ops.sqrt(new_square / self._correction(self.beta_2)) + self.epsilon
-        return new_mean / self._correction(self.beta_1) / spread
-
-    def _correction(self, beta: float) -> Any:
-        """Return 1 - beta^t at step t from 1; expm1 because float32 has few digits of it."""
-        step = ops.cast(self.iterations + 1, "float32")
-        return -ops.expm1(step * math.log(beta))
-
-
-@_register
-class AdamW(_Adaptive):
-    """Adam with decoupled weight decay (arXiv:1711.05101, algorithm 2), as `torch.optim.AdamW`.
-
-    w ← w - r (u + d w), where u = m / (sqrt(v) + 1e-8) of the corrected averages m and v.
-    """
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change a variable and its averages."""
-        update = self.direction(gradient, variable)
-        if decay := self.decay_of(variable):
-            update = update + decay * variable
-        self.assign_sub(variable, self.rate_of(variable, learning_rate) * update)
-
-
-@_register
-class LAMB(_Adaptive):
-    """Layer-wise adaptive Adam (arXiv:1904.00962, algorithm 2), as timm's `Lamb` has it.
-
-    w ← w - r t (u + d w), where u = m / (sqrt(v) + 1e-6) of the corrected averages m and v, and
-    t = |w| / |u + d w|, or 1 if either is 0. Variables without decay have t = 1. timm clips
-    the gradients in the optimizer by default; here that is the recipe's `clip_norm = 1`.
-    """
-
-    epsilon = 1e-6
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change a variable and its averages."""
-        update = self.direction(gradient, variable)
-        if decay := self.decay_of(variable):
-            update = update + decay * variable
-            weight, length = _norm(variable), _norm(update)
-            update = _trusted(weight / length, weight, length) * update
-        self.assign_sub(variable, self.rate_of(variable, learning_rate) * update)
-
-
-def _norm(x: Any) -> Any:
-    return ops.sqrt(ops.sum(ops.square(x)))
-
-
-def _trusted(ratio: Any, weight: Any, other: Any) -> Any:
-    """Return the trust ratio, or 1 if a norm is 0."""
-    return ops.where(ops.logical_and(weight > 0, other > 0), ratio, 1.0)

@@ -134,6 +134,12 @@ def _recipe(
             f"recipe {resolved.name} starts from trained weights; {source.reference} has none",
             hint="add --pretrained, or name weights; --set head_start=random needs none.",
         )
+    if resolved.stem_start == "whitened" and source.has_weights:
+        raise SpecError(
+            f"recipe {resolved.name} fits the first convolution to the images; the weights of "
+            f"{source.reference} have one",
+            hint="use another recipe, or --set stem_start=random, which keeps that of the weights.",
+        )
     return resolved, reason, notes
 
 

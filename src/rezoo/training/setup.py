@@ -21,7 +21,7 @@ from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
-from rezoo.training import losses
+from rezoo.training import losses, whitening
 from rezoo.training.network import (
     agreed,
     build_network,
@@ -121,6 +121,9 @@ class Setup:
             devices=devices,
         )
         _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
+        if recipe.stem_start == "whitened":
+            images = setup.unaugmented_batches(whitening.IMAGES)
+            whitening.whiten(network, images, config.preprocessing, devices)
         return setup
 
     def with_recipe(self, recipe: Recipe, note: str) -> Self:
@@ -256,14 +259,11 @@ class Setup:
         count = len(self.train.examples)
         return min(count, _START_IMAGES) if self.recipe.epochs else count
 
-    def unaugmented_batches(self) -> Iterable[Any]:
-        """Return this host's part of the images for the head, with the test transform."""
-        count = len(self.train.examples)
-        chosen = np.arange(count)
-        if self.head_images < count:
-            order = splits.epoch_order(count, seed=self.recipe.seed, epoch=0)
-            chosen = np.sort(order[: self.head_images])
-        mine = self.train.of_some(chosen[self.devices.share(len(chosen))])
+    def unaugmented_batches(self, most: int, devices: Devices = ONE) -> Iterable[Any]:
+        """Return one host's part of `most` training images, with the test transform."""
+        order = splits.epoch_order(len(self.train.examples), seed=self.recipe.seed, epoch=0)
+        chosen = np.sort(order[:most])
+        mine = self.train.of_some(chosen[devices.share(len(chosen))])
         return self._in_order(mine, min(self.recipe.micro_batch_size, _FEATURES_BATCH))
 
     @cached_property

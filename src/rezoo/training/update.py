@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from rezoo.training.optimizers import Rule
+from rezoo.training.rule import Rule
 from rezoo.utils import device
 
 Gradients = Sequence[Any]  # one for each of the optimizer's variables
