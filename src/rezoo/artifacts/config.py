@@ -139,11 +139,14 @@ def config_from_json(content: Any) -> ModelConfig:
     )
 
 
-def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
+def config_to_json(
+    config: ModelConfig, *, first_conv: str = "conv1", classifier: str = "fc"
+) -> dict[str, Any]:
     """Return the JSON of a `config.json` that timm and rezoo both read.
 
-    `first_conv` is the layer that timm adapts to another number of channels. rezoo's own keys
-    are at the root only: timm fails on unknown ones in `pretrained_cfg`.
+    `first_conv` is the layer that timm adapts to another number of channels, `classifier` the one
+    that it replaces for other classes. rezoo's own keys are at the root only: timm fails on unknown
+    ones in `pretrained_cfg`.
     """
     pre, classes = config.preprocessing, config.num_classes
     pretrained_cfg = {
@@ -160,7 +163,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
         "num_classes": classes,
         "pool_size": [max(1, -(-side // 32)) for side in pre.size],
         "first_conv": first_conv,
-        "classifier": "fc",
+        "classifier": classifier,
         **_given(test_input_size=list(pre.test_input_size or ())),
         **_given(test_crop_pct=pre.test_crop_pct, license=config.licence),
     }

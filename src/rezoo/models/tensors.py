@@ -77,7 +77,11 @@ def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
 
 def check(
-    model: keras.Model, found: Mapping[str, tuple[int, ...]], *, origin: str, skip: str = ""
+    model: keras.Model,
+    found: Mapping[str, tuple[int, ...]],
+    *,
+    origin: str,
+    skip: tuple[str, ...] = (),
 ) -> None:
     """Check that tensors have the names and shapes of the model's.
 
@@ -85,18 +89,14 @@ def check(
         model: The network to load the tensors into.
         found: Tensor name → shape in the file.
         origin: Name of the file, for messages.
-        skip: Prefix of tensors that are not checked: `"fc."` for a new head.
+        skip: Prefixes of tensors that are not checked: `naming.HEAD_PREFIXES` for a new head.
 
     Raises:
         IncompatibleError: Tensors are missing, unexpected or of another shape. The message has all
             differences.
     """
-    wanted = {n: s for n, s in shapes(model).items() if not skip or not n.startswith(skip)}
-    present = {
-        n: s
-        for n, s in found.items()
-        if not n.endswith(COUNTER) and (not skip or not n.startswith(skip))
-    }
+    wanted = {n: s for n, s in shapes(model).items() if not n.startswith(skip)}
+    present = {n: s for n, s in found.items() if not n.endswith(COUNTER) and not n.startswith(skip)}
     missing = sorted(wanted.keys() - present.keys())
     unexpected = sorted(present.keys() - wanted.keys())
     misshapen = [
@@ -120,19 +120,21 @@ def check(
         )
 
 
-def assign(model: keras.Model, read: Callable[[str], np.ndarray], *, skip: str = "") -> None:
+def assign(
+    model: keras.Model, read: Callable[[str], np.ndarray], *, skip: tuple[str, ...] = ()
+) -> None:
     """Copy tensors in PyTorch's layout into the model; `check` has accepted them.
 
     Args:
         model: The network to load the tensors into.
         read: Returns a tensor by its name; floats of another width are cast.
-        skip: Prefix of tensors that are not copied.
+        skip: Prefixes of tensors that are not copied.
     """
     # The largest first: each freed buffer has room for all that follow. In the order of the
     # layers, most buffers are too small to reuse, and peak memory is 1.5 times as high.
     ordered = sorted(named_variables(model), key=lambda pair: -math.prod(pair[1].shape))
     for name, variable in ordered:
-        if skip and name.startswith(skip):
+        if name.startswith(skip):
             continue
         value = read(name).astype(variable.dtype, copy=False)
         variable.assign(_permuted(value, variable, _TO_KERAS))

@@ -8,6 +8,7 @@ section 4.1). In a plain network, which has no shortcuts, the layers of the bloc
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,7 +154,12 @@ class Lesions:
         return BarChart(
             printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
-                Bar(b.block.removeprefix("layer"), b.accuracy, b.interval, _GROUPS[b.shortcut])
+                Bar(
+                    ".".join(re.findall(r"\d+", b.block)),
+                    b.accuracy,
+                    b.interval,
+                    _GROUPS[b.shortcut],
+                )
                 for b in self.blocks
             ),
             tuple(_GROUPS.values()),
@@ -185,7 +191,7 @@ def measure_lesions(
     a block is computed once.
 
     Args:
-        model: A network whose layers have the names of rezoo's ResNets (`layer1.0.conv1`).
+        model: A network whose blocks are named as in `rezoo.models.naming`.
         dataset: As for `evaluate`; single-label.
         pretrained: As for `evaluate`, and so are the other arguments.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
