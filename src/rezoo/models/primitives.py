@@ -39,8 +39,12 @@ class Conv2D(keras.layers.Conv2D):
 
         from rezoo.models import cpu_kernels
 
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = tf.convert_to_tensor(self.convolution_kernel())
         return cpu_kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
+
+    def convolution_kernel(self) -> Any:
+        """Return the filters, `(H, W, C / groups, filters)`; subclasses change them."""
+        return self.kernel
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve without bias and activation; see `keras.layers.Conv2D`."""

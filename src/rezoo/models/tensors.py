@@ -5,6 +5,7 @@
 | convolution `.weight`    | kernel                 | OIHW, here HWIO                 |
 | the same along one axis  | kernel                 | OIW, here WIO                   |
 | linear `.weight`         | kernel                 | (out, in), here (in, out)       |
+| convolution as a head    | kernel_1x1             | (out, in, 1, 1), here (in, out) |
 | linear `.bias`           | bias                   | the same                        |
 | BN `.weight`, `.bias`    | gamma, beta            | the same                        |
 | BN `.running_mean`, `.running_var` | moving_mean, moving_variance | the same        |
@@ -27,6 +28,7 @@ require_backend()  # whatever fills or writes a network imports this module, bef
 
 _NAMES = {
     "kernel": "weight",
+    "kernel_1x1": "weight",
     "bias": "bias",
     "gamma": "weight",
     "beta": "bias",
@@ -48,10 +50,21 @@ def named_variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
         yield ".".join([*prefix, _NAMES.get(kind, kind)]), variable
 
 
-def _permuted(value: Any, variable: Any, axes: Mapping[int, tuple[int, ...]]) -> Any:
-    rank = len(variable.shape)
-    if variable.path.endswith("/kernel") and rank in axes:
-        return value.transpose(axes[rank])
+def _in_torch(value: Any, variable: Any) -> Any:
+    """Return an array in the layout of PyTorch."""
+    if variable.path.endswith("/kernel_1x1"):
+        return value.T[:, :, None, None]
+    if variable.path.endswith("/kernel") and value.ndim in _TO_TORCH:
+        return value.transpose(_TO_TORCH[value.ndim])
+    return value
+
+
+def _in_keras(value: Any, variable: Any) -> Any:
+    """Return an array in the layout of a variable."""
+    if variable.path.endswith("/kernel_1x1"):
+        return value[:, :, 0, 0].T
+    if variable.path.endswith("/kernel") and value.ndim in _TO_KERAS:
+        return value.transpose(_TO_KERAS[value.ndim])
     return value
 
 
@@ -59,7 +72,7 @@ def to_tensors(model: keras.Model) -> dict[str, np.ndarray]:
     """Return PyTorch name → weight as a C-ordered NumPy array in PyTorch's layout."""
     tensors: dict[str, np.ndarray] = {}
     for name, variable in named_variables(model):
-        value = _permuted(keras.ops.convert_to_numpy(variable), variable, _TO_TORCH)
+        value = _in_torch(keras.ops.convert_to_numpy(variable), variable)
         # safetensors writes arrays that are not C-ordered in the wrong order.
         # np.ascontiguousarray would turn 0-d arrays into 1-d ones.
         tensors[name] = np.asarray(value, order="C")
@@ -72,7 +85,7 @@ def to_tensors(model: keras.Model) -> dict[str, np.ndarray]:
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     """Return PyTorch name → shape in PyTorch's layout, without the step counters."""
     return {
-        name: _permuted(np.broadcast_to(np.float32(0), variable.shape), variable, _TO_TORCH).shape
+        name: _in_torch(np.broadcast_to(np.float32(0), variable.shape), variable).shape
         for name, variable in named_variables(model)
     }
 
@@ -138,7 +151,7 @@ def assign(
         if name.startswith(skip):
             continue
         value = read(name).astype(variable.dtype, copy=False)
-        variable.assign(_permuted(value, variable, _TO_KERAS))
+        variable.assign(_in_keras(value, variable))
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:

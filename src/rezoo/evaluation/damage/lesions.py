@@ -154,12 +154,7 @@ class Lesions:
         return BarChart(
             printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
-                Bar(
-                    ".".join(re.findall(r"\d+", b.block)),
-                    b.accuracy,
-                    b.interval,
-                    _GROUPS[b.shortcut],
-                )
+                Bar(_numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
                 for b in self.blocks
             ),
             tuple(_GROUPS.values()),
@@ -297,6 +292,11 @@ def _forward(part: keras.Model) -> Forward:
     if part.weights:
         return compiled_forward(part)
     return lambda features: keras.ops.convert_to_numpy(part(features, training=False))
+
+
+def _numbers(block: str) -> str:
+    """Return the numbers in the name of a block: `1.0` for `layer1.0`."""
+    return ".".join(re.findall(r"\d+", block))
 
 
 def _unchanged(features: np.ndarray) -> np.ndarray:
