@@ -1,8 +1,9 @@
 """The layers of convolutional networks: functions on Keras tensors `(N, H, W, C)`.
 
-`stems`, `blocks` and `shortcuts` are made of them. The name of each layer is the prefix of its tensors in a PyTorch file (`layer1.0.conv1`), so weights need no mapping table. Strided
-layers have explicit, symmetric padding, unlike `padding="same"`, and batch normalization has
-PyTorch's constants.
+`stems`, `blocks` and `shortcuts` are made of them. The name of each layer is the prefix of its
+tensors in a PyTorch file (`layer1.0.conv1`), so weights need no mapping table. Strided layers have
+explicit, symmetric padding, unlike `padding="same"`, and batch normalization has PyTorch's
+constants.
 """
 
 from __future__ import annotations

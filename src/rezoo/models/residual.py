@@ -109,6 +109,7 @@ def member(
     macs: int,
     image_size: int = 224,
     build: Callable[..., keras.Model] = build,
+    num_classes: int = 1000,
 ) -> ModelSpec:
     """Return the spec of a member of a family.
 
@@ -118,10 +119,11 @@ def member(
         *styles: What it shares with other members; a later one overrides an earlier one.
         family: Name of the family.
         layers: Number of layers with weights, for the summary.
-        params: Trainable parameters for 1000 classes.
+        params: Trainable parameters for `num_classes` classes.
         macs: Multiply-adds for one image of `image_size` pixels.
         image_size: Height and width that published figures assume.
         build: Builds the network from `body` and the styles.
+        num_classes: Number of classes that they assume.
     """
     config = dict(body)
     for style in styles:
@@ -134,6 +136,7 @@ def member(
         summary=", ".join(filter(None, (f"{layers} layers", *(s.words for s in styles)))),
         source="; ".join(dict.fromkeys(style.source for style in styles)),
         image_size=image_size,
+        num_classes=num_classes,
         params=params,
         macs=macs,
         in_timm=all(style.in_timm for style in styles),
@@ -169,9 +172,15 @@ T = Style(
     f"{TRICKS} (ResNet-D); stem widths of timm",
     {"stem": ("deep", (24, 32, 64)), "shortcut": "pooled"},
 )
-SE = Style("squeeze and excitation", "Hu et al. 2017, arXiv:1709.01507", {"attention": "se"})
-X32x4 = Style(
-    "32 groups of 4 channels",
-    "Xie et al. 2016, arXiv:1611.05431, table 1",
-    {"groups": 32, "base_width": 4},
+SE = Style(
+    "squeeze and excitation", "Hu et al. 2017, arXiv:1709.01507, section 3", {"attention": "se"}
 )
+
+
+def grouped(groups: int, width: int) -> Style:
+    """Return the style of a ResNeXt, whose first stage has groups of `width` channels."""
+    return Style(
+        f"{groups} groups of {width}",
+        "Xie et al. 2016, arXiv:1611.05431, table 1",
+        {"groups": groups, "base_width": width},
+    )

@@ -13,6 +13,7 @@ and projections otherwise (option B).
 | resnet152        | 3, 8, 36, 3      | bottleneck |  60,192,808 | 11,513,626,624 |
 | resnet26         | 2, 2, 2, 2       | bottleneck |  15,995,176 |  2,342,256,640 |
 | resnet200        | 3, 24, 36, 3     | bottleneck |  64,673,832 | 15,007,481,856 |
+| resnet50_gn      | 3, 4, 6, 3       | bottleneck |  25,557,032 |  4,089,184,256 |
 | wide_resnet50_2  | 3, 4, 6, 3       | bottleneck |  68,883,240 | 11,398,021,120 |
 | wide_resnet101_2 | 3, 4, 23, 3      | bottleneck | 126,886,696 | 22,753,050,624 |
 | resnet18d        | 2, 2, 2, 2       | basic      |  11,708,744 |  2,053,713,920 |
@@ -47,6 +48,8 @@ Classification with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm
 | s      | three 3x3 convolutions, 64-64-128 | projection                        |
 | d      | three 3x3 convolutions, 32-32-64  | average over 2x2, then projection |
 | t      | three 3x3 convolutions, 24-32-64  | average over 2x2, then projection |
+
+`resnet50_gn` has group normalization ("Group Normalization", arXiv:1803.08494), 32 groups.
 
 The wide networks double the inner width of the bottleneck ("Wide Residual Networks",
 arXiv:1605.07146). The depths 10, 14, 26 and 200 are timm's, as is `test_resnet`, a tiny network for

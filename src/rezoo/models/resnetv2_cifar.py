@@ -13,27 +13,26 @@ projections, as in the authors' code. With 10 classes:
 
 from __future__ import annotations
 
+from functools import partial
+
+from rezoo.models.residual import Style, member
 from rezoo.models.resnetv2 import build
-from rezoo.specs import ModelSpec
 
-BASIC = {"depths": (18, 18, 18), "block": "basic", "widths": (16, 32, 64), "shortcut": "padded"}
-BOTTLENECK = {"depths": (18, 18, 18), "block": "bottleneck_v1", "widths": (64, 128, 256)}
-
-
-def _spec(layers: int, body: dict[str, object], *, params: int, macs: int) -> ModelSpec:
-    return ModelSpec(
-        name=f"preact_resnet{layers}",
-        build=build,
-        config={**body, "stem": ("small", (16,)), "pool": "none"},
-        family="resnetv2",
-        summary=f"{layers} layers, pre-activation, for images of 32 pixels",
-        source="He et al. 2016, arXiv:1603.05027, tables 2 and 4",
-        image_size=32,
-        num_classes=10,
-        params=params,
-        macs=macs,
-    )
+_BASIC = {"depths": (18, 18, 18), "block": "basic", "widths": (16, 32, 64), "shortcut": "padded"}
+_BOTTLENECK = {"depths": (18, 18, 18), "block": "bottleneck_v1", "widths": (64, 128, 256)}
 
 
-preact_resnet110 = _spec(110, BASIC, params=1_727_962, macs=252_887_680)
-preact_resnet164 = _spec(164, BOTTLENECK, params=1_703_258, macs=244_500_992)
+_SMALL = Style(
+    "pre-activation, for images of 32 pixels",
+    "He et al. 2016, arXiv:1603.05027, tables 2 and 4",
+    {"stem": ("small", (16,)), "pool": "none"},
+    in_timm=False,
+)
+_spec = partial(member, family="resnetv2", build=build, image_size=32, num_classes=10)
+
+preact_resnet110 = _spec(
+    "preact_resnet110", _BASIC, _SMALL, layers=110, params=1_727_962, macs=252_887_680
+)
+preact_resnet164 = _spec(
+    "preact_resnet164", _BOTTLENECK, _SMALL, layers=164, params=1_703_258, macs=244_500_992
+)
