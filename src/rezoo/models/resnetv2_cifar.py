@@ -1,14 +1,14 @@
-"""Pre-activation ResNets for images of 32 pixels: arXiv:1603.05027, tables 2 and 4.
+"""Pre-activation ResNets for images of 32 pixels: arXiv:1603.05027, table 2.
 
 As `resnet_cifar`, with normalization and ReLU before each convolution. The ReLU behind the first
 convolution comes before its output takes two ways (appendix, "Implementation Details"); so do those
 of blocks that change the shape. The 164 layers are bottlenecks with the stride in the first 1x1 and
 projections, as in the authors' code. With 10 classes:
 
-| name             | blocks     | parameters | MACs at 32 px | error in the paper (CIFAR-10) |
-|------------------|------------|------------|---------------|-------------------------------|
-| preact_resnet110 | basic      |  1,727,962 |   252,887,680 |              6.37 % (table 2) |
-| preact_resnet164 | bottleneck |  1,703,258 |   244,500,992 |              5.46 % (table 4) |
+| name             | blocks     | parameters | MACs at 32 px | error in the paper (CIFAR-10, table 2) |
+|------------------|------------|------------|---------------|----------------------------------------|
+| preact_resnet110 | basic      |  1,727,962 |   252,887,680 |                                 6.37 % |
+| preact_resnet164 | bottleneck |  1,703,258 |   244,500,992 |                                 5.46 % |
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BOTTLENECK = {"depths": (18, 18, 18), "block": "bottleneck_v1", "widths": (64, 
 
 _SMALL = Style(
     "pre-activation, for images of 32 pixels",
-    "He et al. 2016, arXiv:1603.05027, tables 2 and 4",
+    "He et al. 2016, arXiv:1603.05027, table 2",
     {"stem": ("small", (16,)), "pool": "none"},
     in_timm=False,
 )
