@@ -106,11 +106,15 @@ def test_first_unit_for_cifar_adds_to_the_activated_input():
         return functional.conv2d(x, state[f"{name}.weight"], stride=stride, padding=1)
 
     images = images_of(16, 16)
-    x = active(conv(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), "stem.conv"), "stem.norm")
+    x = active(
+        conv(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), "stem.conv"), "stem.norm"
+    )
     for stage, (width, stride) in enumerate(((16, 1), (32, 2), (64, 2))):
         block = f"stages.{stage}.blocks.0"
         shortcut = x if stage == 0 else active(x, f"{block}.norm1")
-        y = conv(active(conv(shortcut, f"{block}.conv1", stride), f"{block}.norm2"), f"{block}.conv2")
+        y = conv(
+            active(conv(shortcut, f"{block}.conv1", stride), f"{block}.norm2"), f"{block}.conv2"
+        )
         half = (width - shortcut.shape[1]) // 2
         x = y + functional.pad(shortcut[:, :, ::stride, ::stride], (0, 0, 0, 0, half, half))
     pooled = active(x, "norm").mean((2, 3))

@@ -30,7 +30,15 @@ from rezoo.confidence import Calibration
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
-from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, short, triple, typed
+from rezoo.utils.documents import (
+    MAX_JSON_BYTES,
+    number,
+    numbers,
+    read_document,
+    short,
+    triple,
+    typed,
+)
 from rezoo.utils.files import FileRecord
 from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES

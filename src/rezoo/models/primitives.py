@@ -27,7 +27,6 @@ class Conv2D(keras.layers.Conv2D):
         """Convolve `(N, H, W, C)`; see `keras.layers.Conv2D`."""
         unsupported = (
             self.use_bias
-            or self.groups > 1
             or self.dilation_rate != (1, 1)
             or self.strides[0] != self.strides[1]
             or self.data_format != "channels_last"
@@ -39,8 +38,11 @@ class Conv2D(keras.layers.Conv2D):
 
         from rezoo.models import cpu_kernels
 
-        kernel = tf.convert_to_tensor(self.convolution_kernel())
-        return cpu_kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
+        kernel, (stride, _) = tf.convert_to_tensor(self.convolution_kernel()), self.strides
+        padding = self.padding.upper()
+        if self.groups > 1:
+            return cpu_kernels.convolve_groups(inputs, kernel, self.groups, stride, padding)
+        return cpu_kernels.convolve(inputs, kernel, stride, padding)
 
     def convolution_kernel(self) -> Any:
         """Return the filters, `(H, W, C / groups, filters)`; subclasses change them."""

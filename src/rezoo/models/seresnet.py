@@ -46,7 +46,6 @@ from rezoo.models.residual import (
     D,
     Style,
     T,
-    grouped,
     member,
 )
 from rezoo.models.resnext import X32x4, X32x8, X64x4
