@@ -48,14 +48,14 @@ def build(
     """
     import keras
 
-    from rezoo.models import layers
+    from rezoo.models import blocks, layers
 
     inputs = keras.Input(input_shape, name="image")
     components = 2 * _PATCH**2 * input_shape[-1]
     x = layers.conv(inputs, components, _PATCH, padding=0, name="conv1")
     x = layers.relu(x, name="act1")
     for stage, width in enumerate(widths, start=1):
-        x = layers.pooled_block(x, width, name=f"layer{stage}.0")
+        x = blocks.pooled_block(x, width, name=f"layer{stage}.0")
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)
     return keras.Model(inputs, outputs, name=name)
 
