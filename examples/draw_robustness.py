@@ -21,8 +21,8 @@ from PIL import Image
 
 from rezoo.data.audit.layout import line_height, paste, write
 from rezoo.evaluation.damage.corruptions import KINDS, SEVERITIES, corrupt
+from rezoo.evaluation.damage.drops import Robustness
 from rezoo.evaluation.damage.lesions import Lesions
-from rezoo.evaluation.damage.robustness import Robustness
 from rezoo.utils.bars import draw_bars
 from rezoo.utils.figures import sheet, stack
 

@@ -440,6 +440,7 @@ def hashes():
     return {k: hashlib.sha256(v.tobytes()).hexdigest()[:16] for k, v in found.items()}
 
 
+@pytest.mark.ci
 def test_a_seed_gives_the_images_it_always_gave():
     assert hashes() == GOLDEN
 

@@ -275,6 +275,7 @@ def test_ignore_list(photographs, tmp_path):
         load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "gone")))
 
 
+@pytest.mark.ci
 def test_command_line(photographs, tmp_path, call):
     root = photographs({"a": 9, "b": 9})
     (root / "a" / "bad.jpg").write_bytes(b"x")

@@ -25,6 +25,7 @@ from rezoo.evaluation.predictions import cross_entropy, softmax
 from rezoo.evaluation.scoring.reliability import calibration_error
 from rezoo.publishing.push import push
 from rezoo.utils.lock import locked
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 CALIBRATED = Calibration(
     temperature=1.5,
@@ -332,7 +333,7 @@ def test_a_run_is_calibrated(run, call):
 def test_a_run_that_is_trained_anew_is_not_calibrated(run):
     written(run)
     changes = {"epochs": 1, "batch_size": 128, "image_size": 8}
-    rezoo.train("test_resnet", "digits", changes=changes, output=run, overwrite=True)
+    rezoo.train(NETWORK, "digits", changes=changes, output=run, overwrite=True)
     assert read_config(run).calibration is None
     assert not (run / CALIBRATION).exists()
 

@@ -374,6 +374,7 @@ def test_unusual_output_names(call, tmp_path):
 # answers
 
 
+@pytest.mark.ci
 def test_json_answers_are_pure(call, trained, tmp_path):
     found = json.loads(call("eval", trained, "--json").out)
     assert (found["count"], found["split"], len(found["classes"])) == (359, "test", 10)

@@ -7,17 +7,14 @@ timm's published figures to every printed digit.
 from __future__ import annotations
 
 import json
-from functools import cache
 
-import keras
 import pytest
 
 from conftest import fails
 from rezoo import registry
 from rezoo.models import tensors
-from rezoo.models.factory import deep_graphs
-from rezoo.models.profile import profile
 from rezoo.sources import catalogue
+from zoo import cost, graph, networks, ours, rows
 
 V1 = {"blocks": tuple(("bottleneck_v1", width) for width in (64, 128, 256, 512))}
 PADDED, PROJECTED = {"shortcut": "padded"}, {"shortcut": "projection"}
@@ -101,98 +98,45 @@ ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_29
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
 TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
 
-LARGE = (
-    "resnet101",
-    "resnet110",
-    "resnet1202",
-    "resnet152",
-    "resnet200",
-    "wide_resnet101_2",
-    "vgg19",
-)
 
-
-@cache
-def network(name, size, classes, changes=()):
-    """Return a network without values of its weights."""
-    spec = registry.architectures.get(name)
-    try:
-        with keras.StatelessScope(initialize_variables=False), deep_graphs():
-            return spec.build(
-                name=name,
-                input_shape=(size, size, 3),
-                num_classes=classes,
-                classifier_activation=None,
-                **{**spec.config, **dict(changes)},
-            )
-    finally:
-        keras.utils.clear_session(free_memory=False)  # nothing initializes the variables later
-
-
-def graph(name, *, size=None, classes=None, changes=()):
-    """Return the cost of the graph of a network, by default at the size of its spec."""
-    spec = registry.architectures.get(name)
-    size = spec.image_size if size is None else size
-    classes = spec.num_classes if classes is None else classes
-    model = network(name, size, classes, tuple(dict(changes).items()))
-    return profile(model, input_shape=(size, size, 3))
-
-
-def rows(table):
-    """Return the rows of a table as parameters of a test; large networks are slow."""
-    return [
-        pytest.param(
-            *row,
-            marks=pytest.mark.slow if row[0].startswith(LARGE) else (),
-            id="-".join(map(str, (row[0], n))),
-        )
-        for n, row in enumerate(table)
-    ]
-
-
-def ours():
-    claims = registry.architectures.entries().values()
-    return [entry.name for entries in claims for entry in entries if entry.builtin]
-
-
-@pytest.mark.parametrize("name", rows([(name,) for name in ours()]))
-def test_specs_and_catalogue_state_the_counts_of_the_graph(name):
-    spec, counted = registry.architectures.get(name), graph(name)
+@pytest.mark.parametrize("name", networks(ours()))
+def test_specs_and_catalogue_state_the_counts_of_the_cost(name):
+    spec, counted = registry.architectures.get(name), cost(name)
     assert (spec.params, spec.macs) == (counted.params, counted.macs)
     assert counted.flops == 2 * counted.macs
     entries = [entry for entry in catalogue.describe() if entry.architecture == name]
     for size in {entry.preprocessing.for_test().size[0] for entry in entries}:
         at = [e for e in entries if e.preprocessing.for_test().size == (size, size)]
-        assert {(e.num_classes, e.macs) for e in at} == {(1000, graph(name, size=size).macs)}
+        assert {(e.num_classes, e.macs) for e in at} == {(1000, cost(name, size=size).macs)}
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "params", "statistics", "macs", "activations"), rows(IMAGENET)
 )
 def test_imagenet_table(name, changes, params, statistics, macs, activations):
-    counted = graph(name, changes=changes)
+    counted = cost(name, changes=changes)
     assert (counted.params, counted.statistics, counted.macs) == (params, statistics, macs)
     assert activations in (None, counted.activations)
     if not changes and name in KERAS_TOTALS:
         assert counted.params + counted.statistics == KERAS_TOTALS[name]
 
 
-@pytest.mark.parametrize("name", rows([(f"resnet{depth}",) for depth in (50, 101, 152)]))
+@pytest.mark.parametrize("name", networks(("resnet50", "resnet101", "resnet152")))
 def test_v1_saves_the_same_macs_at_each_depth(name):
-    ours, papers = graph(name), graph(name, changes=V1)
+    ours, papers = cost(name), cost(name, changes=V1)
     assert ours.macs - papers.macs == 231_211_008
     assert ours.params == papers.params
 
 
-@pytest.mark.parametrize("name", rows([(name,) for name in HEADS]))
+@pytest.mark.parametrize("name", networks(HEADS))
 def test_heads(name):
-    none, pets = (graph(name, size=32, classes=classes) for classes in (0, 37))
+    none, pets = (cost(name, size=32, classes=classes) for classes in (0, 37))
     assert (none.params, none.params + none.statistics, pets.params) == HEADS[name]
 
 
-@pytest.mark.parametrize("name", rows([(name,) for name in TENSORS]))
+@pytest.mark.parametrize("name", networks(TENSORS))
 def test_tensors(name):
-    model = network(name, 224, 1000)
+    model = graph(name)
     counters = sum(n.endswith(".running_var") for n, _ in tensors.named_variables(model))
     trainable, all_weights = len(model.trainable_weights), len(model.weights)
     assert (trainable, all_weights, all_weights + counters) == TENSORS[name]
@@ -202,19 +146,19 @@ def test_tensors(name):
 @pytest.mark.parametrize("size", MACS_AT)
 def test_macs_by_resolution(size):
     for name, macs in zip(HEADS, MACS_AT[size], strict=True):
-        assert graph(name, size=size).macs == macs
+        assert cost(name, size=size).macs == macs
 
 
 @pytest.mark.parametrize(("name", "depth"), rows([(f"resnet{d}", d) for d in CIFAR]))
 def test_cifar_table(name, depth):
     params, macs, statistics, params_b, macs_b = CIFAR[depth]
-    padded = graph(name)
+    padded = cost(name)
     assert (padded.params, padded.statistics, padded.macs) == (params, statistics, macs)
-    projected = graph(name, changes=PROJECTED)
+    projected = cost(name, changes=PROJECTED)
     assert (projected.params, projected.macs) == (params_b, macs_b)
-    assert graph(name, classes=100).params == params + 5_850
+    assert cost(name, classes=100).params == params + 5_850
     if f"plain{depth}" in registry.architectures.names():
-        plain = graph(f"plain{depth}")
+        plain = cost(f"plain{depth}")
         assert (plain.params, plain.statistics, plain.macs) == (params, statistics, macs)
 
 
@@ -225,14 +169,14 @@ def test_option_c_projects_in_every_block():
 
 @pytest.mark.parametrize("name", ON_CIFAR)
 def test_small_stems(name):
-    counted = graph(name, size=32, classes=10, changes=SMALL)
+    counted = cost(name, size=32, classes=10, changes=SMALL)
     assert (counted.params, counted.macs) == ON_CIFAR[name]
 
 
 @pytest.mark.parametrize(("name", "printed"), rows(TABLE_1.items()))
 def test_table_1_of_the_paper(name, printed):
     """The paper prints 3.858 as 3.8 and rounds the others."""
-    macs = graph(name, changes=PADDED if name in ("resnet18", "resnet34") else V1).macs
+    macs = cost(name, changes=PADDED if name in ("resnet18", "resnet34") else V1).macs
     assert printed == (int(macs / 1e8) / 10 if name == "resnet50" else round(macs / 1e9, 1))
 
 

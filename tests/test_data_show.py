@@ -202,6 +202,7 @@ def test_epochs_end_with_the_recipe(tmp_path):
         ask("digits", tmp_path, epoch=30, changes={})
 
 
+@pytest.mark.ci
 def test_images_that_cannot_be_decoded_are_left_out(photographs, tmp_path):
     root = photographs({"a": 9, "b": 9})
     for path in (root / "a").iterdir():

@@ -15,7 +15,7 @@ from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
 from test_exports import weights
 
-pytestmark = [pytest.mark.ci, pytest.mark.numerics]
+pytestmark = pytest.mark.ci
 
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "exports.md"
 RAW = ("onnx", "openvino", "saved_model")

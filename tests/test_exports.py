@@ -436,6 +436,7 @@ def test_every_runtime_with_a_number_of_threads_uses_it(folder, tmp_path):
         assert used < 1.1 * (time.perf_counter() - begun), to
 
 
+@pytest.mark.ci
 def test_a_model_of_load_is_exported(folder, tmp_path):
     model = rezoo.load(str(folder))
     model.get_layer("fc").bias.assign([5.0, 0, 0, 0, 0])
@@ -448,6 +449,7 @@ def test_a_model_of_load_is_exported(folder, tmp_path):
     assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+@pytest.mark.ci
 def test_a_run_keeps_its_exports(trained, tmp_path, call, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
     passport = export(str(run), "keras", dataset="digits", images=20, measure=False)

@@ -498,6 +498,7 @@ def test_wrong_ending_is_no_matter(photographs):
     assert sum(len(images) for images, _ in batches) == 10
 
 
+@pytest.mark.ci
 def test_what_only_decoding_shows_is_met_later(photographs):
     root = photographs({"a": 120, "b": 3})
     (root / "b" / "cut.png").write_bytes(encoded(picture(7), "PNG")[:-200])

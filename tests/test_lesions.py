@@ -59,13 +59,12 @@ def without_branch(model, block, last):
 
 
 @pytest.mark.ci
-@pytest.mark.backend
 @pytest.mark.parametrize(
     ("shortcut", "block", "last", "kind"),
     [
-        ("projection", "basic", "bn2", "projection"),
-        ("pooled", "basic", "bn2", "projection"),
-        ("padded", "basic", "bn2", "padding"),
+        pytest.param("projection", "basic", "bn2", "projection", marks=pytest.mark.backend),
+        pytest.param("pooled", "basic", "bn2", "projection", marks=pytest.mark.backend),
+        pytest.param("padded", "basic", "bn2", "padding", marks=pytest.mark.backend),
         ("projection", "bottleneck", "bn3", "projection"),
     ],
 )
@@ -114,7 +113,6 @@ def test_parts_share_the_weights_of_the_network():
 
 
 @pytest.mark.ci
-@pytest.mark.backend
 def test_lesions_of_a_run_in_python_and_as_a_command(call, trained, tmp_path):
     found = measure_lesions(trained, batch_size=50)
     scores = rezoo.evaluate(trained).scores

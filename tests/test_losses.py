@@ -16,6 +16,7 @@ from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
 from rezoo.training import losses
+from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 PLAIN = Recipe(name="t")
 BALANCED = dataclasses.replace(PLAIN, class_weights="balanced")
@@ -167,6 +168,6 @@ def test_a_run_with_weights_and_binary_cross_entropy(tmp_path):
         "mixup_alpha": 0.2,
         "bce_threshold": 0.2,
     }
-    run = rezoo.train("test_resnet", "digits", changes=changes, output=tmp_path / "run")
+    run = rezoo.train(NETWORK, "digits", changes=changes, output=tmp_path / "run")
     assert np.isfinite(run.metrics["val"]["loss"])
     assert keras.config.dtype_policy().name == "float32"

@@ -11,6 +11,7 @@ from rezoo import create_model, load, registry
 from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
 from test_info import COUNTS
+from zoo import networks, ours
 
 timm = import_timm()
 torch = pytest.importorskip("torch")
@@ -25,20 +26,17 @@ ODD = (225, 193)  # the last pooling window is cut
 # each block, stem and shortcut once: enough for a second size
 PARTS = ["resnet18", "resnet50_v1", "resnet10t", "resnet50s", "wide_resnet50_2", "test_resnet"]
 ON_JAX = ["resnet18", "resnet50_v1", "test_resnet"]
-LARGE = 40_000_000  # parameters from which a network takes long
 
 
 def architectures():
-    """Return what rezoo itself registers and timm has, too; large networks are slow."""
-    entries = registry.architectures.entries()
-    names = [name for name, claims in entries.items() if any(e.builtin for e in claims)]
-    specs = [registry.architectures.get(name) for name in names]
-    ours = [spec for spec in specs if spec.in_timm or spec.name == "resnet50_v1"]
-    return [
-        pytest.param(spec.name, marks=pytest.mark.slow if (spec.params or 0) > LARGE else ())
-        for spec in ours
-        if ON_TENSORFLOW or spec.name in ON_JAX
-    ]
+    """Return what rezoo itself registers and timm has, too."""
+    specs = [registry.architectures.get(name) for name in ours()]
+    return on_backend(spec.name for spec in specs if spec.in_timm or spec.name == "resnet50_v1")
+
+
+def on_backend(names):
+    """Return networks as the parameters of a test; on JAX a few: the files are the same."""
+    return networks(name for name in names if ON_TENSORFLOW or name in ON_JAX)
 
 
 def torch_twin(name):
@@ -103,7 +101,9 @@ def test_counts_are_those_of_torch(name):
     assert COUNTS[name] == (layers, params, statistics, macs, activations)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet26t", "wide_resnet50_2"])
+@pytest.mark.parametrize(
+    "name", on_backend(("resnet18", "resnet50", "resnet26t", "wide_resnet50_2"))
+)
 def test_our_folder_opens_in_timm(name, tmp_path):
     model = create_model(name, num_classes=7)
     for variable in model.non_trainable_variables:  # statistics that are not trivial
@@ -118,7 +118,7 @@ def test_our_folder_opens_in_timm(name, tmp_path):
     assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", ["resnet26", "test_resnet"])
+@pytest.mark.parametrize("name", on_backend(("resnet26t", "test_resnet")))
 def test_timm_adapts_our_folder_to_other_channels(name, tmp_path):
     """It looks for the first convolution under the name that config.json gives."""
     weights.save_model(

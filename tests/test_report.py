@@ -68,7 +68,7 @@ def test_corruptions_are_drawn_and_listed_with_paired_intervals(page):
     headers = Elements(section).of("th")
     assert [text for text in headers if text.strip()] == [
         "corruption", "1", "2", "3", "4", "5", "mean", "drop", "95 % interval",
-        "motion_blur", "jpeg",
+        "motion blur", "jpeg",
     ]  # fmt: skip
     cells = [text for text in Elements(section).of("td") if text.strip()]
     assert cells[-2:] == ["20.0 pt", "18.0 to 22.0 pt"]

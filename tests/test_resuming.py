@@ -74,21 +74,26 @@ def test_other_keys_are_named(tmp_path, now, chosen, message, hint):
 
 @pytest.fixture(scope="module")
 def constant(tmp_path_factory):
-    """A run of one epoch at a constant rate, and one of two."""
-    root = tmp_path_factory.mktemp("constant")
-    for epochs in (1, 2):
-        rezoo.train(
-            NETWORK, lr=0.01, schedule="constant", warmup_epochs=0, epochs=epochs,
-            output=root / str(epochs), verbose=0, **SIZES,
-        )  # fmt: skip
-    return root
+    """A run of one epoch at a constant rate."""
+    return at_a_constant_rate(tmp_path_factory.mktemp("constant") / "run", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    """The same run with two epochs."""
+    return at_a_constant_rate(tmp_path_factory.mktemp("longer") / "run", epochs=2)
+
+
+def at_a_constant_rate(folder, epochs):
+    keys = {"lr": 0.01, "schedule": "constant", "warmup_epochs": 0, "epochs": epochs, **SIZES}
+    return rezoo.train(NETWORK, **keys, output=folder, verbose=0).folder
 
 
 KEYS = {"lr": 0.01, "warmup_epochs": 0, **SIZES}
 
 
 @pytest.mark.ci
-def test_nothing_depends_on_a_clock_that_goes_forward(constant, tmp_path, monkeypatch):
+def test_nothing_depends_on_a_clock_that_goes_forward(two_epochs, tmp_path, monkeypatch):
     """Each look at the clock of the machine shows an hour less than the one before."""
     hours = itertools.count()
     start_s = time.time()
@@ -105,7 +110,7 @@ def test_nothing_depends_on_a_clock_that_goes_forward(constant, tmp_path, monkey
     run = rezoo.train(NETWORK, output=tmp_path, epochs=2, max_time_s=600, **keys)
     rezoo.train(resume=run)
     last = "checkpoints/last/model.safetensors"
-    assert (tmp_path / last).read_bytes() == (constant / "2" / last).read_bytes()
+    assert (tmp_path / last).read_bytes() == (two_epochs / last).read_bytes()
     assert next(hours) > 5
     rows = read_history(tmp_path)
     times = [0.0, *(float(row["wall_time_s"]) for row in rows)]
@@ -114,8 +119,10 @@ def test_nothing_depends_on_a_clock_that_goes_forward(constant, tmp_path, monkey
 
 
 @pytest.mark.ci
-def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(constant, capsys, tmp_path):
-    longer = shutil.copytree(constant / "1", tmp_path / "run")
+def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(
+    constant, two_epochs, capsys, tmp_path
+):
+    longer = shutil.copytree(constant, tmp_path / "run")
     run = rezoo.train(NETWORK, schedule="constant", epochs=2, output=longer, resume=True, **KEYS)
     out, err = capsys.readouterr()
     assert out == ""
@@ -130,12 +137,12 @@ def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_run(constant, caps
     assert run.metrics["epochs"] == 2
     assert tomllib.loads((longer / "recipe.toml").read_text("utf-8"))["epochs"] == 2
     last = "checkpoints/last/model.safetensors"
-    assert (longer / last).read_bytes() == (constant / "2" / last).read_bytes()
+    assert (longer / last).read_bytes() == (two_epochs / last).read_bytes()
 
 
 @pytest.mark.ci
 def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     keys = ("--lr", "0.01", "--set", "warmup_epochs=0", "--batch-size", "256", "--image-size", "8")
     command = ("train", NETWORK, *keys, "--output", run, "--resume", "--epochs", "2")
     fails(call(*command), 6, "epochs = 2 in place of 1", "--set schedule=constant")
@@ -147,15 +154,16 @@ def test_more_epochs_of_another_schedule_say_the_rate(constant, call, tmp_path):
 # a run folder alone is enough
 
 
-def test_a_run_folder_alone_is_resumed(constant, call, tmp_path, monkeypatch):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+@pytest.mark.ci
+def test_a_run_folder_alone_is_resumed(constant, two_epochs, call, tmp_path, monkeypatch):
+    run = shutil.copytree(constant, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     answer = call("train", "--resume", "./run", "--epochs", "2", "--json")
     assert answer.rc == 0, answer
     assert json.loads(answer.out)["epochs"] == 2
     assert f"model    {NETWORK}" in answer.err
     last = "checkpoints/last/model.safetensors"
-    assert (run / last).read_bytes() == (constant / "2" / last).read_bytes()
+    assert (run / last).read_bytes() == (two_epochs / last).read_bytes()
     (entry,) = json.loads((run / "environment.json").read_text("utf-8"))["changes"]
     assert entry["changes"] == ["epochs 1 → 2: the learning rate stays 0.01"]
     again = rezoo.train(resume=rezoo.train(resume=run, verbose=0), verbose=0)
@@ -186,7 +194,7 @@ def test_the_word_after_resume(tmp_path, monkeypatch, words, model, run):
 
 
 def test_what_cannot_be_resumed_is_an_error(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     (tmp_path / "empty").mkdir()
     fails(call("train"), 2, "Missing argument 'MODEL'")
     fails(call("train", "--resume"), 2, "no model is named", "--resume RUN")
@@ -202,7 +210,7 @@ def test_what_cannot_be_resumed_is_an_error(constant, call, tmp_path):
 
 
 def test_what_is_given_in_addition_is_compared(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     answer = call("train", "resnet20", "--resume", run, "--lr", "0.02")
     fails(
@@ -216,7 +224,7 @@ def test_options_of_the_data_are_those_of_the_run(constant, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     given = recorded.lasting(DataOptions(ignore="bad.txt", bad_limit=0.5))
     assert given.ignore == str(tmp_path / "bad.txt")
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     old = recorded.Recorded.read(run)
     dataclasses.replace(old, options=given, max_time_s=60.0, tensorboard=True).write(run)
     nothing = dict.fromkeys(("model", "dataset", "recipe", "output", "options", "max_time_s"))
@@ -231,7 +239,7 @@ def test_options_of_the_data_are_those_of_the_run(constant, tmp_path, monkeypatc
 
 
 def test_kernels_stay_those_of_the_run(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     fails(
         call("train", "--resume", run, "--deterministic"), 6,
         "other kernels: deterministic = True in place of False", "omit --deterministic",
@@ -261,7 +269,7 @@ def edited(run: Path, name: str, **values) -> Path:
 
 
 def test_another_version_is_refused_or_recorded(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     packages = json.loads((run / "environment.json").read_text())["packages"]
     edited(run, "environment.json", packages={**packages, "keras": "3.0.0", "numpy": "1.0"})
     keras, numpy = packages["keras"], packages["numpy"]
@@ -294,7 +302,7 @@ def test_a_run_with_other_batches_from_the_same_seed_is_refused():
 
 
 def test_another_backend_and_another_network_are_named(constant, call, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     edited(run, "environment.json", backend="jax")
     edited(run, LOCAL, fingerprint="1:0")
     fails(
@@ -316,7 +324,7 @@ def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
 
 
 def test_verbose_0_is_silent(constant, capsys, tmp_path):
-    run = shutil.copytree(constant / "1", tmp_path / "run")
+    run = shutil.copytree(constant, tmp_path / "run")
     keys = {**KEYS, "schedule": "constant", "epochs": 1}
     rezoo.train(NETWORK, output=run, resume=True, verbose=0, **keys)
     assert capsys.readouterr() == ("", "")
@@ -326,7 +334,7 @@ def test_verbose_0_is_silent(constant, capsys, tmp_path):
 
 
 def test_keywords_are_recipe_keys(constant):
-    told = tomllib.loads((constant / "1" / "recipe.toml").read_text("utf-8"))
+    told = tomllib.loads((constant / "recipe.toml").read_text("utf-8"))
     assert (told["learning_rate"], told["schedule"], told["epochs"]) == (0.01, "constant", 1)
 
 

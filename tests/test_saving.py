@@ -58,6 +58,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert different(one, other) == set()
 
 
+@pytest.mark.ci
 @pytest.mark.backend
 def test_a_run_that_died_inside_an_epoch_ends_in_the_same_bits(whole, tmp_path):
     folder = tmp_path / "run"

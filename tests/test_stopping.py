@@ -102,6 +102,7 @@ def test_the_last_checkpoint_is_named_if_there_is_one(tmp_path, at):
         read_tensors(tmp_path / "a b" / CHECKPOINT, max_header_bytes=1 << 23)
 
 
+@pytest.mark.ci
 def test_a_stopped_run_names_the_command_that_goes_on(call, tmp_path, monkeypatch):
     """The name of its folder looks like an option."""
     monkeypatch.chdir(tmp_path)

@@ -60,6 +60,7 @@ def contents_of_tfds(folder: Path, name: str, split: str) -> set[tuple[int, str]
     }
 
 
+@pytest.mark.ci
 def test_first_use_announces_and_keeps_stdout_clean(tmp_path, known, capfd):
     archives.write(PETS, tmp_path / "downloads" / "manual")
     known("oxford_iiit_pet", archives.records_of(PETS, archives.PETS_URL))

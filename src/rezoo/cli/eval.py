@@ -18,7 +18,7 @@ from rezoo.cli.options import (
     require_pinned_option,
     resolve_with_dataset,
 )
-from rezoo.data.datasets import DataOptions
+from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
 
@@ -72,16 +72,15 @@ def eval_command(
     predictions: str | None,
     overwrite: bool,
     record: bool,
-    split: str,
-    batch_size: int,
-    image_size: int | None,
+    devices: int | str | None,
+    hosts: str | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
     on_bad_image: str,
     bad_limit: float,
     ignore: str,
-    **where: Any,
+    **images: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
 
@@ -91,7 +90,6 @@ def eval_command(
     --record it gets the predictions, a new report and, for its own test split, scores and card.
     """
     from rezoo.cli.console import counter, load
-    from rezoo.data.datasets import dataset_spec
 
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
@@ -101,28 +99,20 @@ def eval_command(
     kinds = _kinds(corruptions, source, tta)
     options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
+    where = {"devices": devices, "hosts": hosts}
     evaluating, recording = load("rezoo.evaluation.evaluate"), load("rezoo.evaluation.recording")
     if record:
         recording.require_run(source)
-    setting = evaluating.setting_of(
-        source,
-        dataset,
-        split=split,
-        batch_size=batch_size,
-        image_size=image_size,
-        options=options,
-    )
+    setting = evaluating.setting_of(source, dataset, options=options, **images)
     others = _opened(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
         result = evaluating.evaluate_setting(setting, tta=tta, progress=progress, **where)
-    first = (worker := Worker.of_environment()) is None or worker.is_first
-    if first:
+    if first := _is_first():
         _write(result, *files)
     told = _told_apart(result, others) if others else None
     robustness = _robustness(result, kinds, where) if kinds else None
     if as_json:
-        more = {"unknown": told, "corruptions": robustness}
-        print_json(result.to_dict() | {key: v.to_dict() for key, v in more.items() if v})
+        _print_json(result, unknown=told, corruptions=robustness)
     else:
         _print(result, classes=classes)
         _print_more(result, told, robustness)
@@ -170,6 +160,12 @@ def _told_apart(result: Evaluation, others: Faults) -> UnknownImages:
         )
 
 
+def _is_first() -> bool:
+    """Return whether this process writes files: the first host, or the only one."""
+    worker = Worker.of_environment()
+    return worker is None or worker.is_first
+
+
 def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
     """Return the path of a file to be written; raises `SpecError` if it must not be."""
     from rezoo.utils.files import refuse_inside_dataset, refuse_unwritable
@@ -194,6 +190,10 @@ def _write(result: Evaluation, csv_file: Path | None, predictions: Path | None) 
         write_csv(result.predictions, csv_file)
     if predictions:
         result.predictions.write(predictions)
+
+
+def _print_json(result: Evaluation, **more: UnknownImages | Robustness | None) -> None:
+    print_json(result.to_dict() | {key: found.to_dict() for key, found in more.items() if found})
 
 
 def _print(result: Evaluation, *, classes: bool) -> None:
