@@ -1,184 +1,97 @@
 """Draw the pictures of the documentation: `python examples/draw_pictures.py [FOLDER]`.
 
-The figures in the pictures come from `rezoo.models.profile`. The same version of matplotlib writes
-the same bytes each time. `draw_zoo.py` draws the chart of published weights.
+The figures in the pictures are counted from the graphs of rezoo's networks. The same version of
+matplotlib writes the same bytes each time. `draw_shortcuts.py` has the pictures of shortcuts,
+`draw_zoo.py` draws the chart of published weights, `rezoo draw` draws any network.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
-from matplotlib.path import Path as Curve
+from matplotlib.patches import Polygon, Rectangle
 
-from rezoo.models.factory import create_model, start_from_zeros
-from rezoo.models.profile import LayerCost, Profile, profile
-from rezoo.registry import architectures
-
-STYLE = {
-    "svg.hashsalt": "rezoo",
-    "svg.fonttype": "none",  # text stays text; other sans-serif fonts are narrower than this
-    "font.sans-serif": ["DejaVu Sans"],
-}
-HEAD = {"arrowstyle": "-|>,head_length=5,head_width=2.8", "shrinkA": 0, "shrinkB": 0}
-TIMES = "\N{MULTIPLICATION SIGN}"
-CARD, INK, MUTED, LINE = "#f7f8fb", "#1c2536", "#556074", "#d5dae4"
-BLUE, PALE, ORANGE, SAND = "#2f5fc4", "#dfe8fb", "#d2601a", "#fbe6d6"
-LAYER, OTHER, PROJECTING = (PALE, BLUE), ("white", MUTED), (SAND, ORANGE)
-SHAPE = (224, 224, 3)
-
-Place = tuple[float, float, float, float]  # x and y of the upper left corner, width, height
-Look = tuple[str, str]  # colours of the inside and of the edge
+import draw_shortcuts
+from rezoo.drawing.blocks import draw_blocks
+from rezoo.drawing.canvas import (
+    BLUE,
+    EMPTY,
+    LAYER,
+    MIDDLE,
+    MUTED,
+    ORANGE,
+    OTHER,
+    PALE,
+    PROJECTING,
+    SMALL,
+    TIMES,
+    arrow,
+    bar,
+    box,
+    canvas,
+    curve,
+    plus,
+    shortcut,
+    text,
+    to_svg,
+)
+from rezoo.drawing.columns import draw_columns
+from rezoo.drawing.outline import DrawnStage, Outline
+from rezoo.drawing.picture import outline_of
+from rezoo.drawing.rulers import draw_rulers
 
 
 @cache
-def cost(name: str) -> Profile:
-    """Return the cost of a registered network at 224 px."""
-    model = start_from_zeros(partial(create_model, name, input_shape=SHAPE))
-    return profile(model, input_shape=SHAPE)
+def network(name: str) -> Outline:
+    """Return the outline of a registered network at 224 px."""
+    return outline_of(name, input_shape=(224, 224, 3))
 
 
-def convolutions(name: str, block: str) -> list[LayerCost]:
-    """Return the convolutions of one block, `layer1.1` for instance."""
-    return [x for x in cost(name).layers if x.macs and x.name.startswith(f"{block}.")]
-
-
-def block_macs(name: str, stage: int) -> list[int]:
-    """Return the MACs of each block of a stage, including the projection shortcut."""
-    depth = architectures.get(name).config["depths"][stage - 1]
-    blocks = [convolutions(name, f"layer{stage}.{index}") for index in range(depth)]
-    return [sum(layer.macs for layer in block) for block in blocks]
-
-
-def canvas(width: int, height: int) -> Axes:
-    """Return axes in picture units, y downwards, on a light card with round corners."""
-    axes = Figure(figsize=(width / 72, height / 72), dpi=72).add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    box(axes, (1, 1, width - 2, height - 2), look=(CARD, LINE), radius=14)
-    return axes
-
-
-def text(axes: Axes, x: float, y: float, words: str, size: float = 14, **options: object) -> None:
-    """Write words, centred on (x, y) unless options say otherwise."""
-    look = {"ha": "center", "va": "center_baseline", "color": INK, "family": "sans-serif"}
-    axes.text(x, y, words, fontsize=size, **{**look, **options})
-
-
-def box(axes: Axes, place: Place, words: str = "", look: Look = LAYER, radius: float = 7) -> None:
-    """Draw a box with round corners, and words in its middle."""
-    x, y, width, height = place
-    shape, (fill, edge) = f"round,pad=0,rounding_size={radius}", look
-    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, fc=fill, ec=edge, lw=1.3))
-    text(axes, x + width / 2, y + height / 2, words)
-
-
-def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Draw a straight arrow."""
-    axes.add_patch(FancyArrowPatch(start, end, color=INK, lw=1.4, **HEAD))
-
-
-def arc(axes: Axes, start: float, end: float, y: float) -> None:
-    """Draw a shortcut above the line at y, to its sum with that line."""
-    points = [(start, y), (start, y - 62), (end, y - 62), (end, y - 11)]
-    path = Curve(points, [Curve.MOVETO] + [Curve.CURVE4] * 3)
-    axes.add_patch(FancyArrowPatch(path=path, color=ORANGE, lw=2.4, fill=False, **HEAD))
-    plus(axes, end, y, 10)
-
-
-def plus(axes: Axes, x: float, y: float, radius: float = 12) -> None:
-    """Draw the sign of addition."""
-    axes.add_patch(Circle((x, y), radius, fc=SAND, ec=ORANGE, lw=1.6, zorder=3))
-    arm = radius * 0.5
-    for dx, dy in ((arm, 0), (0, arm)):
-        axes.plot([x - dx, x + dx], [y - dy, y + dy], color=ORANGE, lw=2, zorder=4)
-
-
-def shortcut(axes: Axes, x: float, top: float, bottom: float, reach: float) -> None:
-    """Draw a shortcut from the line at x to its sum with that line, left around the layers."""
-    left, turn = x - reach, 16
-    upper = [(x, top), (left + turn, top), (left, top), (left, top + turn)]
-    lower = [(left, bottom - turn), (left, bottom), (left + turn, bottom), (x - 13, bottom)]
-    line, corner = Curve.LINETO, [Curve.CURVE3] * 2
-    path = Curve(upper + lower, [Curve.MOVETO, line, *corner, line, *corner, line])
-    axes.add_patch(FancyArrowPatch(path=path, color=ORANGE, lw=2.4, fill=False, **HEAD))
-    plus(axes, x, bottom)
+def stages_of(name: str) -> list[DrawnStage]:
+    """Return the stages of a network without stem and head."""
+    return [stage for stage in network(name).stages if stage.role == "stage"]
 
 
 def two_layers(axes: Axes, x: float, *, residual: bool) -> None:
     """Draw one of the two blocks of `residual_block` around the vertical line at x."""
-    kernel = convolutions("resnet18", "layer1.0")[0].text.partition(",")[0]
-    text(axes, x, 34, "residual block" if residual else "plain block", 17, weight="bold")
-    text(axes, x + 14, 76, "x", 16, style="italic", ha="left")
-    arrow(axes, (x, 62), (x, 100))
-    box(axes, (x - 75, 100, 150, 34), f"{kernel} conv, BN")
-    arrow(axes, (x, 134), (x, 160))
-    box(axes, (x - 40, 160, 80, 30), "ReLU", OTHER)
-    arrow(axes, (x, 190), (x, 216))
-    box(axes, (x - 75, 216, 150, 34), f"{kernel} conv, BN")
-    arrow(axes, (x, 250), (x, 352))
-    text(axes, x + 14, 271, "F(x)" if residual else "H(x)", 16, style="italic", ha="left")
-    box(axes, (x - 40, 352, 80, 30), "ReLU", OTHER)
-    arrow(axes, (x, 382), (x, 414))
+    kernel = stages_of("resnet18")[0].blocks[0].texts[0].partition(",")[0]
+    text(axes, x, 32, "residual block" if residual else "plain block", 17, weight="bold")
+    text(axes, x + 12, 70, "x", 16, style="italic", ha="left")
+    arrow(axes, (x, 56), (x, 94))
+    box(axes, (x - 62, 94, 124, 34), f"{kernel} conv, BN")
+    arrow(axes, (x, 128), (x, 152))
+    box(axes, (x - 36, 152, 72, 30), "ReLU", OTHER)
+    arrow(axes, (x, 182), (x, 206))
+    box(axes, (x - 62, 206, 124, 34), f"{kernel} conv, BN")
+    arrow(axes, (x, 240), (x, 330))
+    text(axes, x + 12, 259, "F(x)" if residual else "H(x)", 16, style="italic", ha="left")
+    box(axes, (x - 36, 330, 72, 30), "ReLU", OTHER)
+    arrow(axes, (x, 360), (x, 388))
     if residual:
-        shortcut(axes, x, 84, 304, reach=112)
-        text(axes, x - 122, 194, "identity", color=ORANGE, ha="right")
-        text(axes, x + 14, 334, "F(x) + x", 16, style="italic", ha="left", weight="bold")
+        shortcut(axes, x, 78, 288, reach=84, gap=13)
+        text(axes, x - 100, 183, "identity", color=ORANGE, rotation=90)
+        text(axes, x + 12, 316, "F(x) + x", 16, style="italic", ha="left", weight="bold")
+        plus(axes, x, 288)
 
 
 def residual_block() -> Axes:
     """Draw two layers without and with an identity shortcut."""
-    axes = canvas(760, 470)
-    for x, residual in ((180, False), (590, True)):
+    axes = canvas(456)
+    words = (("the layers learn", "the whole mapping H"), ("the layers learn", "only the change F"))
+    for x, residual, captions in zip((96, 322), (False, True), words, strict=True):
         two_layers(axes, x, residual=residual)
-    axes.plot([380, 380], [60, 414], color=LINE, lw=1.3)
-    text(axes, 180, 440, "the layers learn the whole mapping H", color=MUTED)
-    text(axes, 590, 440, "the layers learn only the change F", color=MUTED)
-    return axes
-
-
-def one_block(axes: Axes, x: float, title: str, name: str, nets: str) -> None:
-    """Draw the convolutions of one block, and bars as long as their multiply-adds."""
-    layers = convolutions(name, "layer1.1")
-    height, width, channels = layers[-1].output_shape
-    text(axes, x, 34, title, 17, weight="bold")
-    text(axes, x, 58, nets, color=MUTED)
-    text(axes, x, 88, f"{height}{TIMES}{width}, {channels} channels")
-    tops = [130, 195, 260] if len(layers) == 3 else [150, 240]
-    above = 100
-    for top, layer in zip(tops, layers, strict=True):
-        arrow(axes, (x, above), (x, top))
-        box(axes, (x - 55, top, 110, 34), layer.text)
-        bar = layer.macs / 1e6 * 0.62
-        axes.add_patch(Rectangle((x + 70, top + 21), bar, 11, fc=BLUE))
-        text(axes, x + 70, top + 9, f"{layer.macs / 1e6:.1f} M", ha="left")
-        above = top + 34
-    arrow(axes, (x, above), (x, 322))
-    shortcut(axes, x, 112, 334, reach=92)
-    arrow(axes, (x, 346), (x, 372))
-    total = sum(layer.macs for layer in layers) / 1e6
-    text(axes, x, 392, f"{total:.1f} M multiply-adds", 16, weight="bold")
-
-
-def blocks() -> Axes:
-    """Draw the basic block and the bottleneck, with the cost of each convolution."""
-    axes = canvas(760, 420)
-    one_block(axes, 190, "basic block", "resnet18", "resnet18, resnet34")
-    one_block(axes, 560, "bottleneck", "resnet50", "resnet50, resnet101, resnet152")
-    axes.plot([380, 380], [30, 396], color=LINE, lw=1.3)
+        for row, caption in enumerate(captions):
+            text(axes, x - 8 * residual, 412 + 20 * row, caption, color=MUTED)
     return axes
 
 
 def feature_map(axes: Axes, x: float, middle: float, shape: tuple[int, ...]) -> None:
     """Draw `(height, width, channels)` to scale as a cuboid centred at x."""
-    side, depth = 1.9 * shape[0], shape[2] / 22
+    side, depth = 1.15 * shape[0], shape[2] / 34
     left, top, slant = x - (side + depth) / 2, middle - side / 2, depth * 0.25
     right, bottom = left + side, top + side
     lid = [(left, top), (left + depth, top - slant)]
@@ -187,43 +100,43 @@ def feature_map(axes: Axes, x: float, middle: float, shape: tuple[int, ...]) -> 
     end += [(right + depth, bottom - slant), (right, bottom)]
     edge = {"ec": BLUE, "lw": 1.2, "joinstyle": "round"}
     axes.add_patch(Rectangle((left, top), side, side, fc=PALE, **edge))
-    axes.add_patch(Polygon(lid, fc="white", **edge))
-    axes.add_patch(Polygon(end, fc="#b9cdf4", **edge))
+    axes.add_patch(Polygon(lid, fc=EMPTY, **edge))
+    axes.add_patch(Polygon(end, fc=MIDDLE, **edge))
 
 
-def stage_column(axes: Axes, x: float, stage: int) -> None:
+def stage_column(axes: Axes, x: float, number: int, stage: DrawnStage) -> None:
     """Draw one stage of resnet50: its feature map, and a tile for each of its blocks."""
-    layers = convolutions("resnet50", f"layer{stage}.1")
-    height, width, channels = layers[-1].output_shape
-    text(axes, x, 72, f"stage {stage}", 15, weight="bold")
-    feature_map(axes, x, 156, layers[-1].output_shape)
-    text(axes, x, 232, f"{height}{TIMES}{width}, {channels}")
-    text(axes, x, 252, f"bottleneck width {layers[0].output_shape[-1]}", 13, color=MUTED)
-    macs = block_macs("resnet50", stage)
-    base = 520
-    for index, block in enumerate(macs):
-        tall = block / 1e6 * 0.14
+    shape = stage.layers[-1].cost.output_shape
+    text(axes, x, 92, f"stage {number}", 15, weight="bold")
+    feature_map(axes, x, 150, shape)
+    text(axes, x, 212, TIMES.join(map(str, shape)))
+    base = 470
+    for index, block in enumerate(stage.blocks):
+        macs = sum(cost.macs for cost in block.costs) / 1e6
+        tall = macs * 0.128
         fill, edge = LAYER if index else PROJECTING
-        tile = Rectangle((x - 55, base - tall), 110, tall - 3, fc=fill, ec=edge, lw=1.2)
-        axes.add_patch(tile)
-        text(axes, x, base - tall / 2 - 1.5, f"{block / 1e6:.1f} M", 13)
+        place = (x - 40, base - tall)
+        axes.add_patch(Rectangle(place, 80, tall - 3, fc=fill, ec=edge, lw=1.2))
+        text(axes, x, base - tall / 2 - 1.5, f"{macs:.1f} M", SMALL)
         base -= tall
-    text(axes, x, base - 14, f"{len(macs)} blocks: {sum(macs) / 1e6:,.0f} M", 13.5, weight="bold")
+    text(axes, x, base - 12, f"{stage.macs / 1e6:,.0f} M", 14, weight="bold")
 
 
 def stages() -> Axes:
     """Draw the side, the width and the cost of the stages."""
-    axes = canvas(760, 590)
-    title = "resnet50: half the side, double the width, the same cost for each block"
-    text(axes, 380, 34, title, 16, weight="bold")
-    for stage in range(1, 5):
-        x = 110 + 180 * (stage - 1)
-        stage_column(axes, x, stage)
-    legend = "multiply-adds at 224 px; orange: the block with the projection shortcut"
-    text(axes, 380, 546, legend, color=MUTED)
-    whole, inside = cost("resnet50").macs, sum(sum(block_macs("resnet50", s)) for s in range(1, 5))
-    rest = f"stem and classifier add {(whole - inside) / 1e6:.0f} M; in all {whole / 1e6:,.0f} M"
-    text(axes, 380, 568, rest, color=MUTED)
+    axes, found = canvas(562), stages_of("resnet50")
+    text(axes, 210, 32, "resnet50: half the side, double the width,", 15, weight="bold")
+    text(axes, 210, 54, "the same cost for each block", 15, weight="bold")
+    for number, stage in enumerate(found, start=1):
+        stage_column(axes, 210 + 100 * (number - 2.5), number, stage)
+    whole, inside = network("resnet50").profile.macs, sum(stage.macs for stage in found)
+    words = (
+        "multiply-adds of each block at 224 px",
+        "orange: the block with the projection shortcut",
+        f"stem and head add {(whole - inside) / 1e6:.0f} M; in all {whole / 1e6:,.0f} M",
+    )
+    for row, line in enumerate(words):
+        text(axes, 210, 498 + 20 * row, line, color=MUTED)
     return axes
 
 
@@ -235,59 +148,81 @@ def macs() -> Axes:
         "resnet50": "resnet50 (v1.5)",
         "vgg19": "VGG-19",
     }
-    axes = canvas(760, 400)
-    text(axes, 380, 34, f"multiply-adds for one image of 224{TIMES}224", 17, weight="bold")
-    text(axes, 188, 72, "MACs", color=MUTED, ha="left")
-    text(axes, 730, 72, "parameters", color=MUTED, ha="right")
+    axes = canvas(500)
+    text(axes, 210, 32, "multiply-adds (MACs) and parameters", 16, weight="bold")
+    text(axes, 210, 54, f"for one image of 224{TIMES}224", color=MUTED)
     for index, name in enumerate(names):
-        params, count = cost(name).params, cost(name).macs
-        y, bar = 106 + 38 * index, count / cost("vgg19").macs * 330
+        cost, y = network(name).profile, 92 + 52 * index
         fill = MUTED if name == "vgg19" else BLUE
-        text(axes, 176, y, labels.get(name, name), ha="right")
-        axes.add_patch(Rectangle((188, y - 12), bar, 24, fc=fill))
-        text(axes, 196 + bar, y, f"{count / 1e9:.2f} G", ha="left")
-        text(axes, 730, y, f"{params / 1e6:.1f} M", ha="right")
-    note = "1 MAC = one multiply-add = 2 FLOPs; what the paper calls FLOPs are MACs"
-    text(axes, 380, 376, note, color=MUTED)
+        text(axes, 20, y, labels.get(name, name), ha="left")
+        text(axes, 400, y, f"{cost.params / 1e6:.1f} M parameters", SMALL, ha="right", color=MUTED)
+        length = cost.macs / network("vgg19").profile.macs * 306
+        bar(axes, (20, y + 12, length, 18), fill)
+        text(axes, 28 + length, y + 21, f"{cost.macs / 1e9:.2f} G", ha="left", weight="bold")
+    text(axes, 210, 460, "1 MAC = one multiply-add = 2 FLOPs;", SMALL, color=MUTED)
+    text(axes, 210, 479, "what the paper calls FLOPs are MACs", SMALL, color=MUTED)
     return axes
 
 
 def hero() -> Axes:
     """Draw the banner: the name, and the commands as a residual network."""
-    axes = canvas(1000, 300)
-    text(axes, 500, 66, "rezoo", 60, weight="bold")
-    line = "residual networks for Keras 3, each claim checkable by a command"
-    text(axes, 500, 122, line, 20, color=MUTED)
-    y = 238
-    for x, words in ((30, "name a model"), (218, "name a dataset")):
-        box(axes, (x, y - 22, 156, 44), look=OTHER, radius=22)
-        text(axes, x + 78, y, words, 16)
-    plus(axes, 202, y, 10)
-    arrow(axes, (374, y), (430, y))
-    for x, words in ((430, "train"), (610, "eval"), (790, "predict")):
-        box(axes, (x, y - 22, 100, 44), radius=9)
-        text(axes, x + 50, y, words, 18, weight="bold")
-        arrow(axes, (x + 100, y), (x + 180, y))
-        arc(axes, x - 27, x + 127, y)
+    axes = canvas(304)
+    text(axes, 210, 52, "rezoo", 50, weight="bold")
+    text(axes, 210, 98, "residual networks for Keras 3,", 17, color=MUTED)
+    text(axes, 210, 122, "each claim checkable by a command", 17, color=MUTED)
+    for x, words in ((24, "name a model"), (232, "name a dataset")):
+        box(axes, (x, 152, 164, 40), look=OTHER, radius=20)
+        text(axes, x + 82, 172, words, 16)
+    plus(axes, 210, 172, 10)
+    turn, y = 12, 264
+    down = [(210, 183), (210, 198), (210, 206), (202, 206), (26, 206), (14, 206), (14, 218)]
+    down += [(14, y - turn), (14, y), (26, y), (40, y)]
+    curve(axes, down, [1, 2, 3, 3, 2, 3, 3, 2, 3, 3, 2], color=MUTED, lw=1.4)
+    for x, words in ((40, "train"), (166, "eval"), (292, "predict")):
+        box(axes, (x, y - 20, 80, 40), radius=9)
+        text(axes, x + 40, y, words, 16, weight="bold")
+        arrow(axes, (x + 80, y), (min(x + 126, 406), y))
+        points = [(x - 14, y), (x - 14, y - 50), (x + 96, y - 50), (x + 96, y - 11)]
+        curve(axes, points, [1, 4, 4, 4])
+        plus(axes, x + 96, y, 10)
     return axes
 
 
-PICTURES = (residual_block, blocks, stages, macs, hero)
+def several(draw: Callable[[list[Outline]], Axes], *names: str) -> Callable[[], Axes]:
+    """Return what draws some networks with a function of `rezoo.drawing`."""
+    return lambda: draw([network(name) for name in names])
 
 
-def write(draw: Callable[[], Axes], path: str | Path, style: Mapping[str, Any]) -> None:
+PICTURES = {
+    "hero": (hero, "rezoo: name a model and a dataset, then train, eval and predict"),
+    "residual-block": (residual_block, "a plain block, and a residual block with its shortcut"),
+    "side-by-side": (
+        several(draw_columns, "vgg19", "plain34", "resnet34"),
+        "the layers of VGG-19, plain-34 and ResNet-34",
+    ),
+    "ruler": (several(draw_rulers, "resnet50"), "the 50 layers of resnet50"),
+    "blocks": (several(draw_blocks, "resnet34", "resnet50"), "a basic block and a bottleneck"),
+    "stages": (stages, "side, width and cost of the stages of resnet50"),
+    "macs": (macs, "multiply-adds and parameters of the ResNets and VGG-19"),
+    "options": (
+        partial(draw_shortcuts.options, network),
+        "three kinds of shortcuts, and what they do to pixels and channels",
+    ),
+    "paths": (partial(draw_shortcuts.paths, network), "the paths through residual blocks"),
+}
+
+
+def write(draw: Callable[[], Axes], path: str | Path, title: str) -> None:
     """Draw a picture and write it as SVG, with the same bytes each time."""
-    with matplotlib.rc_context(dict(style)):
-        metadata = {"Date": None, "Creator": None}
-        draw().figure.savefig(Path(path), metadata=metadata, transparent=True)
+    Path(path).write_text(to_svg([draw], title), "utf-8")
     print(path)
 
 
 def main(folder: str = "images") -> None:
     """Write all pictures as SVG into a folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for draw in PICTURES:
-        write(draw, Path(folder, draw.__name__.replace("_", "-")).with_suffix(".svg"), STYLE)
+    for name, (draw, title) in PICTURES.items():
+        write(draw, Path(folder, f"{name}.svg"), title)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from rezoo.cli.compare import compare
 from rezoo.cli.data import data
 from rezoo.cli.doctor import doctor
 from rezoo.cli.downloads import shown_downloads
+from rezoo.cli.draw import draw
 from rezoo.cli.eval import eval_command
 from rezoo.cli.examine import examine
 from rezoo.cli.export import export
@@ -55,7 +56,7 @@ def cli() -> None:
 
 
 for command in (
-    list_command, info, train, eval_command, examine, calibrate, predict, compare, export,
+    list_command, info, draw, train, eval_command, examine, calibrate, predict, compare, export,
     benchmark, verify, push, data, launch, doctor,
 ):  # fmt: skip
     cli.add_command(command)

@@ -1,0 +1,58 @@
+"""`rezoo draw`: networks as a picture, from their graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rezoo.errors import SpecError
+from rezoo.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    from rezoo.drawing.picture import Part
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The .svg file; an existing one is replaced.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["network", "ruler", "blocks"]),
+    help="Draw only this.  [default: all of one MODEL, the network of several]",
+)
+@click.option("--image-size", type=int, help="Height and width in pixels, instead of the MODEL's.")
+def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: int | None) -> None:
+    """Draw each MODEL from its graph: layers, channels, maps and multiply-adds.
+
+    network: a column of layers for each MODEL, as wide as they have channels, side by side.
+    ruler: the layers that the name counts, in stages. blocks: weights and multiply-adds of the
+    layers of a block; those of several networks have the same number of channels, if possible.
+    """
+    from rezoo.cli.console import lines, load, status
+    from rezoo.sources.references import resolve
+
+    if output.suffix.lower() != ".svg":
+        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
+    configs = [resolve(model).config for model in models]  # wrong names first
+    picture = load("rezoo.drawing.picture")
+    outlines = []
+    for config in configs:
+        with status(f"building {config.architecture}"):
+            pre = config.preprocessing.at(image_size)
+            outlines.append(
+                picture.outline_of(
+                    config.architecture,
+                    input_shape=(*pre.size, pre.channels),
+                    num_classes=config.num_classes,
+                )
+            )
+    write_bytes(output, picture.draw_networks(outlines, part).encode())
+    lines(str(output))
