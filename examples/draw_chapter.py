@@ -29,8 +29,22 @@ from matplotlib.ticker import NullLocator
 
 import rezoo
 from rezoo.drawing.canvas import (
-    BLUE, CARD, EMPTY, GREY, INK, LINE, MIDDLE, MUTED, ORANGE, PALE, TIMES, WIDTH, bar, canvas,
-    text, to_svg,
+    BLUE,
+    CARD,
+    EMPTY,
+    GREY,
+    INK,
+    LINE,
+    MIDDLE,
+    MUTED,
+    ORANGE,
+    PALE,
+    TIMES,
+    WIDTH,
+    bar,
+    canvas,
+    text,
+    to_svg,
 )  # fmt: skip
 from rezoo.evaluation.explaining.activation_maps import ActivationMaps
 from rezoo.evaluation.predict import Prediction
@@ -95,7 +109,7 @@ def gradient_norms(name: str, change: Any, seed: int, images: Any, labels: Any) 
     model = rezoo.create_model(name)
     model = change(model) if change else model
     ends = [x.output for x in model.layers if x.name == "act1" or x.name.endswith(".act")]
-    network = keras.Model(model.inputs, [model.outputs[0], *ends])
+    network = keras.Model(model.inputs[0], [model.outputs[0], *ends])
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits, *maps = network(images, training=True)
@@ -115,7 +129,9 @@ def measured_gradients(data_dir: str) -> dict[str, np.ndarray]:
         found[words] = np.array(rows)
         first, last = found[words][:, 0], found[words][:, -1]
         print(f"{words}: first layer {spread(first)}, last {spread(last)}")
-        print(f"  ratio {spread(first / last)}; before the last block {spread(found[words][:, -2])}")
+        print(
+            f"  ratio {spread(first / last)}; before the last block {spread(found[words][:, -2])}"
+        )
     return found
 
 
@@ -126,7 +142,7 @@ def spread(values: np.ndarray) -> str:
 
 def gradients(found: dict[str, np.ndarray]) -> Axes:
     """Draw the norm of the gradient by layer, a line for the median and a band for the range."""
-    card = canvas(470)
+    card = canvas(474)
     text(card, WIDTH / 2, 28, "gradient norm at the start of training", 16, weight="bold")
     axes = card.figure.add_axes((0.15, 0.27, 0.82, 0.65), facecolor="none")
     for row, (words, rows) in enumerate(found.items()):
@@ -134,7 +150,7 @@ def gradients(found: dict[str, np.ndarray]) -> Axes:
         look = {"color": colour, "lw": 2.4, "ls": DASHED if "zero" in words else "-"}
         axes.fill_between(layers, rows.min(0), rows.max(0), color=colour, alpha=0.25, lw=0)
         axes.plot(layers, np.median(rows, 0), **look)
-        y = 390 + 19 * row
+        y = 394 + 19 * row
         card.plot([60, 94], [y, y], **look)
         text(card, 104, y, words, 14, ha="left")
     axes.set(yscale="log", xlim=(0, 56), ylim=(1e-13, 1e3))
@@ -145,7 +161,7 @@ def gradients(found: dict[str, np.ndarray]) -> Axes:
     axes.grid(color=LINE, lw=0.8)
     axes.tick_params(colors=INK, labelsize=13, length=0)
     axes.spines[:].set_visible(False)
-    text(card, WIDTH / 2, 366, "layer: 1 is next to the image, 55 to the loss", 14, color=MUTED)
+    text(card, WIDTH / 2, 370, "layer: 1 is next to the image, 55 to the loss", 14, color=MUTED)
     return card
 
 
@@ -206,7 +222,7 @@ def cell(axes: Axes, x: float, y: float, count: int) -> None:
 def strongest(model: keras.Model, photo: Path) -> Iterator[np.ndarray]:
     """Return the output of each stage, `(h, w, C)`: channels with the most contrast first."""
     outputs = [model.get_layer(name).output for name in STAGE_ENDS]
-    for maps in keras.Model(model.inputs, outputs)(rezoo.preprocess(model, photo)):
+    for maps in keras.Model(model.inputs[0], outputs)(rezoo.preprocess(model, photo)):
         values = np.asarray(maps)[0]
         yield values[:, :, np.argsort(-values.std(axis=(0, 1)))]
 
@@ -283,7 +299,7 @@ def main() -> None:
         svgs["gradients"] = (partial(gradients, norms), "Gradient norm by layer")
     for name, (draw, title) in svgs.items():
         path = chosen.folder / f"{name}.svg"
-        path.write_text(to_svg(draw, title), "utf-8")
+        path.write_text(to_svg([draw], title), "utf-8")
         print(path)
     if chosen.weights and chosen.photo:
         model = rezoo.load(chosen.weights)

@@ -16,57 +16,64 @@ from rezoo.registry import architectures
 
 CONCEPTS = Path(__file__).parents[1] / "docs" / "concepts"
 PAGES = ("residual-networks.md", "from-vgg-to-resnet50.md", "relatives.md")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+BASH = re.compile(r"^```bash\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 FIGURE = re.compile(r"\d{1,3}(?:,\d{3})+")
 
 
-def blocks(page):
-    return BLOCK.findall((CONCEPTS / page).read_text("utf-8"))
+def content(page):
+    return (CONCEPTS / page).read_text("utf-8")
 
 
 @pytest.mark.ci
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_runs_and_prints_the_text_below_it(page):
-    found, names = blocks(page), {}
-    ran = 0
-    for (language, code), (below, text) in zip(found, [*found[1:], ("", "")], strict=True):
-        if language == "python":
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(compile(code, page, "exec"), names)
-            assert printed.getvalue() == (text if below == "text" else "")
-            ran += 1
-    assert ran
+    blocks, names = PYTHON.findall(content(page)), {}
+    assert blocks
+    for code, text in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, page, "exec"), names)
+        assert printed.getvalue() == text
 
 
-def commands(page):
-    for language, code in blocks(page):
-        if language == "bash":
-            for line in code.splitlines():
-                command, _, comment = line.partition("#")
-                if figures := FIGURE.findall(comment):
-                    yield command.strip(), figures
+def commands():
+    """Return the commands that have figures in a comment, beside them or on the line above."""
+    above: list[str] = []
+    for line in "\n".join(code for page in PAGES for code in BASH.findall(content(page))).split(
+        "\n"
+    ):
+        command, _, comment = line.partition("#")
+        figures = FIGURE.findall(comment)
+        if command.strip() and (figures or above):
+            mark = pytest.mark.slow if "--layers" in command else ()  # they build the network
+            yield pytest.param(command.strip(), figures or above, marks=mark, id=command.strip())
+        above = figures if not command else []
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_print_the_figures_beside_them(page):
-    checked = 0
-    for command, figures in commands(page):
-        program, *arguments = shlex.split(command)
-        assert program == "rezoo"
-        done = CliRunner().invoke(cli, arguments)
-        assert done.exit_code == 0, done.output
-        for figure in figures:
-            assert figure in done.output, command
-            checked += 1
-    assert checked
+@pytest.mark.parametrize(("command", "figures"), commands())
+def test_the_command_prints_the_figures_beside_it(command, figures):
+    program, *arguments = shlex.split(command)
+    assert program == "rezoo"
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert [figure for figure in figures if figure not in done.output] == []
 
 
-def test_the_table_of_depths_has_the_counts_of_the_networks():
-    text = (CONCEPTS / PAGES[1]).read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)`.* \| ([\d,]+) \| ([\d,]+) \| [\d.]* ?\|$", text, re.MULTILINE)
-    assert len(rows) == 7
-    for name, params, macs in rows:
+def test_the_tables_of_depths_have_the_plans_and_counts_of_the_networks():
+    text = content("from-vgg-to-resnet50.md")
+    plans = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\d, ]+) \| ([\d +×]+) \|$", text, re.MULTILINE)
+    assert len(plans) == 5
+    for name, block, depths, layers in plans:
+        config = architectures.get(name).config
+        assert {kind for kind, _ in config["blocks"]} == {block}
+        assert config["depths"] == tuple(map(int, depths.split(",")))
+        per_block = {"basic": 2, "bottleneck": 3}[block]
+        assert layers == f"2 + {per_block} × {sum(config['depths'])}"
+        assert name == f"resnet{2 + per_block * sum(config['depths'])}"
+    counts = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    assert len(counts) == 7
+    for name, params, macs in counts:
         spec = architectures.get(name)
         assert (f"{spec.params:,}", f"{spec.macs:,}") == (params, macs), name
