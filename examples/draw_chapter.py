@@ -142,7 +142,7 @@ def spread(values: np.ndarray) -> str:
 
 def gradients(found: dict[str, np.ndarray]) -> Axes:
     """Draw the norm of the gradient by layer, a line for the median and a band for the range."""
-    card = canvas(474)
+    card = canvas(478)
     text(card, WIDTH / 2, 28, "gradient norm at the start of training", 16, weight="bold")
     axes = card.figure.add_axes((0.15, 0.27, 0.82, 0.65), facecolor="none")
     for row, (words, rows) in enumerate(found.items()):
@@ -150,7 +150,7 @@ def gradients(found: dict[str, np.ndarray]) -> Axes:
         look = {"color": colour, "lw": 2.4, "ls": DASHED if "zero" in words else "-"}
         axes.fill_between(layers, rows.min(0), rows.max(0), color=colour, alpha=0.25, lw=0)
         axes.plot(layers, np.median(rows, 0), **look)
-        y = 394 + 19 * row
+        y = 398 + 19 * row
         card.plot([60, 94], [y, y], **look)
         text(card, 104, y, words, 14, ha="left")
     axes.set(yscale="log", xlim=(0, 56), ylim=(1e-13, 1e3))
@@ -161,7 +161,7 @@ def gradients(found: dict[str, np.ndarray]) -> Axes:
     axes.grid(color=LINE, lw=0.8)
     axes.tick_params(colors=INK, labelsize=13, length=0)
     axes.spines[:].set_visible(False)
-    text(card, WIDTH / 2, 370, "layer: 1 is next to the image, 55 to the loss", 14, color=MUTED)
+    text(card, WIDTH / 2, 374, "layer: 1 is next to the image, 55 to the loss", 14, color=MUTED)
     return card
 
 
