@@ -304,3 +304,50 @@ def config_keys() -> str:
     if differing := found ^ {*config.OWN}:
         raise ValueError(f"the docstring of rezoo.artifacts.config differs by {sorted(differing)}")
     return "\n".join(lines)
+
+
+# "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1, last row, in 10⁹
+_PRINTED = {"18": 1.8, "34": 3.6, "50": 3.8, "101": 7.6, "152": 11.3}
+
+
+def architectures_of_the_paper() -> str:
+    """Return table 1 of arXiv:1512.03385, read from the graphs of the networks at 224 pixels."""
+    outlines = {depth: _of_the_paper(depth) for depth in _PRINTED}
+    first = next(iter(outlines.values()))
+    rows = []
+    for index, stage in enumerate(first.stages):
+        cells = [_layers(outline, index) for outline in outlines.values()]
+        rows.append(("×".join(map(str, stage.size)), *cells))
+    counted = {depth: sum(len(s.layers) for s in o.stages) for depth, o in outlines.items()}
+    rows += [
+        ("layers", *counted.values()),
+        ("MACs", *(f"{outline.profile.macs:,}" for outline in outlines.values())),
+        ("10⁹, as printed in the paper", *_PRINTED.values()),
+    ]
+    return table(["output", *(f"{depth} layers" for depth in outlines)], rows)
+
+
+def _of_the_paper(depth: str) -> Any:
+    """Return the outline of a network as the paper counts it: with option A, or its bottleneck."""
+    from rezoo.drawing.outline import outline
+    from rezoo.models.factory import start_from_zeros
+    from rezoo.registry import architectures
+
+    spec = architectures.get(f"resnet{depth}")
+    v1 = [(block.replace("bottleneck", "bottleneck_v1"), w) for block, w in spec.config["blocks"]]
+    option = "padded" if v1 == list(spec.config["blocks"]) else "projection"
+    given = {"name": spec.name, "input_shape": (224, 224, 3), "num_classes": spec.num_classes}
+    config = {**spec.config, "blocks": v1, "shortcut": option, "classifier_activation": None}
+    return outline(start_from_zeros(lambda: spec.build(**given, **config)))
+
+
+def _layers(outline: Any, index: int) -> str:
+    """Return the pooling and the blocks of a stage in the notation of the paper."""
+    stage = outline.stages[index]
+    place = outline.line.index(stage.layers[0])
+    lines = [outline.line[place - 1].cost.text] if not outline.line[place - 1].counted else []
+    for texts, blocks in stage.runs:
+        lines.append("<br>".join(texts))
+        if len(texts) > 1:
+            lines[-1] = f"[{'<br>'.join(texts)}] ×{blocks}"
+    return "<br>".join(lines)

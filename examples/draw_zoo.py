@@ -1,37 +1,25 @@
 """Draw the chart of published weights: `python examples/draw_zoo.py [images/zoo.svg]`.
 
 Published top-1 over MACs for all weights of the catalogue. Weights are on the front if none with
-fewer MACs are better; their labels are to the left, above the front, where there are no dots.
+fewer MACs are better; they are numbered in the chart and named below it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from draw_pictures import BLUE, CARD, INK, LINE, MUTED, ORANGE, STYLE, canvas, text, write
+from draw_pictures import write
+from rezoo.drawing.canvas import CARD, LINE, MUTED, ORANGE, SKY, SMALL, canvas, fitting, text
 from rezoo.sources import catalogue
 from rezoo.specs import WeightsSpec
 
-WIDTH, HEIGHT = 760, 760
-LEFT, RIGHT, TOP, BOTTOM = 62, 742, 112, 686  # the plot
+WIDTH, PLOT = 420, 380  # of the picture; height of the plot
+LEFT, RIGHT, TOP = 52, 404, 100  # of the plot
 LEAST = 0.6  # top-1 of the lowest weights on the chart
-LINE_HEIGHT = 15  # of labels
-# places of labels relative to their dots, in points: to the right, above, and the alignment
-PLACES = {
-    "resnet10t": (4, -15, "left"),
-    "resnet14t": (7, -11, "left"),
-    "resnet18": (0, 11, "center"),
-    "resnet26d": (0, -15, "center"),
-    "resnet26t": (9, -9, "left"),
-    "resnet34": (-5, 11, "right"),
-    "resnet50c": (-8, -2, "right"),
-    "resnet50s": (-7, 6, "right"),
-    "resnet101s": (0, 11, "center"),
-    "wide_resnet50_2": (2, -15, "center"),
-    "wide_resnet101_2": (16, 9, "center"),
-}
+ROW = 20  # height of a line of text
 
 
 def entries() -> list[WeightsSpec]:
@@ -40,7 +28,7 @@ def entries() -> list[WeightsSpec]:
     return sorted(known, key=lambda spec: (spec.macs, -(spec.top1 or 0)))
 
 
-def front(weights: list[WeightsSpec]) -> list[WeightsSpec]:
+def front(weights: Sequence[WeightsSpec]) -> list[WeightsSpec]:
     """Return the weights that are better than all with fewer MACs."""
     best: list[WeightsSpec] = []
     for spec in weights:
@@ -49,62 +37,57 @@ def front(weights: list[WeightsSpec]) -> list[WeightsSpec]:
     return best
 
 
-def plot_area(axes: Axes) -> Axes:
+def plot_area(axes: Axes, height: float, shown: Sequence[WeightsSpec]) -> Axes:
     """Return axes of top-1 in percent over billions of MACs, on the card of `axes`."""
-    place = (LEFT / WIDTH, 1 - BOTTOM / HEIGHT, (RIGHT - LEFT) / WIDTH, (BOTTOM - TOP) / HEIGHT)
+    place = (LEFT / WIDTH, 1 - (TOP + PLOT) / height, (RIGHT - LEFT) / WIDTH, PLOT / height)
     plot = axes.figure.add_axes(place, facecolor=CARD)
-    ticks = (1, 2, 5, 10, 20)
-    plot.set(xscale="log", xlim=(0.95, 38), ylim=(67, 87.4))
+    most, low = max(spec.macs for spec in shown) / 1e9, min(spec.top1 for spec in shown)
+    high = max(spec.top1 for spec in shown)
+    plot.set(xscale="log", xlim=(min(spec.macs for spec in shown) / 1.5e9, most * 1.3))
+    plot.set(ylim=(100 * low - 1, 100 * high + 2))
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick < most * 1.2]
     plot.set_xticks(ticks, [f"{tick} G" for tick in ticks])
     plot.set_xticks([], minor=True)
-    plot.set_yticks(range(68, 87, 2), [f"{tick} %" for tick in range(68, 87, 2)])
-    plot.tick_params(length=0, labelsize=13, labelcolor=MUTED)
+    percent = [tick for tick in range(60, 100, 4) if tick > 100 * low - 1 and tick < 100 * high + 2]
+    plot.set_yticks(percent, [f"{tick} %" for tick in percent])
+    plot.tick_params(length=0, labelsize=SMALL, labelcolor=MUTED)
     plot.grid(color=LINE, lw=1)
     plot.spines[:].set_visible(False)
     plot.set_axisbelow(True)
     return plot
 
 
-def label(plot: Axes, spec: WeightsSpec, words: str, colour: str) -> None:
-    """Write a label at its place; by default, to the right of the dot."""
-    x, y, side = PLACES.get(spec.architecture, (8, -1, "left"))
-    plot.annotate(
-        words,
-        (spec.macs / 1e9, 100 * spec.top1),
-        (x, y),
-        textcoords="offset points",
-        ha=side,
-        va="center_baseline",
-        fontsize=13,
-        color=colour,
-    )
-
-
-def label_front(plot: Axes, weights: list[WeightsSpec]) -> None:
-    """Write labels to the left of the dots, each at least a line above the one before."""
-    low, high = plot.get_ylim()
-    line = LINE_HEIGHT * (high - low) / (BOTTOM - TOP)
-    height = low
-    for spec in weights:
-        if spec.architecture in PLACES:
-            label(plot, spec, spec.name, ORANGE)
-            continue
-        top1 = 100 * spec.top1
-        height = max(top1, height + line)
-        offset = (height - top1) / line * LINE_HEIGHT
-        leader = {"arrowstyle": "-", "color": ORANGE, "lw": 0.7, "shrinkA": 0, "shrinkB": 4}
-        leader["relpos"] = (1, 0)
+def number_front(plot: Axes, weights: Sequence[WeightsSpec]) -> None:
+    """Write numbers above the dots; if dots are close, each above the one before, with a line."""
+    last_x = last_y = 0.0
+    for number, spec in enumerate(weights, start=1):
+        dot = (spec.macs / 1e9, 100 * spec.top1)
+        x, y = plot.transData.transform(dot)
+        left = x - 12
+        height = max(y + 10, last_y + 14) if left - last_x < 19 else y + 10
+        last_x, last_y = left, height
+        leader = {"arrowstyle": "-", "color": ORANGE, "lw": 0.8, "shrinkA": 0, "shrinkB": 4}
         plot.annotate(
-            spec.name,
-            (spec.macs / 1e9, top1),
-            (-14 - offset / 2, offset),
+            str(number),
+            dot,
+            (left - x, height - y),
             textcoords="offset points",
-            ha="right",
+            ha="center",
             va="center_baseline",
-            fontsize=13,
+            fontsize=SMALL,
             color=ORANGE,
-            arrowprops=leader if offset > 5 else None,
+            arrowprops={**leader, "relpos": (0.5, 0)} if height - y > 14 else None,
         )
+
+
+def name_front(axes: Axes, y: float, weights: Sequence[WeightsSpec]) -> None:
+    """Write number, name, top-1 and MACs of each weights."""
+    for number, spec in enumerate(weights, start=1):
+        text(axes, 36, y, str(number), SMALL, ha="right", color=ORANGE, weight="bold")
+        text(axes, 46, y, spec.name, fitting(spec.name, 246, SMALL, least=8), ha="left")
+        text(axes, 346, y, f"{spec.top1:.1%}", SMALL, ha="right")
+        text(axes, 404, y, f"{spec.macs / 1e9:.1f} G", SMALL, ha="right", color=MUTED)
+        y += ROW
 
 
 def draw() -> Axes:
@@ -112,48 +95,35 @@ def draw() -> Axes:
     weights = entries()
     shown = [spec for spec in weights if spec.top1 >= LEAST]
     leading = front(shown)
-    by_top1 = sorted(shown, key=lambda spec: spec.top1)
-    best = {spec.architecture: spec for spec in by_top1}.values()
-    axes = canvas(WIDTH, HEIGHT)
-    text(axes, WIDTH / 2, 34, "accuracy and cost of published weights", 17, weight="bold")
-    line = "top-1 on ImageNet-1k as published, at the image size of the evaluation"
-    text(axes, WIDTH / 2, 60, line, color=MUTED)
-    plot = plot_area(axes)
-    plot.step(
-        [spec.macs / 1e9 for spec in leading],
-        [100 * spec.top1 for spec in leading],
-        where="post",
-        color=ORANGE,
-        alpha=0.4,
-        lw=1.5,
-    )
-    kinds = (
-        (shown, "#b9c8ea", 14, "all weights"),
-        (best, BLUE, 40, "the best of an architecture"),
-        (leading, ORANGE, 40, "better than all with fewer MACs"),
-    )
-    for number, (specs, colour, size, words) in enumerate(kinds):
+    below = [f"{s.name} ({s.top1:.1%})" for s in weights if s not in shown]
+    height = TOP + PLOT + 70 + ROW * (len(leading) + len(below) + bool(below))
+    axes = canvas(height)
+    text(axes, WIDTH / 2, 30, "accuracy and cost of published weights", 16, weight="bold")
+    text(axes, WIDTH / 2, 54, "top-1 on ImageNet-1k as published, MACs for one image", SMALL)
+    for x, colour, size, words in (
+        (40, SKY, 30, "all weights"),
+        (160, ORANGE, 40, "better than all with fewer MACs"),
+    ):
+        axes.scatter(x, 80, s=size, c=colour, lw=0)
+        text(axes, x + 10, 80, words, SMALL, ha="left", color=MUTED)
+    plot = plot_area(axes, height, shown)
+    steps = {"where": "post", "color": ORANGE, "alpha": 0.4, "lw": 1.5}
+    for specs, colour, size in ((shown, SKY, 24), (leading, ORANGE, 40)):
         macs, top1 = [spec.macs / 1e9 for spec in specs], [100 * spec.top1 for spec in specs]
-        plot.scatter(macs, top1, s=size, c=colour, lw=0, zorder=3 + number)
-        x = (70, 196, 426)[number]
-        axes.scatter(x, 88, s=size, c=colour, lw=0)
-        text(axes, x + 10, 88, words, 13, ha="left", color=MUTED)
-    label_front(plot, leading)
-    for spec in best:
-        if spec not in leading:
-            label(plot, spec, spec.architecture, INK)
-    text(
-        axes, WIDTH / 2, 722, "MACs for one image; 1 MAC = one multiply-add = 2 FLOPs", color=MUTED
-    )
-    rest = ", ".join(f"{s.name} ({s.top1:.1%})" for s in weights if s not in shown)
-    if rest:
-        text(axes, WIDTH / 2, 743, f"below {LEAST:.0%} and not shown: {rest}", 12, color=MUTED)
+        plot.scatter(macs, top1, s=size, c=colour, lw=0, zorder=3)
+        if specs is leading:
+            plot.step(macs, top1, **steps)
+    number_front(plot, leading)
+    name_front(axes, TOP + PLOT + 48, leading)
+    y = TOP + PLOT + 48 + ROW * len(leading)
+    for row, words in enumerate([f"below {LEAST:.0%} and not shown:", *below] if below else []):
+        text(axes, 46, y + ROW * row, words, SMALL, ha="left", color=MUTED)
     return axes
 
 
 def main(path: str = "images/zoo.svg") -> None:
     """Write the chart as SVG."""
-    write(draw, path, {**STYLE, "font.family": "sans-serif"})
+    write(draw, path, "top-1 and multiply-adds of published weights")
 
 
 if __name__ == "__main__":

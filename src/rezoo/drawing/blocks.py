@@ -6,7 +6,7 @@ channels if they have them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rezoo.drawing.canvas import (
@@ -19,6 +19,7 @@ from rezoo.drawing.canvas import (
     SMALL,
     TIMES,
     WIDTH,
+    Look,
     arrow,
     box,
     canvas,
@@ -29,12 +30,13 @@ from rezoo.drawing.canvas import (
     text,
 )
 from rezoo.drawing.outline import DrawnBlock, DrawnStage, Outline
+from rezoo.models.profile import LayerCost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MARGIN, _COLUMN = 16, 194
-_TOP, _LAYER, _FOOT, _ROW = 96, 62, 132, 20
+_MARGIN, _COLUMN, _BESIDE = 16, 194, 2  # blocks beside each other
+_TOP, _LAYER, _FOOT, _NOTE, _ROW = 96, 62, 104, 34, 20
 _BOX = (92, 34)  # width and height of a layer
 _ASIDE = 23  # of the line of layers, left of the middle of its column
 
@@ -48,20 +50,20 @@ def draw_blocks(outlines: Sequence[Outline]) -> Axes:
     """
     examples = [_examples(outline) for outline in outlines]
     shown = _to_compare(examples)
-    tallest = max(_parts(block) for _, block in shown)
+    body = _TOP + _LAYER * max(_parts(block) for _, block in shown) + _FOOT
+    columns, lines = min(len(outlines), _BESIDE), -(-len(outlines) // _BESIDE)
     rows = examples[0] if len(outlines) == 1 and len(examples[0]) > 1 else []
-    body = _TOP + _LAYER * tallest + _FOOT
-    height = body + (_ROW * (len(rows) + 2) + 8 if rows else 0)
-    width = max(WIDTH, 2 * _MARGIN + _COLUMN * len(outlines))
-    axes = canvas(height, width)
-    column = (width - 2 * _MARGIN) / len(outlines)
+    axes = canvas(body * lines + _NOTE + (_ROW * (len(rows) + 2) if rows else 0))
+    column = (WIDTH - 2 * _MARGIN) / columns
     for index, (outline, (stage, block)) in enumerate(zip(outlines, shown, strict=True)):
-        x = _MARGIN + column * (index + 0.5) - _ASIDE
-        _draw_block(axes, x, outline.name, stage, block, body - _FOOT)
+        x = _MARGIN + column * (index % columns + 0.5) - _ASIDE
+        top = body * (index // columns)
+        _draw_block(axes, (x, top), outline.name, stage, block, body - _FOOT)
+    y = body * lines
     note = "weights and multiply-adds (MACs), without normalization"
-    text(axes, _MARGIN, body - 18, note, SMALL, ha="left", color=MUTED)
+    text(axes, _MARGIN, y + 10, note, SMALL, ha="left", color=MUTED)
     if rows:
-        _write_table(axes, body + 10, rows)
+        _write_table(axes, y + _NOTE, rows)
     return axes
 
 
@@ -91,60 +93,66 @@ def _to_compare(examples: Sequence[Sequence[_Example]]) -> list[_Example]:
 
 def _parts(block: DrawnBlock) -> int:
     """Return the number of boxes: of layers, and of a gate."""
-    return len(block.layers) + sum(found.kind == "product" for found in block.bypasses)
+    return sum(1 for _ in _boxes(block))
 
 
 def _kind(block: DrawnBlock) -> str:
     """Return the name of a block, from the kernels of its layers."""
     kernels = tuple(layer.kernel for layer in block.layers)
+    if not block.shortcut:
+        return f"{len(kernels)} layer{'s' * (len(kernels) > 1)}, no shortcut"
     if len(kernels) == 3 and kernels[0] == kernels[2] == 1 < kernels[1]:
-        name = "bottleneck"
-    else:
-        name = "basic block" if len(kernels) == 2 and len(set(kernels)) == 1 else "block"
-    return name if block.shortcut else f"{name}, no shortcut" if len(kernels) > 1 else "layer"
+        return "bottleneck"
+    return "basic block" if len(kernels) == 2 and len(set(kernels)) == 1 else "block"
 
 
 def _draw_block(
-    axes: Axes, x: float, name: str, stage: DrawnStage, block: DrawnBlock, bottom: float
+    axes: Axes,
+    place: tuple[float, float],
+    name: str,
+    stage: DrawnStage,
+    block: DrawnBlock,
+    height: float,
 ) -> None:
-    size = fitting(name, _COLUMN - 10, 16)
-    text(axes, x, 28, name, size, weight="bold")
-    text(axes, x, 50, _kind(block), SMALL, color=MUTED)
-    height, width = stage.size
-    text(axes, x, 72, f"{_channels(block)} channels, {height}{TIMES}{width}", SMALL, color=MUTED)
-    wide, tall = _BOX
-    step = (bottom - _TOP) / _parts(block)
-    y = _TOP + (step - tall) / 2 - 6
-    above: float = 86
-    for layer in block.layers:
-        cost = layer.cost
-        _draw_part(axes, x, (above, y), cost.text, cost.params, cost.macs)
-        above, y = y + tall, y + step
-    for gate in (found for found in block.bypasses if found.kind == "product"):
-        params, macs = (sum(getattr(c, key) for c in gate.layers) for key in ("params", "macs"))
-        _draw_part(axes, x, (above, y), f"gate, {len(gate.layers)} layers", params, macs)
+    """Draw a block, of which a place is in the middle above; its layers end at `height`."""
+    (x, top), (wide, tall) = place, _BOX
+    text(axes, x, top + 28, name, fitting(name, _COLUMN - 10, 16), weight="bold")
+    text(axes, x, top + 50, _kind(block), SMALL, color=MUTED)
+    size = TIMES.join(map(str, stage.size))
+    text(axes, x, top + 72, f"{_channels(block)} channels, {size}", SMALL, color=MUTED)
+    step, bottom = (height - _TOP) / _parts(block), top + height
+    y, above = top + _TOP + (step - tall) / 2 - 6, top + 86
+    for words, look, costs in _boxes(block):
+        arrow(axes, (x, above), (x, y))
+        box(axes, (x - wide / 2, y, wide, tall), words, look=look)
+        params, macs = _sums(costs)
+        right, middle = x + wide / 2 + 6, y + tall / 2
+        text(axes, right, middle - 8, f"{params:,}", SMALL, ha="left", weight="bold")
+        text(axes, right, middle + 9, metric(macs, 4), SMALL, ha="left", color=MUTED)
         above, y = y + tall, y + step
     arrow(axes, (x, above), (x, bottom + 28))
     if block.shortcut:
-        shortcut(axes, x, 91, bottom + 8, wide / 2 + 18, gap=11, lw=2.2)
+        shortcut(axes, x, top + 91, bottom + 8, wide / 2 + 18, gap=11, lw=2.2)
         plus(axes, x, bottom + 8, 10)
         if block.shortcut.layers:
             text(axes, x - wide / 2 - 14, bottom + 24, "projection", SMALL, color=ORANGE)
-    params, macs = (sum(getattr(c, key) for c in block.costs) for key in ("params", "macs"))
+    params, macs = _sums(block.costs)
     text(axes, x, bottom + 48, f"{params:,} weights", 15, weight="bold")
     text(axes, x, bottom + 72, f"{metric(macs, 4)} MACs", 15)
 
 
-def _draw_part(
-    axes: Axes, x: float, place: tuple[float, float], words: str, params: int, macs: int
-) -> None:
-    """Draw a layer below an arrow, its weights and multiply-adds beside it."""
-    above, y = place
-    wide, tall = _BOX
-    arrow(axes, (x, above), (x, y))
-    box(axes, (x - wide / 2, y, wide, tall), words, look=OTHER if "gate" in words else LAYER)
-    text(axes, x + wide / 2 + 6, y + tall / 2 - 8, f"{params:,}", SMALL, ha="left", weight="bold")
-    text(axes, x + wide / 2 + 6, y + tall / 2 + 9, metric(macs, 4), SMALL, ha="left", color=MUTED)
+def _boxes(block: DrawnBlock) -> Iterator[tuple[str, Look, tuple[LayerCost, ...]]]:
+    """Yield words, colours and layers of each box: of a layer, or of a gate."""
+    for layer in block.layers:
+        yield layer.cost.text, LAYER, (layer.cost,)
+    for gate in (found for found in block.bypasses if found.kind == "product"):
+        yield "gate", OTHER, gate.layers
+
+
+def _sums(costs: Iterable[LayerCost]) -> tuple[int, int]:
+    """Return weights and multiply-adds."""
+    found = tuple(costs)
+    return sum(cost.params for cost in found), sum(cost.macs for cost in found)
 
 
 def _write_table(axes: Axes, y: float, rows: Sequence[_Example]) -> None:
@@ -153,7 +161,7 @@ def _write_table(axes: Axes, y: float, rows: Sequence[_Example]) -> None:
     rights = (84, 172, 290, WIDTH - _MARGIN)
     lines = [("maps", "channels", "weights", "MACs")]
     for stage, block in rows:
-        params, macs = (sum(getattr(c, key) for c in block.costs) for key in ("params", "macs"))
+        params, macs = _sums(block.costs)
         size = f"{stage.size[0]}{TIMES}{stage.size[1]}"
         lines.append((size, f"{_channels(block)}", f"{params:,}", metric(macs, 4)))
     for index, line in enumerate(lines):

@@ -22,7 +22,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = {"arrowstyle": "-|>,head_length=5,head_width=2.8", "shrinkA": 0, "shrinkB": 0}
 
 CARD, INK, MUTED, LINE = "#f7f8fb", "#1c2536", "#556074", "#d5dae4"
-BLUE, PALE, MIDDLE, SKY, EMPTY = "#2f5fc4", "#dfe8fb", "#b9cdf4", "#b9c8ea", "#fefefe"
+BLUE, PALE, MIDDLE, SKY, EMPTY = "#2f5fc4", "#dfe8fb", "#b9cdf4", "#93a9dd", "#fefefe"
 ORANGE, SAND, GREEN, GREY = "#d2601a", "#fbe6d6", "#2b8a57", "#6b7688"
 # of stages, the last ones for the smallest maps
 STAGES = ("#5b8c2a", "#1f8a70", "#1f86a8", "#3b6bd0", "#6a48b8", "#a83a8c")
@@ -34,7 +34,7 @@ _DARK = {
     BLUE: "#7ea4f4",
     PALE: "#22345c",
     MIDDLE: "#34508c",
-    SKY: "#3d5387",
+    SKY: "#667fc0",
     EMPTY: "#1f2531",
     ORANGE: "#f0935a",
     SAND: "#4a2e1c",

@@ -52,7 +52,7 @@ class Bypass:
 
     Attributes:
         kind: `"sum"` for a shortcut, `"product"` for a gate such as squeeze-and-excitation.
-        first: Index of the first counted layer that it goes around.
+        first: Index of the first counted layer that it goes around, or that a gate multiplies.
         last: Index of the last one.
         layers: Its own layers with weights.
         changes: Whether a shortcut is no identity: it changes the number of pixels or channels.
@@ -91,7 +91,7 @@ class DrawnBlock:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The layers in the notation of the paper, and what differs in the shortcut."""
+        """The layers in the notation of the paper."""
         return tuple(layer.cost.text for layer in self.layers)
 
 
@@ -248,6 +248,8 @@ def _bypass(
     kind = _MERGES[type(merge).__name__]
     if kind == "sum" and (len(own) > 1 or len(starts) != 1):
         raise _other(name, f"{merge.name} adds branches of several convolutions")
+    if kind == "product" and not around:  # a gate reads the layer that it multiplies
+        around = [n for n, i in enumerate(counted) if i < end][-1:]
     if not around:
         return None
     shapes = (line[min(starts)].output.shape, merge.output.shape)
