@@ -52,7 +52,7 @@ def commands():
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(("command", "figures"), commands())
+@pytest.mark.parametrize(("command", "figures"), list(commands()))
 def test_the_command_prints_the_figures_beside_it(command, figures):
     program, *arguments = shlex.split(command)
     assert program == "rezoo"
@@ -61,17 +61,8 @@ def test_the_command_prints_the_figures_beside_it(command, figures):
     assert [figure for figure in figures if figure not in done.output] == []
 
 
-def test_the_tables_of_depths_have_the_plans_and_counts_of_the_networks():
+def test_the_table_of_costs_has_the_counts_of_the_networks():
     text = content("from-vgg-to-resnet50.md")
-    plans = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\d, ]+) \| ([\d +×]+) \|$", text, re.MULTILINE)
-    assert len(plans) == 5
-    for name, block, depths, layers in plans:
-        config = architectures.get(name).config
-        assert {kind for kind, _ in config["blocks"]} == {block}
-        assert config["depths"] == tuple(map(int, depths.split(",")))
-        per_block = {"basic": 2, "bottleneck": 3}[block]
-        assert layers == f"2 + {per_block} × {sum(config['depths'])}"
-        assert name == f"resnet{2 + per_block * sum(config['depths'])}"
     counts = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     assert len(counts) == 7
     for name, params, macs in counts:
