@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rezoo.utils.figures import as_svg, new_figure, settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 420  # of a picture in its units; a page of a phone shows it at 358 pixels
 SMALL = 13  # smallest size of text, so 11 pixels on a phone
 _BETWEEN = 10  # space between pictures
 TIMES = "\N{MULTIPLICATION SIGN}"
-HEAD = {"arrowstyle": "-|>,head_length=5,head_width=2.8", "shrinkA": 0, "shrinkB": 0}
+_TIP: dict[str, Any] = {
+    "arrowstyle": "-|>,head_length=5,head_width=2.8",
+    "shrinkA": 0,
+    "shrinkB": 0,
+}
 
 CARD, INK, MUTED, LINE = "#f7f8fb", "#1c2536", "#556074", "#d5dae4"
 BLUE, PALE, MIDDLE, SKY, EMPTY = "#2f5fc4", "#dfe8fb", "#b9cdf4", "#93a9dd", "#fefefe"
@@ -58,7 +63,7 @@ def to_svg(drawings: Sequence[Callable[[], Axes]], title: str) -> str:
         title: What a reader sees, or hears, instead of the pictures.
     """
     with settings():
-        figures = [draw().figure for draw in drawings]
+        figures = [cast("Figure", draw().figure) for draw in drawings]
         cards = [as_svg(figure) for figure in figures]
     sizes = [tuple(72 * side for side in figure.get_size_inches()) for figure in figures]
     placed, top = [], 0.0
@@ -120,7 +125,7 @@ def arrow(
     """Draw a straight arrow."""
     from matplotlib.patches import FancyArrowPatch
 
-    axes.add_patch(FancyArrowPatch(start, end, color=colour, lw=1.4, **HEAD))
+    axes.add_patch(FancyArrowPatch(start, end, color=colour, lw=1.4, **_TIP))
 
 
 def curve(axes: Axes, points: list[tuple[float, float]], codes: list[int], **options: Any) -> None:
@@ -128,7 +133,7 @@ def curve(axes: Axes, points: list[tuple[float, float]], codes: list[int], **opt
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    look = {"color": ORANGE, "lw": 2.4, "fill": False, **HEAD, **options}
+    look = {"color": ORANGE, "lw": 2.4, "fill": False, **_TIP, **options}
     axes.add_patch(FancyArrowPatch(path=Path(points, codes), **look))
 
 

@@ -6,9 +6,10 @@ columns. Below the layers of a stage are its notation in the paper and its multi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rezoo.drawing.canvas import (
     CARD,
@@ -27,7 +28,8 @@ from rezoo.drawing.canvas import (
     shortcut,
     text,
 )
-from rezoo.drawing.outline import DrawnBlock, DrawnStage, MainLayer, Outline
+from rezoo.drawing.line import MainLayer
+from rezoo.drawing.outline import DrawnBlock, DrawnStage, Outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +117,7 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
     """Draw networks side by side; to be called within `canvas.to_svg`."""
     columns = [_bands(outline) for outline in outlines]
     sizes = {size for column in columns for size in column}
-    ordered: list[Size] = sorted((s for s in sizes if s), key=lambda s: -s[0] * s[1])
+    ordered: list[Size] = [*sorted(filter(None, sizes), key=math.prod, reverse=True)]
     ordered += [None] * (None in sizes)
     number = len(outlines)
     width = max(WIDTH, 2 * _MARGIN + number * (_NARROWEST + _GAP) - _GAP)
@@ -142,7 +144,7 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
 def stage_colours(outlines: Sequence[Outline]) -> dict[tuple[int, int], str]:
     """Return the colour of each size of maps; the smallest ones have the last colours."""
     sizes = {s.size for o in outlines for s in o.stages if s.role == "stage"}
-    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    ordered = sorted(sizes, key=math.prod)
     return {size: STAGES[max(-1 - i, -len(STAGES))] for i, size in enumerate(ordered)}
 
 
@@ -212,7 +214,7 @@ def _draw_bars(axes: Axes, x: float, y: float, group: _Group, layout: _Layout, c
         if part.shortcut:
             first, last = tops[part.shortcut.first], tops[part.shortcut.last]
             style = (0, (2.2, 1.4)) if part.shortcut.changes else "-"
-            look = {"lw": 1.5, "ls": style, "turn": 6}
+            look: dict[str, Any] = {"lw": 1.5, "ls": style, "turn": 6}
             shortcut(axes, x - 1, first - 0.5, last + _BAR + 0.5, 10, **look)
         y = tops[-1] + _STEP + _BLOCK
 
