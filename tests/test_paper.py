@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import sys
@@ -216,6 +217,22 @@ def test_tables_and_picture_have_what_was_measured(whole, tmp_path):
     assert "resnet20 test" in drawn
     assert "resnet56 test" not in drawn
     assert "prefers-color-scheme: dark" in drawn
+
+
+def test_the_readme_names_all_scripts_and_has_the_marks_of_its_tables():
+    import paper_report
+
+    text = (EXAMPLE / "README.md").read_text("utf-8")
+    named = set(re.findall(r"examples/paper/(\w+\.py)", text)) | set(
+        re.findall(r"^\| `(\w+\.py)`", text, re.MULTILINE)
+    )
+    assert named == {path.name for path in EXAMPLE.glob("*.py")}
+    before, rest = text.split(paper_report.BEGIN)
+    content, after = rest.split(paper_report.END)
+    assert "| table 1, multiply-adds of 8 networks | one decimal | 8 of 8 as printed |" in content
+    assert paper_report.filled(text, content.strip()) == text
+    replaced = paper_report.filled(text, "new")
+    assert replaced == f"{before}{paper_report.BEGIN}\n\nnew\n\n{paper_report.END}{after}"
 
 
 def test_names_of_curves_do_not_overlap():

@@ -197,12 +197,14 @@ def picture(runs: Path) -> str:
             axes = figure.add_axes((0.1, 0.18, 0.62, 0.7))
             _draw(axes, {key: curves[key] for key in curves if key[0] in networks})
             axes.set_title(f"{words}: error on CIFAR-10", loc="left", weight="bold")
-            axes.set(xlim=(1, plan.epochs), ylim=(0, top * 1.03), xlabel="epoch")
+            axes.set(xlim=(1, max(plan.epochs, 2)), ylim=(0, top * 1.03), xlabel="epoch")
             size = f'width="{figures.WIDTH}pt" height="{figures.HEIGHT}pt"'
             panels.append(figures.as_svg(figure).replace(size, "", 1))  # `stack` sets it
-    seeds = max(sum(run.done for run in found if run.network == n) for n in DEGRADATION)
-    title = f"{plan.epochs} epochs, {f'median of {in_seeds(seeds)}' if seeds > 1 else '1 seed'}"
-    return figures.stack(title, panels)
+    mine = [run for run in found if run.network in DEGRADATION]
+    done = sum(run.done for run in mine)
+    whole = f"median of {in_seeds(plan.seeds)}" if plan.seeds > 1 else in_seeds(1)
+    title = whole if done == len(mine) else f"{done} of {len(mine)} runs done"
+    return figures.stack(f"{plan.epochs} epochs, {title}", panels)
 
 
 def _draw(axes: Any, curves: Mapping[tuple[str, str], Sequence[float]]) -> None:
@@ -253,16 +255,21 @@ def main() -> int:
 
     readme, drawing = FOLDER / "README.md", FOLDER.parents[1] / "images" / "degradation.svg"
     try:
-        before, _, rest = readme.read_text("utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        text = f"{before}{BEGIN}\n\n{block(args.runs, measured())}\n\n{END}{after}"
+        text = filled(readme.read_text("utf-8"), block(args.runs, measured()))
         write_bytes(readme, text.encode())
         write_bytes(drawing, picture(args.runs).encode())
     except RezooError as error:
-        print(f"Error: {error}", *([f"Hint: {error.hint}"] if error.hint else []), sep="\n")
+        hint = [f"Hint: {error.hint}"] if error.hint else []
+        print(f"Error: {error}", *hint, sep="\n", file=sys.stderr)
         return error.exit_code
     print(readme, drawing, sep="\n")
     return 0
+
+
+def filled(text: str, content: str) -> str:
+    """Return a text with other content between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
