@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import sys
@@ -38,11 +39,21 @@ def cifar(tmp_path, capsys):
     """Run `cifar.py` in this process: return its exit code, stdout and stderr."""
     import cifar
 
-    def run(*arguments, runs="runs"):
-        code = cifar.main([*arguments, "--runs", str(tmp_path / runs)])
+    def run(*arguments):
+        code = cifar.main([*arguments, "--runs", str(tmp_path / "runs")])
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Train one run without a stop; return the folder of the experiment."""
+    import cifar
+
+    folder = tmp_path_factory.mktemp("whole")
+    assert cifar.main([*TRIAL, "--runs", str(folder)]) == 0
+    return folder
 
 
 def stop_after_an_epoch(monkeypatch):
@@ -121,6 +132,7 @@ def test_status_without_an_experiment(cifar):
         (["resnet21"], "unknown model 'resnet21'"),
         ([*TRIAL[:3], "--seeds", "0"], "--seeds 0; it must be"),
         ([*TRIAL[:3], "--epochs", "0"], "--epochs 0; it must be"),
+        ([*TRIAL[:3], "--budget", "-1"], "--budget -1; it must be"),
         ([*TRIAL[:3], "--budget", "nan"], "--budget nan; it must be"),
     ],
 )
@@ -132,7 +144,7 @@ def test_wrong_arguments_are_named(cifar, tmp_path, arguments, message):
 
 
 @pytest.mark.ci
-def test_an_experiment_that_was_stopped_goes_on_to_the_same_bits(cifar, tmp_path, monkeypatch):
+def test_a_stopped_experiment_goes_on_to_the_same_bits(cifar, tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         stop_after_an_epoch(patch)
         code, out, err = cifar(*TRIAL)
@@ -143,10 +155,9 @@ def test_an_experiment_that_was_stopped_goes_on_to_the_same_bits(cifar, tmp_path
     code, out, _ = cifar()  # networks, data, length and seeds are those of the first start
     assert code == 0
     assert "1 of 1 runs done" in out.splitlines()[-1]
-    cifar(*TRIAL, runs="whole")
-    stopped, whole = (measured(tmp_path / f / f"{NETWORK}-0") for f in ("runs", "whole"))
-    assert stopped == whole
-    assert len(whole) == 2
+    stopped, never = (measured(runs / f"{NETWORK}-0") for runs in (tmp_path / "runs", whole))
+    assert stopped == never
+    assert len(never) == 2
     code, again, _ = cifar("--status")
     assert (code, again) == (0, out[out.rindex("network ") :])
 
@@ -167,41 +178,61 @@ def test_runs_stay_comparable_and_are_trained_by_one_process(cifar, tmp_path):
 
 
 @pytest.mark.ci
-def test_a_budget_gives_all_networks_the_same_epochs(cifar, tmp_path):
+def test_a_budget_gives_all_networks_the_same_epochs(cifar, tmp_path, monkeypatch):
     import cifar as script
 
     data = script.opened("digits")
     assert script.paper_epochs(data) == -(-64_000 // (1438 // 128))
-    assert 1 <= script.epochs_within(1.0, (NETWORK,), data) <= script.paper_epochs(data)
-    code, _, err = cifar(NETWORK, "--dataset", "digits", "--budget", "0.001")
+    once_s, epoch_s = script.timed((NETWORK,), data)
+    assert once_s > 0 < epoch_s
+    monkeypatch.setattr(script, "timed", lambda networks, data: (20.0, 40.0))
+    assert script.epochs_within(5.0, (NETWORK,), data) == 7
+    assert script.epochs_within(1e6, (NETWORK,), data) == script.paper_epochs(data)
+    code, _, err = cifar(NETWORK, "--dataset", "digits", "--budget", "0.9")
     assert code == 2
-    assert "one epoch of tiny3 takes 1 minutes" in err
+    assert "--budget 0.9: one epoch of tiny3 takes 1 min" in err
 
 
 @pytest.mark.ci
-def test_tables_and_picture_have_what_was_measured(cifar, tmp_path):
+def test_tables_and_picture_have_what_was_measured(whole, tmp_path):
     import paper_report
+    import paper_runs
     import table1
 
-    cifar(*TRIAL, "--seeds", "1")
-    runs = tmp_path / "runs"
+    runs = shutil.copytree(whole, tmp_path / "runs")
     shutil.copytree(runs / f"{NETWORK}-0", runs / "resnet20-0")  # as a run of that network
-    plan = paper_report.Plan.read(runs)
+    plan = paper_runs.Plan.read(runs)
     dataclasses.replace(plan, networks=("resnet20", "resnet56")).write(runs)
-    done, begun = paper_report.results(runs, paper_report.Plan.read(runs))
+    done, begun = paper_runs.results(runs, paper_runs.Plan.read(runs))
     text = paper_report.block(runs, [(table1.TABLE[1], 1_794_805_760, "1.8")])
     assert "1 of 2 runs done; each has 2 epochs of the paper's 165" in text
     rows = {line.split(" | ")[0]: line for line in text.splitlines()}
-    row = rows["| table 6, resnet20: test error (option A)"]
+    row = rows["| table 6: test error, resnet20"]
     for words in ("8.75 %", f"{done.test[-1]:.2f} %, 1 seed", "processor minutes", done.date):
         assert words in row
-    assert "0 of 1 runs done" in rows["| table 6, resnet56: test error"]
+    assert "0 of 2 epochs" in rows["| table 6: test error, resnet56"]
     assert "not measured yet" in rows["| table 6: test error, resnet56 less resnet20"]
     assert begun.test == ()
     drawn = paper_report.picture(runs)
     assert "resnet20 test" in drawn
     assert "resnet56 test" not in drawn
     assert "prefers-color-scheme: dark" in drawn
+
+
+def test_the_readme_names_all_scripts_and_has_the_marks_of_its_tables():
+    import paper_report
+
+    text = (EXAMPLE / "README.md").read_text("utf-8")
+    named = set(re.findall(r"examples/paper/(\w+\.py)", text)) | set(
+        re.findall(r"^\| `(\w+\.py)`", text, re.MULTILINE)
+    )
+    assert named == {path.name for path in EXAMPLE.glob("*.py")}
+    before, rest = text.split(paper_report.BEGIN)
+    content, after = rest.split(paper_report.END)
+    assert "| table 1, multiply-adds of 8 networks | one decimal | 8 of 8 as printed |" in content
+    assert paper_report.filled(text, content.strip()) == text
+    replaced = paper_report.filled(text, "new")
+    assert replaced == f"{before}{paper_report.BEGIN}\n\nnew\n\n{paper_report.END}{after}"
 
 
 def test_names_of_curves_do_not_overlap():

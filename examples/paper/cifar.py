@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from paper_report import DATASET, DEGRADATION, PROCESSOR, RUNS, Plan, folder_of, status
+from paper_runs import DATASET, DEGRADATION, PROCESSOR, RUNS, Plan, folder_of, status
 
 from rezoo import recipes, registry
 from rezoo.artifacts.run_files import METRICS
@@ -163,9 +163,10 @@ def planned(args: argparse.Namespace, data: Dataset, before: Plan | None) -> Pla
             raise SpecError(f"--{key} {value:g}; it must be a number from {least} on")
     networks = tuple(args.networks) or (before.networks if before else DEGRADATION)
     if before is None:
-        epochs = args.epochs or (
-            epochs_within(args.budget, networks, data) if args.budget else paper_epochs(data)
-        )
+        if args.budget is not None:
+            epochs = epochs_within(args.budget, networks, data)
+        else:
+            epochs = args.epochs or paper_epochs(data)
         return Plan(data.reference, epochs, args.budget, networks, args.seeds or 1)
     for key in ("dataset", "epochs", "budget"):
         value = getattr(args, key)
@@ -192,20 +193,29 @@ def epochs_within(budget_min: float, networks: tuple[str, ...], data: Dataset) -
     Raises:
         SpecError: Not even one fits.
     """
-    epoch_s = once_s = 0.0
-    for name in networks:
-        print(f"timing a few steps of {name}", file=sys.stderr, flush=True)
-        _, found = dry_run(name, data, recipe=RECIPE, changes=CHANGES.get(name))
-        epoch_s += found.epoch_s
-        once_s += found.times.compile_s + found.times.finish_s
+    once_s, epoch_s = timed(networks, data)
     fitting = int((60 * budget_min - once_s) / epoch_s)
     if fitting < 1:
         least = math.ceil((once_s + epoch_s) / 60)
         raise SpecError(
-            f"--budget {budget_min:g}: one epoch of {', '.join(networks)} takes {least} minutes",
+            f"--budget {budget_min:g}: one epoch of {', '.join(networks)} takes {least} min",
             hint=f"allow {least} minutes or more, or name fewer networks.",
         )
     return min(fitting, paper_epochs(data))
+
+
+def timed(networks: tuple[str, ...], data: Dataset) -> tuple[float, float]:
+    """Return the seconds of the start and end of one run of each network, and of an epoch of each.
+
+    A few real steps of each network are timed.
+    """
+    once_s = epoch_s = 0.0
+    for name in networks:
+        print(f"timing a few steps of {name}", file=sys.stderr, flush=True)
+        _, found = dry_run(name, data, recipe=RECIPE, changes=CHANGES.get(name))
+        once_s += found.times.compile_s + found.times.finish_s
+        epoch_s += found.epoch_s
+    return once_s, epoch_s
 
 
 if __name__ == "__main__":
