@@ -15,6 +15,7 @@ import keras
 
 from rezoo.models.drop_path import Add, DropPath
 from rezoo.models.primitives import (
+    Activation,
     BatchNormalization,
     Conv2D,
     IdentityFilters,
@@ -82,6 +83,11 @@ def norm(x: Any, *, zero_gamma: bool = False, name: str) -> Any:
 def relu(x: Any, *, name: str) -> Any:
     """Apply a ReLU."""
     return ReLU(name=name)(x)
+
+
+def gelu(x: Any, *, name: str) -> Any:
+    """Apply a GELU (arXiv:1606.08415), exact rather than by its approximation with a tanh."""
+    return Activation("gelu", name=name)(x)
 
 
 def max_pool(x: Any, *, name: str) -> Any:
@@ -220,14 +226,16 @@ def bottleneck_block(
 def pooled_block(x: Any, width: int, *, name: str) -> Any:
     """Halve the sides by max pooling between two 3x3 convolutions, the second with a shortcut.
 
-    Returns `(N, H // 2, W // 2, width)`. The pooling comes before batch normalization and ReLU
-    (arXiv:2404.00498, section 3.1), so they take a quarter of the time.
+    Returns `(N, H // 2, W // 2, width)`. The pooling comes before batch normalization and GELU
+    (arXiv:2404.00498, section 3.1), so they take a quarter of the time. The convolutions start as
+    the identity of their channels (section 3.3).
     """
     x = conv(x, width, 3, identity=True, name=f"{name}.conv1")
     x = keras.layers.MaxPooling2D(2, name=f"{name}.pool")(x)
-    x = relu(norm(x, name=f"{name}.bn1"), name=f"{name}.act1")
+    x = gelu(norm(x, name=f"{name}.bn1"), name=f"{name}.act1")
     y = conv(x, width, 3, identity=True, name=f"{name}.conv2")
-    return _join(norm(y, name=f"{name}.bn2"), x, None, name=name)
+    y = norm(y, zero_gamma=True, name=f"{name}.bn2")
+    return gelu(keras.layers.Add(name=f"{name}.add")([y, x]), name=f"{name}.act")
 
 
 def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
