@@ -167,7 +167,7 @@ def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
 def _show_records(as_json: bool) -> None:
     from rezoo.recipes import read_all
 
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "dataset": claim.dataset,
             "network": network,
