@@ -275,7 +275,7 @@ def test_a_record_of_a_plugin_is_first_if_it_is_better(install, place, call):  #
 
 def test_a_broken_recipe_of_a_plugin_does_not_break_the_lists(install, place, call):  # noqa: F811
     install("someones-recipes", "fast", code=CLAIMED, attribute="fast", group="recipes")
-    with pytest.warns(PluginWarning, match="someones_recipes_fast"):
+    with pytest.warns(PluginWarning, match="recipe fast of the plugin someones-recipes"):
         names = [recipe.name for recipe, _ in recipes.read_all()]
     assert "sprint" in names
     assert "fast" not in names

@@ -56,7 +56,7 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Workload:
     from rezoo.training.step import training_step
 
     if plain:
-        for name in ("BatchNormalization", "Conv2D", "ReLU"):
+        for name in ("Activation", "BatchNormalization", "Conv2D", "ReLU"):
             setattr(layers, name, getattr(keras.layers, name))
     size, classes = arguments.image_size, arguments.classes
     model = create_model(
@@ -116,11 +116,13 @@ def pytorch(arguments: argparse.Namespace, *, compiled: bool = False) -> Workloa
     """Build the same network and step in PyTorch, by its performance guide."""
     import torch
     from torch_resnet import ResNet  # beside this file
+    from torch_wide_resnet8 import WideResNet8
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True
-    model = ResNet(arguments.model, arguments.classes)
+    wide = arguments.model == "wide_resnet8"
+    model = WideResNet8(arguments.classes) if wide else ResNet(arguments.model, arguments.classes)
     model = model.to(device, memory_format=torch.channels_last).train()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     spared = [p for p in model.parameters() if p.ndim < 2]

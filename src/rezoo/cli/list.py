@@ -167,11 +167,12 @@ def _recipe_row(row: dict[str, Any]) -> dict[str, Any]:
 def _show_records(as_json: bool) -> None:
     from rezoo.recipes import read_all
 
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "dataset": claim.dataset,
             "network": network,
             "top1": top1,
+            "tta": claim.tta,
             "tolerance": claim.tolerance,
             "recipe": recipe.name,
             "pflop": claim.pflop or None,
@@ -201,6 +202,7 @@ def _record_row(record: dict[str, Any]) -> dict[str, Any]:
         "dataset": record["dataset"],
         "network": record["network"],
         "top-1": f"{record['top1']:.2%} ± {100 * record['tolerance']:g}",
+        "--tta": record["tta"],
         "recipe": record["recipe"],
         "PFLOP": f"{record['pflop']:.3g}" if record["pflop"] else "",
         "cost": record["cost"].partition(" (")[0],

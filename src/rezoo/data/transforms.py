@@ -95,7 +95,7 @@ def _compiled(
 
 def train_transform(
     preprocessing: Preprocessing, recipe: Recipe, *, encoded: bool
-) -> RandomTransform:
+) -> Callable[..., Any]:
     """Return the augmenting transform: `(image, seed, epoch)` to uint8 `(height, width, channels)`.
 
     The steps in order: random-resized or padded crop, mirror image with probability

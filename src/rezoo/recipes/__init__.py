@@ -86,8 +86,8 @@ def _content(name: str) -> bytes:
     if name in _own():
         return (files(__name__) / f"{name}.toml").read_bytes()
     if name.rpartition(":")[2] in registry.recipes.names():
-        path = registry.recipes.get(name)
-        return read_regular(path, most=MAX_TOML_BYTES, what=f"the recipe {name}")
+        what = f"recipe {name} of the plugin {registry.recipes.find(name).distribution}"
+        return read_regular(registry.recipes.get(name), most=MAX_TOML_BYTES, what=what)
     raise UnknownNameError(
         f"unknown recipe {name!r}",
         hint=suggest(name, list_recipes(), "The recipes are")

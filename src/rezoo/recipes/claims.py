@@ -27,6 +27,7 @@ class Claim:
     Attributes:
         dataset: Dataset of the results, by rezoo's name.
         top1: Top-1 accuracy of each architecture, a fraction.
+        tta: Test-time augmentation of the results, as in `rezoo eval --tta`; empty for none.
         tolerance: Largest difference of a run with another seed, a fraction.
         cost: Cost of a run, as text with details in parentheses.
         pflop: Floating-point operations of the training, in 10^15: three times those of the
@@ -38,6 +39,7 @@ class Claim:
 
     dataset: str
     top1: Mapping[str, float] = field(default_factory=dict)
+    tta: str = ""
     tolerance: float = 0.0
     cost: str = ""
     pflop: float = 0.0

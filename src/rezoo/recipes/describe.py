@@ -64,7 +64,8 @@ def expected(claim: Claim) -> str:
     if not claim.top1:
         return ""
     figures = ", ".join(f"{name} {100 * top1:.4g} %" for name, top1 in claim.top1.items())
-    return f"top-1 of {figures}, ± {100 * claim.tolerance:g}, on {claim.dataset}"
+    views = f", with --tta {claim.tta}" if claim.tta else ""
+    return f"top-1 of {figures}, ± {100 * claim.tolerance:g}, on {claim.dataset}{views}"
 
 
 def _text(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Scaling of a recipe to another batch size, and to a shorter run.
 
 With k = new / old batch size, the learning rate of `sgd` and `lars` is multiplied by k (Goyal et
-al. 2017, arXiv:1706.02677, section 2.1), that of `adamw` and `lamb` by the square root of k (You
-et al. 2019, arXiv:1904.00962, section 4). Numbers of steps are divided by k, so that the number
-of images stays the same; numbers of epochs stay. The weight decay stays, too, since it is
+al. 2017, arXiv:1706.02677, section 2.1), that of `adamw`, `lamb` and `muon` by the square root of k
+(You et al. 2019, arXiv:1904.00962, section 4). Numbers of steps are divided by k, so that the
+number of images stays the same; numbers of epochs stay. The weight decay stays, too, since it is
 multiplied by the rate. The decoupled one of `sgd` is not, so it is multiplied by k.
 """
 

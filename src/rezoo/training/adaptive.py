@@ -17,7 +17,7 @@ class _Adaptive(Rule):
     """Averages of the gradient and its square, as Adam has them (arXiv:1412.6980, algorithm 1)."""
 
     slots = ("mean", "square")
-    arguments = ("beta_1", "beta_2")
+    arguments: tuple[str, ...] = ("beta_1", "beta_2")
     epsilon = 1e-8
 
     def __init__(
