@@ -237,7 +237,7 @@ def test_pictures_of_the_documentation_are_current(tmp_path, monkeypatch):
         assert sorted(texts(path.read_text("utf-8"))) == sorted(texts(current)), path.name
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_table_of_architectures_is_that_of_the_paper():
     found = runpy.run_path(str(ROOT / "docs" / "generate.py"))["architectures_of_the_paper"]()
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in found.splitlines()]
