@@ -32,6 +32,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.factory import start_from_zeros
 from rezoo.specs import ModelConfig, Preprocessing
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
+from zoo import FEW, networks, ours
 
 NAMES = ("cat", "dog", "cow")
 PREPROCESSING = Preprocessing(input_size=(3, 24, 32), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
@@ -263,20 +264,8 @@ def test_a_feature_map_of_one_position_is_refused_with_a_size_that_works(model):
     assert activation_map(one, PICTURES, image_size=4).maps.shape == (3, 2, 2)
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("name", ["resnet10t", "resnet20", "plain20", "test_resnet"])
-def test_maps_of_a_network_of_each_style_have_the_logits_as_means(name):
-    _check_architecture(name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", rezoo.list_models())
-def test_maps_of_every_architecture_have_the_logits_as_means(name):
-    if name != NETWORK:
-        _check_architecture(name)
-
-
-def _check_architecture(name):
+@pytest.mark.parametrize("name", networks(ours(), fast=(), ci=FEW))
+def test_maps_of_a_network_have_the_logits_as_means(name):
     side = 256 if name.startswith("vgg") else 64
     one = network(name, preprocessing=Preprocessing(input_size=(3, side, side)))
     found = activation_map(one, PICTURES[:2])

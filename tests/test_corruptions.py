@@ -248,7 +248,14 @@ def test_wrong_names_end_before_anything_is_measured(call, trained):
 @pytest.mark.backend
 def test_scores_are_those_of_a_dataset_of_corrupted_images(trained, tmp_path):
     """The corrupted images are written as files, and evaluated as any folder."""
-    found = measure_corruptions(trained, corruptions=("jpeg", "gaussian_noise"), seed=3)
+    passed, kinds = [], ("jpeg", "gaussian_noise")
+    found = measure_corruptions(
+        trained, corruptions=kinds, seed=3, progress=lambda *counts: passed.append(counts)
+    )
+    total = (1 + 2 * 5) * found.count  # the unchanged images once, and each corruption of them
+    assert passed == sorted(passed)
+    assert passed[-1] == (total, total)
+    assert {of for _, of in passed} == {total}
     clean = rezoo.evaluate(trained)
     assert (found.clean, found.clean_interval) == (clean.scores.top1, clean.scores.top1_interval)
     assert found.count == clean.scores.count

@@ -100,7 +100,7 @@ TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, 
 
 
 @pytest.mark.parametrize("name", networks(ours()))
-def test_specs_and_catalogue_state_the_counts_of_the_cost(name):
+def test_specs_and_catalogue_state_the_counts_of_the_graph(name):
     spec, counted = registry.architectures.get(name), cost(name)
     assert (spec.params, spec.macs) == (counted.params, counted.macs)
     assert counted.flops == 2 * counted.macs
@@ -142,11 +142,21 @@ def test_tensors(name):
     assert (trainable, all_weights, all_weights + counters) == TENSORS[name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", MACS_AT)
-def test_macs_by_resolution(size):
-    for name, macs in zip(HEADS, MACS_AT[size], strict=True):
-        assert cost(name, size=size).macs == macs
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("name", "size", "macs"),
+    rows(
+        [
+            (name, size, macs)
+            for size, of_size in MACS_AT.items()
+            for name, macs in zip(HEADS, of_size, strict=True)
+        ]
+    ),
+)
+def test_macs_by_resolution(name, size, macs):
+    counted = cost(name, size=size)
+    assert counted.macs == macs
+    assert counted.params == cost(name).params
 
 
 @pytest.mark.parametrize(("name", "depth"), rows([(f"resnet{d}", d) for d in CIFAR]))

@@ -34,6 +34,7 @@ def ask(dataset: str, path, **options) -> SheetRequest:
     return SheetRequest.of(dataset, output=path / "sheet.png", **options)
 
 
+@pytest.mark.ci
 def test_what_is_shown_is_what_training_gets(animals, tmp_path):
     request = ask(animals, tmp_path, count=6, epoch=2)
     data = load_dataset(animals)

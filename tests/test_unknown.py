@@ -29,7 +29,12 @@ from rezoo.evaluation.calibrating.unknown import (
     similarity,
     threshold_for,
 )
-from rezoo.evaluation.calibrating.unknown_images import measure_unknown, opened_unknown
+from rezoo.evaluation.calibrating.unknown_images import (
+    measure_unknown,
+    opened_unknown,
+    tell_apart,
+    unknown_for,
+)
 from rezoo.exporters.export import export
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.runner import open_exported
@@ -363,6 +368,13 @@ def test_unknown_images_are_measured(trained, tmp_path, photographs):
     assert found.known.fraction == pytest.approx(0.05, abs=0.05)
     answers = rezoo.predict(run, [others])
     assert sum(answer.unknown for answer in answers) == found.others.refused
+    # an evaluation has the scores of the known images, unless it has averaged views of them
+    result, flipped = rezoo.evaluate(run), rezoo.evaluate(run, tta="flip")
+    assert set(result.image_scores) == {row.score for row in found.separations}
+    assert flipped.image_scores == {}
+    for known in (result, flipped):
+        unknown = unknown_for(known.setting, f"folder:{others}", DataOptions())
+        assert tell_apart(known, unknown) == found
     for row in found.separations:
         assert row.interval[0] <= row.auroc <= row.interval[1]
     content = json.loads(json.dumps(found.to_dict()))

@@ -25,18 +25,21 @@ CI = (
     *("resnet34", "resnet50", "resnet26d", "resnet26t", "resnet50c"),
     *("resnet32", "resnet56", "plain18", "plain56", "vgg16"),
 )
+FEW = ("resnet10t", "resnet20", "plain20", "test_resnet")  # in CI, where each takes seconds
 
 
-def marks_of(name: str) -> Any:
+def marks_of(name: str, fast: Iterable[str] = FAST, ci: Iterable[str] = CI) -> Any:
     """Return the mark of a test that builds a network; none for a fast test."""
-    if name in FAST:
+    if name in fast:
         return ()
-    return pytest.mark.ci if name in CI else pytest.mark.slow
+    return pytest.mark.ci if name in ci else pytest.mark.slow
 
 
-def networks(names: Iterable[str]) -> list[Any]:
+def networks(
+    names: Iterable[str], *, fast: Iterable[str] = FAST, ci: Iterable[str] = CI
+) -> list[Any]:
     """Return networks as the parameters of a test."""
-    return [pytest.param(name, marks=marks_of(name), id=name) for name in names]
+    return [pytest.param(name, marks=marks_of(name, fast, ci), id=name) for name in names]
 
 
 def rows(table: Iterable[tuple[Any, ...]]) -> list[Any]:
