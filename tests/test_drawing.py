@@ -197,6 +197,12 @@ def test_wrong_use_of_draw(call, tmp_path):
 
 
 @pytest.mark.ci
+def test_an_image_that_is_too_small_for_a_network_is_refused(call, tmp_path):
+    answer = call("draw", "vgg16", "-o", tmp_path / "a.svg", "--image-size", 32)
+    fails(answer, 2, "vgg16 cannot be built for images of 32x32", "give a larger --image-size")
+
+
+@pytest.mark.ci
 def test_the_picture_of_resnet50_has_the_figures_of_the_paper(call, tmp_path):
     file = tmp_path / "resnet50.svg"
     assert call("draw", "resnet50", "-o", file).rc == 0
@@ -237,7 +243,7 @@ def test_pictures_of_the_documentation_are_current(tmp_path, monkeypatch):
         assert sorted(texts(path.read_text("utf-8"))) == sorted(texts(current)), path.name
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_table_of_architectures_is_that_of_the_paper():
     found = runpy.run_path(str(ROOT / "docs" / "generate.py"))["architectures_of_the_paper"]()
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in found.splitlines()]

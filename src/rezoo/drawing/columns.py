@@ -38,7 +38,7 @@ _MARGIN, _ARC, _GAP = 16, 15, 14  # around the columns, for shortcuts, between c
 _BAR, _STEP, _POOL, _BLOCK = 8, 11, 8, 5  # heights: of a bar, with space, of pooling, of a gap
 _ROW = 17  # height of a line of text
 _SHOWN, _MOST = 3, 8  # of more than 8 equal blocks, the first three and the last are drawn
-_TOP, _BOTTOM, _BAND = 66, 108, 30  # heights above, below, and of the title of a band
+_TOP, _BOTTOM, _BAND = 66, 124, 30  # heights above, below, and of the title of a band
 _NARROWEST = 120  # column
 
 Size = tuple[int, int] | None  # of maps; None for the head
@@ -265,8 +265,10 @@ def _write_totals(axes: Axes, x: float, y: float, outline: Outline, layout: _Lay
 
 
 def _write_legend(axes: Axes, y: float, outlines: Sequence[Outline]) -> None:
-    lines = ["bar: a layer, as wide as it has channels; frame: pooling"]
-    if any(block.shortcut for o in outlines for s in o.stages for block in s.blocks):
-        lines.append("arc: shortcut; broken: the shape changes")
+    lines = ["bar: a layer, as wide as its channels (//: wider)"]
+    stages = [stage for outline in outlines for stage in outline.stages]
+    if any(block.shortcut for stage in stages for block in stage.blocks):
+        lines.append("arc: shortcut, broken if the shape changes")
+    lines.append("frame: pooling")
     for index, line in enumerate(lines):
         text(axes, _MARGIN, y + 16 * index, line, SMALL, ha="left", color=MUTED)

@@ -11,6 +11,7 @@ from rezoo.drawing.canvas import to_svg
 from rezoo.drawing.columns import draw_columns
 from rezoo.drawing.outline import Outline, outline
 from rezoo.drawing.rulers import draw_rulers
+from rezoo.errors import RezooError, SpecError
 from rezoo.models.factory import create_model, start_from_zeros
 
 if TYPE_CHECKING:
@@ -36,9 +37,20 @@ def outline_of(
 
     Raises:
         IncompatibleError: The network is no stack of stages.
+        SpecError: The network cannot be built for images of this size.
     """
     create = partial(create_model, name, num_classes=num_classes, input_shape=input_shape)
-    return outline(start_from_zeros(create))
+    try:
+        model = start_from_zeros(create)
+    except RezooError:
+        raise
+    except ValueError as error:  # Keras's, of a layer without output
+        size = "x".join(map(str, input_shape[:2]))
+        raise SpecError(
+            f"{name} cannot be built for images of {size}: {str(error).splitlines()[0]}",
+            hint="give a larger --image-size.",
+        ) from error
+    return outline(model)
 
 
 def draw_networks(outlines: Sequence[Outline], part: Part | None = None) -> str:

@@ -34,11 +34,12 @@ _TALLEST = 50
 
 
 class _Mark(NamedTuple):
-    """A layer: where it is from the left in marks, the side of its kernel, and its stage."""
+    """A layer: its place from the left in marks, its kernel's side, its stage, if that begins."""
 
     left: float
     kernel: int
     stage: int
+    begins: bool
 
 
 def draw_rulers(outlines: Sequence[Outline]) -> Axes:
@@ -54,10 +55,9 @@ def draw_rulers(outlines: Sequence[Outline]) -> Axes:
     for outline, several in zip(outlines, rows, strict=True):
         _write_sum(axes, y, outline)
         y += _TITLE
-        begun: set[int] = set()
         for marks in several:
             y += _RULER
-            _draw_row(axes, y - 18, marks, unit, outline, colours, begun)
+            _draw_row(axes, y - 18, marks, unit, outline, colours)
     if stages:
         _write_stages(axes, y, outlines[0], colours)
     words = "a mark: a layer, as tall as its kernel is wide"
@@ -75,7 +75,8 @@ def _rows(outline: Outline) -> list[list[_Mark]]:
                 rows.append([])
                 left = 0.0
             for layer in block.layers:
-                rows[-1].append(_Mark(left, layer.kernel, number))
+                begins = layer is stage.layers[0]
+                rows[-1].append(_Mark(left, layer.kernel, number, begins))
                 left += 1
             left += _BETWEEN_BLOCKS if len(block.layers) > 1 else 0
         left += _BETWEEN_STAGES - _BETWEEN_BLOCKS
@@ -89,7 +90,6 @@ def _draw_row(
     unit: float,
     outline: Outline,
     colours: Mapping[tuple[int, int], str],
-    begun: set[int],
 ) -> None:
     """Draw marks, and the number of layers above each stage that begins here."""
     for mark in marks:
@@ -97,8 +97,7 @@ def _draw_row(
         colour = _colour(outline.stages[mark.stage], colours)
         place = (_MARGIN + mark.left * unit, base - tall, unit * 0.8, tall)
         bar(axes, place, colour)
-    for number in {mark.stage for mark in marks} - begun:
-        begun.add(number)
+    for number in (mark.stage for mark in marks if mark.begins):
         own = [mark for mark in marks if mark.stage == number]
         middle = _MARGIN + (own[0].left + own[-1].left + 0.8) / 2 * unit
         tall = min(_TALLEST, 8 + 5 * max(mark.kernel for mark in own))
