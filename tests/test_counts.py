@@ -89,6 +89,13 @@ CIFAR = {
     110: (1_727_962, 252_887_680, 8_096, 1_730_714, 253_149_824),
     1202: (19_421_274, 2_829_238_912, 89_632, 19_424_026, 2_829_501_056),
 }
+# Option C: 16, 32 and 64 channels with a 1x1 convolution and a normalization in every block
+OPTION_C = {
+    20: (
+        272_474 + 3 * 16 * (16 + 2) + 2 * 32 * (32 + 2) + 2 * 64 * (64 + 2),
+        40_813_184 + (3 * 32**2 * 16**2 + 2 * 16**2 * 32**2 + 2 * 8**2 * 64**2),
+    ),
+}
 # ImageNet's widths with a 3x3 stem and no pooling, 32 pixels, 10 classes
 ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_297_829_888)}
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
@@ -209,6 +216,11 @@ def test_cifar_table(name, depth):
     if f"plain{depth}" in registry.architectures.names():
         plain = graph(f"plain{depth}")
         assert (plain.params, plain.statistics, plain.macs) == (params, statistics, macs)
+
+
+def test_option_c_projects_in_every_block():
+    counted = graph("resnet20", changes={"shortcut": "projection_everywhere"})
+    assert (counted.params, counted.macs) == OPTION_C[20]
 
 
 @pytest.mark.parametrize("name", ON_CIFAR)

@@ -25,11 +25,15 @@ def keys(**values):
     return values
 
 
-# As the sources have them: pytorch/vision references and issue 3995, arXiv:2110.00476,
+# As the sources have them: arXiv:1512.03385 and 2110.00476, pytorch/vision references, issue 3995,
 # DeepLearningExamples' TensorFlow scripts, ffcv-imagenet's YAML files, mosaicml/examples,
 # mlcommons/training_results_v3.0, big_vision, big_transfer, PaddleClas, fast.ai's course.
 FACTS = {
     "tv_v1": keys(epochs=90, batch_size=256, learning_rate=0.1, momentum=0.9, weight_decay=1e-4),
+    "paper_cifar": keys(
+        steps=64_000, batch_size=128, learning_rate=0.1, momentum=0.9, weight_decay=1e-4,
+        step_at=(32 / 64, 48 / 64), crop_padding=4, image_size=32, decay_norm_and_bias=True,
+    ),
     "tv_v2": keys(
         epochs=600, batch_size=1024, learning_rate=0.5, weight_decay=2e-5, warmup_epochs=5.0,
         auto_augment="ta_wide", random_erase=0.1, label_smoothing=0.1, mixup_alpha=0.2,
@@ -84,6 +88,13 @@ FFCV = {
     88: (65, 76, 0.784, 0.724),
 }
 TOP1 = {
+    "paper_cifar": {
+        "resnet20": 0.9125,
+        "resnet32": 0.9249,
+        "resnet44": 0.9283,
+        "resnet56": 0.9303,
+        "resnet110": 0.9339,
+    },
     "tv_v1": {"resnet50": 0.7613, "resnet34": 0.7331, "resnet18": 0.6976},
     "tv_v2": {"resnet50": 0.80858},
     "nv_90": {"resnet50": 0.7701},

@@ -113,6 +113,11 @@ def projection_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
     """Return `x`, or its projection if the shape changes (arXiv:1512.03385, option B)."""
     if stride == 1 and x.shape[-1] == filters:
         return x
+    return projection_everywhere(x, filters, stride=stride, name=name)
+
+
+def projection_everywhere(x: Any, filters: int, *, stride: int, name: str) -> Any:
+    """Return the projection of `x`, even if the shape stays (arXiv:1512.03385, option C)."""
     x = conv(x, filters, 1, stride=stride, name=f"{name}.downsample.0")
     return norm(x, name=f"{name}.downsample.1")
 
@@ -244,6 +249,7 @@ STEMS: dict[str, Callable[..., Any]] = {
 }
 SHORTCUTS: dict[str, Callable[..., Any]] = {
     "projection": projection_shortcut,
+    "projection_everywhere": projection_everywhere,
     "pooled": pooled_shortcut,
     "padded": padded_shortcut,
     "none": no_shortcut,
