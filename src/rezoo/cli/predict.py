@@ -10,6 +10,7 @@ import click
 
 from rezoo.cli.options import (
     devices_options,
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
@@ -53,7 +54,7 @@ def _explain_options(command: Any) -> Any:
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@geometry_options
 @_explain_options
 @pretrained_option
 @require_pinned_option
@@ -67,6 +68,7 @@ def predict(
     top_k: int | None,
     batch_size: int,
     image_size: int | None,
+    crop_mode: str | None,
     explain: str | None,
     wanted: str | None,
     overwrite: bool,
@@ -97,6 +99,7 @@ def predict(
         "top_k": top_k,
         "batch_size": batch_size,
         "image_size": image_size,
+        "crop_mode": crop_mode,
     }
     if explain is None:
         function = load("rezoo.evaluation.predict").predict

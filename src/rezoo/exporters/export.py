@@ -55,6 +55,7 @@ def export(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
     dataset: str | None = None,
     calibrate: str | None = None,
     images: int = 256,
@@ -79,6 +80,7 @@ def export(
             any height and width.
         gives: Output of the export, `"logits"` or `"probabilities"`.
         image_size: Height and width in pixels; None for the test size of the weights.
+        crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
         dataset: A dataset reference with images to compare on; None for the reference batch only.
         calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
         images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
@@ -110,7 +112,8 @@ def export(
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
     network = model if isinstance(model, keras.Model) else None
-    bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
+    geometry = {"image_size": image_size, "crop_mode": crop_mode}
+    bundle = read_bundle(source, network, takes=takes, gives=gives, **geometry)
     bundle = dataclasses.replace(bundle, quantize=quantize)
     where = source, dataset, bundle.preprocessing
     choosing = calibration = None
@@ -163,9 +166,10 @@ def read_bundle(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
 ) -> Bundle:
     """Return a bundle of a source and its network, which is built if it is None."""
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     shape = (*preprocessing.size, preprocessing.channels)
     if network is None:
         network = load(source, input_shape=shape)
