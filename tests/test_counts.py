@@ -21,7 +21,7 @@ from rezoo.sources import catalogue
 
 V1 = {"blocks": tuple(("bottleneck_v1", width) for width in (64, 128, 256, 512))}
 PADDED, PROJECTED = {"shortcut": "padded"}, {"shortcut": "projection"}
-SMALL = {"stem": ("small", (64,)), "pool": False}
+SMALL = {"stem": ("small", (64,)), "pool": "none"}
 
 # ImageNet, 224 pixels, 1000 classes: architecture, what is changed in it,
 # parameters, running statistics, MACs, output elements of convolutions and fc

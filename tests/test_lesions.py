@@ -15,7 +15,7 @@ from conftest import fails
 from rezoo.errors import DivergedError, IncompatibleError
 from rezoo.evaluation.damage.lesions import Lesion, Lesions, _all_logits, measure_lesions
 from rezoo.evaluation.damage.residual_blocks import cut_at_blocks
-from rezoo.models import resnet
+from rezoo.models import residual
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,7 +23,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def small(shortcut="projection", block="basic", sides=(16, 16)):
     """Build a network of four blocks, two of which halve the image, with random statistics."""
-    model = resnet.build(
+    model = residual.build(
         name="small",
         input_shape=(*sides, 3),
         num_classes=5,
@@ -31,7 +31,7 @@ def small(shortcut="projection", block="basic", sides=(16, 16)):
         depths=(2, 1, 1),
         blocks=tuple((block, width) for width in (4, 8, 8)),
         stem=("small", (16 if block == "bottleneck" else 4,)),
-        pool=False,
+        pool="none",
         shortcut=shortcut,
     )
     random = np.random.default_rng(0)

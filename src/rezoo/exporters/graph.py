@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from rezoo.exporters.formats import INPUT, UNKNOWN
-from rezoo.models.primitives import PaddedShortcut
+from rezoo.exporters.layer_readers import read_layer
 
 SHORTEST = 1e-12  # length of features by which they are divided, at least
 
@@ -28,14 +28,16 @@ class Node:
 
     Attributes:
         name: Name of the layer, and of its output.
-        kind: conv, dense, affine, relu, add, max_pool, average_pool, global_average_pool, pad,
-            pad_channels, activation, energy, similarity, or keras: any other layer.
+        kind: conv, channel_conv, dense, affine, group_norm, relu, add, multiply, max_pool,
+            average_pool, global_average_pool, pad, reflect, pad_channels, activation, energy,
+            similarity, or keras: any other layer.
         inputs: Names of nodes, or `INPUT`.
         weights: conv: `kernel` (H, W, C / groups, filters) and `bias`; dense: `kernel` (C,
-            units) and `bias`; affine: `scale` and `offset`; similarity: `means` (C, classes), of
-            length 1. float32.
+            units) and `bias`; channel_conv: `kernel` (width, 1, 1); affine and group_norm: `scale`
+            and `offset`; similarity: `means` (C, classes), of length 1. float32.
         options: stride, pool (both (H, W)), padding (top, bottom, left, right), groups, filters,
-            function, temperature; threshold, from which energy and similarity are subtracted.
+            keepdims, epsilon, function, temperature; threshold, from which energy and similarity
+            are subtracted.
         layer: The Keras layer with the same output.
     """
 
@@ -107,8 +109,7 @@ def _nodes(model: keras.Model) -> Iterator[Node]:
         [call] = (call for call in calls if call.operation is layer)  # each is used once
         parents = (tensor._keras_history.operation for tensor in call.input_tensors)
         names = (INPUT if isinstance(p, keras.layers.InputLayer) else p.name for p in parents)
-        known = next((read(layer) for kind, read in _READERS if isinstance(layer, kind)), None)
-        what, weights, options = known or ("keras", {}, {})
+        what, weights, options = read_layer(layer) or ("keras", {}, {})
         yield Node(
             name=layer.name,
             kind=what,
@@ -117,108 +118,6 @@ def _nodes(model: keras.Model) -> Iterator[Node]:
             options=options,
             layer=layer,
         )
-
-
-_Known = tuple[str, dict[str, Any], dict[str, Any]] | None
-
-
-def _read_conv(layer: Any) -> _Known:
-    if layer.data_format != "channels_last" or layer.dilation_rate != (1, 1):
-        return None
-    odd = all(k % 2 for k in layer.kernel_size)
-    if layer.padding == "same" and (layer.strides != (1, 1) or not odd):
-        return None  # the padding depends on the size of the image
-    if layer.activation is not keras.activations.linear:
-        return None
-    above, beside = ((k // 2 if layer.padding == "same" else 0) for k in layer.kernel_size)
-    options = {
-        "stride": tuple(layer.strides),
-        "padding": (above, above, beside, beside),
-        "groups": layer.groups,
-    }
-    return "conv", _kernel_and_bias(layer), options
-
-
-def _read_norm(layer: Any) -> _Known:
-    if layer.axis not in (-1, 3):
-        return None
-    scale = 1.0 / np.sqrt(_value(layer.moving_variance).astype(np.float64) + layer.epsilon)
-    if layer.scale:
-        scale = scale * _value(layer.gamma)
-    offset = -_value(layer.moving_mean) * scale
-    if layer.center:
-        offset = offset + _value(layer.beta)
-    return "affine", {"scale": scale, "offset": offset}, {}
-
-
-def _read_dense(layer: Any) -> _Known:
-    if layer.activation is not keras.activations.linear:
-        return None
-    return "dense", _kernel_and_bias(layer), {}
-
-
-def _read_relu(layer: Any) -> _Known:
-    if layer.negative_slope or layer.threshold or layer.max_value is not None:
-        return None
-    return "relu", {}, {}
-
-
-def _read_activation(layer: Any) -> _Known:
-    names = {"relu": "relu", "softmax": "activation", "sigmoid": "activation"}
-    name = getattr(layer.activation, "__name__", "")
-    return (names[name], {}, {"function": name}) if name in names else None
-
-
-def _read_max_pool(layer: Any) -> _Known:
-    if layer.padding != "valid":
-        return None
-    pool, stride = tuple(layer.pool_size), tuple(layer.strides)
-    return "max_pool", {}, {"pool": pool, "stride": stride, "padding": (0, 0, 0, 0)}
-
-
-def _read_average_pool(layer: Any) -> _Known:
-    if tuple(layer.pool_size) != tuple(layer.strides):
-        return None  # "same" then pads at the end of odd sides only
-    options = {"pool": tuple(layer.pool_size), "ceil": layer.padding == "same"}
-    return "average_pool", {}, options
-
-
-def _read_padding(layer: Any) -> _Known:
-    (top, bottom), (left, right) = layer.padding
-    return "pad", {}, {"padding": (top, bottom, left, right)}
-
-
-# The first match is used. A reader returns None if only Keras can run the layer.
-_READERS: tuple[tuple[type, Any], ...] = (
-    (keras.layers.DepthwiseConv2D, lambda layer: None),
-    (keras.layers.Conv2D, _read_conv),
-    (keras.layers.BatchNormalization, _read_norm),
-    (keras.layers.Dense, _read_dense),
-    (keras.layers.ReLU, _read_relu),
-    (keras.layers.Activation, _read_activation),
-    (keras.layers.Add, lambda layer: ("add", {}, {})),
-    (keras.layers.MaxPooling2D, _read_max_pool),
-    (keras.layers.AveragePooling2D, _read_average_pool),
-    (
-        keras.layers.GlobalAveragePooling2D,
-        lambda layer: None if layer.keepdims else ("global_average_pool", {}, {}),
-    ),
-    (keras.layers.ZeroPadding2D, _read_padding),
-    (
-        PaddedShortcut,
-        lambda layer: ("pad_channels", {}, {"filters": layer.filters, "stride": layer.stride}),
-    ),
-)
-
-
-def _kernel_and_bias(layer: Any) -> dict[str, np.ndarray]:
-    kernel = _value(layer.kernel)
-    bias = _value(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1], np.float32)
-    return {"kernel": kernel, "bias": bias}
-
-
-def _value(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
 def _fold(nodes: list[Node]) -> list[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ def write(bundle: Bundle, folder: Path) -> None:
     bundle.describe_archive(path)
 
 
-def to_keras(graph: Graph) -> keras.Model:
+def to_keras(graph: Graph, *, convolution: type = keras.layers.Conv2D) -> keras.Model:
     """Return a model of Keras's own layers that computes a graph, in float32.
 
-    With a second output, the model's outputs are a dictionary.
+    With a second output, the model's outputs are a dictionary. `convolution` is the class of its
+    convolutions: TensorFlow cannot convert the groups of Keras's own.
     """
+    builders = _BUILDERS | {"conv": partial(_build_conv, convolution=convolution)}
     values = {INPUT: keras.Input(graph.shape, name=INPUT, dtype="float32")}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        values[node.name] = _BUILDERS[node.kind](node, *inputs)
+        values[node.name] = builders[node.kind](node, *inputs)
     outputs = values[graph.output]
     if graph.has_unknown:
         outputs = {graph.output: outputs, UNKNOWN: values[UNKNOWN]}
@@ -42,12 +45,12 @@ def _padded(node: Node, x: Any) -> Any:
     return keras.layers.ZeroPadding2D(((top, bottom), (left, right)), name=f"{node.name}.pad")(x)
 
 
-def _build_conv(node: Node, x: Any) -> Any:
+def _build_conv(node: Node, x: Any, *, convolution: type) -> Any:
     kernel = node.weights["kernel"]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
     centred = node.options["padding"] == (rows, rows, columns, columns)
     same = centred and node.options["stride"] == (1, 1)
-    layer = keras.layers.Conv2D(
+    layer = convolution(
         kernel.shape[-1],
         kernel.shape[:2],
         strides=node.options["stride"],
@@ -76,8 +79,31 @@ def _build_max_pool(node: Node, x: Any) -> Any:
 
 def _build_average_pool(node: Node, x: Any) -> Any:
     padding = "same" if node.options["ceil"] else "valid"
-    layer = keras.layers.AveragePooling2D(node.options["pool"], padding=padding, name=node.name)
-    return layer(x)
+    pool, stride = node.options["pool"], node.options["stride"]
+    return keras.layers.AveragePooling2D(pool, stride, padding, name=node.name)(x)
+
+
+def _build_global_average_pool(node: Node, x: Any) -> Any:
+    keepdims = node.options["keepdims"]
+    return keras.layers.GlobalAveragePooling2D(keepdims=keepdims, name=node.name)(x)
+
+
+def _build_channel_conv(node: Node, x: Any) -> Any:
+    kernel, channels = node.weights["kernel"], x.shape[-1]
+    x = keras.layers.Reshape((channels, 1), name=f"{node.name}.before")(x)
+    options = {"padding": "same", "use_bias": False, "name": node.name}
+    x = _filled(keras.layers.Conv1D(1, len(kernel), **options), x, [kernel])
+    return keras.layers.Reshape((1, 1, channels), name=f"{node.name}.after")(x)
+
+
+def _build_group_norm(node: Node, x: Any) -> Any:
+    groups, epsilon = node.options["groups"], node.options["epsilon"]
+    layer = keras.layers.GroupNormalization(groups, epsilon=epsilon, name=node.name)
+    return _filled(layer, x, [node.weights["scale"], node.weights["offset"]])
+
+
+def _build_reflect(node: Node, x: Any) -> Any:
+    return keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
 
 
 def _build_activation(node: Node, x: Any) -> Any:
@@ -121,15 +147,18 @@ def _filled(layer: Any, x: Any, values: list[np.ndarray]) -> Any:
 
 
 _BUILDERS: dict[str, Any] = {
-    "conv": _build_conv,
+    "channel_conv": _build_channel_conv,
     "dense": _build_dense,
     "affine": _build_affine,
+    "group_norm": _build_group_norm,
     "relu": lambda node, x: keras.layers.ReLU(name=node.name)(x),
     "add": lambda node, *x: keras.layers.Add(name=node.name)(list(x)),
+    "multiply": lambda node, *x: keras.layers.Multiply(name=node.name)(list(x)),
     "max_pool": _build_max_pool,
     "average_pool": _build_average_pool,
-    "global_average_pool": lambda node, x: keras.layers.GlobalAveragePooling2D(name=node.name)(x),
+    "global_average_pool": _build_global_average_pool,
     "pad": _padded,
+    "reflect": _build_reflect,
     "pad_channels": _build_pad_channels,
     "energy": _build_energy,
     "similarity": _build_similarity,

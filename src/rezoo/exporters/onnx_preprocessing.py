@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from rezoo.data.transforms import LONGEST, mean_colour, resize_target
 from rezoo.exporters.formats import INPUT
+from rezoo.exporters.onnx_nodes import OnnxGraph
 from rezoo.specs import Preprocessing
 
 PREPARED = "prepared"
-
-
-class OnnxGraph:
-    """Nodes and constants of an ONNX model under construction."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant; return its name."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
-        return name
-
-    def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """Add a node whose output has the node's name; return the name."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
 
 
 def add_preprocessing(made: OnnxGraph, preprocessing: Preprocessing) -> str:

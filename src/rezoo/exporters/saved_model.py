@@ -16,12 +16,13 @@ import tensorflow as tf
 from rezoo.data.transforms import test_transform
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.keras_file import to_keras
+from rezoo.models.primitives import Conv2D
 
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write the files of a SavedModel; the description goes to `assets.extra`."""
     module = tf.Module()
-    model = to_keras(bundle.whole)
+    model = to_keras(bundle.whole, convolution=Conv2D)
     module.weights = [weight.value for weight in model.weights]
     signatures = _signatures(bundle, model)
     module.functions = list(signatures.values())

@@ -91,6 +91,20 @@ def _average_pool(node: Node, x: Any) -> Any:
     return total / _window(ones, node, 0.0, jax.lax.add, padding)
 
 
+def _channel_conv(node: Node, x: Any) -> Any:
+    kernel = node.weights["kernel"].ravel()
+    half, channels = len(kernel) // 2, x.shape[-1]
+    wide = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (half, half)))
+    return sum(wide[..., i : i + channels] * weight for i, weight in enumerate(kernel))
+
+
+def _group_norm(node: Node, x: Any) -> Any:
+    apart = x.reshape(*x.shape[:3], node.options["groups"], -1)
+    mean, variance = apart.mean((1, 2, 4), keepdims=True), apart.var((1, 2, 4), keepdims=True)
+    normed = (apart - mean) / jnp.sqrt(variance + node.options["epsilon"])
+    return normed.reshape(x.shape) * node.weights["scale"] + node.weights["offset"]
+
+
 def _pad(node: Node, x: Any) -> Any:
     top, bottom, left, right = node.options["padding"]
     return jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -116,14 +130,18 @@ def _similarity(node: Node, x: Any) -> Any:
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
+    "channel_conv": _channel_conv,
     "dense": _dense,
     "affine": lambda node, x: x * node.weights["scale"] + node.weights["offset"],
+    "group_norm": _group_norm,
     "relu": lambda node, x: jnp.maximum(x, 0),
     "add": lambda node, *x: sum(x[1:], x[0]),
+    "multiply": lambda node, x, y: x * y,
     "max_pool": _max_pool,
     "average_pool": _average_pool,
-    "global_average_pool": lambda node, x: x.mean((1, 2)),
+    "global_average_pool": lambda node, x: x.mean((1, 2), keepdims=node.options["keepdims"]),
     "pad": _pad,
+    "reflect": lambda node, x: jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"),
     "pad_channels": _pad_channels,
     "energy": _energy,
     "similarity": _similarity,

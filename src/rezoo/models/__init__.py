@@ -1,5 +1,7 @@
-"""Architectures: `layers` holds the blocks, and each family has a file.
+"""Architectures, each family in a file that loads without Keras.
 
-The file of a family has a `build` function and one `ModelSpec` for each member. It loads without
-Keras. The names are registered in `pyproject.toml`.
+`residual` builds a network from parts: `stems`, `blocks`, `shortcuts`, `attention` and
+`antialiasing`, which are functions on tensors made of `layers`. `parts` has the names that specs
+use. The file of a family has one `ModelSpec` for each member. The names of the members are
+registered in `pyproject.toml`.
 """

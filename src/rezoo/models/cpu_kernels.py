@@ -44,6 +44,31 @@ def convolve(x: Any, kernel: Any, stride: int, padding: str) -> Any:
     return convolution(x, kernel)
 
 
+def convolve_groups(x: Any, kernel: Any, groups: int, stride: int, padding: str) -> Any:
+    """Convolve groups of channels, each on its own if TensorFlow lacks the gradient."""
+    if _has_grouped_gradients():
+        return tf.nn.conv2d(x, kernel, stride, padding)
+    parts = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
+    return tf.concat([tf.nn.conv2d(one, k, stride, padding) for one, k in parts], -1)
+
+
+@cache
+def _has_grouped_gradients() -> bool:
+    """Return whether a CPU has gradients of grouped convolutions: only with oneDNN."""
+    with tf.init_scope():
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=(1, 1, 1, 2),
+                filter=tf.ones((1, 1, 1, 2)),
+                out_backprop=tf.ones((1, 1, 1, 2)),
+                strides=(1, 1, 1, 1),
+                padding="VALID",
+            )
+        except tf.errors.InvalidArgumentError:
+            return False
+    return True
+
+
 def relu(x: Any) -> Any:
     """Apply a ReLU, in one pass with the sum if `x` is a sum."""
     terms = _terms(x)

@@ -1,20 +1,19 @@
-"""Blocks, stems and shortcuts of residual networks: functions on Keras tensors `(N, H, W, C)`.
+"""The layers of convolutional networks: functions on Keras tensors `(N, H, W, C)`.
 
-The name of each layer is the prefix of its tensors in a PyTorch file (`layer1.0.conv1`), so weights
-need no mapping table. Strided layers have explicit, symmetric padding, unlike `padding="same"`, and
-batch normalization has PyTorch's constants.
+`stems`, `blocks` and `shortcuts` are made of them. The name of each layer is the prefix of its
+tensors in a PyTorch file (`layer1.0.conv1`), so weights need no mapping table. Strided layers have
+explicit, symmetric padding, unlike `padding="same"`, and batch normalization has PyTorch's
+constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
-from rezoo.models.drop_path import Add, DropPath
-from rezoo.models.primitives import BatchNormalization, Conv2D, PaddedShortcut, ReLU
+from rezoo.errors import SpecError
+from rezoo.models.primitives import BatchNormalization, Conv2D, ReLU
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch's 0.1
@@ -28,6 +27,8 @@ def conv(
     *,
     stride: int = 1,
     padding: int | None = None,
+    groups: int = 1,
+    dilation: int = 1,
     bias: bool = False,
     name: str,
 ) -> Any:
@@ -40,12 +41,23 @@ def conv(
         filters: Number of output channels.
         kernel: Side of the odd, square kernel.
         stride: Stride in both directions.
-        padding: Zeros on each of the four sides; half the kernel if None.
+        padding: Zeros on each of the four sides; half the dilated kernel if None.
+        groups: Number of groups of channels; a filter reads those of its group.
+        dilation: Distance of the pixels that a kernel reads.
         bias: Whether to add a bias. Not needed before batch normalization.
         name: Name of the layer.
+
+    Raises:
+        SpecError: The groups do not divide the input channels or the filters.
     """
-    padding = kernel // 2 if padding is None else padding
-    same = stride == 1 and padding == kernel // 2
+    if x.shape[-1] % groups or filters % groups:
+        raise SpecError(
+            f"{name}: {groups} groups do not divide {x.shape[-1]} channels into {filters} filters",
+            hint="both widths must be multiples of the number of groups.",
+        )
+    half = dilation * (kernel // 2)
+    padding = half if padding is None else padding
+    same = stride == 1 and padding == half
     if padding and not same:
         x = keras.layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
     return Conv2D(
@@ -53,6 +65,8 @@ def conv(
         kernel,
         strides=stride,
         padding="same" if same else "valid",
+        groups=groups,
+        dilation_rate=dilation,
         use_bias=bias,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
@@ -69,142 +83,31 @@ def norm(x: Any, *, zero_gamma: bool = False, name: str) -> Any:
     )(x)
 
 
+def group_norm(x: Any, *, groups: int = 32, zero_gamma: bool = False, name: str) -> Any:
+    """Normalize each image over its positions and groups of channels (arXiv:1803.08494, 3.1).
+
+    Has no running statistics. For `zero_gamma`, see `norm`.
+    """
+    return keras.layers.GroupNormalization(
+        groups,
+        epsilon=BN_EPSILON,
+        gamma_initializer="zeros" if zero_gamma else "ones",
+        name=name,
+    )(x)
+
+
 def relu(x: Any, *, name: str) -> Any:
     """Apply a ReLU."""
     return ReLU(name=name)(x)
 
 
-def max_pool(x: Any, *, name: str) -> Any:
-    """Max-pool 3x3 with stride 2 and a padding of one; `x` must not be negative.
+def max_pool(x: Any, *, stride: int = 2, name: str) -> Any:
+    """Max-pool 3x3 with a padding of one; `x` must not be negative.
 
     The padding is zero rather than minus infinity, which is equivalent only after a ReLU.
     """
     x = keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
-    return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
-
-
-def plain_stem(x: Any, width: int) -> Any:
-    """Apply one 7x7 convolution of stride 2 (arXiv:1512.03385, table 1)."""
-    x = conv(x, width, 7, stride=2, name="conv1")
-    return relu(norm(x, name="bn1"), name="act1")
-
-
-def small_stem(x: Any, width: int) -> Any:
-    """Apply one 3x3 convolution of stride 1, for 32-pixel images (arXiv:1512.03385, 4.2)."""
-    x = conv(x, width, 3, name="conv1")
-    return relu(norm(x, name="bn1"), name="act1")
-
-
-def deep_stem(x: Any, first: int, second: int, third: int) -> Any:
-    """Apply three 3x3 convolutions of the given widths, the first of stride 2.
-
-    ResNet-C of "Bag of Tricks for Image Classification with CNNs", arXiv:1812.01187, figure 2.
-    The numbers in names are positions in PyTorch's `Sequential`; 2 and 5 are ReLUs.
-    """
-    x = conv(x, first, 3, stride=2, name="conv1.0")
-    x = relu(norm(x, name="conv1.1"), name="conv1.2")
-    x = conv(x, second, 3, name="conv1.3")
-    x = relu(norm(x, name="conv1.4"), name="conv1.5")
-    x = conv(x, third, 3, name="conv1.6")
-    return relu(norm(x, name="bn1"), name="act1")
-
-
-def projection_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
-    """Return `x`, or its projection if the shape changes (arXiv:1512.03385, option B)."""
-    if stride == 1 and x.shape[-1] == filters:
-        return x
-    x = conv(x, filters, 1, stride=stride, name=f"{name}.downsample.0")
-    return norm(x, name=f"{name}.downsample.1")
-
-
-def pooled_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
-    """Return `x`, or its average over 2x2 and projection if the shape changes.
-
-    Unlike a projection of stride 2, the average uses every pixel (ResNet-D, arXiv:1812.01187,
-    figure 2). If a side is odd, the last average covers the remaining pixels. The numbers in names
-    are positions in PyTorch's `Sequential`; without pooling, position 0 is an identity.
-    """
-    if stride == 1 and x.shape[-1] == filters:
-        return x
-    if stride > 1:
-        x = keras.layers.AveragePooling2D(stride, padding="same", name=f"{name}.downsample.0")(x)
-    x = conv(x, filters, 1, name=f"{name}.downsample.1")
-    return norm(x, name=f"{name}.downsample.2")
-
-
-def padded_shortcut(x: Any, filters: int, *, stride: int, name: str) -> Any:
-    """Return `x`, or every `stride`-th pixel of it padded with zero channels up to `filters`.
-
-    It has no parameters (arXiv:1512.03385, section 3.3, option A). Half of the zero channels come
-    before the others and half after.
-    """
-    if stride == 1 and x.shape[-1] == filters:
-        return x
-    return PaddedShortcut(filters, stride, name=f"{name}.downsample")(x)
-
-
-def no_shortcut(x: Any, filters: int, *, stride: int, name: str) -> None:
-    """Return None: blocks without shortcuts make the plain networks of the paper."""
-
-
-def basic_block(
-    x: Any,
-    width: int,
-    *,
-    stride: int,
-    shortcut: Callable[..., Any] = projection_shortcut,
-    drop_path: DropPath | None = None,
-    name: str,
-) -> Any:
-    """Apply two 3x3 convolutions and a shortcut (arXiv:1512.03385, figure 5 left).
-
-    Returns `(N, ceil(H / stride), ceil(W / stride), width)`. For the arguments, see
-    `bottleneck_block`.
-    """
-    y = conv(x, width, 3, stride=stride, name=f"{name}.conv1")
-    y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
-    y = conv(y, width, 3, name=f"{name}.conv2")
-    identity = shortcut(x, width, stride=stride, name=name)
-    y = norm(y, zero_gamma=identity is not None, name=f"{name}.bn2")
-    return _join(y, identity, drop_path, name=name)
-
-
-def bottleneck_block(
-    x: Any,
-    width: int,
-    *,
-    stride: int,
-    stride_in: Literal["1x1", "3x3"] = "3x3",
-    widen: int = 1,
-    shortcut: Callable[..., Any] = projection_shortcut,
-    drop_path: DropPath | None = None,
-    name: str,
-) -> Any:
-    """Apply 1x1, 3x3 and 1x1 convolutions and a shortcut (arXiv:1512.03385, figure 5 right).
-
-    Returns `(N, ceil(H / stride), ceil(W / stride), 4 * width)`.
-
-    Args:
-        x: Input tensor.
-        width: A quarter of the number of output channels.
-        stride: Stride of the block.
-        stride_in: The convolution with the stride: the first `"1x1"` (v1, the paper) or the
-            `"3x3"` (v1.5, torchvision and timm).
-        widen: Channels of the first two convolutions as a multiple of `width` ("Wide Residual
-            Networks", arXiv:1605.07146).
-        shortcut: One of the shortcut functions of this module.
-        drop_path: Stochastic depth of this block; None for none.
-        name: Prefix of the names of the layers.
-    """
-    first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
-    y = conv(x, widen * width, 1, stride=first, name=f"{name}.conv1")
-    y = relu(norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
-    y = conv(y, widen * width, 3, stride=second, name=f"{name}.conv2")
-    y = relu(norm(y, name=f"{name}.bn2"), name=f"{name}.act2")
-    y = conv(y, 4 * width, 1, name=f"{name}.conv3")
-    y = norm(y, zero_gamma=True, name=f"{name}.bn3")
-    identity = shortcut(x, 4 * width, stride=stride, name=name)
-    return _join(y, identity, drop_path, name=name)
+    return keras.layers.MaxPooling2D(3, strides=stride, name=name)(x)
 
 
 def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
@@ -224,33 +127,3 @@ def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
     if activation is None:
         return x
     return keras.layers.Activation(activation, dtype="float32", name=PROBABILITIES)(x)
-
-
-def _join(residual: Any, identity: Any | None, drop_path: DropPath | None, *, name: str) -> Any:
-    if identity is None:
-        return relu(residual, name=f"{name}.act")
-    if drop_path is None:
-        add = keras.layers.Add(name=f"{name}.add")
-    else:
-        add = Add(rate=drop_path.rate, seed=drop_path.seed, name=f"{name}.add")
-    return relu(add([residual, identity]), name=f"{name}.act")
-
-
-# Specs name these functions, so that specs load without Keras.
-STEMS: dict[str, Callable[..., Any]] = {
-    "plain": plain_stem,
-    "deep": deep_stem,
-    "small": small_stem,
-}
-SHORTCUTS: dict[str, Callable[..., Any]] = {
-    "projection": projection_shortcut,
-    "pooled": pooled_shortcut,
-    "padded": padded_shortcut,
-    "none": no_shortcut,
-}
-BLOCKS: dict[str, Callable[..., Any]] = {
-    "basic": basic_block,
-    "bottleneck": bottleneck_block,
-    "bottleneck_v1": partial(bottleneck_block, stride_in="1x1"),
-    "bottleneck_2x": partial(bottleneck_block, widen=2),
-}

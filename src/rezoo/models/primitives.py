@@ -17,13 +17,16 @@ from rezoo.errors import IncompatibleError
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class Conv2D(keras.layers.Conv2D):
-    """A convolution with faster gradients on a CPU; see `rezoo.models.cpu_kernels`."""
+    """A convolution with faster gradients on a CPU; see `rezoo.models.cpu_kernels`.
+
+    On TensorFlow, groups are those of its own operation. Keras compiles them with XLA, which takes
+    over a hundred times as long on a CPU and cannot be exported to ONNX.
+    """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolve `(N, H, W, C)`; see `keras.layers.Conv2D`."""
         unsupported = (
             self.use_bias
-            or self.groups > 1
             or self.dilation_rate != (1, 1)
             or self.strides[0] != self.strides[1]
             or self.data_format != "channels_last"
@@ -35,8 +38,71 @@ class Conv2D(keras.layers.Conv2D):
 
         from rezoo.models import cpu_kernels
 
-        kernel = tf.convert_to_tensor(self.kernel)
-        return cpu_kernels.convolve(inputs, kernel, self.strides[0], self.padding.upper())
+        kernel, (stride, _) = tf.convert_to_tensor(self.kernel), self.strides
+        padding = self.padding.upper()
+        if self.groups > 1:
+            return cpu_kernels.convolve_groups(inputs, kernel, self.groups, stride, padding)
+        return cpu_kernels.convolve(inputs, kernel, stride, padding)
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve without bias and activation; see `keras.layers.Conv2D`."""
+        own = self.groups > 1 and self.data_format == "channels_last"
+        if not own or keras.config.backend() != "tensorflow":
+            return super().convolution_op(inputs, kernel)
+        import tensorflow as tf
+
+        kernel = tf.convert_to_tensor(kernel)
+        padding, dilations = self.padding.upper(), self.dilation_rate
+        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilations)
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class ChannelConvolution(keras.layers.Conv1D):
+    """A convolution along the channels: `(N, 1, 1, C)` to the same shape, zeros at both ends.
+
+    Args:
+        kernel_size: Odd number of channels that it reads.
+        **options: Arguments of `keras.layers.Conv1D`.
+    """
+
+    def __init__(self, kernel_size: int, **options: Any) -> None:
+        fixed = {"filters": 1, "padding": "same", "use_bias": False}
+        # as PyTorch starts a convolution along one axis
+        start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+        super().__init__(kernel_size=kernel_size, **{"kernel_initializer": start} | options | fixed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the kernel `(kernel_size, 1, 1)`."""
+        super().build((input_shape[0], input_shape[-1], 1))
+        self.input_spec = keras.layers.InputSpec(shape=(None, 1, 1, input_shape[-1]))
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve `(N, 1, 1, C)`."""
+        channels = inputs.shape[-1]
+        outputs = super().call(keras.ops.reshape(inputs, (-1, channels, 1)))
+        return keras.ops.reshape(outputs, (-1, 1, 1, channels))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the output, that of the input."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="rezoo")
+class ReflectionPadding2D(keras.layers.Layer):
+    """One more pixel on each of the four sides: those next to the border, reflected.
+
+    `(N, H, W, C)` to `(N, H + 2, W + 2, C)`; H and W are at least 2.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Pad `(N, H, W, C)`."""
+        return keras.ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the output."""
+        batch, *sides, channels = input_shape
+        padded = (None if side is None else side + 2 for side in sides)
+        return (batch, *padded, channels)
 
 
 @keras.saving.register_keras_serializable(package="rezoo")

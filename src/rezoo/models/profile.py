@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from rezoo.models.factory import deep_graphs, start_from_zeros
+from rezoo.models.primitives import ChannelConvolution
 from rezoo.models.settings import keras_settings
 
 
@@ -81,7 +82,7 @@ class Profile:
 
     @property
     def weighted_layers(self) -> int:
-        """The number in the name of a network: layers with weights outside shortcuts."""
+        """The number in the name of a network: layers with weights on the way to the logits."""
         return sum(stage.weighted_layers for stage in self.stages())
 
     def stages(self) -> list[Stage]:
@@ -102,7 +103,8 @@ class Stage:
         name: The prefix, such as `layer1`.
         contents: The blocks in the notation of the paper: `[3×3, 64 · 3×3, 64] ×2`.
         output_shape: Output shape of the last layer without the batch axis.
-        weighted_layers: Convolutions and fully connected layers outside projection shortcuts.
+        weighted_layers: Convolutions and fully connected layers outside projection shortcuts and
+            channel attention.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
     """
@@ -117,7 +119,7 @@ class Stage:
     @classmethod
     def of(cls, name: str, layers: list[LayerCost]) -> Stage:
         """Summarize consecutive layers."""
-        counted = [x for x in layers if x.macs and not _on_shortcut(x.name)]
+        counted = [x for x in layers if x.macs and not _beside(x.name)]
         blocks = [
             " · ".join(layer.text for layer in block)
             for _, block in groupby(counted, key=lambda layer: layer.name.rpartition(".")[0])
@@ -172,6 +174,8 @@ def _costs(model: keras.Model) -> Iterator[LayerCost]:
 
 def _macs(layer: Any) -> int:
     """Return kernel elements × output positions: one MAC per kernel element and position."""
+    if isinstance(layer, ChannelConvolution):
+        return math.prod(layer.kernel.shape) * int(layer.output.shape[-1])
     kinds = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
     if not isinstance(layer, kinds):
         return 0
@@ -183,7 +187,8 @@ def _text(layer: Any) -> str:
         return f"fc, {layer.units}"
     if isinstance(layer, keras.layers.Conv2D):
         height, width = layer.kernel_size
-        return f"{height}×{width}, {layer.filters}"
+        groups = f", C={layer.groups}" if layer.groups > 1 else ""  # arXiv:1611.05431, table 1
+        return f"{height}×{width}, {layer.filters}{groups}"
     if isinstance(layer, keras.layers.MaxPooling2D):
         height, width = layer.pool_size
         return f"{height}×{width} max pool"
@@ -196,5 +201,6 @@ def _stage_of(name: str) -> str:
     return "conv1" if first in ("bn1", "act1") else first
 
 
-def _on_shortcut(name: str) -> bool:
-    return "downsample" in name.split(".")
+def _beside(name: str) -> bool:
+    """Return whether a layer is on a shortcut or computes channel attention."""
+    return not {"downsample", "se"}.isdisjoint(name.split("."))

@@ -13,6 +13,7 @@ and projections otherwise (option B).
 | resnet152        | 3, 8, 36, 3      | bottleneck |  60,192,808 | 11,513,626,624 |
 | resnet26         | 2, 2, 2, 2       | bottleneck |  15,995,176 |  2,342,256,640 |
 | resnet200        | 3, 24, 36, 3     | bottleneck |  64,673,832 | 15,007,481,856 |
+| resnet50_gn      | 3, 4, 6, 3       | bottleneck |  25,557,032 |  4,089,184,256 |
 | wide_resnet50_2  | 3, 4, 6, 3       | bottleneck |  68,883,240 | 11,398,021,120 |
 | wide_resnet101_2 | 3, 4, 23, 3      | bottleneck | 126,886,696 | 22,753,050,624 |
 | resnet18d        | 2, 2, 2, 2       | basic      |  11,708,744 |  2,053,713,920 |
@@ -48,6 +49,8 @@ Classification with CNNs", arXiv:1812.01187, figure 2; s: GluonCV's v1s; t: timm
 | d      | three 3x3 convolutions, 32-32-64  | average over 2x2, then projection |
 | t      | three 3x3 convolutions, 24-32-64  | average over 2x2, then projection |
 
+`resnet50_gn` has group normalization ("Group Normalization", arXiv:1803.08494), 32 groups.
+
 The wide networks double the inner width of the bottleneck ("Wide Residual Networks",
 arXiv:1605.07146). The depths 10, 14, 26 and 200 are timm's, as is `test_resnet`, a tiny network for
 tests. A deep stem adds two layers to the number in the name.
@@ -55,203 +58,111 @@ tests. A deep stem adds two layers to the number in the name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
 
-from rezoo.specs import ModelSpec
+from rezoo.models.residual import (
+    BASIC,
+    BOTTLENECK,
+    PAPER,
+    PLAIN,
+    R18,
+    R26,
+    R34,
+    R50,
+    R101,
+    R152,
+    R200,
+    TRICKS,
+    V15,
+    D,
+    Style,
+    T,
+    member,
+    stages,
+)
 
-if TYPE_CHECKING:
-    import keras
+_spec = partial(member, family="resnet")
 
-
-def build(
-    *,
-    name: str,
-    input_shape: tuple[int | None, int | None, int],
-    num_classes: int,
-    classifier_activation: str | None,
-    depths: Sequence[int],
-    blocks: Sequence[tuple[str, int]],
-    stem: tuple[str, Sequence[int]] = ("plain", (64,)),
-    pool: bool = True,
-    shortcut: str = "projection",
-    stochastic_depth: float = 0.0,
-    seed: int = 0,
-) -> keras.Model:
-    """Build a ResNet.
-
-    Args:
-        name: Name of the model.
-        input_shape: `(height, width, channels)`.
-        num_classes: Width of the head.
-        classifier_activation: Activation after the logits, or None.
-        depths: Number of blocks of each stage.
-        blocks: Key of `layers.BLOCKS` and width, for each stage.
-        stem: Key of `layers.STEMS` and the widths of its convolutions.
-        pool: Whether a max pooling follows the stem.
-        shortcut: Key of `layers.SHORTCUTS`.
-        stochastic_depth: Probability to drop the residual branch of the last block.
-        seed: Seed of stochastic depth.
-    """
-    import keras
-
-    from rezoo.models import layers
-    from rezoo.models.drop_path import drop_paths
-
-    residual_blocks = 0 if shortcut == "none" else sum(depths)
-    drops = iter(drop_paths(stochastic_depth, blocks=residual_blocks, seed=seed))
-    kind, widths = stem
-    inputs = keras.Input(input_shape, name="image")
-    x = layers.STEMS[kind](inputs, *widths)
-    if pool:
-        x = layers.max_pool(x, name="maxpool")  # (N, H/4, W/4, widths[-1])
-    for stage, ((block, width), depth) in enumerate(zip(blocks, depths, strict=True), start=1):
-        for index in range(depth):
-            x = layers.BLOCKS[block](
-                x,
-                width,
-                stride=2 if stage > 1 and index == 0 else 1,
-                shortcut=layers.SHORTCUTS[shortcut],
-                drop_path=next(drops, None),
-                name=f"layer{stage}.{index}",
-            )
-    outputs = layers.classifier(x, num_classes, activation=classifier_activation)
-    return keras.Model(inputs, outputs, name=name)
-
-
-class _Style(NamedTuple):
-    """What members of different depths share: words of the summary, source, part of the config."""
-
-    words: str
-    source: str
-    config: Mapping[str, Any]
-    in_timm: bool = True
-
-
-def _spec(
-    name: str,
-    body: Mapping[str, Any],
-    style: _Style,
-    *,
-    layers: int,
-    params: int,
-    macs: int,
-    image_size: int = 224,
-) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        build=build,
-        config={**body, **style.config},
-        family="resnet",
-        summary=", ".join(filter(None, (f"{layers} layers", style.words))),
-        source=style.source,
-        image_size=image_size,
-        params=params,
-        macs=macs,
-        in_timm=style.in_timm,
-    )
-
-
-def _stages(block: str) -> tuple[tuple[str, int], ...]:
-    return tuple((block, width) for width in (64, 128, 256, 512))
-
-
-_BASIC, _BOTTLENECK = _stages("basic"), _stages("bottleneck")
-_R10 = {"depths": (1, 1, 1, 1), "blocks": _BASIC}
-_R14 = {"depths": (1, 1, 1, 1), "blocks": _BOTTLENECK}
-_R18 = {"depths": (2, 2, 2, 2), "blocks": _BASIC}
-_R26 = {"depths": (2, 2, 2, 2), "blocks": _BOTTLENECK}
-_R34 = {"depths": (3, 4, 6, 3), "blocks": _BASIC}
-_R50 = {"depths": (3, 4, 6, 3), "blocks": _BOTTLENECK}
-_R101 = {"depths": (3, 4, 23, 3), "blocks": _BOTTLENECK}
-_R152 = {"depths": (3, 8, 36, 3), "blocks": _BOTTLENECK}
-_R200 = {"depths": (3, 24, 36, 3), "blocks": _BOTTLENECK}
+_R10 = {"depths": (1, 1, 1, 1), "blocks": BASIC}
+_R14 = {"depths": (1, 1, 1, 1), "blocks": BOTTLENECK}
 _TINY = {
     "depths": (1, 1, 1, 1),
     "blocks": (("basic", 32), ("basic", 48), ("bottleneck", 48), ("basic", 96)),
 }
 
-_PAPER = "He et al. 2015, arXiv:1512.03385, table 1"
-_TRICKS = "He et al. 2018, arXiv:1812.01187, figure 2"
-_PLAIN = _Style("", _PAPER, {})
-_V15 = _Style("", f"{_PAPER}; stride in the 3x3 (v1.5)", {})
-_DEPTHS = _Style("", f"{_PAPER}; depths of timm, stride in the 3x3 (v1.5)", {})
-_V1 = _Style(
+_DEPTHS = Style("", f"{PAPER}; depths of timm, stride in the 3x3 (v1.5)", {})
+_V1 = Style(
     "stride in the 1x1, as in the paper",
-    _PAPER,
-    {"blocks": _stages("bottleneck_v1")},
+    PAPER,
+    {"blocks": stages("bottleneck_v1")},
     in_timm=False,
 )
-_WIDE = _Style(
+_WIDE = Style(
     "inner width doubled",
     "Zagoruyko and Komodakis 2016, arXiv:1605.07146; as timm and torchvision build it",
-    {"blocks": _stages("bottleneck_2x")},
+    {"base_width": 128},
 )
-_C = _Style("deep stem", f"{_TRICKS} (ResNet-C)", {"stem": ("deep", (32, 32, 64))})
-_S = _Style(
+_GN = Style(
+    "group normalization",
+    "Wu and He 2018, arXiv:1803.08494; stride in the 3x3 (v1.5)",
+    {"norm": "group"},
+)
+_C = Style("deep stem", f"{TRICKS} (ResNet-C)", {"stem": ("deep", (32, 32, 64))})
+_S = Style(
     "wide deep stem",
-    f"{_TRICKS} (ResNet-C); stem widths of GluonCV's v1s",
+    f"{TRICKS} (ResNet-C); stem widths of GluonCV's v1s",
     {"stem": ("deep", (64, 64, 128))},
 )
-_D = _Style(
-    "deep stem, pooled shortcuts",
-    f"{_TRICKS} (ResNet-D)",
-    {"stem": ("deep", (32, 32, 64)), "shortcut": "pooled"},
-)
-_T = _Style(
-    "tiered stem, pooled shortcuts",
-    f"{_TRICKS} (ResNet-D); stem widths of timm",
-    {"stem": ("deep", (24, 32, 64)), "shortcut": "pooled"},
-)
-_TEST = _Style(
+_TEST = Style(
     "tiny, for tests",
-    f"timm, with the parts of {_TRICKS} (ResNet-D)",
+    f"timm, with the parts of {TRICKS} (ResNet-D)",
     {"stem": ("deep", (16, 16, 32)), "shortcut": "pooled"},
 )
 
-resnet18 = _spec("resnet18", _R18, _PLAIN, layers=18, params=11_689_512, macs=1_814_073_344)
-resnet34 = _spec("resnet34", _R34, _PLAIN, layers=34, params=21_797_672, macs=3_663_761_408)
-resnet50 = _spec("resnet50", _R50, _V15, layers=50, params=25_557_032, macs=4_089_184_256)
-resnet101 = _spec("resnet101", _R101, _V15, layers=101, params=44_549_160, macs=7_801_405_440)
-resnet152 = _spec("resnet152", _R152, _V15, layers=152, params=60_192_808, macs=11_513_626_624)
-resnet50_v1 = _spec("resnet50_v1", _R50, _V1, layers=50, params=25_557_032, macs=3_857_973_248)
-resnet26 = _spec("resnet26", _R26, _DEPTHS, layers=26, params=15_995_176, macs=2_342_256_640)
-resnet200 = _spec("resnet200", _R200, _DEPTHS, layers=200, params=64_673_832, macs=15_007_481_856)
+resnet18 = _spec("resnet18", R18, PLAIN, layers=18, params=11_689_512, macs=1_814_073_344)
+resnet34 = _spec("resnet34", R34, PLAIN, layers=34, params=21_797_672, macs=3_663_761_408)
+resnet50 = _spec("resnet50", R50, V15, layers=50, params=25_557_032, macs=4_089_184_256)
+resnet101 = _spec("resnet101", R101, V15, layers=101, params=44_549_160, macs=7_801_405_440)
+resnet152 = _spec("resnet152", R152, V15, layers=152, params=60_192_808, macs=11_513_626_624)
+resnet50_v1 = _spec("resnet50_v1", R50, _V1, layers=50, params=25_557_032, macs=3_857_973_248)
+resnet26 = _spec("resnet26", R26, _DEPTHS, layers=26, params=15_995_176, macs=2_342_256_640)
+resnet50_gn = _spec("resnet50_gn", R50, _GN, layers=50, params=25_557_032, macs=4_089_184_256)
+resnet200 = _spec("resnet200", R200, _DEPTHS, layers=200, params=64_673_832, macs=15_007_481_856)
 wide_resnet50_2 = _spec(
-    "wide_resnet50_2", _R50, _WIDE, layers=50, params=68_883_240, macs=11_398_021_120
+    "wide_resnet50_2", R50, _WIDE, layers=50, params=68_883_240, macs=11_398_021_120
 )
 wide_resnet101_2 = _spec(
-    "wide_resnet101_2", _R101, _WIDE, layers=101, params=126_886_696, macs=22_753_050_624
+    "wide_resnet101_2", R101, _WIDE, layers=101, params=126_886_696, macs=22_753_050_624
 )
-resnet18d = _spec("resnet18d", _R18, _D, layers=20, params=11_708_744, macs=2_053_713_920)
-resnet26d = _spec("resnet26d", _R26, _D, layers=28, params=16_014_408, macs=2_581_897_216)
-resnet34d = _spec("resnet34d", _R34, _D, layers=36, params=21_816_904, macs=3_903_401_984)
-resnet50d = _spec("resnet50d", _R50, _D, layers=52, params=25_576_264, macs=4_328_824_832)
+resnet18d = _spec("resnet18d", R18, D, layers=20, params=11_708_744, macs=2_053_713_920)
+resnet26d = _spec("resnet26d", R26, D, layers=28, params=16_014_408, macs=2_581_897_216)
+resnet34d = _spec("resnet34d", R34, D, layers=36, params=21_816_904, macs=3_903_401_984)
+resnet50d = _spec("resnet50d", R50, D, layers=52, params=25_576_264, macs=4_328_824_832)
 resnet101d = _spec(
-    "resnet101d", _R101, _D, layers=103, params=44_568_392, macs=10_501_963_776, image_size=256
+    "resnet101d", R101, D, layers=103, params=44_568_392, macs=10_501_963_776, image_size=256
 )
 resnet152d = _spec(
-    "resnet152d", _R152, _D, layers=154, params=60_212_040, macs=15_350_579_200, image_size=256
+    "resnet152d", R152, D, layers=154, params=60_212_040, macs=15_350_579_200, image_size=256
 )
 resnet200d = _spec(
-    "resnet200d", _R200, _D, layers=202, params=64_693_064, macs=19_913_981_952, image_size=256
+    "resnet200d", R200, D, layers=202, params=64_693_064, macs=19_913_981_952, image_size=256
 )
 resnet10t = _spec(
-    "resnet10t", _R10, _T, layers=12, params=5_435_488, macs=698_688_000, image_size=176
+    "resnet10t", _R10, T, layers=12, params=5_435_488, macs=698_688_000, image_size=176
 )
 resnet14t = _spec(
-    "resnet14t", _R14, _T, layers=16, params=10_081_632, macs=1_067_618_816, image_size=176
+    "resnet14t", _R14, T, layers=16, params=10_081_632, macs=1_067_618_816, image_size=176
 )
 resnet26t = _spec(
-    "resnet26t", _R26, _T, layers=28, params=16_011_872, macs=3_330_359_296, image_size=256
+    "resnet26t", R26, T, layers=28, params=16_011_872, macs=3_330_359_296, image_size=256
 )
-resnet50t = _spec("resnet50t", _R50, _T, layers=52, params=25_573_728, macs=4_297_213_952)
-resnet50c = _spec("resnet50c", _R50, _C, layers=52, params=25_576_264, macs=4_328_824_832)
-resnet101c = _spec("resnet101c", _R101, _C, layers=103, params=44_568_392, macs=8_041_046_016)
-resnet152c = _spec("resnet152c", _R152, _C, layers=154, params=60_212_040, macs=11_753_267_200)
-resnet50s = _spec("resnet50s", _R50, _S, layers=52, params=25_680_808, macs=5_444_337_664)
-resnet101s = _spec("resnet101s", _R101, _S, layers=103, params=44_672_936, macs=9_156_558_848)
-resnet152s = _spec("resnet152s", _R152, _S, layers=154, params=60_316_584, macs=12_868_780_032)
+resnet50t = _spec("resnet50t", R50, T, layers=52, params=25_573_728, macs=4_297_213_952)
+resnet50c = _spec("resnet50c", R50, _C, layers=52, params=25_576_264, macs=4_328_824_832)
+resnet101c = _spec("resnet101c", R101, _C, layers=103, params=44_568_392, macs=8_041_046_016)
+resnet152c = _spec("resnet152c", R152, _C, layers=154, params=60_212_040, macs=11_753_267_200)
+resnet50s = _spec("resnet50s", R50, _S, layers=52, params=25_680_808, macs=5_444_337_664)
+resnet101s = _spec("resnet101s", R101, _S, layers=103, params=44_672_936, macs=9_156_558_848)
+resnet152s = _spec("resnet152s", R152, _S, layers=154, params=60_316_584, macs=12_868_780_032)
 test_resnet = _spec(
     "test_resnet", _TINY, _TEST, layers=13, params=469_688, macs=102_547_200, image_size=160
 )

@@ -16,7 +16,7 @@ every second pixel and pad the channels with zeros. With 10 classes:
 
 from __future__ import annotations
 
-from rezoo.models.resnet import build
+from rezoo.models.residual import build
 from rezoo.specs import ModelSpec
 
 WIDTHS = (16, 32, 64)
@@ -30,7 +30,7 @@ def _spec(depth: int, *, params: int, macs: int) -> ModelSpec:
             "depths": ((depth - 2) // 6,) * len(WIDTHS),
             "blocks": tuple(("basic", width) for width in WIDTHS),
             "stem": ("small", WIDTHS[:1]),
-            "pool": False,
+            "pool": "none",
             "shortcut": "padded",
         },
         family="resnet",

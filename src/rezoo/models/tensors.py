@@ -3,6 +3,7 @@
 | PyTorch                  | Keras                  | layout                          |
 |--------------------------|------------------------|---------------------------------|
 | convolution `.weight`    | kernel                 | OIHW, here HWIO                 |
+| the same along one axis  | kernel                 | OIW, here WIO                   |
 | linear `.weight`         | kernel                 | (out, in), here (in, out)       |
 | linear `.bias`           | bias                   | the same                        |
 | BN `.weight`, `.bias`    | gamma, beta            | the same                        |
@@ -32,8 +33,8 @@ _NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
-_TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0)}
+_TO_TORCH = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}
+_TO_KERAS = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}
 COUNTER = "num_batches_tracked"
 
 

@@ -21,14 +21,14 @@ def build(
     """Build the network; rezoo passes the first four arguments, `widths` comes from `config`."""
     import keras  # inside the function: `rezoo list` reads this file and must stay fast
 
-    from rezoo.models import layers
+    from rezoo.models import blocks, layers
 
     inputs = keras.Input(input_shape, name="image")
     x = layers.conv(inputs, widths[0], 3, name="conv1")
     x = layers.relu(layers.norm(x, name="bn1"), name="act1")
     for stage, width in enumerate(widths, start=1):
         stride = 1 if stage == 1 else 2
-        x = layers.basic_block(x, width, stride=stride, name=f"layer{stage}.0")
+        x = blocks.basic_block(x, width, stride=stride, name=f"layer{stage}.0")
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)
     return keras.Model(inputs, outputs, name=name)
 

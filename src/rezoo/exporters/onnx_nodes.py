@@ -1,0 +1,187 @@
+"""The nodes of a graph as operations of ONNX, channels first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from rezoo.exporters.graph import SHORTEST, Node
+
+
+class OnnxGraph:
+    """Nodes and constants of an ONNX model under construction."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant; return its name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Add a node whose output has the node's name; return the name."""
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+
+def _conv(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    kernel = node.weights["kernel"].transpose(3, 2, 0, 1)
+    top, bottom, left, right = node.options["padding"]
+    weights = made.constant(f"{node.name}.weight", kernel)
+    bias = made.constant(f"{node.name}.bias", node.weights["bias"])
+    return made.add(
+        "Conv",
+        [*inputs, weights, bias],
+        name,
+        kernel_shape=kernel.shape[2:],
+        strides=node.options["stride"],
+        pads=[top, left, bottom, right],
+        group=node.options["groups"],
+    )
+
+
+def _dense(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    weights = made.constant(f"{node.name}.weight", node.weights["kernel"].T)
+    bias = made.constant(f"{node.name}.bias", node.weights["bias"])
+    return made.add("Gemm", [*inputs, weights, bias], name, transB=1)
+
+
+def _affine(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    scale, offset = node.weights["scale"], node.weights["offset"]
+    values = {"weight": scale, "bias": offset, "mean": scale * 0, "variance": scale * 0 + 1}
+    names = [made.constant(f"{node.name}.{key}", value) for key, value in values.items()]
+    return made.add("BatchNormalization", [*inputs, *names], name, epsilon=0.0)
+
+
+def _max_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    top, bottom, left, right = node.options["padding"]
+    pool, stride = node.options["pool"], node.options["stride"]
+    pads = [top, left, bottom, right]
+    return made.add("MaxPool", inputs, name, kernel_shape=pool, strides=stride, pads=pads)
+
+
+def _average_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    pool, stride = node.options["pool"], node.options["stride"]
+    return made.add(
+        "AveragePool",
+        inputs,
+        name,
+        kernel_shape=pool,
+        strides=stride,
+        ceil_mode=int(node.options["ceil"]),
+        count_include_pad=0,
+    )
+
+
+def _global_average_pool(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    if node.options["keepdims"]:
+        return made.add("GlobalAveragePool", inputs, name)
+    averaged = made.add("GlobalAveragePool", inputs, f"{node.name}.mean")
+    return made.add("Flatten", [averaged], name, axis=1)
+
+
+def _pad(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    top, bottom, left, right = node.options["padding"]
+    sides = [0, 0, top, left, 0, 0, bottom, right]
+    pads = made.constant(f"{node.name}.sides", sides, np.int64)
+    return made.add("Pad", [*inputs, pads], name)
+
+
+def _reflect(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    pads = made.constant(f"{node.name}.sides", [0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    return made.add("Pad", [*inputs, pads], name, mode="reflect")
+
+
+def _channel_conv(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Add a convolution over `(N, 1, C, 1)`, of `(N, C, 1, 1)`."""
+    kernel = node.weights["kernel"].transpose(2, 1, 0)[..., None]
+    width = kernel.shape[2]
+    weight = made.constant(f"{node.name}.weight", kernel)
+    x = made.add("Transpose", inputs, f"{node.name}.before", perm=[0, 2, 1, 3])
+    pads, shape = [width // 2, 0, width // 2, 0], [width, 1]
+    x = made.add("Conv", [x, weight], f"{node.name}.conv", kernel_shape=shape, pads=pads)
+    return made.add("Transpose", [x], name, perm=[0, 2, 1, 3])
+
+
+def _group_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Normalize each group as an instance of its own: opset 18 has no scale for each channel."""
+    part, groups = f"{node.name}.{{}}".format, node.options["groups"]
+    apart = made.constant(part("apart"), [0, groups, -1], np.int64)
+    ones, zeros = (made.constant(part(k), [v] * groups) for k, v in (("ones", 1), ("zeros", 0)))
+    shape = made.add("Shape", inputs, part("shape"))
+    x = made.add("Reshape", [*inputs, apart], part("groups"))
+    epsilon = node.options["epsilon"]
+    x = made.add("InstanceNormalization", [x, ones, zeros], part("normed"), epsilon=epsilon)
+    x = made.add("Reshape", [x, shape], part("whole"))
+    scale, offset = (
+        made.constant(part(k), node.weights[k][:, None, None]) for k in ("scale", "offset")
+    )
+    return made.add("Add", [made.add("Mul", [x, scale], part("scaled")), offset], name)
+
+
+def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    stride, shape = node.options["stride"], node.layer.input.shape
+    more = node.options["filters"] - shape[-1]
+    sides = [0, more // 2, 0, 0, 0, more - more // 2, 0, 0]
+    end = np.iinfo(np.int64).max
+    bounds = {"starts": [0, 0], "ends": [end, end], "axes": [2, 3], "steps": [stride, stride]}
+    names = [made.constant(f"{node.name}.{k}", v, np.int64) for k, v in bounds.items()]
+    pixels = made.add("Slice", [*inputs, *names], f"{node.name}.pixels")
+    return made.add("Pad", [pixels, made.constant(f"{node.name}.sides", sides, np.int64)], name)
+
+
+def _energy(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Add T logsumexp(x) in single steps: OpenVINO's own exponentiates without a shift."""
+    part, last = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
+    largest = made.add("ReduceMax", [*inputs, last], part("largest"))
+    powers = made.add("Exp", [made.add("Sub", [*inputs, largest], part("rest"))], part("powers"))
+    total = made.add("Log", [made.add("ReduceSum", [powers, last], part("sum"))], part("log"))
+    whole = made.add("Squeeze", [made.add("Add", [largest, total], part("2d")), last], part("1d"))
+    temperature = made.constant(part("temperature"), node.options["temperature"])
+    return _below(made, node, made.add("Mul", [whole, temperature], part("score")), name)
+
+
+def _similarity(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    part, last = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
+    means = made.constant(part("means"), node.weights["means"])
+    products = made.add("MatMul", [*inputs, means], part("products"))
+    nearest = made.add("ReduceMax", [products, last], part("nearest"), keepdims=0)
+    norm = made.add("ReduceL2", [*inputs, last], part("norm"), keepdims=0)
+    length = made.add("Max", [norm, made.constant(part("shortest"), SHORTEST)], part("length"))
+    return _below(made, node, made.add("Div", [nearest, length], part("score")), name)
+
+
+def _below(made: OnnxGraph, node: Node, score: str, name: str) -> str:
+    """Add the threshold minus the score."""
+    threshold = made.constant(f"{node.name}.threshold", node.options["threshold"])
+    return made.add("Sub", [threshold, score], name)
+
+
+def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
+
+
+WRITERS: dict[str, Any] = {
+    "conv": _conv,
+    "channel_conv": _channel_conv,
+    "dense": _dense,
+    "affine": _affine,
+    "group_norm": _group_norm,
+    "relu": lambda made, node, inputs, name: made.add("Relu", inputs, name),
+    "add": lambda made, node, inputs, name: made.add("Add", inputs, name),
+    "multiply": lambda made, node, inputs, name: made.add("Mul", inputs, name),
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
+    "global_average_pool": _global_average_pool,
+    "pad": _pad,
+    "reflect": _reflect,
+    "pad_channels": _pad_channels,
+    "energy": _energy,
+    "similarity": _similarity,
+    "activation": _activation,
+}
