@@ -229,7 +229,7 @@ def test_fingerprint_is_of_the_computation():
             4, kernel, strides=stride, padding=padding, activation=activation, name=name
         )(x)
         x = keras.layers.GlobalAveragePooling2D(name=f"{name}pool")(x)
-        return fingerprint(keras.Model(inputs, keras.layers.Dense(head, name="fc")(x)), head="fc")
+        return fingerprint(keras.Model(inputs, keras.layers.Dense(head, name="fc")(x)))
 
     assert net() == net(name="b") == net(size=32) == net(head=7)
     others = [net(kernel=5), net(stride=2), net(padding="valid"), net(activation="relu")]

@@ -398,7 +398,7 @@ def test_label_descriptions_in_both_forms():
         {**TINY, "label_names": {"0": "a", "5": "b"}},
         {**TINY, "pretrained_cfg": []},
         {**TINY, "pretrained_cfg": None},
-        {**TINY, "pretrained_cfg": {"custom_load": True}},
+        {**TINY, "pretrained_cfg": {"custom_load": "hf"}},
         {**TINY, "pretrained_cfg": {"crop_mode": "fit"}},
         {**TINY, "pretrained_cfg": {"crop_pct": "0.9"}},
         {**TINY, "pretrained_cfg": {"crop_pct": 0}},

@@ -231,7 +231,7 @@ def test_nothing_to_compare_with(foreign):
 def test_fingerprints_of_all_architectures():
     """They are in published files: a change of the rule needs another version.
 
-    Made by `fingerprint(rezoo.create_model(name, num_classes=3), head="fc")`, November 2026.
+    Made by `fingerprint(rezoo.create_model(name, num_classes=3))`, November 2026.
     """
     from rezoo.models.fingerprint import fingerprint
 
@@ -242,6 +242,6 @@ def test_fingerprints_of_all_architectures():
         "resnet50d": "1:129d93f417d586fdc3df2b7e805a3c8863bec6598f2897fe559ec36a4d31eb5b",
         "test_resnet": "1:ae1d58dd2823f88d98cfc0336d88ebbc19cb87f00f6e0ede4d198ec044f7477b",
     }
-    found = {n: fingerprint(rezoo.create_model(n, num_classes=3), head="fc") for n in golden}
+    found = {n: fingerprint(rezoo.create_model(n, num_classes=3)) for n in golden}
     assert found == golden
     assert len(set(found.values())) == len(found)

@@ -30,7 +30,15 @@ from rezoo.confidence import Calibration
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
-from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
+from rezoo.utils.documents import (
+    MAX_JSON_BYTES,
+    number,
+    numbers,
+    read_document,
+    short,
+    triple,
+    typed,
+)
 from rezoo.utils.files import FileRecord
 from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES
@@ -105,8 +113,8 @@ def config_from_json(content: Any) -> ModelConfig:
     cfg = content.get("pretrained_cfg", content)
     if not isinstance(cfg, dict):
         raise IncompatibleError("pretrained_cfg must be an object")
-    if cfg.get("custom_load"):
-        raise IncompatibleError("custom_load is true: rezoo runs no code of a repository")
+    if not isinstance(custom := cfg.get("custom_load"), bool | None):  # true: no code, as in timm
+        raise IncompatibleError(f"custom_load is {short(custom)}: rezoo runs no code")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
     architecture = OLD_NAMES.get(architecture, architecture).partition(".")[0]
@@ -137,11 +145,13 @@ def config_from_json(content: Any) -> ModelConfig:
     )
 
 
-def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[str, Any]:
+def config_to_json(
+    config: ModelConfig, *, first_conv: str = "conv1", classifier: str = "fc"
+) -> dict[str, Any]:
     """Return the JSON of a `config.json` that timm and rezoo both read.
 
-    `first_conv` is the layer that timm adapts to another number of channels. rezoo's own keys
-    are at the root only: timm fails on unknown ones in `pretrained_cfg`.
+    timm adapts `first_conv` to other channels and replaces `classifier` for other classes. rezoo's
+    own keys are at the root only: timm fails on unknown ones in `pretrained_cfg`.
     """
     pre, classes = config.preprocessing, config.num_classes
     pretrained_cfg = {
@@ -158,7 +168,7 @@ def config_to_json(config: ModelConfig, *, first_conv: str = "conv1") -> dict[st
         "num_classes": classes,
         "pool_size": [max(1, -(-side // 32)) for side in pre.size],
         "first_conv": first_conv,
-        "classifier": "fc",
+        "classifier": classifier,
         **_given(test_input_size=list(pre.test_input_size or ())),
         **_given(test_crop_pct=pre.test_crop_pct, license=config.licence),
     }

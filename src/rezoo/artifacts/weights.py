@@ -14,10 +14,9 @@ from rezoo.artifacts.safetensors import TensorFile, write_tensors
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.models import tensors
 from rezoo.models.fingerprint import comparable, fingerprint
+from rezoo.models.naming import HEAD_PREFIXES, head_of
 from rezoo.specs import ModelConfig
 from rezoo.utils.files import write_json
-
-HEAD = "fc"
 
 
 def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
@@ -28,10 +27,12 @@ def save_model(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     """
     (folder / CALIBRATION).unlink(missing_ok=True)
     write_tensors(folder / WEIGHTS, tensors.to_tensors(model))
-    config = dataclasses.replace(config, fingerprint=fingerprint(model, head=HEAD))
+    config = dataclasses.replace(config, fingerprint=fingerprint(model))
     convolutions = (x.name for x in model.layers if isinstance(x, keras.layers.Conv2D))
-    first_conv = next(convolutions, "conv1")
-    write_json(folder / CONFIG, config_to_json(config, first_conv=first_conv))
+    first_conv, head = next(convolutions, "conv1"), head_of(model)
+    classifier = head.name if head else "fc"
+    content = config_to_json(config, first_conv=first_conv, classifier=classifier)
+    write_json(folder / CONFIG, content)
 
 
 def load_weights(
@@ -39,7 +40,7 @@ def load_weights(
     file: TensorFile,
     *,
     structure: str = "",
-    new_head: str = "",
+    new_head: bool = False,
     allow_nonfinite: bool = False,
 ) -> None:
     """Assign the tensors of an open weights file to a model, after checking all of them.
@@ -48,7 +49,7 @@ def load_weights(
         model: The network, as the file's `config.json` describes it.
         file: Its weights.
         structure: Fingerprint of the network of the weights; empty if it is not recorded.
-        new_head: Name of a layer that keeps its random weights; may be empty.
+        new_head: Whether the head keeps its random weights.
         allow_nonfinite: Accept NaN and infinite values.
 
     Raises:
@@ -56,7 +57,7 @@ def load_weights(
             differences are listed.
         IntegrityError: Values are not finite.
     """
-    skip = f"{new_head}." if new_head else ""
+    skip = HEAD_PREFIXES if new_head else ()
     shapes = {name: entry.shape for name, entry in file.entries.items()}
     tensors.check(model, shapes, origin=str(file.path), skip=skip)
     _check_structure(model, structure, file.path)
@@ -67,7 +68,7 @@ def load_weights(
 def _check_structure(model: keras.Model, wanted: str, path: Path) -> None:
     if not wanted:
         return
-    found = fingerprint(model, head=HEAD)
+    found = fingerprint(model)
     if found != wanted and comparable(found, wanted):
         raise IncompatibleError(
             f"{path} was written from a network with the fingerprint {wanted}; {model.name} "

@@ -134,7 +134,7 @@ def default_config(
     )
 
 
-def start_from_zeros(create: Callable[[], keras.Model], *, drawn: str = "") -> keras.Model:
+def start_from_zeros(create: Callable[[], keras.Model], *, new_head: bool = False) -> keras.Model:
     """Return the model that `create` builds, with zeros in place of initial weights.
 
     For weights that are replaced by those of a file: drawing random numbers takes longer than
@@ -142,16 +142,18 @@ def start_from_zeros(create: Callable[[], keras.Model], *, drawn: str = "") -> k
 
     Args:
         create: Builds a model.
-        drawn: Name of a layer whose weights are drawn nevertheless, for a new head.
+        new_head: Whether the weights of the head are drawn nevertheless.
     """
     import keras
+
+    from rezoo.models.naming import HEAD_PREFIXES
 
     zeros = keras.initializers.Zeros()
     with keras.StatelessScope():  # Keras initializes variables at the end of the scope
         model = create()
         for variable in model.weights:
             name = variable.path.replace("/", ".")
-            if not drawn or not name.startswith(f"{drawn}."):
+            if not new_head or not name.startswith(HEAD_PREFIXES):
                 variable._initializer = zeros
     return model
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from rezoo.models.naming import HEADS
 from rezoo.utils.files import canonical_digest
 
 VERSION = "1"
@@ -40,18 +41,19 @@ _SETTINGS = (
 )
 
 
-def fingerprint(model: keras.Model, *, head: str) -> str:
+def fingerprint(model: keras.Model) -> str:
     """Return the fingerprint of a functional model as `"version:hexadecimal digits"`.
+
+    The head, named as in `naming.HEADS`, and all layers after it are not included.
 
     Args:
         model: A functional model with an input of any size.
-        head: Name of the first layer of the head. It and all layers after it are not included.
     """
     places: dict[str, int] = {}
     described: list[list[Any]] = []
     for layer in model.layers:
         read = [places.get(source, -1) for source in _sources(layer)]
-        if layer.name == head or (read and min(read) < 0):
+        if layer.name in HEADS or (read and min(read) < 0):
             continue  # the head, or after it
         places[layer.name] = len(places)
         config = layer.get_config()

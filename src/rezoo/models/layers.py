@@ -8,6 +8,7 @@ constants.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -30,6 +31,7 @@ def conv(
     groups: int = 1,
     dilation: int = 1,
     bias: bool = False,
+    layer: Callable[..., Any] = Conv2D,
     name: str,
 ) -> Any:
     """Convolve `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`.
@@ -45,6 +47,7 @@ def conv(
         groups: Number of groups of channels; a filter reads those of its group.
         dilation: Distance of the pixels that a kernel reads.
         bias: Whether to add a bias. Not needed before batch normalization.
+        layer: Class of the layer.
         name: Name of the layer.
 
     Raises:
@@ -60,7 +63,7 @@ def conv(
     same = stride == 1 and padding == half
     if padding and not same:
         x = keras.layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
-    return Conv2D(
+    return layer(
         filters,
         kernel,
         strides=stride,
@@ -110,19 +113,31 @@ def max_pool(x: Any, *, stride: int = 2, name: str) -> Any:
     return keras.layers.MaxPooling2D(3, strides=stride, name=name)(x)
 
 
-def classifier(x: Any, num_classes: int, *, activation: str | None) -> Any:
+def classifier(
+    x: Any,
+    num_classes: int,
+    *,
+    activation: str | None,
+    layer: Callable[..., Any] = keras.layers.Dense,
+    name: str = "fc",
+) -> Any:
     """Average over all positions and classify: `(N, H, W, C)` to `(N, num_classes)`, float32.
 
-    If `num_classes` is 0, returns the averaged features `(N, C)`.
+    Args:
+        x: The last feature map.
+        num_classes: Width of the head; if it is 0, returns the averaged features `(N, C)`.
+        activation: Activation after the logits, or None.
+        layer: Class of the head, `keras.layers.Dense` or a subclass.
+        name: Name of the head, one of `naming.HEADS`.
     """
     x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
     if num_classes == 0:
         return x
-    x = keras.layers.Dense(
+    x = layer(
         num_classes,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         dtype="float32",  # logits stay float32 under mixed precision
-        name="fc",
+        name=name,
     )(x)
     if activation is None:
         return x

@@ -38,11 +38,15 @@ class Conv2D(keras.layers.Conv2D):
 
         from rezoo.models import cpu_kernels
 
-        kernel, (stride, _) = tf.convert_to_tensor(self.kernel), self.strides
+        kernel, (stride, _) = tf.convert_to_tensor(self.convolution_kernel()), self.strides
         padding = self.padding.upper()
         if self.groups > 1:
             return cpu_kernels.convolve_groups(inputs, kernel, self.groups, stride, padding)
         return cpu_kernels.convolve(inputs, kernel, stride, padding)
+
+    def convolution_kernel(self) -> Any:
+        """Return the filters, `(H, W, C / groups, filters)`; subclasses change them."""
+        return self.kernel
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve without bias and activation; see `keras.layers.Conv2D`."""

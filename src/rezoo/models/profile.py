@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from rezoo.models.factory import deep_graphs, start_from_zeros
+from rezoo.models.naming import stage_of
 from rezoo.models.primitives import ChannelConvolution
 from rezoo.models.settings import keras_settings
 
@@ -197,7 +198,7 @@ def _text(layer: Any) -> str:
 
 def _stage_of(name: str) -> str:
     """Return the stage of a layer: `layer1` for `layer1.0.conv1`, `conv1` for `bn1`."""
-    first = name.split(".", 1)[0]
+    first = stage_of(name) or name.split(".", 1)[0]
     return "conv1" if first in ("bn1", "act1") else first
 
 

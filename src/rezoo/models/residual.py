@@ -6,7 +6,7 @@ parts: see `parts` for their names. Loads without Keras.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rezoo.specs import ModelSpec
@@ -108,6 +108,7 @@ def member(
     params: int,
     macs: int,
     image_size: int = 224,
+    build: Callable[..., keras.Model] = build,
     num_classes: int = 1000,
 ) -> ModelSpec:
     """Return the spec of a member of a family.
@@ -121,6 +122,7 @@ def member(
         params: Trainable parameters for `num_classes` classes.
         macs: Multiply-adds for one image of `image_size` pixels.
         image_size: Height and width that published figures assume.
+        build: Builds the network from `body` and the styles.
         num_classes: Number of classes that they assume.
     """
     config = dict(body)

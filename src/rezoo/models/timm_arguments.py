@@ -2,7 +2,7 @@
 
 timm builds the architecture of a folder with the arguments in `model_args`, so two folders of one
 architecture can be different networks with tensors of the same names and shapes. Arguments of
-`timm.models.resnet.ResNet` (timm 1.0.31):
+`timm.models.resnet.ResNet` (timm 1.0.31), and likewise those of `timm.models.resnetv2.ResNetV2`:
 
 | arguments                                                     | here                           |
 |---------------------------------------------------------------|--------------------------------|
@@ -35,6 +35,13 @@ _NO_EFFECT = (
 )
 _AVERAGE = ("avg", "fast", "fastavg")  # timm's names of global average pooling
 _BATCH_NORM = ("batchnorm", "batchnorm2d")
+_NORMS_V2 = {  # of pre-activation networks; with standardized filters, the default
+    "batch_norm": (*_BATCH_NORM, "batchnormact2d"),
+    "group_norm": ("groupnormact", "groupnorm"),
+    "evo_norm": ("evonorm2ds0",),
+    "standardized": (),
+}
+_LAYER_NAMES = tuple(name for names in _NORMS_V2.values() for name in names)
 _DEFAULTS: dict[str, tuple[Any, ...]] = {  # the values with which timm builds what rezoo builds
     "global_pool": _AVERAGE,
     "act_layer": ("relu",),
@@ -100,6 +107,8 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
     config = spec.config
     if not spec.in_timm:
         return {}
+    if "block" in config:
+        return _allowed_v2(config)
     blocks = config["blocks"]
     stem, widths = config.get("stem", ("plain", (64,)))
     pooled = config.get("shortcut") == "pooled"
@@ -120,6 +129,29 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+def _allowed_v2(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the same for a pre-activation network and `timm.models.resnetv2.ResNetV2`."""
+    stem, widths = config.get("stem", ("plain", (64,)))
+    kinds = {"plain": "fixed" if config.get("pool") == "zero_padded_max" else "", "deep": "deep"}
+    factor = widths[-1] // 64
+    return {
+        "layers": (list(config["depths"]),),
+        "channels": ([width // factor for width in config["widths"]],),
+        "width_factor": (factor,),
+        "stem_chs": (64,),
+        "stem_type": ("tiered" if stem == "deep" and widths[0] != widths[1] else kinds[stem],),
+        "avg_down": (config.get("shortcut") == "pooled",),
+        "basic": (config["block"] == "basic",),
+        "bottle_ratio": (1.0 if config["block"] == "basic" else 0.25,),
+        "preact": (True,),
+        "output_stride": (32,),
+        "global_pool": _AVERAGE,
+        "act_layer": ("relu",),
+        "norm_layer": _NORMS_V2[config.get("parts", "batch_norm")],
+        "conv_layer": (),
+    }
+
+
 def _problems(given: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) -> Iterator[str]:
     # without a deep stem timm ignores `stem_width`, with pooled shortcuts `down_kernel_size`
     ignored = {"stem_width", "down_kernel_size"} if "layers" in allowed else set()
@@ -136,6 +168,6 @@ def _equal(value: Any, wanted: Any) -> bool:
     """Return whether two JSON values are equal; names of layers without regard to case and `_`."""
     if isinstance(value, bool) is not isinstance(wanted, bool):
         return False
-    if wanted in _BATCH_NORM and isinstance(value, str):
+    if wanted in _LAYER_NAMES and isinstance(value, str):
         value = value.replace("_", "").lower()
     return bool(value == wanted)

@@ -15,7 +15,6 @@ import tensorflow as tf
 from rezoo.artifacts.config import CONFIG, FORMAT_VERSION, WEIGHTS, read_json
 from rezoo.artifacts.manifest import checksum_holds, refuse_special_files, write_manifest
 from rezoo.artifacts.run_files import REFERENCE
-from rezoo.artifacts.weights import HEAD
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError, read_file
 from rezoo.data.images import decode
@@ -152,7 +151,7 @@ def record_proof(
     with locked(folder, what="recording"):
         write_reference(folder, source, chosen, what)
         content["format_version"] = FORMAT_VERSION
-        content["fingerprint"] = fingerprint(network, head=HEAD)
+        content["fingerprint"] = fingerprint(network)
         write_json(folder / CONFIG, content)
         write_manifest(folder)
 
@@ -215,7 +214,7 @@ def _tensors(source: Source, before: Sequence[Check]) -> tuple[keras.Model | Non
 
 
 def _structure(source: Source, network: keras.Model) -> Check:
-    wanted, found = source.config.fingerprint, fingerprint(network, head=HEAD)
+    wanted, found = source.config.fingerprint, fingerprint(network)
     text = f"{found[:18]}…"
     if not wanted:
         return Check("fingerprint", None, f"{text}; nothing recorded")

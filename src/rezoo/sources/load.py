@@ -15,7 +15,7 @@ from rezoo.artifacts.calibrated import read_means
 from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.artifacts.run_files import CALIBRATION
 from rezoo.artifacts.safetensors import TensorFile
-from rezoo.artifacts.weights import HEAD, load_weights
+from rezoo.artifacts.weights import load_weights
 from rezoo.confidence import SIMILARITY
 from rezoo.errors import (
     IncompatibleError,
@@ -26,6 +26,7 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.models.factory import create_model, start_from_zeros
+from rezoo.models.naming import HEAD_PREFIXES
 from rezoo.sources import hub_fetch
 from rezoo.sources.hub_client import repository
 from rezoo.sources.references import Reference, Source, resolve
@@ -100,11 +101,11 @@ def load(
         classifier_activation=classifier_activation,
         precision=precision,
     )
-    sha256, new_head = "", HEAD if classes != config.num_classes else ""
+    sha256, new_head = "", classes != config.num_classes
     if source.has_weights:
         with opened_weights(source) as file:
             _check_head(file, config.num_classes)
-            model = start_from_zeros(create, drawn=new_head)
+            model = start_from_zeros(create, new_head=new_head)
             load_weights(
                 model,
                 file,
@@ -138,7 +139,7 @@ def _class_means(source: Source, config: ModelConfig) -> np.ndarray | None:
     return read_means(path, source.expected(CALIBRATION, path))
 
 
-def fill(model: keras.Model, source: Source, *, new_head: str = "") -> str:
+def fill(model: keras.Model, source: Source, *, new_head: bool = False) -> str:
     """Assign the weights of a source to a model; return their SHA-256."""
     with opened_weights(source) as file:
         load_weights(model, file, structure=source.config.fingerprint, new_head=new_head)
@@ -173,12 +174,13 @@ def _check_head(file: TensorFile, num_classes: int) -> None:
 
     A head of a million classes would take gigabytes of memory.
     """
-    found = file.entries.get(f"{HEAD}.weight")
-    if found and found.shape[:1] != (num_classes,) and num_classes:
-        raise IncompatibleError(
-            f"{file.path}: {HEAD}.weight is {found.shape}; {CONFIG} says {num_classes} classes",
-            hint="nothing was loaded. For another head, pass num_classes when loading.",
-        )
+    for name in (f"{prefix}weight" for prefix in HEAD_PREFIXES):
+        found = file.entries.get(name)
+        if found and found.shape[:1] != (num_classes,) and num_classes:
+            raise IncompatibleError(
+                f"{file.path}: {name} is {found.shape}; {CONFIG} says {num_classes} classes",
+                hint="nothing was loaded. For another head, pass num_classes when loading.",
+            )
 
 
 def _explain_absence(source: Source, error: NotFoundError) -> Exception:

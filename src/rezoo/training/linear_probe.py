@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.artifacts.weights import HEAD
 from rezoo.errors import IncompatibleError, ResourceError, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.devices import ONE, Devices
+from rezoo.models.naming import HEADS, head_of
 from rezoo.specs import Preprocessing
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # the C of scikit-learn
@@ -112,10 +112,11 @@ def head(network: keras.Model) -> Any:
     Raises:
         IncompatibleError: It has none with rezoo's name of the head.
     """
-    found = next((layer for layer in network.layers if layer.name == HEAD), None)
+    found = head_of(network)
     if not isinstance(found, keras.layers.Dense):
         raise IncompatibleError(
-            f"{network.name} has no dense layer {HEAD!r}, which logistic regression needs",
+            f"{network.name} has no dense layer named {' or '.join(HEADS)}, which logistic "
+            "regression needs",
             hint="use another recipe, or --set head_start=random.",
         )
     return found

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from rezoo.artifacts.weights import HEAD
 from rezoo.errors import ResourceError, SpecError
 from rezoo.evaluation.class_names import same_classes
 from rezoo.models.devices import ONE, Devices
@@ -87,7 +86,7 @@ def start_from(source: Source, network: keras.Model, config: ModelConfig) -> Sta
         return Start((), None, new_head=True)
     ours, theirs = task_of(config.multi_label), task_of(source.config.multi_label)
     keep_head = same_classes(config.class_names, source.config) and ours is theirs
-    origin = source.origin(fill(network, source, new_head="" if keep_head else HEAD))
+    origin = source.origin(fill(network, source, new_head=not keep_head))
     head = f"new head for {config.num_classes} classes; all else from {source.reference}"
     if ours is not theirs:
         head += f", which is {theirs.name}; the data are {ours.name}"

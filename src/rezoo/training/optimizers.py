@@ -10,18 +10,16 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from rezoo.artifacts.weights import HEAD
+from rezoo.models.naming import HEADS, stage_of
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.schedules import schedule
 
-_STAGE = re.compile(r"layer(\d+)\.")
 _register = keras.saving.register_keras_serializable(package="rezoo")
 
 
@@ -60,11 +58,18 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
 
 
 def _depths(model: keras.Model) -> list[int]:
-    """Return the distance from the head, in stages, of each trainable variable."""
+    """Return the distance from the head, in stages, of each trainable variable.
+
+    A final normalization belongs to the last stage.
+    """
     names = [v.path.split("/", 1)[0] for v in model.trainable_variables]
-    stages = [int(found[1]) if (found := _STAGE.match(name)) else 0 for name in names]
-    last = max(stages, default=0)
-    return [0 if n == HEAD else max(last + 1 - s, 1) for n, s in zip(names, stages, strict=True)]
+    stages = dict.fromkeys(filter(None, map(stage_of, names)))
+    numbers = {stage: number for number, stage in enumerate(stages, start=1)}
+    last, current, depths = max(numbers.values(), default=0), 0, []
+    for name in names:
+        current = numbers.get(stage_of(name), current)
+        depths.append(0 if name in HEADS else max(last + 1 - current, 1))
+    return depths
 
 
 class Rule(keras.optimizers.Optimizer):

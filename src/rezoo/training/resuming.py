@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from rezoo.artifacts.run_files import has_checkpoint, read_environment
-from rezoo.artifacts.weights import HEAD
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
@@ -86,7 +85,7 @@ def recorded(setup: Setup, request: Request, inputs: Inputs, identity: Identity)
         data_sha256=identity.sha256,
         source=request.source.lasting,
         architecture=setup.config.architecture,
-        fingerprint=fingerprint(setup.network, head=HEAD),
+        fingerprint=fingerprint(setup.network),
         signature=setup.signature,
         options=lasting(inputs.options),
         max_time_s=inputs.max_time_s,

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from rezoo.artifacts.weights import HEAD
 from rezoo.evaluation.forward import (
     Forward,
     compiled_forward,
@@ -17,6 +16,7 @@ from rezoo.evaluation.forward import (
     require_finite,
 )
 from rezoo.models.factory import deep_graphs
+from rezoo.models.naming import HEADS
 from rezoo.specs import Preprocessing
 
 BothForward: TypeAlias = Callable[[Any], tuple[np.ndarray, np.ndarray]]
@@ -41,7 +41,7 @@ class Answers:
 def head_input(network: keras.Model) -> Any:
     """Return the tensor of features `(N, D)`, or None: the last layer is not the usual head."""
     last = network.layers[-1]
-    usual = isinstance(last, keras.layers.Dense) and last.name == HEAD
+    usual = isinstance(last, keras.layers.Dense) and last.name in HEADS
     return last.input if usual else None
 
 

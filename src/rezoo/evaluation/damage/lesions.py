@@ -8,6 +8,7 @@ section 4.1). In a plain network, which has no shortcuts, the layers of the bloc
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,7 +154,7 @@ class Lesions:
         return BarChart(
             printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
-                Bar(b.block.removeprefix("layer"), b.accuracy, b.interval, _GROUPS[b.shortcut])
+                Bar(_numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
                 for b in self.blocks
             ),
             tuple(_GROUPS.values()),
@@ -185,7 +186,7 @@ def measure_lesions(
     a block is computed once.
 
     Args:
-        model: A network whose layers have the names of rezoo's ResNets (`layer1.0.conv1`).
+        model: A network whose blocks are named as in `rezoo.models.naming`.
         dataset: As for `evaluate`; single-label.
         pretrained: As for `evaluate`, and so are the other arguments.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
@@ -291,6 +292,11 @@ def _forward(part: keras.Model) -> Forward:
     if part.weights:
         return compiled_forward(part)
     return lambda features: keras.ops.convert_to_numpy(part(features, training=False))
+
+
+def _numbers(block: str) -> str:
+    """Return the numbers in the name of a block: `1.0` for `layer1.0`."""
+    return ".".join(re.findall(r"\d+", block))
 
 
 def _unchanged(features: np.ndarray) -> np.ndarray:

@@ -1,0 +1,176 @@
+"""Pre-activation networks: their parts against timm, and the rest of rezoo on them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from peers import import_timm, logits_of
+from rezoo import create_model, load, registry
+from rezoo.artifacts import weights
+from rezoo.models import tensors
+from rezoo.models.factory import deep_graphs
+from rezoo.models.settings import keras_settings
+from rezoo.specs import ModelConfig
+
+pytestmark = pytest.mark.backend
+
+RELATIVE = 1e-5
+WIDTHS = (128, 128, 256, 256)
+KINDS = {  # the parts of each kind: all blocks, stems, shortcuts, pools and normalizations
+    "resnetv2_18d": (64, 64, 128, 128),
+    "resnetv2_50": WIDTHS,
+    "resnetv2_50t": WIDTHS,
+    "resnetv2_50d_gn": WIDTHS,
+    "resnetv2_50d_evos": WIDTHS,
+    "resnetv2_50x1_bit": WIDTHS,
+}
+
+
+def small(name, *, classes=10, precision="float32", depths=(2, 1, 1, 1), **options):
+    """Return a network of the parts of an architecture, with few blocks and channels."""
+    spec = registry.architectures.get(name)
+    widths = {"widths": KINDS[name]} if name in KINDS else {}
+    with deep_graphs(), keras_settings(precision):
+        return spec.build(
+            name="small",
+            input_shape=(None, None, 3),
+            num_classes=classes,
+            classifier_activation=None,
+            **{**spec.config, "depths": depths, **widths},
+            **options,
+        )
+
+
+def torch_twin(name):
+    """Return timm's network of the same parts, with norms and statistics that are not trivial."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    twin = import_timm().create_model(
+        name, num_classes=10, layers=[2, 1, 1, 1], channels=KINDS[name]
+    )
+    for module in twin.modules():
+        if "Norm" in type(module).__name__:
+            for parameter in module.parameters(recurse=False):
+                torch.nn.init.uniform_(parameter, 0.5, 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2.0)
+    return twin.eval()
+
+
+def images_of(*size):
+    return np.random.default_rng(1).standard_normal((2, *size, 3), dtype=np.float32)
+
+
+@pytest.mark.ci
+@pytest.mark.numerics
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_gives_the_logits_of_timm(name):
+    twin, model = torch_twin(name), small(name)
+    state = {key: value.numpy() for key, value in twin.state_dict().items()}
+    tensors.check(model, {key: value.shape for key, value in state.items()}, origin="timm")
+    tensors.assign(model, state.__getitem__)
+    for size in ((65, 97), (64, 64)):
+        wanted, got = logits_of(twin, images_of(*size)), logits_of(model, images_of(*size))
+        difference = np.abs(wanted - got).max() / np.abs(wanted).max()
+        print(f"{keras.config.backend()} {name} {size}: {difference:.1e} of the largest logit")
+        assert difference <= RELATIVE
+    back = tensors.to_tensors(model)
+    assert back.keys() == state.keys()
+    assert all(np.array_equal(back[key], state[key]) for key in state if "num_batches" not in key)
+
+
+@pytest.mark.ci
+def test_first_unit_for_cifar_adds_to_the_activated_input():
+    """arXiv:1603.05027, appendix: the first activation comes before the two paths."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    model = small("preact_resnet110", depths=(1, 1, 1))
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.uniform(0.05, 0.3, variable.shape).astype(np.float32))
+    state = {k: torch.from_numpy(v) for k, v in tensors.to_tensors(model).items()}
+
+    def active(x, name):
+        names = (f"{name}.{key}" for key in ("running_mean", "running_var", "weight", "bias"))
+        return functional.batch_norm(x, *(state[n] for n in names)).relu()
+
+    def conv(x, name, stride=1):
+        return functional.conv2d(x, state[f"{name}.weight"], stride=stride, padding=1)
+
+    images = images_of(16, 16)
+    x = active(
+        conv(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), "stem.conv"), "stem.norm"
+    )
+    for stage, (width, stride) in enumerate(((16, 1), (32, 2), (64, 2))):
+        block = f"stages.{stage}.blocks.0"
+        shortcut = x if stage == 0 else active(x, f"{block}.norm1")
+        y = conv(
+            active(conv(shortcut, f"{block}.conv1", stride), f"{block}.norm2"), f"{block}.conv2"
+        )
+        half = (width - shortcut.shape[1]) // 2
+        x = y + functional.pad(shortcut[:, :, ::stride, ::stride], (0, 0, 0, 0, half, half))
+    pooled = active(x, "norm").mean((2, 3))
+    wanted = (pooled @ state["head.fc.weight"][:, :, 0, 0].T + state["head.fc.bias"]).numpy()
+    got = logits_of(model, images)
+    assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
+
+
+@pytest.mark.ci
+def test_folder_opens_in_timm_also_with_other_classes(tmp_path):
+    timm = import_timm()
+    model = create_model("resnetv2_18d", num_classes=7)
+    config = ModelConfig(architecture="resnetv2_18d", num_classes=7)
+    weights.save_model(model, config, tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())["pretrained_cfg"]
+    assert (written["first_conv"], written["classifier"]) == ("stem.conv1", "head.fc")
+    twin = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    wanted, got = logits_of(model, images_of(64, 64)), logits_of(twin, images_of(64, 64))
+    assert np.abs(wanted - got).max() <= RELATIVE * np.abs(wanted).max()
+    other = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=3)
+    assert other.head.fc.weight.shape == (3, 512, 1, 1)
+    ours = load(str(tmp_path), num_classes=3)
+    kept = tensors.to_tensors(model)
+    for name, value in tensors.to_tensors(ours).items():
+        assert np.array_equal(kept[name], value) is not name.startswith("head.fc."), name
+    assert load(str(tmp_path), num_classes=0).output_shape == (None, 512)
+
+
+def test_standardized_filters_have_mean_0_and_variance_1():
+    from rezoo.models.preactivation_layers import StandardizedConv2D
+
+    layer = StandardizedConv2D(5, 3, use_bias=False, dtype="mixed_bfloat16")
+    layer.build((None, 8, 8, 4))
+    random = np.random.default_rng(0)
+    layer.kernel.assign(random.normal(0.3, 0.01, (3, 3, 4, 5)).astype(np.float32))
+    ones = np.ones((1, 3, 3, 4), np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        convolve = keras.layers.Conv2D.convolution_op
+        patch.setattr(
+            keras.layers.Conv2D,
+            "convolution_op",
+            lambda self, x, kernel: found.append(kernel) or convolve(self, x, kernel),
+        )
+        layer(ones)
+    [found] = found
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    values = keras.ops.convert_to_numpy(keras.ops.cast(found, "float32")).reshape(-1, 5)
+    # in bfloat16, weights of 0.3 +- 0.01 have ten values, and none of these means would be 0
+    assert np.abs(values.mean(0)).max() < 0.01
+    assert np.abs(values.var(0) - 1).max() < 0.02
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["resnetv2_50d", "resnetv2_50d_evos", "resnetv2_50x1_bit"])
+def test_logits_in_bfloat16_are_near(name):
+    full, mixed = small(name), small(name, precision="mixed_bfloat16")
+    mixed.set_weights(full.get_weights())
+    wanted, got = logits_of(full, images_of(64, 64)), logits_of(mixed, images_of(64, 64))
+    assert got.dtype == np.float32
+    assert all(variable.dtype == "float32" for variable in mixed.weights)
+    assert np.abs(wanted - got).max() < 0.1 * np.abs(wanted).max()
+    assert not np.array_equal(wanted, got)
