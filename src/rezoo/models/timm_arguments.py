@@ -109,6 +109,8 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
         return {}
     if "block" in config:
         return _allowed_v2(config)
+    if "blocks" not in config:  # a RegNet, whose arguments in timm are its rule
+        return {}
     blocks = config["blocks"]
     stem, widths = config.get("stem", ("plain", (64,)))
     pooled = config.get("shortcut") == "pooled"
