@@ -92,7 +92,7 @@ def test_features_of_images_are_those_of_the_layers(tiny_network, tmp_path):  # 
     inputs = rezoo.preprocess(model, arrays)
     outputs = [model.get_layer(first).output, pooled(model).output]
     for got, wanted in zip(
-        found.arrays.values(), keras.Model(model.inputs, outputs)(inputs), strict=True
+        found.arrays.values(), keras.Model(model.input, outputs)(inputs), strict=True
     ):
         assert np.allclose(got, keras.ops.convert_to_numpy(wanted), atol=1e-5)
     assert found.images == ("0", "1", "2", "3", "4")

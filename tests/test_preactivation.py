@@ -223,7 +223,7 @@ def test_blocks_are_replaced_by_their_shortcuts():
     assert np.allclose(*map(keras.ops.convert_to_numpy, (got, wanted)), rtol=1e-5, atol=1e-6)
     images = parts.stem(images_of(32, 32))
     last = model.get_layer("stages.1.blocks.0.downsample.conv")
-    skipped = keras.Model(model.inputs, last.output)(images_of(32, 32))
+    skipped = keras.Model(model.input, last.output)(images_of(32, 32))
     without = parts.blocks[2].without(parts.blocks[1].whole(parts.blocks[0].whole(images)))
     assert np.allclose(*map(keras.ops.convert_to_numpy, (without, skipped)), rtol=1e-5, atol=1e-6)
 

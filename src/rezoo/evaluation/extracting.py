@@ -83,7 +83,7 @@ def features(
     network = model if isinstance(model, keras.Model) else load(source)
     names = list(dict.fromkeys(layers or _usual(network)))
     with deep_graphs():
-        part = keras.Model(network.inputs, tensors_of(network, names))
+        part = keras.Model(network.input, tensors_of(network, names))
     forward = compiled_outputs(part)
     warn_of_gpu_faults()
     found: list[list[np.ndarray]] = []

@@ -109,7 +109,7 @@ def tensors_of(model: keras.Model, names: Sequence[str]) -> list[Any]:
 def _part(model: keras.Model, outputs: Any) -> keras.Model:
     """Return the model up to some tensors, with its configuration and origin."""
     with deep_graphs():
-        part = keras.Model(model.inputs, outputs, name=model.name)
+        part = keras.Model(model.input, outputs, name=model.name)
         part = with_config(part, getattr(model, "rezoo_config", None))
     part.rezoo_origin = getattr(model, "rezoo_origin", None)
     return part
