@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rezoo.models.preactivation_layers import EvoNorm
 from rezoo.models.primitives import (
     ChannelConvolution,
     Conv2D,
@@ -100,6 +101,12 @@ def _read_group_norm(layer: Any) -> Known:
     return "group_norm", weights, {"groups": layer.groups, "epsilon": layer.epsilon}
 
 
+def _read_evo_norm(layer: Any) -> Known:
+    weights = {"scale": layer.gamma, "offset": layer.beta, "gate": layer.v}
+    options = {"groups": layer.groups, "epsilon": layer.epsilon}
+    return "evo_norm", {name: _value(variable) for name, variable in weights.items()}, options
+
+
 # The first match is used. A reader returns None if only Keras can run the layer.
 _READERS: tuple[tuple[type, Any], ...] = (
     (keras.layers.DepthwiseConv2D, lambda layer: None),
@@ -107,6 +114,7 @@ _READERS: tuple[tuple[type, Any], ...] = (
     (ChannelConvolution, _read_channel_conv),
     (keras.layers.BatchNormalization, _read_norm),
     (keras.layers.GroupNormalization, _read_group_norm),
+    (EvoNorm, _read_evo_norm),
     (keras.layers.Dense, _read_dense),
     (keras.layers.ReLU, _read_relu),
     (keras.layers.Activation, _read_activation),
