@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -27,7 +27,7 @@ from typing import Generic, TypeVar
 
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.specs import DatasetSpec, ModelSpec
-from rezoo.utils.names import natural_key, suggest
+from rezoo.utils.names import natural_key, near, suggest
 from rezoo.utils.paths import switched_on
 from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
 
@@ -103,7 +103,7 @@ class Registry(Generic[Spec]):
             claims = [e for e in claims if e.builtin]  # a built-in cannot be shadowed
         if not claims:
             if self.kind == "model":
-                _explain_name_of_timm(name)
+                _explain_name_of_timm(name, entries)
             raise UnknownNameError(
                 f"unknown {self.kind} {name!r}",
                 hint=suggest(name, entries, f"The {self.kind}s are")
@@ -156,13 +156,16 @@ class Registry(Generic[Spec]):
         return spec
 
 
-def _explain_name_of_timm(name: str) -> None:
-    """Raise the error for a name that only timm knows."""
+def _explain_name_of_timm(name: str, built: Iterable[str]) -> None:
+    """Raise the error for a name that only timm knows; `built` are the names of rezoo."""
     architecture = name.partition(".")[0]
     if architecture in NOT_BUILT:
+        close = near(architecture, built)
+        others = f"{' and '.join(close)} are near it; " if close else ""
         raise UnknownNameError(
-            f"unknown model {name!r}: timm's {architecture}, which rezoo does not build",
-            hint="rezoo list --models shows what it builds.",
+            f"unknown model {name!r}: timm's {architecture} of the family "
+            f"{NOT_BUILT[architecture]}, which rezoo does not build",
+            hint=f"{others}rezoo list --models shows all.",
         )
     if name in OLD_NAMES:
         raise UnknownNameError(

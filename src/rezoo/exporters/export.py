@@ -15,10 +15,10 @@ from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.calibrating.features import BothForward
 from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
 from rezoo.evaluation.reference_batch import full_precision
-from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.bundle import Bundle, without_classes
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
-from rezoo.exporters.formats import PASSPORT, Format, get_format
+from rezoo.exporters.formats import FEATURES, PASSPORT, Format, get_format
 from rezoo.exporters.graph import read_graph
 from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
@@ -31,6 +31,7 @@ from rezoo.exporters.samples import (
     comparison_samples,
     halves,
 )
+from rezoo.models.feature_maps import pooled
 from rezoo.sources.any_model import source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
@@ -78,7 +79,8 @@ def export(
             (weights and activations).
         takes: Input of the export. `"tensor"`: float32 `(N, H, W, C)`, prepared. `"raw"`: uint8,
             any height and width.
-        gives: Output of the export, `"logits"` or `"probabilities"`.
+        gives: Output of the export, `"logits"`, `"probabilities"` or `"features"`, the pooled
+            vector `(N, D)` that is the input of the head.
         image_size: Height and width in pixels; None for the test size of the weights.
         crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
         dataset: A dataset reference with images to compare on; None for the reference batch only.
@@ -106,6 +108,11 @@ def export(
     """
     kind = get_format(to, quantize=quantize, takes=takes)
     kind.check_threads(threads, own_process=True)
+    if gives == FEATURES and quantize in ("int8", "dynamic"):
+        raise SpecError(
+            f"{quantize} is judged by predictions, and features predict no class",
+            hint="use --quantize float16, or --values logits.",
+        )
     calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
@@ -125,6 +132,8 @@ def export(
         )
     else:
         samples = comparison_samples(*where, count=images)
+    if gives == FEATURES:
+        samples = dataclasses.replace(samples, labels=samples.labels[:0])
     with new_folder(folder, overwrite=overwrite) as place:
         passport = write_verified(
             kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
@@ -173,6 +182,8 @@ def read_bundle(
     shape = (*preprocessing.size, preprocessing.channels)
     if network is None:
         network = load(source, input_shape=shape)
+    if gives == FEATURES:
+        network, source = pooled(network), without_classes(source)
     return Bundle(
         source=source,
         origin=getattr(network, "rezoo_origin", None),

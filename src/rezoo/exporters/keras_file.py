@@ -104,6 +104,24 @@ def _build_group_norm(node: Node, x: Any) -> Any:
     return _filled(layer, x, [node.weights["scale"], node.weights["offset"]])
 
 
+def _build_evo_norm(node: Node, x: Any) -> Any:
+    _, height, width, channels = x.shape
+    groups = node.options["groups"]
+    apart = (-1, height * width, groups, channels // groups)
+    gated = _build_affine(_affine(f"{node.name}.gate", node.weights["gate"]), x)
+    active = keras.ops.multiply(x, keras.ops.sigmoid(gated))
+    variance = keras.ops.var(keras.ops.reshape(x, apart), axis=(1, 3), keepdims=True)
+    deviation = keras.ops.sqrt(keras.ops.add(variance, node.options["epsilon"]))
+    normed = keras.ops.divide(keras.ops.reshape(active, apart), deviation)
+    normed = keras.ops.reshape(normed, (-1, height, width, channels))
+    return _build_affine(_affine(node.name, node.weights["scale"], node.weights["offset"]), normed)
+
+
+def _affine(name: str, scale: np.ndarray, offset: np.ndarray | None = None) -> Node:
+    weights = {"scale": scale, "offset": 0 * scale if offset is None else offset}
+    return Node(name=name, kind="affine", inputs=(), weights=weights)
+
+
 def _build_reflect(node: Node, x: Any) -> Any:
     return keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
 
@@ -172,6 +190,7 @@ _BUILDERS: dict[str, Any] = {
     "dense": _build_dense,
     "affine": _build_affine,
     "group_norm": _build_group_norm,
+    "evo_norm": _build_evo_norm,
     "relu": lambda node, x: keras.layers.ReLU(name=node.name)(x),
     "add": lambda node, *x: keras.layers.Add(name=node.name)(list(x)),
     "multiply": lambda node, *x: keras.layers.Multiply(name=node.name)(list(x)),

@@ -8,7 +8,13 @@ import keras
 import numpy as np
 
 from rezoo.models.channel_parts import ChannelSlice, PartsSoftmax, PartsSum
-from rezoo.models.primitives import ChannelConvolution, PaddedShortcut, ReflectionPadding2D
+from rezoo.models.preactivation_layers import EvoNorm
+from rezoo.models.primitives import (
+    ChannelConvolution,
+    Conv2D,
+    PaddedShortcut,
+    ReflectionPadding2D,
+)
 
 Known = tuple[str, dict[str, Any], dict[str, Any]] | None
 
@@ -98,6 +104,12 @@ def _read_group_norm(layer: Any) -> Known:
     return "group_norm", weights, {"groups": layer.groups, "epsilon": layer.epsilon}
 
 
+def _read_evo_norm(layer: Any) -> Known:
+    weights = {"scale": layer.gamma, "offset": layer.beta, "gate": layer.v}
+    options = {"groups": layer.groups, "epsilon": layer.epsilon}
+    return "evo_norm", {name: _value(variable) for name, variable in weights.items()}, options
+
+
 # The first match is used. A reader returns None if only Keras can run the layer.
 _READERS: tuple[tuple[type, Any], ...] = (
     (keras.layers.DepthwiseConv2D, lambda layer: None),
@@ -105,6 +117,7 @@ _READERS: tuple[tuple[type, Any], ...] = (
     (ChannelConvolution, _read_channel_conv),
     (keras.layers.BatchNormalization, _read_norm),
     (keras.layers.GroupNormalization, _read_group_norm),
+    (EvoNorm, _read_evo_norm),
     (keras.layers.Dense, _read_dense),
     (keras.layers.ReLU, _read_relu),
     (keras.layers.Activation, _read_activation),
@@ -136,7 +149,8 @@ _READERS: tuple[tuple[type, Any], ...] = (
 
 
 def _kernel_and_bias(layer: Any) -> dict[str, np.ndarray]:
-    kernel = _value(layer.kernel)
+    own = isinstance(layer, Conv2D)  # its filters can differ from its variable
+    kernel = _value(layer.convolution_kernel() if own else layer.kernel)
     bias = _value(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1], np.float32)
     return {"kernel": kernel, "bias": bias}
 

@@ -125,6 +125,29 @@ def _group_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> st
     return made.add("Add", [made.add("Mul", [x, scale], part("scaled")), offset], name)
 
 
+def _evo_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Divide the gated input by the deviation of each group, then scale and shift the channels."""
+    part, groups = f"{node.name}.{{}}".format, node.options["groups"]
+    gate, scale, offset = (
+        made.constant(part(key), node.weights[key][:, None, None])
+        for key in ("gate", "scale", "offset")
+    )
+    gated = made.add("Sigmoid", [made.add("Mul", [*inputs, gate], part("inner"))], part("sigmoid"))
+    active = made.add("Mul", [*inputs, gated], part("active"))
+    apart = made.constant(part("apart"), [0, groups, -1], np.int64)
+    last = made.constant(part("axis"), [2], np.int64)
+    shape = made.add("Shape", inputs, part("shape"))
+    x = made.add("Reshape", [*inputs, apart], part("groups"))
+    centred = made.add("Sub", [x, made.add("ReduceMean", [x, last], part("mean"))], part("centred"))
+    square = made.add("Mul", [centred, centred], part("square"))
+    variance = made.add("ReduceMean", [square, last], part("variance"))
+    epsilon = made.constant(part("epsilon"), node.options["epsilon"])
+    deviation = made.add("Sqrt", [made.add("Add", [variance, epsilon], part("sum"))], part("std"))
+    y = made.add("Reshape", [active, apart], part("active_groups"))
+    y = made.add("Reshape", [made.add("Div", [y, deviation], part("normed")), shape], part("whole"))
+    return made.add("Add", [made.add("Mul", [y, scale], part("scaled")), offset], name)
+
+
 def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
     stride, shape = node.options["stride"], node.layer.input.shape
     more = node.options["filters"] - shape[-1]
@@ -207,6 +230,7 @@ WRITERS: dict[str, Any] = {
     "dense": _dense,
     "affine": _affine,
     "group_norm": _group_norm,
+    "evo_norm": _evo_norm,
     "relu": lambda made, node, inputs, name: made.add("Relu", inputs, name),
     "add": lambda made, node, inputs, name: made.add("Add", inputs, name),
     "multiply": lambda made, node, inputs, name: made.add("Mul", inputs, name),

@@ -116,6 +116,14 @@ def _softmax_parts(node: Node, x: Any) -> Any:
     return jax.nn.softmax(apart.transpose(0, 2, 1, 3), axis=1).reshape(x.shape)
 
 
+def _evo_norm(node: Node, x: Any) -> Any:
+    active = x * jax.nn.sigmoid(x * node.weights["gate"])
+    apart = x.reshape(*x.shape[:3], node.options["groups"], -1)
+    variance = apart.var((1, 2, 4), keepdims=True)
+    normed = active.reshape(apart.shape) / jnp.sqrt(variance + node.options["epsilon"])
+    return normed.reshape(x.shape) * node.weights["scale"] + node.weights["offset"]
+
+
 def _pad(node: Node, x: Any) -> Any:
     top, bottom, left, right = node.options["padding"]
     return jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -145,6 +153,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "dense": _dense,
     "affine": lambda node, x: x * node.weights["scale"] + node.weights["offset"],
     "group_norm": _group_norm,
+    "evo_norm": _evo_norm,
     "relu": lambda node, x: jnp.maximum(x, 0),
     "add": lambda node, *x: sum(x[1:], x[0]),
     "multiply": lambda node, x, y: x * y,

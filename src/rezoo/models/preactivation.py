@@ -16,7 +16,8 @@ import keras
 
 from rezoo.models import layers
 from rezoo.models.drop_path import Add, DropPath
-from rezoo.models.preactivation_layers import EvoNorm, PaddedMaxPooling2D, StandardizedConv2D
+from rezoo.models.preactivation_layers import EvoNorm, StandardizedConv2D
+from rezoo.models.primitives import ReflectionPadding2D
 from rezoo.models.shortcuts import padded_shortcut
 
 GROUPS = 32  # of group normalization and EvoNorm
@@ -75,8 +76,12 @@ def deep_stem(x: Any, first: int, second: int, third: int, *, parts: Parts) -> A
 
 
 def max_pool(x: Any) -> Any:
-    """Max-pool 3x3 with stride 2 and a padding of minus infinity: `x` may be negative."""
-    return PaddedMaxPooling2D(3, strides=2, margin=1, name="stem.pool")(x)
+    """Max-pool 3x3 with stride 2, as with a padding of minus infinity: `x` may be negative.
+
+    The reflected pixels beyond the border are in their window already: they change no maximum.
+    """
+    x = ReflectionPadding2D(name="stem.pool.pad")(x)
+    return keras.layers.MaxPooling2D(3, strides=2, name="stem.pool")(x)
 
 
 def zero_padded_max_pool(x: Any) -> Any:

@@ -91,37 +91,6 @@ class EvoNorm(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
-class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
-    """A max pooling with `margin` pixels of minus infinity on each of the four sides.
-
-    Args:
-        *sizes: Pool size, as of `keras.layers.MaxPooling2D`.
-        margin: Pixels on each side.
-        **options: Arguments of `keras.layers.MaxPooling2D`.
-    """
-
-    def __init__(self, *sizes: Any, margin: int, **options: Any) -> None:
-        super().__init__(*sizes, **options)
-        self.margin = margin
-
-    def call(self, inputs: Any) -> Any:
-        """Pool `(N, H, W, C)`."""
-        sides = (self.margin, self.margin)
-        padding = ((0, 0), sides, sides, (0, 0))
-        return super().call(keras.ops.pad(inputs, padding, constant_values=-float("inf")))
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
-        """Return the shape of the output."""
-        batch, *sides, channels = input_shape
-        padded = (None if side is None else side + 2 * self.margin for side in sides)
-        return super().compute_output_shape((batch, *padded, channels))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "margin": self.margin}
-
-
-@keras.saving.register_keras_serializable(package="rezoo")
 class Dense1x1(keras.layers.Dense):
     """A dense layer that timm has as a 1x1 convolution: its tensor is `(out, in, 1, 1)`."""
 

@@ -7,11 +7,12 @@ architecture can be different networks with tensors of the same names and shapes
 | arguments                                                     | here                           |
 |---------------------------------------------------------------|--------------------------------|
 | `num_classes`, `in_chans`                                     | compared with the other keys   |
-| `layers`, `channels`, `base_width`, `stem_type`, `stem_width`,| compared with the architecture |
-| `avg_down`, `down_kernel_size`, `norm_layer`                  |                                |
-| `global_pool`, `act_layer`, `output_stride`, `cardinality`,   | the default only: rezoo builds |
-| `replace_stem_pool`, `block_reduce_first`, `aa_layer`,        | no other                       |
-| `block_args`                                                  |                                |
+| `layers`, `channels`, `base_width`, `cardinality`,            | compared with the architecture |
+| `stem_type`, `stem_width`, `replace_stem_pool`, `avg_down`,   |                                |
+| `down_kernel_size`, `block_reduce_first`, `aa_layer`,         |                                |
+| `norm_layer`, `block_args`                                    |                                |
+| `global_pool`, `act_layer`, `output_stride`                   | the default only: rezoo builds |
+|                                                               | no other                       |
 | `drop_rate`, `drop_path_rate`, `drop_block_rate`,             | any value: no effect on the    |
 | `zero_init_last`, `pretrained_strict`, `device`, `dtype`      | weights or on inference        |
 | every other key                                               | refused                        |
@@ -41,18 +42,14 @@ _NORMS_V2 = {  # of pre-activation networks; with standardized filters, the defa
     "evo_norm": ("evonorm2ds0",),
     "standardized": (),
 }
-_LAYER_NAMES = tuple(name for names in _NORMS_V2.values() for name in names)
-_DEFAULTS: dict[str, tuple[Any, ...]] = {  # the values with which timm builds what rezoo builds
-    "global_pool": _AVERAGE,
-    "act_layer": ("relu",),
-    "norm_layer": _BATCH_NORM,
-    "output_stride": (32,),
-    "cardinality": (1,),
-    "replace_stem_pool": (False,),
-    "block_reduce_first": (1,),
-    "aa_layer": (),
-    "block_args": ({},),
-}
+_NORMS = {"batch": _BATCH_NORM, "group": ("groupnorm",)}
+_ANTIALIASING = {"": (), "average": ("avg", "avgpool"), "blur": ("blur", "blurpool")}
+_LAYER_NAMES = tuple(
+    name
+    for table in (_NORMS_V2, _NORMS, _ANTIALIASING)
+    for names in table.values()
+    for name in names
+)
 
 
 def check_network(
@@ -109,20 +106,27 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
         return {}
     if "block" in config:
         return _allowed_v2(config)
-    if "blocks" not in config:  # a RegNet, whose arguments in timm are its rule
+    if "blocks" not in config:
         return {}
-    blocks = config["blocks"]
     stem, widths = config.get("stem", ("plain", (64,)))
-    pooled = config.get("shortcut") == "pooled"
+    shortcut, attention = config.get("shortcut", "projection"), config.get("attention")
     found: dict[str, tuple[Any, ...]] = {
-        **_DEFAULTS,
+        "global_pool": _AVERAGE,
+        "act_layer": ("relu",),
+        "output_stride": (32,),
         "layers": (list(config["depths"]),),
-        "channels": ([width for _, width in blocks],),
-        "base_width": (128 if any(block == "bottleneck_2x" for block, _ in blocks) else 64,),
-        "avg_down": (pooled,),
+        "channels": ([width for _, width in config["blocks"]],),
+        "cardinality": (config.get("groups", 1),),
+        "base_width": (config.get("base_width", 64),),
+        "block_reduce_first": (config.get("reduce_first", 1),),
+        "avg_down": (shortcut == "pooled",),
+        "replace_stem_pool": (config.get("pool") == "convolution",),
+        "norm_layer": _NORMS[config.get("norm", "batch")],
+        "aa_layer": _ANTIALIASING[config.get("antialias", "")],
+        "block_args": ({"attn_layer": attention} if attention else {},),
     }
-    if not pooled:
-        found["down_kernel_size"] = (1,)
+    if shortcut != "pooled":
+        found["down_kernel_size"] = (1 if isinstance(shortcut, str) else shortcut[1]["kernel"],)
     if stem == "deep":
         tiered = widths[0] != widths[1]
         found |= {"stem_type": ("deep_tiered" if tiered else "deep",), "stem_width": (widths[1],)}

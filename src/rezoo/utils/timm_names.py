@@ -5,36 +5,48 @@ Loads without Keras.
 
 from __future__ import annotations
 
-_NOT_BUILT = """
-bat_resnext26ts cspresnet50 cspresnet50d cspresnet50w cspresnext50 eca_resnet33ts eca_resnext26ts
-ecaresnet26t ecaresnet50d ecaresnet50d_pruned ecaresnet50t ecaresnet101d ecaresnet101d_pruned
-ecaresnet200d ecaresnet269d ecaresnetlight ecaresnext26t_32x4d ecaresnext50t_32x4d gcresnet33ts
-gcresnet50t gcresnext26ts gcresnext50ts lambda_resnet26rpt_256 lambda_resnet26t lambda_resnet50ts
-legacy_senet154 legacy_seresnet18 legacy_seresnet34 legacy_seresnet50 legacy_seresnet101
-legacy_seresnet152 legacy_seresnext26_32x4d legacy_seresnext50_32x4d legacy_seresnext101_32x4d
-nf_ecaresnet26 nf_ecaresnet50 nf_ecaresnet101 nf_resnet26 nf_resnet50 nf_resnet101 nf_seresnet26
-nf_seresnet50 nf_seresnet101 repvgg_a0 repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b1g4
-repvgg_b2 repvgg_b2g4 repvgg_b3 repvgg_b3g4 repvgg_d2se res2net50_14w_8s res2net50_26w_4s
-res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s res2net50d res2net101_26w_4s res2net101d
-res2next50 resnest14d resnest26d resnest50d resnest50d_1s4x24d resnest50d_4s2x40d resnest101e
-resnest200e resnest269e resnet32ts resnet33ts resnet50_clip resnet50_clip_gap resnet50_gn
-resnet50_mlp resnet50x4_clip resnet50x4_clip_gap resnet50x16_clip resnet50x16_clip_gap
-resnet50x64_clip resnet50x64_clip_gap resnet51q resnet61q resnet101_clip resnet101_clip_gap
-resnetaa34d resnetaa50 resnetaa50d resnetaa101d resnetblur18 resnetblur50 resnetblur50d
-resnetblur101d resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
-
-resnetv2_50d_frn
-
-resnext26ts resnext50_32x4d resnext50d_32x4d resnext101_32x4d resnext101_32x8d
-resnext101_32x16d resnext101_32x32d resnext101_64x4d senet154 seresnet18 seresnet33ts seresnet34
-seresnet50 seresnet50t seresnet101 seresnet152 seresnet152d seresnet200d seresnet269d
-seresnetaa50d seresnext26d_32x4d seresnext26t_32x4d seresnext26ts seresnext50_32x4d
-seresnext101_32x4d seresnext101_32x8d seresnext101_64x4d seresnext101d_32x8d seresnextaa101d_32x8d
-seresnextaa201d_32x8d skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d tresnet_l
-tresnet_m tresnet_v2_l tresnet_xl vgg11 vgg11_bn vgg13 vgg13_bn
-"""
-NOT_BUILT = frozenset(_NOT_BUILT.split())
-"""Architectures of timm that rezoo does not have."""
+_FAMILIES = {
+    "ByobNet": (
+        "bat_resnext26ts eca_resnet33ts eca_resnext26ts gcresnet33ts gcresnet50t "
+        "gcresnext26ts gcresnext50ts lambda_resnet26rpt_256 lambda_resnet26t "
+        "lambda_resnet50ts resnet32ts resnet33ts resnet50_mlp resnet51q resnet61q resnext26ts "
+        "seresnet33ts seresnext26ts"
+    ),
+    "CLIP's ResNet": (
+        "resnet50_clip resnet50_clip_gap resnet50x4_clip resnet50x4_clip_gap resnet50x16_clip "
+        "resnet50x16_clip_gap resnet50x64_clip resnet50x64_clip_gap resnet101_clip "
+        "resnet101_clip_gap"
+    ),
+    "CSPNet": "cspresnet50 cspresnet50d cspresnet50w cspresnext50",
+    "normalizer-free ResNet": (
+        "nf_ecaresnet26 nf_ecaresnet50 nf_ecaresnet101 nf_resnet26 nf_resnet50 nf_resnet101 "
+        "nf_seresnet26 nf_seresnet50 nf_seresnet101"
+    ),
+    "pre-activation ResNet": "resnetv2_50d_frn",
+    "pruned ECA-ResNet": "ecaresnet50d_pruned ecaresnet101d_pruned",
+    "RepVGG": (
+        "repvgg_a0 repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b1g4 repvgg_b2 repvgg_b2g4 "
+        "repvgg_b3 repvgg_b3g4 repvgg_d2se"
+    ),
+    "Res2Net": (
+        "res2net50_14w_8s res2net50_26w_4s res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s "
+        "res2net50d res2net101_26w_4s res2net101d res2next50"
+    ),
+    "ResNeSt": (
+        "resnest14d resnest26d resnest50d resnest50d_1s4x24d resnest50d_4s2x40d resnest101e "
+        "resnest200e resnest269e"
+    ),
+    "selective-kernel ResNet": "skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d",
+    "legacy SENet": (
+        "legacy_senet154 legacy_seresnet18 legacy_seresnet34 legacy_seresnet50 "
+        "legacy_seresnet101 legacy_seresnet152 legacy_seresnext26_32x4d "
+        "legacy_seresnext50_32x4d legacy_seresnext101_32x4d"
+    ),
+    "TResNet": "tresnet_l tresnet_m tresnet_v2_l tresnet_xl",
+    "VGG": "vgg11 vgg11_bn vgg13 vgg13_bn",
+}
+NOT_BUILT = {name: family for family, names in _FAMILIES.items() for name in names.split()}
+"""Architecture of timm that rezoo does not have → its family."""
 
 OLD_NAMES = {
     "tv_resnet34": "resnet34.tv_in1k",
