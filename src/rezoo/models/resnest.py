@@ -17,7 +17,7 @@ figure 2). Where the sides halve, an average over 3x3 does it instead of the con
 
 A d stands for the deep stem and the pooled shortcuts of ResNet-D, see `resnet`; e for a stem of
 twice the width. 4s2x40d is 4 splits and 2 groups of 40 channels; there, the average comes before
-the convolution (the authors' ablation study).
+the convolution, as in the ablations of the authors' code.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def _body(*depths: int) -> dict[str, Any]:
 def _splits(splits: int, groups: int, width: int) -> Style:
     """Return the style of an ablation: the average of a block comes before its convolution."""
     config = {"splits": splits, "groups": groups, "base_width": width, "average_first": True}
-    return Style(f"{splits} splits, {groups} groups of {width}", f"{_PAPER}, table 4", config)
+    words = f"{splits} splits, {groups} groups of {width}"
+    return Style(words, f"{_PAPER}; ablations of the authors' code", config)
 
 
 resnest14d = _spec(
