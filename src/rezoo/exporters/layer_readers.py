@@ -32,8 +32,8 @@ def _read_conv(layer: Any) -> Known:
         return None  # the padding depends on the size of the image
     if layer.activation is not keras.activations.linear:
         return None
-    reach = (d * (k // 2) for d, k in zip(layer.dilation_rate, layer.kernel_size, strict=True))
-    above, beside = reach if layer.padding == "same" else (0, 0)
+    pairs = zip(layer.dilation_rate, layer.kernel_size, strict=True)
+    above, beside = (d * (k // 2) if layer.padding == "same" else 0 for d, k in pairs)
     options = {
         "stride": tuple(layer.strides),
         "padding": (above, above, beside, beside),

@@ -45,7 +45,7 @@ def selective_basic_block(
     from rezoo.models.blocks import join
     from rezoo.models.layers import conv_norm
 
-    options = {"ratio": ratio, "divisor": divisor, "split": split}
+    options: dict[str, Any] = {"ratio": ratio, "divisor": divisor, "split": split}
     y = _selective(x, width, stride=stride, norm=norm, name=f"{name}.conv1", **options)
     y = conv_norm(y, width, 3, activate=False, norm=norm, name=f"{name}.conv2")
     identity = shortcut(x, width, stride=stride, norm=norm, name=name)
@@ -87,9 +87,10 @@ def selective_bottleneck_block(
     from rezoo.models.layers import conv_norm
 
     inner = width * base_width // 64 * groups
-    options = {"ratio": ratio, "divisor": divisor, "split": split, "groups": groups}
+    options: dict[str, Any] = {"ratio": ratio, "divisor": divisor, "split": split}
     y = conv_norm(x, inner, 1, norm=norm, name=f"{name}.conv1")
-    y = _selective(y, inner, stride=stride, norm=norm, name=f"{name}.conv2", **options)
+    options |= {"groups": groups, "norm": norm}
+    y = _selective(y, inner, stride=stride, name=f"{name}.conv2", **options)
     y = conv_norm(y, 4 * width, 1, activate=False, norm=norm, name=f"{name}.conv3")
     identity = shortcut(x, 4 * width, stride=stride, norm=norm, name=name)
     return join(y, identity, drop_path=drop_path, name=name)
@@ -120,7 +121,7 @@ def _selective(
     if stride > 1:
         # with gaps of 2 and a stride of 2, the 3x3 reads every second pixel only
         far = keras.layers.MaxPooling2D(1, strides=stride, name=f"{name}.every_second")(far)
-    options = {"groups": min(filters, groups), "norm": norm}
+    options: dict[str, Any] = {"groups": min(filters, groups), "norm": norm}
     near = conv_norm(near, filters, 3, stride=stride, name=f"{name}.paths.0", **options)
     gaps = 1 if stride > 1 else 2
     far = conv_norm(far, filters, 3, dilation=gaps, name=f"{name}.paths.1", **options)
