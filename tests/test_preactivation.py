@@ -1,6 +1,7 @@
 """Pre-activation networks: their parts against timm, and the rest of rezoo on them."""
 
 import json
+from functools import partial
 
 import keras
 import numpy as np
@@ -51,9 +52,13 @@ def torch_twin(name):
     """Return timm's network of the same parts, with norms and statistics that are not trivial."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    twin = import_timm().create_model(
-        name, num_classes=10, layers=[2, 1, 1, 1], channels=KINDS[name]
-    )
+    resnetv2 = import_timm().models.resnetv2
+    parts = {"layers": [2, 1, 1, 1], "channels": KINDS[name], "num_classes": 10}
+    if name.endswith("_bit"):
+        convolution = partial(resnetv2.StdConv2d, eps=1e-8)
+        twin = resnetv2.ResNetV2(**parts, stem_type="fixed", conv_layer=convolution)
+    else:
+        twin = import_timm().create_model(name, **parts)
     for module in twin.modules():
         if "Norm" in type(module).__name__:
             for parameter in module.parameters(recurse=False):
@@ -178,3 +183,130 @@ def test_logits_in_bfloat16_are_near(name):
     assert all(variable.dtype == "float32" for variable in mixed.weights)
     assert np.abs(wanted - got).max() < 0.1 * np.abs(wanted).max()
     assert not np.array_equal(wanted, got)
+
+
+@pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_gn"])
+def test_stages_have_learning_rates_of_their_own(name):
+    """The final normalization has that of the last stage, the stem the smallest."""
+    from rezoo.recipes.recipe import Recipe
+    from rezoo.training.optimizers import build_optimizer
+
+    model = small(name, depths=(1, 1, 1, 1))
+    recipe = Recipe(name="t", epochs=1, backbone_lr_scale=0.5, layer_lr_decay=0.1)
+    rule = build_optimizer(model, recipe, steps_per_epoch=1)
+    found = {
+        variable.path.split("/")[0].rpartition(".blocks.")[0] or variable.path.split("/")[0]: rate
+        for variable, rate in zip(model.trainable_variables, rule.multipliers, strict=True)
+    }
+    wanted = {"head.fc": 1.0, "norm": 0.05, "stages.3": 0.05, "stages.0": 5e-5, "stem.conv1": 5e-6}
+    assert {key: found[key] for key in wanted} == pytest.approx(wanted)
+
+
+def test_blocks_are_replaced_by_their_shortcuts():
+    """Without its branch, a block is the identity itself, or the projection of its activation."""
+    model = small("resnetv2_18d")
+    parts = cut_at_blocks(model)
+    kinds = [(block.name, block.shortcut) for block in parts.blocks]
+    assert kinds == [
+        ("stages.0.blocks.0", "identity"),
+        ("stages.0.blocks.1", "identity"),
+        ("stages.1.blocks.0", "projection"),
+        ("stages.2.blocks.0", "projection"),
+        ("stages.3.blocks.0", "projection"),
+    ]
+    assert parts.blocks[0].without is None
+    assert parts.blocks[0].removable
+    whole = parts.stem(images_of(32, 32))
+    for block in parts.blocks:
+        whole = block.whole(whole)
+    got, wanted = parts.head(whole), model(images_of(32, 32))
+    assert np.allclose(*map(keras.ops.convert_to_numpy, (got, wanted)), rtol=1e-5, atol=1e-6)
+    images = parts.stem(images_of(32, 32))
+    last = model.get_layer("stages.1.blocks.0.downsample.conv")
+    skipped = keras.Model(model.input, last.output)(images_of(32, 32))
+    without = parts.blocks[2].without(parts.blocks[1].whole(parts.blocks[0].whole(images)))
+    assert np.allclose(*map(keras.ops.convert_to_numpy, (without, skipped)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_head_is_linear_and_a_probe_can_fit_it():
+    from rezoo.training.linear_probe import fit_head
+
+    model = small("resnetv2_18d", classes=3)
+    head = linear_head(model)
+    kernel, bias = head.weights()
+    assert kernel.shape == (128, 3)
+    images = images_of(64, 64)
+    maps = keras.ops.convert_to_numpy(head.features(images))
+    got = maps.mean((1, 2)) @ kernel + bias
+    assert np.abs(got - logits_of(model, images)).max() < 1e-5
+    features = np.random.default_rng(0).normal(size=(30, 128)).astype(np.float32)
+    labels = np.arange(30, dtype=np.int32) % 3
+    features[:, :3] += 9 * np.eye(3)[labels]
+    _, logits = fit_head(model, features, labels, 3, seed=0)
+    assert (logits.argmax(1) == labels).all()
+    assert np.array_equal(head.weights()[0], keras.ops.convert_to_numpy(model.layers[-1].kernel))
+
+
+def test_stochastic_depth_and_frozen_statistics_leave_the_network_the_same():
+    plain, deep = small("resnetv2_18d"), small("resnetv2_18d", stochastic_depth=0.5)
+    deep.set_weights(plain.get_weights())
+    assert fingerprint(deep) == fingerprint(plain) != fingerprint(small("resnetv2_50"))
+    images = images_of(32, 32)
+    assert np.array_equal(logits_of(deep, images), logits_of(plain, images))
+    trained = [keras.ops.convert_to_numpy(deep(images, training=True)) for _ in range(4)]
+    assert any(not np.array_equal(one, trained[0]) for one in trained[1:])
+    before = [keras.ops.convert_to_numpy(v) for v in plain.non_trainable_variables]
+    freeze_statistics(plain)
+    plain(images, training=True)
+    after = [keras.ops.convert_to_numpy(v) for v in plain.non_trainable_variables]
+    assert all(map(np.array_equal, before, after))
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50x1_bit", "resnetv2_50d_evos"])
+def test_networks_run_nested_and_after_cloning(name):
+    model = small(name, depths=(1, 1, 1, 1))
+    image = keras.Input((64, 64, 3))
+    around = keras.Model(image, keras.layers.Rescaling(2.0)(model(image)))
+    images = images_of(64, 64)
+    wanted = logits_of(model, images)
+    assert np.allclose(logits_of(around, images), 2 * wanted, rtol=1e-5, atol=1e-7)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    assert np.array_equal(logits_of(clone, images), wanted)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_evos", "resnetv2_50x1_bit"])
+def test_exported_graphs_give_the_logits(name):
+    """In ONNX, and as Keras's own layers, which LiteRT and SavedModel are made from."""
+    runtime = pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    from rezoo.exporters.graph import read_graph
+    from rezoo.exporters.keras_file import to_keras
+    from rezoo.exporters.onnx_graph import IR_VERSION, OPSET, OnnxGraph, add_network
+
+    model = small(name)
+    for variable in model.weights:  # the sign of what is pooled, and norms, are not trivial
+        if variable.path.endswith(("gamma", "beta", "/v", "moving_mean")):
+            value = np.random.default_rng(0).uniform(-0.3, 0.5, variable.shape)
+            variable.assign(value.astype(np.float32))
+    images = images_of(49, 64)
+    wanted = logits_of(model, images)
+    graph, made = read_graph(model, (49, 64, 3)), OnnxGraph()
+    prepared = made.add("Transpose", ["image"], "prepared", perm=[0, 3, 1, 2])
+    shape = add_network(made, graph, prepared, output="logits")
+    value = helper.make_tensor_value_info
+    built = helper.make_graph(
+        made.nodes,
+        "small",
+        [value("image", TensorProto.FLOAT, ["N", 49, 64, 3])],
+        [value("logits", TensorProto.FLOAT, shape)],
+        made.constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    content = helper.make_model(built, opset_imports=opsets, ir_version=IR_VERSION)
+    session = runtime.InferenceSession(content.SerializeToString())
+    for found in (session.run(None, {"image": images})[0], logits_of(to_keras(graph), images)):
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()

@@ -5,10 +5,10 @@ convolution comes before its output takes two ways (appendix, "Implementation De
 of blocks that change the shape. The 164 layers are bottlenecks with the stride in the first 1x1 and
 projections, as in the authors' code. With 10 classes:
 
-| name             | blocks     | parameters | MACs at 32 px | error in the paper (CIFAR-10, table 2) |
-|------------------|------------|------------|---------------|----------------------------------------|
-| preact_resnet110 | basic      |  1,727,962 |   252,887,680 |                                 6.37 % |
-| preact_resnet164 | bottleneck |  1,703,258 |   244,500,992 |                                 5.46 % |
+| name             | blocks     | parameters | MACs at 32 px | error in table 2 (CIFAR-10) |
+|------------------|------------|------------|---------------|-----------------------------|
+| preact_resnet110 | basic      |  1,727,962 |   252,887,680 |                      6.37 % |
+| preact_resnet164 | bottleneck |  1,703,258 |   244,500,992 |                      5.46 % |
 """
 
 from __future__ import annotations

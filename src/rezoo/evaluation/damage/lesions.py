@@ -8,7 +8,6 @@ section 4.1). In a plain network, which has no shortcuts, the layers of the bloc
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from rezoo.evaluation.forward import (
 )
 from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
+from rezoo.models.naming import numbers
 from rezoo.sources.any_model import AnyModel
 from rezoo.specs import Preprocessing
 from rezoo.utils.bars import Bar, BarChart, draw_bars
@@ -154,7 +154,7 @@ class Lesions:
         return BarChart(
             printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
-                Bar(_numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
+                Bar(numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
                 for b in self.blocks
             ),
             tuple(_GROUPS.values()),
@@ -292,11 +292,6 @@ def _forward(part: keras.Model) -> Forward:
     if part.weights:
         return compiled_forward(part)
     return lambda features: keras.ops.convert_to_numpy(part(features, training=False))
-
-
-def _numbers(block: str) -> str:
-    """Return the numbers in the name of a block: `1.0` for `layer1.0`."""
-    return ".".join(re.findall(r"\d+", block))
 
 
 def _unchanged(features: np.ndarray) -> np.ndarray:
