@@ -27,10 +27,12 @@ CATALOGUE = Path(__file__).parents[1] / "src" / "rezoo" / "sources" / "weights.t
 MORE_DATA = {  # what tags of timm say
     "in12k": "ImageNet-12k",
     "in21k": "ImageNet-21k",
+    "swag": "3.6 billion images of Instagram with hashtags",
+    "seer": "a billion images of Instagram without labels",
     "ig1b": "a billion images of Instagram with hashtags",
     "yfcc100m": "YFCC100M without labels",
 }
-KEPT = ("default", "commit", "sha256", "bytes", "macs", "note")
+KEPT = ("default", "commit", "sha256", "bytes", "macs")
 FIGURES = ("top1_train_size", "top5_train_size", "top1_test_size", "top5_test_size")
 
 
@@ -61,16 +63,19 @@ def facts(architecture: str, tag: str, config: Any) -> dict[str, Any]:
         "interpolation": config.interpolation,
         "mean": list(config.mean),
         "std": list(config.std),
-        "note": note(tag),
+        "note": note(tag, config.license),
     }
     usual = {"num_classes": 1000, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     return {k: v for k, v in found.items() if v is not None and v != usual.get(k, "")}
 
 
-def note(tag: str) -> str:
-    """Return the remark for weights that were trained on more data than ImageNet-1k."""
+def note(tag: str, licence: str) -> str:
+    """Return the remark for licences without commercial use, and more data than ImageNet-1k."""
     more = [words for key, words in MORE_DATA.items() if key in tag.split("_")]
-    return f"trained on {' and '.join(more)} as well" if more else ""
+    remarks = ["not for commercial use"] if "-nc" in licence else []
+    if more:
+        remarks.append(f"trained on {' and '.join(more)} as well")
+    return "; ".join(remarks)
 
 
 @cache
@@ -133,6 +138,9 @@ def main() -> None:
         before = old.pop(entry["repo"], {})
         known = {k: before[k] for k in (*KEPT, *FIGURES) if k in before}
         entry = {**entry, **(known if before else figures(entry, results))}
+        if (remark := before.get("note", "")) not in entry.get("note", ""):
+            new = entry.get("note", "")
+            entry["note"] = remark if new in remark else f"{remark}; {new}"
         if "macs" not in entry:
             size = entry.get("test_size", entry["train_size"])
             entry["macs"] = macs(architecture, size, config.num_classes)
