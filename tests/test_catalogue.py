@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import rezoo
 from conftest import fails
+from peers import import_timm
 from rezoo import registry
 from rezoo.errors import (
     NotFoundError,
@@ -22,6 +26,7 @@ from rezoo.errors import (
 from rezoo.sources import catalogue
 from rezoo.sources.references import resolve
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 ENTRY = {
     "arch": "resnet18",
     "tag": "ours",
@@ -94,6 +99,36 @@ def test_published_figures():
     assert spec.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.ci
+def test_the_catalogue_says_what_timm_says():
+    """Every published classifier of timm is an entry, and defaults allow commercial use."""
+    import_timm()
+    script = runpy.run_path(str(EXAMPLES / "catalogue_from_timm.py"))
+    entries = {
+        e["repo"]: e for e in tomllib.loads(script["CATALOGUE"].read_text("utf-8"))["weights"]
+    }
+    published = [script["facts"](*row) for row in script["published"]()]
+    assert len(published) > 180
+    for facts in published:
+        facts.pop("note", None)
+        assert facts.items() <= entries[facts["repo"]].items()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("resnext101_32x8d.fb_wsl_ig1b_ft_in1k", "hashtags"),
+        ("resnetaa50d.sw_in12k_ft_in1k", "ImageNet-12k"),
+        ("resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k", "YFCC100M"),
+    ],
+)
+def test_more_training_data_is_said(name, data):
+    spec = catalogue.get(name)
+    assert data in spec.note
+    assert spec.non_commercial == ("fb_" in name)
+    assert not spec.default
+
+
 def test_names_and_specs_of_an_architecture():
     names = rezoo.list_weights("resnet34")
     assert names[0] == "resnet34.a1_in1k"
@@ -152,7 +187,7 @@ def test_own_catalogue_may_change_while_a_process_runs(own):
         ({"crop_pct": 1e-300}, "crop_pct: 1e-300; allowed is"),
         ({"note": "x" * 2000}, "note has 2,000 characters; at most 1,000"),
         ({"x" * 2000: 1}, "unknown key 'xxx"),
-        ({"interpolation": "nearest"}, "allowed are 'bilinear' and 'bicubic'"),
+        ({"interpolation": "nearest"}, "allowed are 'bilinear', 'bicubic'"),
         ({"default": True, "sha256": ""}, "is a default without a sha256"),
         ({"default": True, "licence": "cc-by-nc-4.0"}, "forbids commercial use"),
         ({"repo": "net"}, "not a repository of the Hub"),

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from peers import import_timm, logits_of, timm_network
+from peers import import_timm, logits_of, timm_network, torch_twin
 from rezoo import create_model, load, registry
 from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
 from test_info import COUNTS
-from zoo import networks, ours
+from zoo import cost, networks, ours
 
 timm = import_timm()
 torch = pytest.importorskip("torch")
@@ -37,19 +37,6 @@ def architectures():
 def on_backend(names):
     """Return networks as the parameters of a test; on JAX a few: the files are the same."""
     return networks(name for name in names if ON_TENSORFLOW or name in ON_JAX)
-
-
-def torch_twin(name):
-    """Return timm's network with random weights and statistics that are not trivial."""
-    torch.manual_seed(0)
-    model = timm_network(name, num_classes=10)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2.0)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
-    return model.eval()
 
 
 def write_folder(folder, name, state):
@@ -87,18 +74,28 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
 def test_counts_are_those_of_torch(name):
     with torch.device("meta"):  # shapes only
         twin, image = timm_network(name).eval(), torch.empty(1, 3, 224, 224)
-    outputs = {}
+    outputs, blurred = {}, []
     for place, module in twin.named_modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+        if isinstance(module, timm.layers.BlurPool2d):  # pooling, not a layer with weights
+            module.register_forward_hook(
+                lambda m, i, o: blurred.append(m.filt[0].numel() * o.numel())
+            )
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv1d, torch.nn.Linear)):
             module.register_forward_hook(lambda m, i, o, place=place: outputs.update({place: o}))
     with FlopCounterMode(display=False) as flops:
         twin(image)
-    layers = sum("downsample" not in place for place in outputs)
+    beside = {"downsample", "se"}
+    layers = sum(beside.isdisjoint(place.split(".")) for place in outputs)
     params = sum(p.numel() for p in twin.parameters())
     statistics = sum(b.numel() for k, b in twin.named_buffers() if ".running_" in k)
-    macs, activations = flops.get_total_flops() // 2, sum(o.numel() for o in outputs.values())
+    macs = flops.get_total_flops() // 2 - sum(blurred)
+    activations = sum(o.numel() for o in outputs.values())
+    found = (layers, params, statistics, macs, activations)
     print(f'"{name}": ({layers}, {params:_}, {statistics:_}, {macs:_}, {activations:_}),')
-    assert COUNTS[name] == (layers, params, statistics, macs, activations)
+    here = cost(name, size=224)
+    assert (here.weighted_layers, here.params, here.statistics) == (layers, params, statistics)
+    assert (here.macs, here.activations) == (macs, activations)
+    assert COUNTS.get(name, found) == found
 
 
 @pytest.mark.parametrize(

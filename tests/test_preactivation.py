@@ -223,7 +223,7 @@ def test_blocks_are_replaced_by_their_shortcuts():
     assert np.allclose(*map(keras.ops.convert_to_numpy, (got, wanted)), rtol=1e-5, atol=1e-6)
     images = parts.stem(images_of(32, 32))
     last = model.get_layer("stages.1.blocks.0.downsample.conv")
-    skipped = keras.Model(model.inputs, last.output)(images_of(32, 32))
+    skipped = keras.Model(model.input, last.output)(images_of(32, 32))
     without = parts.blocks[2].without(parts.blocks[1].whole(parts.blocks[0].whole(images)))
     assert np.allclose(*map(keras.ops.convert_to_numpy, (without, skipped)), rtol=1e-5, atol=1e-6)
 
@@ -274,3 +274,39 @@ def test_networks_run_nested_and_after_cloning(name):
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     assert np.array_equal(logits_of(clone, images), wanted)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_evos", "resnetv2_50x1_bit"])
+def test_exported_graphs_give_the_logits(name):
+    """In ONNX, and as Keras's own layers, which LiteRT and SavedModel are made from."""
+    runtime = pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    from rezoo.exporters.graph import read_graph
+    from rezoo.exporters.keras_file import to_keras
+    from rezoo.exporters.onnx_graph import IR_VERSION, OPSET, OnnxGraph, add_network
+
+    model = small(name)
+    for variable in model.weights:  # the sign of what is pooled, and norms, are not trivial
+        if variable.path.endswith(("gamma", "beta", "/v", "moving_mean")):
+            value = np.random.default_rng(0).uniform(-0.3, 0.5, variable.shape)
+            variable.assign(value.astype(np.float32))
+    images = images_of(49, 64)
+    wanted = logits_of(model, images)
+    graph, made = read_graph(model, (49, 64, 3)), OnnxGraph()
+    prepared = made.add("Transpose", ["image"], "prepared", perm=[0, 3, 1, 2])
+    shape = add_network(made, graph, prepared, output="logits")
+    value = helper.make_tensor_value_info
+    built = helper.make_graph(
+        made.nodes,
+        "small",
+        [value("image", TensorProto.FLOAT, ["N", 49, 64, 3])],
+        [value("logits", TensorProto.FLOAT, shape)],
+        made.constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    content = helper.make_model(built, opset_imports=opsets, ir_version=IR_VERSION)
+    session = runtime.InferenceSession(content.SerializeToString())
+    for found in (session.run(None, {"image": images})[0], logits_of(to_keras(graph), images)):
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()

@@ -3,8 +3,8 @@
 Public names are loaded when they are first used, so `import rezoo` costs nothing:
 `list_models`, `list_weights`, `list_datasets`, `create_model`, `load`, `load_dataset`,
 `DataOptions`, `train`, `evaluate`, `compare`, `calibrate`, `measure_corruptions`,
-`measure_lesions`, `predict`, `preprocess`, `activation_map`, `export`, `benchmark`, `verify`,
-`push`, and the exceptions of `rezoo.errors`.
+`measure_lesions`, `predict`, `features`, `preprocess`, `activation_map`, `export`, `benchmark`,
+`verify`, `push`, and the exceptions of `rezoo.errors`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rezoo.evaluation.damage.robustness import measure_corruptions
     from rezoo.evaluation.evaluate import evaluate
     from rezoo.evaluation.explaining.activation_maps import activation_map
+    from rezoo.evaluation.extracting import features
     from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
     from rezoo.exporters.export import export
@@ -50,6 +51,7 @@ _WHERE = {
     "measure_lesions": "rezoo.evaluation.damage.lesions",
     "activation_map": "rezoo.evaluation.explaining.activation_maps",
     "predict": "rezoo.evaluation.predict",
+    "features": "rezoo.evaluation.extracting",
     "preprocess": "rezoo.evaluation.pictures",
     "export": "rezoo.exporters.export",
     "benchmark": "rezoo.benchmarking.benchmark",

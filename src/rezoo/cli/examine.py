@@ -46,6 +46,7 @@ def examine(
     split: str,
     batch_size: int,
     image_size: int | None,
+    crop_mode: str | None,
     output: Path | None,
     pretrained: bool,
     require_pinned: bool,
@@ -74,6 +75,7 @@ def examine(
             split=split,
             batch_size=batch_size,
             image_size=image_size,
+            crop_mode=crop_mode,
             options=DataOptions(**handling),
             progress=progress,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Output of the network.",
 )
-@click.option("--image-size", type=int, help="Height and width in pixels.  [default: the weights']")
+@geometry_options
 @click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
 @click.option(
     "--images",
@@ -177,12 +178,13 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     height, width, channels = facts["input_shape"]
     shape = "any height and width" if facts["input"] == "raw" else f"{height}×{width}"
     yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
-    yield "output", f"{facts['output']} of {facts['num_classes']} classes"
+    classes = facts["num_classes"]
+    yield "output", f"{facts['output']} of {classes} classes" if classes else facts["output"]
     if found := facts.get("calibration"):
         yield "temperature", f"{found['temperature']:.3f}, divides the logits"
     if second := facts.get("second_output"):
         yield "second output", f"{second['name']}: {second['meaning']}"
-    yield from _comparison_rows(result.comparison)
+    yield from _comparison_rows(result.comparison, classes=bool(classes))
     top1 = result.comparison.accuracy
     if top1 and facts["quantization"] in ("int8", "dynamic"):
         low, high = (100 * side for side in top1.drop_interval)
@@ -206,12 +208,14 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     yield "SHA-256", f"{largest['sha256']}  {name}"
 
 
-def _comparison_rows(found: Comparison) -> Iterator[tuple[str, str]]:
+def _comparison_rows(found: Comparison, *, classes: bool) -> Iterator[tuple[str, str]]:
     yield "compared on", found.what
     most = f"at most {found.max_abs:.2g}, {found.relative:.1e} of the largest output"
     yield "difference", f"{most}; root mean square {found.rms_relative:.1e} of the outputs'"
     low, high = found.agreement_interval
-    yield "equal predictions", f"{found.agreement:.2%} of {found.count} ({low:.1%} to {high:.1%})"
+    equal = f"{found.agreement:.2%} of {found.count} ({low:.1%} to {high:.1%})"
+    if classes:
+        yield "equal predictions", equal
     if told := found.refusals:
         low, high = told.agreement_interval
         equal = f"equal for {told.agreement:.2%} ({low:.1%} to {high:.1%})"

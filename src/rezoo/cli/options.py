@@ -14,6 +14,7 @@ from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.models.settings import choose_jax
+from rezoo.specs import CROP_MODES
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
 
@@ -64,14 +65,18 @@ batch_size_option = click.option(
     "--batch-size", type=int, default=32, show_default=True, help="Images at a time."
 )
 
-image_size_option = click.option(
-    "--image-size", type=int, help="Height and width in pixels, instead of the weights'."
-)
+
+def geometry_options(command: Any) -> Any:
+    """Add `--image-size` and `--crop-mode` to a command."""
+    modes = "Of images that are not square: crop, squash, or add a border [the weights']."
+    crop_mode = click.option("--crop-mode", type=click.Choice(CROP_MODES), help=modes)
+    size = click.option("--image-size", type=int, help="Height and width in pixels [the weights'].")
+    return size(crop_mode(command))
 
 
 def images_options(command: Any) -> Any:
     """Add the options for the images on which a network is measured."""
-    for option in (image_size_option, batch_size_option, split_option, dataset_option):
+    for option in (geometry_options, batch_size_option, split_option, dataset_option):
         command = option(command)
     return command
 

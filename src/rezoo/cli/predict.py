@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,38 +12,42 @@ import click
 from rezoo.cli.options import (
     batch_size_option,
     devices_options,
-    image_size_option,
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
 from rezoo.errors import IntegrityError, SpecError
+from rezoo.utils.files import refuse_unwritable
 from rezoo.utils.names import printable
+from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
+    from rezoo.sources.references import Source
 
 
-def _explain_options(command: Any) -> Any:
-    """Add --explain and its options; refuse them before hosts are waited for, if they conflict."""
+def _file_options(command: Any) -> Any:
+    """Add options that write files; refuse them before hosts are waited for, if they conflict."""
 
     @wraps(command)
     def run(**given: Any) -> Any:
-        if given["explain"] is None and (given["wanted"] or given["overwrite"]):
-            raise SpecError(
-                f"--{'class' if given['wanted'] else 'overwrite'} has no effect without --explain",
-                hint="add --explain FOLDER.",
-            )
-        several = given["devices"] not in (None, 1) or given["hosts"]
-        if given["explain"] is not None and several:
-            raise SpecError(
-                "--explain computes on one device", hint="leave --devices and --hosts out."
-            )
+        _check_files(given)
         return command(**given)
 
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace pictures of --explain."),
+        click.option("--overwrite", is_flag=True, help="Replace files of --explain, --features."),
+        click.option(
+            "--layer",
+            "layers",
+            multiple=True,
+            metavar="NAME",
+            help="Layer or stage for --features; may be repeated.  [default: the pooled vector]",
+        ),
+        click.option(
+            "--features", "into", metavar="FILE", help="Write features, a .npz; no classes."
+        ),
         click.option("--class", "wanted", metavar="NAME", help="Class to draw [the likeliest]."),
         click.option("--explain", metavar="FOLDER", help="Draw where the class is found, as PNGs."),
     ):
@@ -50,13 +55,38 @@ def _explain_options(command: Any) -> Any:
     return run
 
 
+def _check_files(given: dict[str, Any]) -> None:
+    """Raise `SpecError` for options without the one that they belong to, and for conflicts."""
+    explain, into = given["explain"], given["into"]
+    if explain is not None and into is not None:
+        raise SpecError("--explain and --features exclude each other", hint="leave one out.")
+    for option, value, needed in (
+        ("--class", given["wanted"], {"--explain FOLDER": explain}),
+        ("--layer", given["layers"], {"--features FILE": into}),
+        ("--overwrite", given["overwrite"], {"--explain FOLDER": explain, "--features FILE": into}),
+    ):
+        if value and all(other is None for other in needed.values()):
+            names = " or ".join(name.split()[0] for name in needed)
+            raise SpecError(
+                f"{option} has no effect without {names}", hint=f"add {' or '.join(needed)}."
+            )
+    if into is not None and given["top_k"] is not None:
+        raise SpecError("--top-k has no effect with --features", hint="leave it out.")
+    several = given["devices"] not in (None, 1) or given["hosts"]
+    if several and (explain or into) is not None:
+        raise SpecError(
+            f"--{'features' if into else 'explain'} computes on one device",
+            hint="leave --devices and --hosts out.",
+        )
+
+
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @batch_size_option
-@image_size_option
-@_explain_options
+@geometry_options
+@_file_options
 @pretrained_option
 @require_pinned_option
 @devices_options
@@ -69,8 +99,11 @@ def predict(
     top_k: int | None,
     batch_size: int,
     image_size: int | None,
+    crop_mode: str | None,
     explain: str | None,
     wanted: str | None,
+    into: str | None,
+    layers: tuple[str, ...],
     overwrite: bool,
     devices: int | str | None,
     hosts: str | None,
@@ -83,7 +116,7 @@ def predict(
     A multi-label network gives an independent probability for each class.
 
     --explain FOLDER also writes a picture of each image: what the network sees of it, and its class
-    activation map.
+    activation map. --features FILE writes what layers give for the images, in place of classes.
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
@@ -96,10 +129,16 @@ def predict(
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
     options: dict[str, Any] = {
-        "top_k": top_k,
         "batch_size": batch_size,
         "image_size": image_size,
+        "crop_mode": crop_mode,
     }
+    if into is not None:
+        path = _new_file(into, found, overwrite=overwrite)
+        failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)
+        _fail(context, failed)
+        return
+    options["top_k"] = top_k
     if explain is None:
         function = load("rezoo.evaluation.predict").predict
         options |= {"devices": devices, "hosts": hosts}
@@ -110,11 +149,52 @@ def predict(
     with counter("classifying") as progress:
         answers: Sequence[Prediction] = function(source, found, progress=progress, **options)
     print_json([answer.to_dict() for answer in answers]) if as_json else _print(answers)
-    failed = [f"{a.path}: {a.error}" for a in answers if a.error]
+    _fail(context, [f"{a.path}: {a.error}" for a in answers if a.error])
+
+
+def _fail(context: click.Context, failed: Sequence[str]) -> None:
+    """Print what failed and end with an exit code, if anything did."""
+    for line in failed:
+        click.echo(f"Error: {printable(line)}", err=True)
     if failed:
-        for line in failed:
-            click.echo(f"Error: {printable(line)}", err=True)
         context.exit(IntegrityError.exit_code)
+
+
+def _new_file(name: str, images: Sequence[str], *, overwrite: bool) -> Path:
+    """Return the path of --features, after checks that need no framework."""
+    path = expanded(name)
+    if path.suffix != ".npz":
+        raise SpecError(f"--features {name}: not a .npz file", hint="name it, such as out.npz.")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise SpecError(
+            f"{path} exists already", hint="choose another name, or replace a file by --overwrite."
+        )
+    refuse_unwritable(path.parent, option="--features")
+    return path
+
+
+def _write_features(
+    source: Source,
+    images: Sequence[str],
+    path: Path,
+    *,
+    layers: Sequence[str],
+    as_json: bool,
+    **options: Any,
+) -> list[str]:
+    """Write the features of images; return what is wrong with those that cannot be decoded."""
+    from rezoo.cli.console import counter, lines, load
+
+    function = load("rezoo.evaluation.extracting").features
+    with counter("computing features") as progress:
+        found = function(source, images, layers=layers or None, progress=progress, **options)
+    found.save(path)
+    shapes = {name: list(array.shape) for name, array in found.arrays.items()}
+    if as_json:
+        print_json({"file": str(path), "arrays": shapes, "errors": dict(found.errors)})
+    else:
+        lines(str(path), *(f"{name}: {tuple(shape)}" for name, shape in shapes.items()))
+    return [f"{name}: {reason}" for name, reason in found.errors.items()]
 
 
 def _print(results: Sequence[Prediction]) -> None:

@@ -34,6 +34,7 @@ def evaluate(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     tta: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
@@ -52,6 +53,8 @@ def evaluate(
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
         tta: Test-time augmentation: the probabilities are the mean over several views of an
             image. `"flip"`: it and its mirror image. `"ten-crop"`: four corners, centre, and the
             mirror images of the five (Krizhevsky et al. 2012, section 4.1).
@@ -82,6 +85,7 @@ def evaluate(
         split=split,
         batch_size=batch_size,
         image_size=image_size,
+        crop_mode=crop_mode,
         options=options,
     )
     return evaluate_setting(setting, tta=tta, devices=devices, hosts=hosts, progress=progress)

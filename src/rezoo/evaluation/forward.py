@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -52,6 +53,17 @@ def network_of(model: AnyModel, source: Source) -> keras.Model:
 def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = None) -> Forward:
     """Return a function from images `(B, H, W, C)` to logits, NumPy `(B, K)`.
 
+    For arguments and devices see `compiled_outputs`.
+    """
+    outputs = compiled_outputs(model, preprocessing)
+    return lambda images: outputs(images)[0]
+
+
+def compiled_outputs(
+    model: keras.Model, preprocessing: Preprocessing | None = None
+) -> Callable[[Any], list[np.ndarray]]:
+    """Return a function from images `(B, H, W, C)` to the outputs of a model, in their order.
+
     The model runs in inference mode, with the values that its variables have at each call. It runs
     on the devices of this host that its variables are on; other hosts are not waited for.
 
@@ -62,8 +74,8 @@ def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = N
     """
     backend = keras.config.backend()
 
-    def network(x: Any) -> Any:
-        return model(network_input(x, preprocessing), training=False)
+    def network(x: Any) -> list[Any]:
+        return list(keras.tree.flatten(model(network_input(x, preprocessing), training=False)))
 
     if backend == "tensorflow":
         import tensorflow as tf
@@ -75,26 +87,28 @@ def compiled_forward(model: keras.Model, preprocessing: Preprocessing | None = N
         # otherwise TensorFlow takes the first trace of a second network for a retracing and warns
         traced = function.get_concrete_function(kind)  # for any number of images
 
-        def run(images: Any, model: keras.Model = model) -> np.ndarray:  # keeps the model alive
-            return np.asarray(traced(tf.convert_to_tensor(images)).numpy())
+        def run(images: Any, model: keras.Model = model) -> list[np.ndarray]:  # keeps it alive
+            return [np.asarray(x.numpy()) for x in traced(tf.convert_to_tensor(images))]
 
         return run
     if backend == "jax":
-        return _forward_on_jax(model, preprocessing)
-    return lambda images: keras.ops.convert_to_numpy(network(np.asarray(images)))
+        return _outputs_on_jax(model, preprocessing)
+    return lambda images: [keras.ops.convert_to_numpy(x) for x in network(np.asarray(images))]
 
 
-def _forward_on_jax(model: keras.Model, preprocessing: Preprocessing | None) -> Forward:
+def _outputs_on_jax(
+    model: keras.Model, preprocessing: Preprocessing | None
+) -> Callable[[Any], list[np.ndarray]]:
     import jax
 
     @jax.jit
     def apply(trained: Any, others: Any, x: Any) -> Any:
         x = network_input(x, preprocessing)
-        return model.stateless_call(trained, others, x, training=False)[0]
+        return keras.tree.flatten(model.stateless_call(trained, others, x, training=False)[0])
 
     largest: dict[tuple[int, ...], int] = {}  # batch of each image size
 
-    def forward(images: Any) -> np.ndarray:
+    def forward(images: Any) -> list[np.ndarray]:
         trained = [on_this_host(v.value) for v in model.trainable_variables]
         others = [on_this_host(v.value) for v in model.non_trainable_variables]
         count, values = len(images), np.asarray(images)
@@ -105,6 +119,6 @@ def _forward_on_jax(model: keras.Model, preprocessing: Preprocessing | None) -> 
         if count < size:
             blank = np.zeros((size - count, *values.shape[1:]), values.dtype)
             values = np.concatenate([values, blank])
-        return np.asarray(apply(trained, others, divided(values, where)))[:count]
+        return [np.asarray(x)[:count] for x in apply(trained, others, divided(values, where))]
 
     return forward

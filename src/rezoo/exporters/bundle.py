@@ -45,7 +45,7 @@ class Bundle:
         graph: The same, folded.
         preprocessing: From images to prepared images.
         takes: tensor (float32 `(N, H, W, C)`, prepared) or raw (uint8, any height and width).
-        gives: logits or probabilities.
+        gives: logits, probabilities or features.
         quantize: none, float16, dynamic or int8.
         quantizer: For int8: made by the format's `calibrate(bundle, images)`.
         keep: For int8: names of the nodes that stay in float32.
@@ -67,7 +67,7 @@ class Bundle:
     @property
     def function(self) -> str:
         """The function after the logits: softmax, sigmoid, or empty for none."""
-        if self.gives == "logits":
+        if self.gives != "probabilities":
             return ""
         return "sigmoid" if self.source.config.multi_label else "softmax"
 
@@ -155,6 +155,14 @@ class Bundle:
             METADATA: json.dumps(self.metadata(), indent=1, ensure_ascii=False),
             LABELS: "".join(f"{line}\n" for line in lines),
         }
+
+
+def without_classes(source: Source) -> Source:
+    """Return the source of a network that gives features."""
+    bare = dataclasses.replace(
+        source.config, num_classes=0, class_names=(), class_descriptions=(), calibration=None
+    )
+    return dataclasses.replace(source, config=bare)
 
 
 def _unknown(refusal: Refusal, graph: Graph) -> Node:

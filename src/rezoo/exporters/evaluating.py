@@ -10,9 +10,10 @@ import numpy as np
 
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
-from rezoo.errors import IntegrityError
+from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.setting import setting_of
+from rezoo.exporters.formats import FEATURES
 from rezoo.exporters.runner import Runner, find_export, open_exported
 from rezoo.exporters.samples import readable
 from rezoo.models.normalization import normalized
@@ -51,6 +52,10 @@ def evaluate_exported(
             `open_exported` and `rezoo.evaluate`.
     """
     run = open_exported(path)
+    if run.metadata["output"] == FEATURES:
+        raise IncompatibleError(
+            f"{path} gives features, which predict no class", hint="evaluate what it came from."
+        )
     _, folder = find_export(path)
     setting = setting_of(
         Source(str(path), _config(run, path), folder),

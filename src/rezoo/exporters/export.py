@@ -15,10 +15,10 @@ from rezoo.errors import IncompatibleError, SpecError
 from rezoo.evaluation.calibrating.features import BothForward
 from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
 from rezoo.evaluation.reference_batch import full_precision
-from rezoo.exporters.bundle import Bundle
+from rezoo.exporters.bundle import Bundle, without_classes
 from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
-from rezoo.exporters.formats import PASSPORT, Format, get_format
+from rezoo.exporters.formats import FEATURES, PASSPORT, Format, get_format
 from rezoo.exporters.graph import read_graph
 from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
@@ -31,6 +31,7 @@ from rezoo.exporters.samples import (
     comparison_samples,
     halves,
 )
+from rezoo.models.feature_maps import pooled
 from rezoo.sources.any_model import source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
@@ -55,6 +56,7 @@ def export(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
     dataset: str | None = None,
     calibrate: str | None = None,
     images: int = 256,
@@ -75,20 +77,18 @@ def export(
         pretrained: Use the default published weights of an architecture.
         quantize: `"none"`, `"float16"` (weights), `"dynamic"` (int8 weights), or `"int8"`
             (weights and activations).
-        takes: Input of the export. `"tensor"`: float32 `(N, H, W, C)`, prepared. `"raw"`: uint8,
-            any height and width.
-        gives: Output of the export, `"logits"` or `"probabilities"`.
+        takes: `"tensor"`: prepared float32 `(N, H, W, C)`; `"raw"`: uint8 of any height and width.
+        gives: `"logits"`, `"probabilities"` or `"features"`, the pooled vector `(N, D)`.
         image_size: Height and width in pixels; None for the test size of the weights.
+        crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
         dataset: A dataset reference with images to compare on; None for the reference batch only.
         calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
         images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
             on one half of them, and is compared on the other.
         calibration_images: Maximum number of training images for calibration.
         tolerance: The largest relative difference of outputs; None for that of the format.
-        threads: Number of threads of the runtime when it is measured; None for all that this
-            process may use.
-        measure: Measure latency, throughput and memory, in a process of its own. This takes
-            several seconds.
+        threads: Number of threads of the runtime when it is measured; None for all.
+        measure: Measure latency, throughput and memory, in a process of its own, for some seconds.
         overwrite: Replace an existing export.
         progress: Called with a description of each step.
 
@@ -104,13 +104,20 @@ def export(
     """
     kind = get_format(to, quantize=quantize, takes=takes)
     kind.check_threads(threads, own_process=True)
+    if gives == FEATURES and quantize in ("int8", "dynamic"):
+        raise SpecError(
+            f"{quantize} is judged by predictions, and features predict no class",
+            hint="use --quantize float16, or --values logits.",
+        )
     calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
     network = model if isinstance(model, keras.Model) else None
-    bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
+    bundle = read_bundle(
+        source, network, takes=takes, gives=gives, image_size=image_size, crop_mode=crop_mode
+    )
     bundle = dataclasses.replace(bundle, quantize=quantize)
     where = source, dataset, bundle.preprocessing
     choosing = calibration = None
@@ -122,6 +129,8 @@ def export(
         )
     else:
         samples = comparison_samples(*where, count=images)
+    if gives == FEATURES:
+        samples = dataclasses.replace(samples, labels=samples.labels[:0])
     with new_folder(folder, overwrite=overwrite) as place:
         passport = write_verified(
             kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
@@ -163,12 +172,15 @@ def read_bundle(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
 ) -> Bundle:
     """Return a bundle of a source and its network, which is built if it is None."""
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     shape = (*preprocessing.size, preprocessing.channels)
     if network is None:
         network = load(source, input_shape=shape)
+    if gives == FEATURES:
+        network, source = pooled(network), without_classes(source)
     return Bundle(
         source=source,
         origin=getattr(network, "rezoo_origin", None),

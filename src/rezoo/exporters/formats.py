@@ -13,7 +13,8 @@ from rezoo.utils.names import suggest
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 INPUTS = ("tensor", "raw")
-OUTPUTS = ("logits", "probabilities")
+FEATURES = "features"
+OUTPUTS = ("logits", "probabilities", FEATURES)
 PASSPORT = run_files.PASSPORT
 METADATA = "rezoo.json"
 LABELS = "labels.txt"

@@ -18,10 +18,8 @@ def write(bundle: Bundle, folder: Path) -> None:
         raise IncompatibleError(
             f"timm has no {config.architecture}", hint="export to onnx instead."
         )
-    if bundle.function:
-        raise IncompatibleError(
-            "a network of timm returns logits", hint="leave out --values probabilities."
-        )
+    if bundle.gives != "logits":
+        raise IncompatibleError("a network of timm returns logits", hint="leave out --values.")
     # the folder has neither probabilities nor class means
     save_model(bundle.network, dataclasses.replace(config, calibration=None), folder)
     bundle.describe(folder)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from rezoo.confidence import Calibration
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.files import FileRecord
+
+if TYPE_CHECKING:
+    from rezoo.models.feature_maps import FeatureInfo
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
@@ -29,6 +32,13 @@ class ConfiguredModel(keras.Model):
         self.rezoo_config: ModelConfig | None = next(filter(None, carried), None)
         if rezoo_config:
             self.rezoo_config = _from_record(json.loads(rezoo_config))
+
+    @property
+    def feature_info(self) -> tuple[FeatureInfo, ...]:
+        """The feature maps at the end of the stages: name, channels and stride of each."""
+        from rezoo.models.feature_maps import feature_info
+
+        return feature_info(self)
 
     def _run_through_graph(self, *args: Any, **kwargs: Any) -> Any:
         """Attach the configuration to symbolic outputs, of which `clone_model` makes a model."""

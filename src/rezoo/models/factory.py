@@ -41,6 +41,7 @@ def create_model(
     stochastic_depth: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
+    features_only: bool = False,
 ) -> keras.Model:
     """Build an architecture with random weights, without access to disk or network.
 
@@ -58,11 +59,14 @@ def create_model(
         seed: Seed of stochastic depth; the weights do not depend on it.
         precision: Dtype policy of the layers: `"float32"`, or `"mixed_bfloat16"` or
             `"mixed_float16"` to compute in 16 bits. Weights and outputs are float32.
+        features_only: Whether the outputs are the feature maps at the end of the stages, a list of
+            `(N, h, w, channels)`, in place of logits.
 
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` to `(N, num_classes)`, float32. Its
         attribute `rezoo_config` is a `ModelConfig` with the preprocessing for ImageNet, or for
-        grey images; None if the images have neither 1 nor 3 channels.
+        grey images; None if the images have neither 1 nor 3 channels. Its attribute `feature_info`
+        has name, channels and stride of each feature map.
 
     Raises:
         UnknownNameError: There is no such architecture; the hint has similar names.
@@ -82,6 +86,7 @@ def create_model(
 
     import keras
 
+    from rezoo.models import feature_maps
     from rezoo.models.configured import with_config
 
     share_gpus()
@@ -98,7 +103,8 @@ def create_model(
                 f"architecture {name!r}: build returned a {type(model).__name__}, not a keras.Model"
             )
         _refuse_replaced_classes(name)
-        return with_config(model, default_config(spec, input_shape, num_classes))
+        model = with_config(model, default_config(spec, input_shape, num_classes))
+    return feature_maps.features_only(model) if features_only else model
 
 
 def _refuse_replaced_classes(name: str) -> None:

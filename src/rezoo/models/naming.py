@@ -36,3 +36,8 @@ def block_of(name: str) -> str:
     """Return the block that a layer belongs to; empty for a layer outside blocks."""
     found = _BLOCK.match(name)
     return found[1] if found else ""
+
+
+def numbers(block: str) -> str:
+    """Return the numbers in the name of a block: `1.0` for `layer1.0`."""
+    return ".".join(re.findall(r"\d+", block))

@@ -25,6 +25,7 @@ from rezoo.errors import (
     SpecError,
     UnsafeFileError,
 )
+from rezoo.models import feature_maps
 from rezoo.models.factory import create_model, start_from_zeros
 from rezoo.models.naming import HEAD_PREFIXES
 from rezoo.sources import hub_fetch
@@ -47,6 +48,7 @@ def load(
     classifier_activation: str | None = None,
     precision: str = "float32",
     allow_nonfinite: bool = False,
+    features_only: bool = False,
 ) -> keras.Model:
     """Load a network with its weights.
 
@@ -69,6 +71,7 @@ def load(
         classifier_activation: None for logits, `"softmax"` for probabilities.
         precision: Dtype policy of the layers; see `create_model`.
         allow_nonfinite: Load weights that have NaN or infinite values, too.
+        features_only: Give the feature maps at the end of the stages; see `create_model`.
 
     Returns:
         A functional `keras.Model` from `(N, H, W, C)` float32 to `(N, num_classes)` float32.
@@ -121,7 +124,7 @@ def load(
     else:
         model = create()
     model.rezoo_origin = source.origin(sha256)
-    return model
+    return feature_maps.features_only(model) if features_only else model
 
 
 def _with_new_head(config: ModelConfig, classes: int) -> ModelConfig:

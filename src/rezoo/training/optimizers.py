@@ -61,17 +61,13 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
 
 
 def _depths(model: keras.Model) -> list[int]:
-    """Return the distance from the head, in stages, of each trainable variable.
-
-    A final normalization belongs to the last stage.
-    """
+    """Return the stages to the head of each variable; a final norm is of the last stage."""
     names = [v.path.split("/", 1)[0] for v in model.trainable_variables]
-    stages = dict.fromkeys(filter(None, map(stage_of, names)))
-    numbers = {stage: number for number, stage in enumerate(stages, start=1)}
-    last, current, depths = max(numbers.values(), default=0), 0, []
+    stages = [*dict.fromkeys(filter(None, map(stage_of, names)))]
+    current, depths = 0, []
     for name in names:
-        current = numbers.get(stage_of(name), current)
-        depths.append(0 if name in HEADS else max(last + 1 - current, 1))
+        current = stages.index(stage_of(name)) + 1 if stage_of(name) else current
+        depths.append(0 if name in HEADS else max(len(stages) + 1 - current, 1))
     return depths
 
 

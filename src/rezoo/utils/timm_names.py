@@ -28,15 +28,6 @@ _FAMILIES = {
         "repvgg_a0 repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b1g4 repvgg_b2 repvgg_b2g4 "
         "repvgg_b3 repvgg_b3g4 repvgg_d2se"
     ),
-    "Res2Net": (
-        "res2net50_14w_8s res2net50_26w_4s res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s "
-        "res2net50d res2net101_26w_4s res2net101d res2next50"
-    ),
-    "ResNeSt": (
-        "resnest14d resnest26d resnest50d resnest50d_1s4x24d resnest50d_4s2x40d resnest101e "
-        "resnest200e resnest269e"
-    ),
-    "selective-kernel ResNet": "skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d",
     "legacy SENet": (
         "legacy_senet154 legacy_seresnet18 legacy_seresnet34 legacy_seresnet50 "
         "legacy_seresnet101 legacy_seresnet152 legacy_seresnext26_32x4d "

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.forward import compiled_forward, compiled_outputs
 from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.models.factory import deep_graphs
 from rezoo.models.naming import HEADS
@@ -48,16 +48,16 @@ def forward_with_features(
 
     For `preprocessing` see `compiled_forward`.
     """
-    features, classes = head_input(network), network.output_shape[-1]
+    features = head_input(network)
     if features is None:
         return without_features(compiled_forward(network, preprocessing))
     with deep_graphs():
-        joined = keras.layers.Concatenate(dtype="float32")([network.output, features])
-        forward = compiled_forward(keras.Model(network.inputs, joined), preprocessing)
+        both = keras.Model(network.inputs, [network.output, features])
+        forward = compiled_outputs(both, preprocessing)
 
     def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
-        both = forward(images)
-        return both[:, :classes], both[:, classes:]
+        logits, found = forward(images)
+        return logits, found.astype(np.float32)
 
     return run
 

@@ -8,7 +8,6 @@ section 4.1). In a plain network, which has no shortcuts, the layers of the bloc
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.setting import AnyData, Setting, setting_of
+from rezoo.models.naming import numbers
 from rezoo.sources.any_model import AnyModel
 from rezoo.specs import Preprocessing
 from rezoo.utils.bars import Bar, BarChart, draw_bars
@@ -148,7 +148,7 @@ class Lesions:
         return BarChart(
             printable(f"{self.model.rsplit('/')[-1]}: top-1 without one block"),
             tuple(
-                Bar(_numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
+                Bar(numbers(b.block), b.accuracy, b.interval, _GROUPS[b.shortcut])
                 for b in self.blocks
             ),
             tuple(_GROUPS.values()),
@@ -171,6 +171,7 @@ def measure_lesions(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lesions:
@@ -186,6 +187,7 @@ def measure_lesions(
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: Geometry of the images; that of the weights if None.
         options: Handling of images that cannot be read, and images to leave out.
         progress: Called with the number of images done and the total.
 
@@ -200,6 +202,7 @@ def measure_lesions(
         split=split,
         batch_size=batch_size,
         image_size=image_size,
+        crop_mode=crop_mode,
         options=options,
     )
     setting.require_one_label(
@@ -284,11 +287,6 @@ def _forward(part: keras.Model) -> Forward:
     if part.weights:
         return compiled_forward(part)
     return lambda features: keras.ops.convert_to_numpy(part(features, training=False))
-
-
-def _numbers(block: str) -> str:
-    """Return the numbers in the name of a block: `1.0` for `layer1.0`."""
-    return ".".join(re.findall(r"\d+", block))
 
 
 def _unchanged(features: np.ndarray) -> np.ndarray:
