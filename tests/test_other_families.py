@@ -17,8 +17,8 @@ pytestmark = pytest.mark.backend
 
 RELATIVE = 1e-5
 WIDTHS = (64, 64, 128, 128)
-RULE = {"depth": 6, "w_0": 24, "w_a": 36.0, "w_m": 2.5}  # 5 blocks of 24, 56, 152 and 224 channels
-OF_TIMM = {"w0": 24, "wa": 36.0, "wm": 2.5, "depth": 6}
+RULE = {"depth": 6, "w_0": 24, "w_a": 24.0, "w_m": 2.0}  # 1, 1, 3, 1 of 24, 48, 96, 192 channels
+OF_TIMM = {"w0": 24, "wa": 24.0, "wm": 2.0, "depth": 6}
 RESNETS = (
     *("res2net50d", "res2net50_48w_2s", "res2next50"),
     *("resnest50d", "resnest50d_4s2x40d", "resnest50d_1s4x24d"),
