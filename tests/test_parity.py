@@ -1,5 +1,6 @@
 """Weights written by timm give timm's logits here, and weights written here give ours there."""
 
+import copy
 import json
 
 import keras
@@ -29,13 +30,21 @@ LARGE = 40_000_000  # parameters from which a network takes long
 
 
 def architectures():
-    """Return what rezoo itself registers and timm has, too; large networks are slow."""
+    """Return what rezoo itself registers and timm has, too.
+
+    Large networks are slow, and families whose parts have tests of their own.
+    """
     entries = registry.architectures.entries()
     names = [name for name, claims in entries.items() if any(e.builtin for e in claims)]
     specs = [registry.architectures.get(name) for name in names]
     ours = [spec for spec in specs if spec.in_timm or spec.name == "resnet50_v1"]
     return [
-        pytest.param(spec.name, marks=pytest.mark.slow if (spec.params or 0) > LARGE else ())
+        pytest.param(
+            spec.name,
+            marks=pytest.mark.slow
+            if (spec.params or 0) > LARGE or spec.family in ("resnetv2", "bit")
+            else (),
+        )
         for spec in ours
         if ON_TENSORFLOW or spec.name in ON_JAX
     ]
@@ -46,11 +55,13 @@ def torch_twin(name):
     torch.manual_seed(0)
     model = timm_network(name, num_classes=10)
     for module in model.modules():
+        if "Norm" in type(module).__name__:
+            for parameter in module.parameters(recurse=False):  # weight, and EvoNorm's v
+                torch.nn.init.uniform_(parameter, 0.5, 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2.0)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
     return model.eval()
 
 
@@ -82,7 +93,20 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
         wanted, got = logits_of(twin, images), logits_of(model, images)
         difference = np.abs(wanted - got).max() / np.abs(wanted).max()
         print(f"{keras.config.backend()} {name} {size}: {difference:.1e} of the largest logit")
-        assert difference <= RELATIVE
+        assert difference <= RELATIVE or (
+            "_bit" in name and difference <= 2 * rounding(twin, images)
+        )
+
+
+def rounding(twin, images):
+    """Return how far torch in float32 is from torch in float64, of the largest logit.
+
+    Standardized filters of mean 0 cancel the mean of features that are not negative, so rounding
+    shows: for `resnetv2_101x1_bit` it is 1e-5.
+    """
+    rough = logits_of(twin, images)
+    exact = logits_of(copy.deepcopy(twin).double(), images.astype(np.float64))
+    return np.abs(rough - exact).max() / np.abs(exact).max()
 
 
 @pytest.mark.parametrize("name", architectures())
