@@ -103,6 +103,8 @@ LARGE = (
     "wide_resnet101_2",
     "vgg19",
 )
+# families of many members, whose counts test_info compares with torch's: on request
+TESTED_ALIKE = ("resnetv2", "preact")
 
 
 @cache
@@ -136,7 +138,7 @@ def rows(table):
     return [
         pytest.param(
             *row,
-            marks=pytest.mark.slow if row[0].startswith(LARGE) else (),
+            marks=pytest.mark.slow if row[0].startswith((*LARGE, *TESTED_ALIKE)) else (),
             id="-".join(map(str, (row[0], n))),
         )
         for n, row in enumerate(table)
