@@ -41,9 +41,7 @@ def architectures():
     return [
         pytest.param(
             spec.name,
-            marks=pytest.mark.slow
-            if (spec.params or 0) > LARGE or spec.family != "resnet"
-            else (),
+            marks=pytest.mark.slow if (spec.params or 0) > LARGE or spec.family != "resnet" else (),
         )
         for spec in ours
         if ON_TENSORFLOW or spec.name in ON_JAX

@@ -104,13 +104,8 @@ def export(
         IncompatibleError: The format does not support the network, or the export differs from
             its source by more than allowed. The message names the first layer that differs.
     """
-    kind = get_format(to, quantize=quantize, takes=takes)
+    kind = get_format(to, quantize=quantize, takes=takes, gives=gives)
     kind.check_threads(threads, own_process=True)
-    if gives == FEATURES and quantize in ("int8", "dynamic"):
-        raise SpecError(
-            f"{quantize} is judged by predictions, and features predict no class",
-            hint="use --quantize float16, or --values logits.",
-        )
     calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
@@ -129,8 +124,6 @@ def export(
         )
     else:
         samples = comparison_samples(*where, count=images)
-    if gives == FEATURES:
-        samples = dataclasses.replace(samples, labels=samples.labels[:0])
     with new_folder(folder, overwrite=overwrite) as place:
         passport = write_verified(
             kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
@@ -220,6 +213,8 @@ def write_verified(
         tolerance: The largest relative difference of outputs; None for that of the quantization.
         progress: Called with a description of each step.
     """
+    if bundle.gives == FEATURES:  # there is no accuracy
+        samples = dataclasses.replace(samples, labels=samples.labels[:0])
     means = bundle.refusal.means if bundle.refusal else None
     forward = forward_for(bundle.network, means)
     progress(f"writing {kind.name} and comparing it with its source")
