@@ -84,7 +84,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if value is dataclasses.MISSING:
         return "name of the file"
     if value is None:
-        inherited = field.name in ("image_size", "crop_pct", "interpolation")
+        inherited = field.name in ("image_size", "crop_pct", "crop_mode", "interpolation")
         return "from weights or dataset" if inherited else "not set"
     if isinstance(value, tuple):
         return code(f"[{', '.join(f'{number:.4g}' for number in value)}]")
@@ -214,10 +214,10 @@ _CATALOGUE_KEYS = {
     "bytes": "size of `model.safetensors`; a larger file is not downloaded",
     "num_classes": "width of the head; 1000 if not given",
     "train_size": "height and width in pixels; 224 if not given",
-    "crop_pct": "part of the resized shorter side that the crop keeps, at `train_size`; 0.875 "
-    "if not given",
+    "crop_pct": "part of a resized side that the crop keeps, at `train_size`; 0.875 if not given",
     "test_size": "height and width of the published accuracy; `train_size` if not given",
     "test_crop_pct": "likewise for `crop_pct`",
+    "crop_mode": "`center` (if not given), `squash` or `border`",
     "interpolation": "`bilinear` (if not given) or `bicubic`",
     "mean": "per channel, on 0 to 1; ImageNet's if not given",
     "std": "likewise",

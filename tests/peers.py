@@ -59,6 +59,22 @@ def timm_network(name, **arguments):
     return model
 
 
+def torch_twin(name):
+    """Return timm's network with random weights and statistics that are not trivial."""
+    import torch
+
+    torch.manual_seed(0)
+    model = timm_network(name, num_classes=10)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2.0)
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.GroupNorm)):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    return model.eval()
+
+
 def logits_of(model, images):
     """Return the logits of NHWC images as NumPy, from a network of either framework."""
     if isinstance(model, keras.Model):

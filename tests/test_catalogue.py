@@ -152,7 +152,7 @@ def test_own_catalogue_may_change_while_a_process_runs(own):
         ({"crop_pct": 1e-300}, "crop_pct: 1e-300; allowed is"),
         ({"note": "x" * 2000}, "note has 2,000 characters; at most 1,000"),
         ({"x" * 2000: 1}, "unknown key 'xxx"),
-        ({"interpolation": "nearest"}, "allowed are 'bilinear' and 'bicubic'"),
+        ({"interpolation": "nearest"}, "allowed are 'bilinear', 'bicubic'"),
         ({"default": True, "sha256": ""}, "is a default without a sha256"),
         ({"default": True, "licence": "cc-by-nc-4.0"}, "forbids commercial use"),
         ({"repo": "net"}, "not a repository of the Hub"),

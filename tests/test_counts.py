@@ -94,6 +94,7 @@ ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_29
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
 TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
 
+FAMILIES = ("resnet", "plain", "vgg")
 LARGE = (
     "resnet101",
     "resnet110",
@@ -103,10 +104,6 @@ LARGE = (
     "wide_resnet101_2",
     "vgg19",
 )
-# families of many members, whose counts test_info compares with torch's: on request
-TESTED_ALIKE = ("resnetv2", "preact")
-
-
 @cache
 def network(name, size, classes, changes=()):
     """Return a network without values of its weights."""
@@ -133,12 +130,17 @@ def graph(name, *, size=None, classes=None, changes=()):
     return profile(model, input_shape=(size, size, 3))
 
 
+def is_slow(name):
+    """Return whether a network is large, or of one of the families that have many members."""
+    return name.startswith(LARGE) or registry.architectures.get(name).family not in FAMILIES
+
+
 def rows(table):
-    """Return the rows of a table as parameters of a test; large networks are slow."""
+    """Return the rows of a table as parameters of a test."""
     return [
         pytest.param(
             *row,
-            marks=pytest.mark.slow if row[0].startswith((*LARGE, *TESTED_ALIKE)) else (),
+            marks=pytest.mark.slow if is_slow(row[0]) else (),
             id="-".join(map(str, (row[0], n))),
         )
         for n, row in enumerate(table)

@@ -325,7 +325,7 @@ def test_w14_repository_of_pickles(hub, small_repository):
         (timm_config(num_classes=10**9), IncompatibleError, "allowed is 0 to 1000000"),
         (timm_config(size=10**6), IncompatibleError, "sides are 1 to 8192"),
         (timm_config(custom_load="hf"), IncompatibleError, "runs no code"),
-        (timm_config(crop_mode="squash"), IncompatibleError, "only 'center'"),
+        (timm_config(crop_mode="fit"), IncompatibleError, "crop_mode: 'fit'; allowed are 'center'"),
     ],
 )
 def test_w18_configs(hub, small_repository, config, error, message):

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from peers import import_timm, logits_of, timm_network
+from peers import import_timm, logits_of, timm_network, torch_twin
 from rezoo import create_model, load, registry
 from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
 from test_counts import graph
+from test_info import COUNTS
 
 timm = import_timm()
 torch = pytest.importorskip("torch")
@@ -26,6 +27,9 @@ ODD = (225, 193)  # the last pooling window is cut
 # each block, stem and shortcut once: enough for a second size
 PARTS = ["resnet18", "resnet50_v1", "resnet10t", "resnet50s", "wide_resnet50_2", "test_resnet"]
 ON_JAX = ["resnet18", "resnet50_v1", "test_resnet"]
+# a member of each family; all others are slow, and so is a second size
+MEMBERS = ["seresnext26d_32x4d", "ecaresnet26t", "resnetaa34d", "resnetblur18", "resnetrs50"]
+FIRST_FAMILY = ("resnet", "plain", "vgg")
 LARGE = 40_000_000  # parameters from which a network takes long
 
 
@@ -39,28 +43,16 @@ def architectures():
     specs = [registry.architectures.get(name) for name in names]
     ours = [spec for spec in specs if spec.in_timm or spec.name == "resnet50_v1"]
     return [
-        pytest.param(
-            spec.name,
-            marks=pytest.mark.slow if (spec.params or 0) > LARGE or spec.family != "resnet" else (),
-        )
+        pytest.param(spec.name, marks=pytest.mark.slow if is_slow(spec) else ())
         for spec in ours
-        if ON_TENSORFLOW or spec.name in ON_JAX
+        if ON_TENSORFLOW or spec.name in ON_JAX or is_slow(spec)
     ]
 
 
-def torch_twin(name):
-    """Return timm's network with random weights and statistics that are not trivial."""
-    torch.manual_seed(0)
-    model = timm_network(name, num_classes=10)
-    for module in model.modules():
-        if "Norm" in type(module).__name__:
-            for parameter in module.parameters(recurse=False):  # weight, and EvoNorm's v
-                torch.nn.init.uniform_(parameter, 0.5, 1.0)
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2.0)
-    return model.eval()
+def is_slow(spec):
+    if spec.name in MEMBERS:
+        return not ON_TENSORFLOW
+    return spec.family not in FIRST_FAMILY or spec.name == "resnet50_gn" or spec.params > LARGE
 
 
 def write_folder(folder, name, state):
@@ -111,21 +103,28 @@ def rounding(twin, images):
 def test_counts_are_those_of_torch(name):
     with torch.device("meta"):  # shapes only
         twin, image = timm_network(name).eval(), torch.empty(1, 3, 224, 224)
-    outputs = {}
+    outputs, blurred = {}, []
     for place, module in twin.named_modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+        if isinstance(module, timm.layers.BlurPool2d):  # pooling, not a layer with weights
+            module.register_forward_hook(
+                lambda m, i, o: blurred.append(m.filt[0].numel() * o.numel())
+            )
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv1d, torch.nn.Linear)):
             module.register_forward_hook(lambda m, i, o, place=place: outputs.update({place: o}))
     with FlopCounterMode(display=False) as flops:
         twin(image)
-    layers = sum({"downsample", "se"}.isdisjoint(place.split(".")) for place in outputs)
+    beside = {"downsample", "se"}
+    layers = sum(beside.isdisjoint(place.split(".")) for place in outputs)
     params = sum(p.numel() for p in twin.parameters())
     statistics = sum(b.numel() for k, b in twin.named_buffers() if ".running_" in k)
-    macs, activations = flops.get_total_flops() // 2, sum(o.numel() for o in outputs.values())
+    macs = flops.get_total_flops() // 2 - sum(blurred)
+    activations = sum(o.numel() for o in outputs.values())
+    found = (layers, params, statistics, macs, activations)
     print(f'"{name}": ({layers}, {params:_}, {statistics:_}, {macs:_}, {activations:_}),')
-    found = graph(name, size=224)
-    assert found.weighted_layers == layers
-    assert (found.params, found.statistics) == (params, statistics)
-    assert (found.macs, found.activations) == (macs, activations)
+    here = graph(name, size=224)
+    assert (here.weighted_layers, here.params, here.statistics) == (layers, params, statistics)
+    assert (here.macs, here.activations) == (macs, activations)
+    assert COUNTS.get(name, found) == found
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet26t", "wide_resnet50_2"])

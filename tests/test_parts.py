@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+import rezoo
 from rezoo.errors import SpecError
 from rezoo.evaluation.damage.residual_blocks import cut_at_blocks
 from rezoo.evaluation.explaining.linear_head import linear_head
@@ -35,6 +36,12 @@ NETWORKS = {
     "group norm": {"norm": ("group", {"groups": 8})},
 }
 SIZE = (33, 38)
+
+
+COMBINED = [  # all parts in two networks
+    {**NETWORKS["senet"], **NETWORKS["resnetblur"], **NETWORKS["group norm"]},
+    {**NETWORKS["resnetrs"], **NETWORKS["ecaresnet"], "antialias": "average"},
+]
 
 
 def small(parts, *, size=SIZE, stochastic_depth=0.0):
@@ -166,11 +173,10 @@ def test_group_normalization_has_no_statistics_to_freeze():
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("names", [("seresnext", "resnetblur", "group norm"), ("ecaresnet",)])
-def test_every_weight_learns_in_mixed_precision(names):
+@pytest.mark.parametrize("parts", COMBINED, ids=["grouped", "pooled"])
+def test_every_weight_learns_in_mixed_precision(parts):
     from rezoo.models.settings import keras_settings
 
-    parts = {key: value for name in names for key, value in NETWORKS[name].items()}
     with keras_settings("mixed_bfloat16"):
         model = with_values(small(parts, size=(17, 17), stochastic_depth=0.1))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -181,6 +187,69 @@ def test_every_weight_learns_in_mixed_precision(names):
         after = keras.ops.convert_to_numpy(variable)
         assert np.isfinite(after).all()
         assert not np.array_equal(after, before[variable.path]), variable.path
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("parts", [*COMBINED, NETWORKS["resnetaa"]], ids=str)
+def test_exported_graphs_compute_the_same(parts):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    from rezoo.exporters.graph import read_graph
+    from rezoo.exporters.keras_file import to_keras
+    from rezoo.exporters.stablehlo import to_jax
+
+    model = with_values(small(parts))
+    graph, images = read_graph(model, (*SIZE, 3)), pictures()
+    assert "keras" not in {node.kind for node in graph.nodes}
+    session = runtime.InferenceSession(onnx_file(graph))
+    found = {
+        "onnx": session.run(None, {"image": images})[0],
+        "keras": compiled_forward(to_keras(graph))(images),
+        "jax": np.asarray(to_jax(graph)(images)),
+    }
+    wanted = compiled_forward(model)(images)
+    for name, logits in found.items():
+        assert np.abs(logits - wanted).max() <= 1e-5 * np.abs(wanted).max(), name
+
+
+def onnx_file(graph):
+    """Return the graph as the bytes of an ONNX file without preprocessing."""
+    from onnx import TensorProto, helper
+
+    from rezoo.exporters.onnx_graph import OPSET, add_network
+    from rezoo.exporters.onnx_nodes import OnnxGraph
+
+    made = OnnxGraph()
+    prepared = made.add("Transpose", ["image"], "prepared", perm=[0, 3, 1, 2])
+    shape = add_network(made, graph, prepared, output="logits")
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *graph.shape])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
+    built = helper.make_graph(made.nodes, "small", [image], [logits], made.constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(built, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+MEMBERS = ["seresnext26d_32x4d", "ecaresnet26t", "resnetaa34d", "resnetblur18", "resnet50_gn"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("to", ["onnx", "litert", "openvino"])
+def test_a_member_of_each_family_is_exported(name, to, tmp_path):
+    from rezoo.artifacts.weights import save_model
+    from rezoo.exporters.export import export
+    from rezoo.exporters.formats import FORMATS
+    from rezoo.specs import ModelConfig, Preprocessing
+
+    if FORMATS[to].missing:
+        pytest.skip(FORMATS[to].install)
+    model = with_values(rezoo.create_model(name, num_classes=5))
+    sizes = Preprocessing(input_size=(3, 97, 65))
+    config = ModelConfig(architecture=name, num_classes=5, preprocessing=sizes)
+    save_model(model, config, tmp_path / "weights")
+    passport = export(str(tmp_path / "weights"), to, output=tmp_path / to, measure=False)
+    assert passport.comparison.holds
+    assert passport.comparison.relative <= 1e-5
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="of TensorFlow")

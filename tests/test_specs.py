@@ -399,7 +399,7 @@ def test_label_descriptions_in_both_forms():
         {**TINY, "pretrained_cfg": []},
         {**TINY, "pretrained_cfg": None},
         {**TINY, "pretrained_cfg": {"custom_load": "hf"}},
-        {**TINY, "pretrained_cfg": {"crop_mode": "border"}},
+        {**TINY, "pretrained_cfg": {"crop_mode": "fit"}},
         {**TINY, "pretrained_cfg": {"crop_pct": "0.9"}},
         {**TINY, "pretrained_cfg": {"crop_pct": 0}},
         {**TINY, "pretrained_cfg": {"crop_pct": 10**400}},

@@ -22,6 +22,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_CLASSES = 1_000_000
 MAX_IMAGE_SIZE = 8192
 MIN_CROP_PCT = 0.05
+INTERPOLATIONS = ("bilinear", "bicubic")
+CROP_MODES = ("center", "squash", "border")
 MAX_CLASS_NAME = 1000  # characters; descriptions of ImageNet-21k have up to 300
 
 
@@ -39,10 +41,8 @@ class ModelSpec:
         family: The name of the family, for lists.
         summary: One line for lists.
         source: Paper and section.
-        image_size: Height and width in pixels that published figures assume.
-        num_classes: Number of classes that they assume.
-        params: Trainable parameters with `num_classes` classes; None if not stated.
-        macs: Multiply-adds for one image of `image_size` pixels; None if not stated.
+        image_size, num_classes: Height and width in pixels, and classes, of published figures.
+        params, macs: Trainable parameters, and multiply-adds for one image; None if not stated.
         in_timm: Whether timm has this network under this name, so that weights load there too.
     """
 
@@ -76,8 +76,7 @@ class DatasetSpec:
         shareable: Whether its licence allows single images in the reference batch of a run.
         hub_id: Name of the dataset on the Hub, for model cards.
         image_size: Height and width for training, if neither recipe nor weights have one.
-        mean: Mean of each channel on 0..1, for training from random weights.
-        std: Standard deviation of each channel on 0..1. Its length is the number of channels.
+        mean, std: Of each channel on 0..1, for training from random weights; 1 or 3 values each.
     """
 
     name: str
@@ -103,21 +102,22 @@ class DatasetSpec:
 class Preprocessing:
     """How an image becomes the input of a network; stored with the weights.
 
-    The shorter side is resized to `floor(size / crop_pct)`, antialiased; the centre is cropped.
-    Values are divided by 255, `mean` is subtracted, the result divided by `std`: as timm does.
+    It is resized with antialiasing, and the centre is cropped. Values are divided by 255, `mean` is
+    subtracted, the result divided by `std`: as timm does.
 
     Attributes:
         input_size: `(channels, height, width)`, channels first as in timm.
-        crop_pct: Fraction of the resized shorter side that the crop keeps, 0.05 to 1.
+        crop_pct: Fraction of a resized side that the crop keeps, 0.05 to 1.
+        crop_mode: What is resized to `floor(size / crop_pct)`. `"center"`: the shorter side;
+            `"squash"`: both sides; `"border"`: the longer side, with a border of the mean colour.
         interpolation: `"bilinear"` or `"bicubic"`.
-        mean: Per channel, on 0..1, RGB order.
-        std: Per channel, on 0..1, RGB order.
-        test_input_size: Size for the published accuracy; None if it is `input_size`.
-        test_crop_pct: `crop_pct` for the published accuracy; None if it is the same.
+        mean, std: Per channel, on 0..1, RGB order.
+        test_input_size, test_crop_pct: Those of the published accuracy; None if they are the same.
     """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
     crop_pct: float = 0.875
+    crop_mode: str = "center"
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -136,9 +136,9 @@ class Preprocessing:
         for crop in (self.crop_pct, self.test_crop_pct):
             if crop is not None and not MIN_CROP_PCT <= crop <= 1:
                 raise SpecError(f"crop_pct: {crop}; allowed is {MIN_CROP_PCT} to 1")
-        if self.interpolation not in ("bilinear", "bicubic"):
-            allowed = "'bilinear' and 'bicubic'"
-            raise SpecError(f"interpolation: {self.interpolation!r}; allowed are {allowed}")
+        for key, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+            if (value := getattr(self, key)) not in known:
+                raise SpecError(f"{key}: {value!r}; allowed are {', '.join(map(repr, known))}")
         if not len(self.mean) == len(self.std) == channels:
             raise SpecError(f"mean and std must have {channels} values, one per channel")
         if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
@@ -151,15 +151,16 @@ class Preprocessing:
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(height, width)` in pixels."""
+        """Height and width in pixels."""
         return self.input_size[1:]
 
-    def at(self, image_size: int | None) -> Self:
-        """Return the same preprocessing for square images of `image_size` pixels."""
-        if image_size is None:
-            return self
-        size = (self.channels, image_size, image_size)
-        return dataclasses.replace(self, input_size=size, test_input_size=None)
+    def at(self, image_size: int | None, crop_mode: str | None = None) -> Self:
+        """Return the same for square images of `image_size` pixels and for another `crop_mode`."""
+        new: dict[str, Any] = {} if crop_mode is None else {"crop_mode": crop_mode}
+        if image_size is not None:
+            size = (self.channels, image_size, image_size)
+            new |= {"input_size": size, "test_input_size": None}
+        return dataclasses.replace(self, **new)
 
     def for_test(self) -> Self:
         """Return the preprocessing with which the published accuracy was measured."""
@@ -265,8 +266,7 @@ class ModelConfig:
         calibration: What its confidence means; None if it has not been measured.
         fingerprint: Of the network's structure, see `rezoo.models.fingerprint`.
         files: The manifest: file name → its size and SHA-256.
-        extra: Unknown keys at the root, kept without effect.
-        extra_cfg: Unknown keys of `pretrained_cfg`, kept likewise.
+        extra, extra_cfg: Unknown keys at the root and of `pretrained_cfg`, kept without effect.
     """
 
     architecture: str

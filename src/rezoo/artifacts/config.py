@@ -56,8 +56,8 @@ _ROOT = (
 )
 _CFG = (
     *_COMMON,
-    *("input_size", "test_input_size", "crop_pct", "test_crop_pct", "interpolation"),
-    *("mean", "std", "tag", "license", "pool_size", "crop_mode"),
+    *("input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode"),
+    *("interpolation", "mean", "std", "tag", "license", "pool_size"),
     # other sources of weights: never used
     *("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict"),
 )
@@ -107,8 +107,6 @@ def config_from_json(content: Any) -> ModelConfig:
         raise IncompatibleError("pretrained_cfg must be an object")
     if not isinstance(cfg.get("custom_load"), bool | None):  # true has no effect, as in timm
         raise IncompatibleError("custom_load names a loader: rezoo runs no code of a repository")
-    if cfg.get("crop_mode", "center") != "center":
-        raise IncompatibleError(f"crop_mode {cfg['crop_mode']!r}; only 'center' is supported")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
     architecture = OLD_NAMES.get(architecture, architecture).partition(".")[0]
@@ -156,7 +154,7 @@ def config_to_json(
         "fixed_input_size": False,
         "interpolation": pre.interpolation,
         "crop_pct": pre.crop_pct,
-        "crop_mode": "center",
+        "crop_mode": pre.crop_mode,
         "mean": list(pre.mean),
         "std": list(pre.std),
         "num_classes": classes,
@@ -273,6 +271,7 @@ def _preprocessing(cfg: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         input_size=size,
         crop_pct=number("crop_pct", cfg.get("crop_pct", default.crop_pct)),
+        crop_mode=typed(cfg, "crop_mode", str, default.crop_mode),
         interpolation=typed(cfg, "interpolation", str, default.interpolation),
         mean=numbers(cfg, "mean") or half or default.mean,
         std=numbers(cfg, "std") or half or default.std,

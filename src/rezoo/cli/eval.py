@@ -11,6 +11,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     devices_options,
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     help="Part of the data.",
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@geometry_options
 @click.option(
     "--tta",
     type=click.Choice(["flip", "ten-crop"]),
@@ -162,6 +163,7 @@ def _measure_unknown(unknown: str, result: Evaluation, how: dict[str, Any]) -> U
             split=setting.split,
             batch_size=setting.batch_size,
             image_size=how["image_size"],
+            crop_mode=how["crop_mode"],
             options=how["options"],
             progress=progress,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Output of the network.",
 )
-@click.option("--image-size", type=int, help="Height and width in pixels.  [default: the weights']")
+@geometry_options
 @click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
 @click.option(
     "--images",

@@ -18,6 +18,7 @@ from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
 from rezoo.errors import SpecError
 from rezoo.models.settings import choose_jax, require_backend
+from rezoo.specs import CROP_MODES
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
@@ -56,6 +57,14 @@ require_pinned_option = click.option(
     is_flag=True,
     help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
 )
+
+
+def geometry_options(command: Any) -> Any:
+    """Add `--image-size` and `--crop-mode` to a command."""
+    modes = "Of images that are not square: crop, squash, or add a border [the weights']."
+    crop_mode = click.option("--crop-mode", type=click.Choice(CROP_MODES), help=modes)
+    size = click.option("--image-size", type=int, help="Height and width in pixels [the weights'].")
+    return size(crop_mode(command))
 
 
 def data_options(command: Any) -> Any:

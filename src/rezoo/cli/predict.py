@@ -11,6 +11,7 @@ import click
 
 from rezoo.cli.options import (
     devices_options,
+    geometry_options,
     json_option,
     pretrained_option,
     print_json,
@@ -83,7 +84,7 @@ def _check_files(given: dict[str, Any]) -> None:
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images at a time.")
-@click.option("--image-size", type=int, help="Height and width in pixels, instead of the weights'.")
+@geometry_options
 @_file_options
 @pretrained_option
 @require_pinned_option
@@ -97,6 +98,7 @@ def predict(
     top_k: int | None,
     batch_size: int,
     image_size: int | None,
+    crop_mode: str | None,
     explain: str | None,
     wanted: str | None,
     into: str | None,
@@ -125,7 +127,11 @@ def predict(
     # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
-    options: dict[str, Any] = {"batch_size": batch_size, "image_size": image_size}
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "crop_mode": crop_mode,
+    }
     if into is not None:
         path = _new_file(into, found, overwrite=overwrite)
         failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)

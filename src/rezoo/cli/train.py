@@ -16,6 +16,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     devices_options,
+    geometry_options,
     json_option,
     parse_settings,
     pretrained_option,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     help="Images per step; auto: the recipe's, in micro-batches that fit into memory.",
 )
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
-@click.option("--image-size", type=int, help="Height and width in pixels.")
+@geometry_options
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")

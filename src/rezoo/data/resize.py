@@ -10,7 +10,7 @@ grey level, if a sum is near a half. It takes as long as TensorFlow's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,19 +36,22 @@ def resized_crop(
     channels: int,
     interpolation: str,
     first: Any = None,
+    fill: Sequence[int] | None = None,
 ) -> Any:
     """Return a part of a resized image, in whole grey levels, as float32 `(*crop, channels)`.
 
     Args:
         read: Returns a part of the image.
         sides: int32 `(2,)`: height and width of the image.
-        size: int32 `(2,)`: height and width of the whole image after the resize, at least `crop`.
+        size: int32 `(2,)`: height and width of the whole image after the resize; at least `crop`
+            unless there is a border.
         crop: Height and width of the part that is kept.
         channels: Number of channels of the image.
         interpolation: `"bilinear"` or `"bicubic"`.
         first: int32 `(2,)`: top and left of that part; None for the centre.
+        fill: The colour of a border around the image, a level for each channel; None for none.
     """
-    first = _centred(size, crop) if first is None else first
+    first = centred(size, crop) if first is None else first
     down, across = (
         _Band.of(sides[axis], size[axis], first[axis], crop[axis], interpolation) for axis in (0, 1)
     )
@@ -58,12 +61,29 @@ def resized_crop(
     rows = _levels(_along_rows(image, across, channels), interpolation)[:, : crop[1] * channels]
     windows = tf.gather(rows, (down.starts - start[0])[:, None] + tf.range(down.length))
     columns = tf.reshape(tf.matmul(down.weights, windows), (-1, crop[1] * channels))
-    return tf.reshape(_levels(columns[: crop[0]], interpolation), (*crop, channels))
+    levels = tf.reshape(_levels(columns[: crop[0]], interpolation), (*crop, channels))
+    return levels if fill is None else _with_border(levels, size, first, fill)
 
 
-def _centred(size: Any, crop: tuple[int, int]) -> Any:
-    # round half to even, as torchvision's and timm's int(round(x / 2.0)) does
-    return tf.cast(tf.round(tf.cast(size - tf.constant(crop), tf.float32) / 2.0), tf.int32)
+def centred(size: Any, crop: tuple[int, int]) -> Any:
+    """Return int32 `(2,)`: top and left of the centre; below zero where a border is needed.
+
+    Of an odd number of pixels too many, a half is rounded to even; of an odd number too few, the
+    larger part is added at the end: as in timm.
+    """
+    over = size - tf.constant(crop)
+    half = tf.cast(tf.round(tf.cast(over, tf.float32) / 2.0), tf.int32)
+    return tf.where(over < 0, -(-over // 2), half)
+
+
+def _with_border(levels: Any, size: Any, first: Any, fill: Sequence[int]) -> Any:
+    """Replace what lies outside the image, of height and width `size`, by a colour."""
+    rows, columns = (
+        (places >= 0) & (places < size[axis])
+        for axis, places in enumerate(first[i] + tf.range(levels.shape[i]) for i in (0, 1))
+    )
+    inside = rows[:, None, None] & columns[None, :, None]
+    return tf.where(inside, levels, tf.constant(fill, tf.float32))
 
 
 @dataclass(frozen=True)
@@ -87,15 +107,16 @@ class _Band:
         scale = tf.cast(source, tf.float64) / tf.cast(target, tf.float64)
         stretch = tf.maximum(scale, 1.0)
         blocks = -(-count // _BLOCK)
-        outputs = first + np.minimum(np.arange(blocks * _BLOCK), count - 1).reshape(blocks, _BLOCK)
+        places = np.minimum(np.arange(blocks * _BLOCK), count - 1).reshape(blocks, _BLOCK)
+        outputs = tf.clip_by_value(first + places, 0, target - 1)  # the border is drawn later
         centres = (tf.cast(outputs, tf.float64) + 0.5) * scale
         low = tf.maximum(tf.cast(centres - reach * stretch + 0.5, tf.int32), 0)
         high = tf.minimum(tf.cast(centres + reach * stretch + 0.5, tf.int32), source)
         length = tf.reduce_max(high[:, -1] - low[:, 0])
         starts = tf.minimum(low[:, 0], source - length)
-        places = (starts[:, None] + tf.range(length))[:, None, :]
-        distances = (tf.cast(places, tf.float64) - centres[:, :, None] + 0.5) / stretch
-        inside = (places >= low[:, :, None]) & (places < high[:, :, None])
+        read = (starts[:, None] + tf.range(length))[:, None, :]
+        distances = (tf.cast(read, tf.float64) - centres[:, :, None] + 0.5) / stretch
+        inside = (read >= low[:, :, None]) & (read < high[:, :, None])
         weights = tf.where(inside, kernel(tf.cast(distances, tf.float32)), 0.0)
         return cls(weights / tf.reduce_sum(weights, -1, keepdims=True), starts, length)
 

@@ -26,7 +26,8 @@ from rezoo.recipes.policies import parse_policy
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 
-LONGEST = 16  # the longest side that is resized, in units of the shorter side
+LONGEST = 16  # the longest side that is cropped, in units of the shorter side
+LONGEST_WHOLE = 65_536  # the longest side that is resized whole, in pixels
 
 Transform = Callable[[Any], Any]
 RandomTransform = Callable[[Any, Any], Any]
@@ -73,7 +74,7 @@ def _compiled(
     def transform(image: Any) -> Any:
         with tf.device("CPU:0"):
             sides, read = _opened(image, channels) if encoded else _held(image, channels)
-            start, sides = _not_too_thin(sides)
+            start, sides = _not_too_thin(sides, whole=preprocessing.crop_mode != "center")
             levels = crop(
                 lambda top, extent: read(start + top, extent),
                 sides,
@@ -81,6 +82,7 @@ def _compiled(
                 crop=preprocessing.size,
                 channels=channels,
                 interpolation=preprocessing.interpolation,
+                fill=mean_colour(preprocessing) if preprocessing.crop_mode == "border" else None,
             )
             return last(levels)
 
@@ -104,7 +106,7 @@ def train_transform(
     0. `seed` is int64 `(2,)`: one example in one epoch.
     """
     channels, size = preprocessing.channels, preprocessing.size
-    fill = [min(max(round(255 * mean), 0), 255) for mean in preprocessing.mean]
+    fill = mean_colour(preprocessing)
     changes = _changes(recipe, fill)
 
     def transform(image: Any, seed: Any) -> Any:
@@ -189,30 +191,42 @@ def _opened(contents: Any, channels: int) -> tuple[Any, Read]:
     return tf.where(plain, shape, whole), read
 
 
-def _not_too_thin(sides: Any) -> tuple[Any, Any]:
-    """Return the start and sides of the centre of an image over sixteen times as long as wide.
+def _not_too_thin(sides: Any, *, whole: bool) -> tuple[Any, Any]:
+    """Return the start and sides of the centre of an image that is much longer than wide.
 
-    The crop that follows takes at most a square of it. To resize all of a 1x3000 image would take
-    gigabytes.
+    A crop takes at most a square of an image that is over sixteen times as long as wide, and to
+    resize all of 1x3000 pixels would take gigabytes. The weights of a resize of millions of pixels
+    to the size of a network would, too.
     """
-    kept = tf.minimum(sides, LONGEST * tf.reduce_min(sides))
+    kept = tf.minimum(sides, LONGEST_WHOLE if whole else LONGEST * tf.reduce_min(sides))
     return (sides - kept) // 2, kept
 
 
-def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
-    """Return int32 `(2,)`: the size at which the crop is `crop_pct` of the image.
+def mean_colour(preprocessing: Preprocessing) -> list[int]:
+    """Return the mean of each channel in whole grey levels, as timm fills borders."""
+    return [min(max(round(255 * mean), 0), 255) for mean in preprocessing.mean]
 
-    As in torchvision and timm, the side that fits more tightly becomes floor(size / crop_pct);
-    the other one is rounded down.
+
+def resize_target(preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return the height and width of which the crop is `crop_pct`."""
+    height, width = (int(side / preprocessing.crop_pct) for side in preprocessing.size)
+    return height, width
+
+
+def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
+    """Return int32 `(2,)`: height and width of the whole image after the resize.
+
+    As in timm: one side becomes that of the target, and the other one keeps the proportion. For a
+    square crop of the centre it is rounded down, as in torchvision; otherwise to the nearest.
     """
-    height, width = preprocessing.size
-    target = tf.constant(
-        [int(height / preprocessing.crop_pct), int(width / preprocessing.crop_pct)], tf.int32
-    )
-    # the side that fits more tightly gives the scale; integers avoid an error by one
-    rows_decide = sides[0] * target[1] <= sides[1] * target[0]
-    return tf.cond(
-        rows_decide,
-        lambda: tf.stack([target[0], sides[1] * target[0] // sides[0]]),
-        lambda: tf.stack([sides[0] * target[1] // sides[1], target[1]]),
-    )
+    goal, mode = resize_target(preprocessing), preprocessing.crop_mode
+    target = tf.constant(goal, tf.int32)
+    if mode == "squash":
+        return target
+    if mode == "center" and goal[0] == goal[1]:
+        # the shorter side decides; integers avoid an error by one
+        return goal[0] * sides // tf.reduce_min(sides)
+    ratios = tf.cast(sides, tf.float64) / tf.cast(target, tf.float64)
+    ratio = tf.reduce_max(ratios) if mode == "border" else tf.reduce_min(ratios)
+    nearest = tf.round(tf.cast(sides, tf.float64) / ratio)  # half to even, as in Python
+    return tf.maximum(tf.cast(nearest, tf.int32), 1)

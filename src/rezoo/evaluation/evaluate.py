@@ -33,6 +33,7 @@ def evaluate(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     tta: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
@@ -51,6 +52,8 @@ def evaluate(
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
         tta: Test-time augmentation: the probabilities are the mean over several views of an
             image. `"flip"`: it and its mirror image. `"ten-crop"`: four corners, centre, and the
             mirror images of the five (Krizhevsky et al. 2012, section 4.1).
@@ -80,6 +83,7 @@ def evaluate(
         split=split,
         batch_size=batch_size,
         image_size=image_size,
+        crop_mode=crop_mode,
         options=options,
     )
     source, data, config = setting.source, setting.data, setting.source.config

@@ -54,6 +54,7 @@ def features(
     pretrained: bool = False,
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Features:
     """Return what layers of a network give for images, with the preprocessing of the weights.
@@ -67,6 +68,8 @@ def features(
         pretrained: Whether an architecture stands for its default published weights.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
         progress: Called with the number of images done and the total.
 
     Raises:
@@ -79,7 +82,7 @@ def features(
         raise SpecError("batch_size must be 1 or more, and layers None or some names")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = found_pictures(as_list(images))
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     network = model if isinstance(model, keras.Model) else load(source)
     names = list(dict.fromkeys(layers or _usual(network)))
     with deep_graphs():

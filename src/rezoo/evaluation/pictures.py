@@ -30,6 +30,7 @@ def preprocess(
     *,
     pretrained: bool = False,
     image_size: int | None = None,
+    crop_mode: str | None = None,
 ) -> np.ndarray:
     """Prepare images for a network, with the pixels of `predict` and `evaluate`.
 
@@ -39,6 +40,8 @@ def preprocess(
             Files and Pillow images are turned upright by their EXIF orientation.
         pretrained: Whether an architecture stands for its default published weights.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
 
     Returns:
         float32 `(N, H, W, C)`, one row per image.
@@ -48,7 +51,7 @@ def preprocess(
         IntegrityError: An image cannot be read; the message has its path or number.
     """
     source = source_of(model, pretrained=pretrained, image_size=image_size)
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     return prepare_all(as_list(images), preprocessing)
 
 

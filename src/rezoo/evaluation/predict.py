@@ -68,6 +68,7 @@ def predict(
     top_k: int | None = None,
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -83,6 +84,8 @@ def predict(
             with a probability above 0.5, at least one.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
         devices: Of this machine that each have a part of a batch, on JAX: a number, or `"all"`.
             By default one; with `hosts`, all.
         hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
@@ -103,7 +106,7 @@ def predict(
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = found_pictures(as_list(images))
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     with joined(devices, hosts) as team:
         network = network_of(model, source)
         refusal = Refusal.of(source.config, network)

@@ -96,7 +96,7 @@ def record_evaluation(result: Evaluation) -> list[str]:
     if setting.preprocessing != plain or result.predictions.facts.get("tta"):
         raise SpecError(
             f"not recorded: the images are {result.preprocessing}, not as the weights require",
-            hint="record without --image-size and --tta; --predictions writes these predictions.",
+            hint="record without --image-size, --crop-mode and --tta; --predictions writes these.",
         )
     if not result.own_data:
         raise IncompatibleError(

@@ -88,7 +88,8 @@ def in_words(preprocessing: Preprocessing) -> str:
     """Return a preprocessing as text."""
     height, width = preprocessing.size
     crop, interpolation = preprocessing.crop_pct, preprocessing.interpolation
-    return f"{height}x{width}, crop {crop:g}, {interpolation}, antialiased"
+    mode = "" if preprocessing.crop_mode == "center" else f"{preprocessing.crop_mode}, "
+    return f"{height}x{width}, {mode}crop {crop:g}, {interpolation}, antialiased"
 
 
 def setting_of(
@@ -99,6 +100,7 @@ def setting_of(
     batch_size: int,
     pretrained: bool = False,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
 ) -> Setting:
     """Open what `rezoo.evaluate` measures; for the arguments and the errors see there."""
@@ -119,7 +121,7 @@ def setting_of(
         faults=faults,
         classes=classes,
         matched=matched,
-        preprocessing=config.preprocessing.for_test().at(image_size),
+        preprocessing=config.preprocessing.for_test().at(image_size, crop_mode),
         batch_size=batch_size,
     )
 

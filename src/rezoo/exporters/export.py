@@ -56,6 +56,7 @@ def export(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
     dataset: str | None = None,
     calibrate: str | None = None,
     images: int = 256,
@@ -76,21 +77,18 @@ def export(
         pretrained: Use the default published weights of an architecture.
         quantize: `"none"`, `"float16"` (weights), `"dynamic"` (int8 weights), or `"int8"`
             (weights and activations).
-        takes: Input of the export. `"tensor"`: float32 `(N, H, W, C)`, prepared. `"raw"`: uint8,
-            any height and width.
-        gives: Output of the export, `"logits"`, `"probabilities"` or `"features"`, the pooled
-            vector `(N, D)` that is the input of the head.
+        takes: `"tensor"`: prepared float32 `(N, H, W, C)`; `"raw"`: uint8 of any height and width.
+        gives: `"logits"`, `"probabilities"` or `"features"`, the pooled vector `(N, D)`.
         image_size: Height and width in pixels; None for the test size of the weights.
+        crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
         dataset: A dataset reference with images to compare on; None for the reference batch only.
         calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
         images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
             on one half of them, and is compared on the other.
         calibration_images: Maximum number of training images for calibration.
         tolerance: The largest relative difference of outputs; None for that of the format.
-        threads: Number of threads of the runtime when it is measured; None for all that this
-            process may use.
-        measure: Measure latency, throughput and memory, in a process of its own. This takes
-            several seconds.
+        threads: Number of threads of the runtime when it is measured; None for all.
+        measure: Measure latency, throughput and memory, in a process of its own, for some seconds.
         overwrite: Replace an existing export.
         progress: Called with a description of each step.
 
@@ -112,7 +110,9 @@ def export(
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
     network = model if isinstance(model, keras.Model) else None
-    bundle = read_bundle(source, network, takes=takes, gives=gives, image_size=image_size)
+    bundle = read_bundle(
+        source, network, takes=takes, gives=gives, image_size=image_size, crop_mode=crop_mode
+    )
     bundle = dataclasses.replace(bundle, quantize=quantize)
     where = source, dataset, bundle.preprocessing
     choosing = calibration = None
@@ -165,9 +165,10 @@ def read_bundle(
     takes: str = "tensor",
     gives: str = "logits",
     image_size: int | None = None,
+    crop_mode: str | None = None,
 ) -> Bundle:
     """Return a bundle of a source and its network, which is built if it is None."""
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     shape = (*preprocessing.size, preprocessing.channels)
     if network is None:
         network = load(source, input_shape=shape)

@@ -47,7 +47,8 @@ def _padded(node: Node, x: Any) -> Any:
 
 def _build_conv(node: Node, x: Any, *, convolution: type) -> Any:
     kernel = node.weights["kernel"]
-    rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
+    dilation = node.options["dilation"]
+    rows, columns = (d * (k // 2) for d, k in zip(dilation, kernel.shape, strict=False))
     centred = node.options["padding"] == (rows, rows, columns, columns)
     same = centred and node.options["stride"] == (1, 1)
     layer = convolution(
@@ -56,6 +57,7 @@ def _build_conv(node: Node, x: Any, *, convolution: type) -> Any:
         strides=node.options["stride"],
         padding="same" if same else "valid",
         groups=node.options["groups"],
+        dilation_rate=dilation,
         name=node.name,
     )
     return _filled(layer, x if same else _padded(node, x), [kernel, node.weights["bias"]])
@@ -124,6 +126,25 @@ def _build_reflect(node: Node, x: Any) -> Any:
     return keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
 
 
+def _build_slice(node: Node, x: Any) -> Any:
+    start = node.options["start"]
+    return keras.ops.split(x, [start, start + node.options["size"]], axis=-1)[1]
+
+
+def _build_sum_parts(node: Node, x: Any) -> Any:
+    parts = keras.ops.split(x, node.options["parts"], axis=-1)
+    return keras.layers.Add(name=node.name)(parts)
+
+
+def _build_softmax_parts(node: Node, x: Any) -> Any:
+    groups, parts, channels = node.options["groups"], node.options["parts"], x.shape[-1]
+    apart = (groups, parts, channels // (groups * parts))
+    x = keras.layers.Reshape(apart, name=f"{node.name}.before")(x)
+    x = keras.layers.Permute((2, 1, 3), name=f"{node.name}.turned")(x)
+    x = keras.layers.Softmax(axis=1, name=node.name)(x)
+    return keras.layers.Reshape((1, 1, channels), name=f"{node.name}.after")(x)
+
+
 def _build_activation(node: Node, x: Any) -> Any:
     return keras.layers.Activation(node.options["function"], name=node.name)(x)
 
@@ -173,6 +194,10 @@ _BUILDERS: dict[str, Any] = {
     "relu": lambda node, x: keras.layers.ReLU(name=node.name)(x),
     "add": lambda node, *x: keras.layers.Add(name=node.name)(list(x)),
     "multiply": lambda node, *x: keras.layers.Multiply(name=node.name)(list(x)),
+    "concatenate": lambda node, *x: keras.layers.Concatenate(name=node.name)(list(x)),
+    "slice": _build_slice,
+    "sum_parts": _build_sum_parts,
+    "softmax_parts": _build_softmax_parts,
     "max_pool": _build_max_pool,
     "average_pool": _build_average_pool,
     "global_average_pool": _build_global_average_pool,

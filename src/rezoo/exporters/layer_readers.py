@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rezoo.models.channel_parts import ChannelSlice, PartsSoftmax, PartsSum
 from rezoo.models.preactivation_layers import EvoNorm
 from rezoo.models.primitives import (
     ChannelConvolution,
@@ -24,18 +25,20 @@ def read_layer(layer: Any) -> Known:
 
 
 def _read_conv(layer: Any) -> Known:
-    if layer.data_format != "channels_last" or layer.dilation_rate != (1, 1):
+    if layer.data_format != "channels_last":
         return None
     odd = all(k % 2 for k in layer.kernel_size)
     if layer.padding == "same" and (layer.strides != (1, 1) or not odd):
         return None  # the padding depends on the size of the image
     if layer.activation is not keras.activations.linear:
         return None
-    above, beside = ((k // 2 if layer.padding == "same" else 0) for k in layer.kernel_size)
+    pairs = zip(layer.dilation_rate, layer.kernel_size, strict=True)
+    above, beside = (d * (k // 2) if layer.padding == "same" else 0 for d, k in pairs)
     options = {
         "stride": tuple(layer.strides),
         "padding": (above, above, beside, beside),
         "groups": layer.groups,
+        "dilation": tuple(layer.dilation_rate),
     }
     return "conv", _kernel_and_bias(layer), options
 
@@ -120,6 +123,16 @@ _READERS: tuple[tuple[type, Any], ...] = (
     (keras.layers.Activation, _read_activation),
     (keras.layers.Add, lambda layer: ("add", {}, {})),
     (keras.layers.Multiply, lambda layer: ("multiply", {}, {})),
+    (
+        keras.layers.Concatenate,
+        lambda layer: ("concatenate", {}, {}) if layer.axis in (-1, 3) else None,
+    ),
+    (ChannelSlice, lambda layer: ("slice", {}, {"start": layer.start, "size": layer.size})),
+    (PartsSum, lambda layer: ("sum_parts", {}, {"parts": layer.parts})),
+    (
+        PartsSoftmax,
+        lambda layer: ("softmax_parts", {}, {"parts": layer.parts, "groups": layer.groups}),
+    ),
     (keras.layers.MaxPooling2D, _read_max_pool),
     (keras.layers.AveragePooling2D, _read_average_pool),
     (

@@ -42,6 +42,7 @@ def _conv(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
         strides=node.options["stride"],
         pads=[top, left, bottom, right],
         group=node.options["groups"],
+        dilations=node.options["dilation"],
     )
 
 
@@ -158,6 +159,40 @@ def _pad_channels(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> 
     return made.add("Pad", [pixels, made.constant(f"{node.name}.sides", sides, np.int64)], name)
 
 
+def _slice(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    start = node.options["start"]
+    return _channels(made, node.name, inputs[0], (start, start + node.options["size"]), name)
+
+
+def _channels(made: OnnxGraph, prefix: str, x: str, part: tuple[int, int], name: str) -> str:
+    """Add a part of the channels."""
+    bounds = zip(("start", "end", "axis"), (*part, 1), strict=True)
+    names = [made.constant(f"{prefix}.{key}", [value], np.int64) for key, value in bounds]
+    return made.add("Slice", [x, *names], name)
+
+
+def _sum_parts(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    width = node.layer.output.shape[-1]
+    parts = []
+    for i in range(node.options["parts"]):
+        prefix = f"{node.name}.{i}"
+        part = (i * width, (i + 1) * width)
+        parts.append(_channels(made, prefix, inputs[0], part, f"{prefix}.part"))
+    return made.add("Sum", parts, name)
+
+
+def _softmax_parts(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    part, groups, parts = f"{node.name}.{{}}".format, node.options["groups"], node.options["parts"]
+    channels = node.layer.output.shape[-1]
+    apart = [0, groups, parts, channels // (groups * parts)]
+    shapes = {"apart": apart, "whole": [0, channels, 1, 1]}
+    names = {key: made.constant(part(key), value, np.int64) for key, value in shapes.items()}
+    x = made.add("Reshape", [*inputs, names["apart"]], part("parts"))
+    x = made.add("Transpose", [x], part("turned"), perm=[0, 2, 1, 3])
+    x = made.add("Softmax", [x], part("weights"), axis=1)
+    return made.add("Reshape", [x, names["whole"]], name)
+
+
 def _energy(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
     """Add T logsumexp(x) in single steps: OpenVINO's own exponentiates without a shift."""
     part, last = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
@@ -199,6 +234,10 @@ WRITERS: dict[str, Any] = {
     "relu": lambda made, node, inputs, name: made.add("Relu", inputs, name),
     "add": lambda made, node, inputs, name: made.add("Add", inputs, name),
     "multiply": lambda made, node, inputs, name: made.add("Mul", inputs, name),
+    "concatenate": lambda made, node, inputs, name: made.add("Concat", inputs, name, axis=1),
+    "slice": _slice,
+    "sum_parts": _sum_parts,
+    "softmax_parts": _softmax_parts,
     "max_pool": _max_pool,
     "average_pool": _average_pool,
     "global_average_pool": _global_average_pool,

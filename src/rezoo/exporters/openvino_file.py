@@ -15,7 +15,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from rezoo.data.transforms import LONGEST
+from rezoo.data.transforms import LONGEST, mean_colour, resize_target
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.formats import FORMATS, INPUT
 from rezoo.exporters.onnx_graph import to_onnx
@@ -48,14 +48,10 @@ def prepend(model: openvino.Model, preprocessing: Preprocessing) -> openvino.Mod
 
 
 def _transform(image: Any, preprocessing: Preprocessing) -> Any:
-    levels, sides = _not_too_thin(image)
-    h, w = (ops.gather(sides, _whole([i]), _whole(0)) for i in (0, 1))
-    th, tw = (int(side / preprocessing.crop_pct) for side in preprocessing.size)
-    by_rows, by_columns = ops.multiply(h, _whole([tw])), ops.multiply(w, _whole([th]))
-    rows_decide = ops.less_equal(by_rows, by_columns)
-    height = ops.select(rows_decide, _whole([th]), ops.divide(by_rows, w))
-    width = ops.select(rows_decide, ops.divide(by_columns, h), _whole([tw]))
-    size = ops.concat([height, width], 0)
+    levels, sides = image, ops.gather(ops.shape_of(image), _whole([1, 2]), _whole(0))
+    if preprocessing.crop_mode == "center":
+        levels, sides = _not_too_thin(image, sides)
+    size = _resized(sides, preprocessing)
     resized = ops.interpolate(
         levels,
         size,
@@ -66,27 +62,59 @@ def _transform(image: Any, preprocessing: Preprocessing) -> Any:
         cube_coeff=-0.5,
         axes=_whole([1, 2]),
     )
-    cropped = _centre(resized, size, preprocessing.size)
-    values = ops.convert(cropped, "f32")
+    values = _centre(resized, size, preprocessing)
     mean, std = (np.asarray(v, np.float64) for v in (preprocessing.mean, preprocessing.std))
     scaled = ops.multiply(values, ops.constant((1 / (255 * std)).astype(np.float32)))
     return ops.add(scaled, ops.constant((-mean / std).astype(np.float32)))
 
 
-def _not_too_thin(image: Any) -> tuple[Any, Any]:
+def _not_too_thin(image: Any, sides: Any) -> tuple[Any, Any]:
     """Cut an image to at most `LONGEST` times its shorter side; return it and its sides."""
-    shape = ops.gather(ops.shape_of(image), _whole([1, 2]), _whole(0))
-    shorter = ops.reduce_min(shape, _whole([0]), keep_dims=True)
-    kept = ops.minimum(shape, ops.multiply(shorter, _whole([LONGEST])))
-    start = ops.divide(ops.subtract(shape, kept), _whole([2]))
+    shorter = ops.reduce_min(sides, _whole([0]), keep_dims=True)
+    kept = ops.minimum(sides, ops.multiply(shorter, _whole([LONGEST])))
+    start = ops.divide(ops.subtract(sides, kept), _whole([2]))
     return _part(image, start, ops.add(start, kept)), kept
 
 
-def _centre(image: Any, size: Any, crop: tuple[int, int]) -> Any:
-    over = ops.convert(ops.subtract(size, _whole(list(crop))), "f32")
+def _resized(sides: Any, preprocessing: Preprocessing) -> Any:
+    """Return the height and width after the resize; see `rezoo.data.transforms`."""
+    goal, mode = resize_target(preprocessing), preprocessing.crop_mode
+    target = _whole(list(goal))
+    if mode == "squash":
+        return target
+    if mode == "center" and goal[0] == goal[1]:
+        shorter = ops.reduce_min(sides, _whole([0]), keep_dims=True)
+        return ops.divide(ops.multiply(sides, target), shorter)
+    # the side that fits more tightly gives the scale, or with a border the other one; the processor
+    # divides in float32, so it divides products, which are exact
+    h, w = (ops.gather(sides, _whole([i]), _whole(0)) for i in (0, 1))
+    compare = ops.greater_equal if mode == "border" else ops.less_equal
+    rows = compare(ops.multiply(h, _whole([goal[1]])), ops.multiply(w, _whole([goal[0]])))
+    scale, side = ops.select(rows, _whole([goal[0]]), _whole([goal[1]])), ops.select(rows, h, w)
+    exact = ops.divide(*(ops.convert(x, "f32") for x in (ops.multiply(sides, scale), side)))
+    nearest = ops.convert(ops.round(exact, "half_to_even"), "i64")
+    return ops.maximum(nearest, _whole([1]))
+
+
+def _centre(image: Any, size: Any, preprocessing: Preprocessing) -> Any:
+    """Return the crop, as float32; what is missing of a border gets the mean colour."""
+    kept = crop = _whole(list(preprocessing.size))
+    if preprocessing.crop_mode == "border":
+        kept = ops.minimum(size, crop)
+    over = ops.convert(ops.subtract(size, kept), "f32")
     half = ops.multiply(over, ops.constant(np.float32(0.5)))
     start = ops.convert(ops.round(half, "half_to_even"), "i64")
-    return _part(image, start, ops.add(start, _whole(list(crop))))
+    values = ops.convert(_part(image, start, ops.add(start, kept)), "f32")
+    if preprocessing.crop_mode != "border":
+        return values
+    missing = ops.subtract(crop, kept)
+    before = ops.divide(missing, _whole([2]))
+    none = _whole([0])
+    pads = (ops.concat([none, x, none], 0) for x in (before, ops.subtract(missing, before)))
+    # the border is zero on a scale where that is the colour, which differs by channel
+    colour = ops.constant(np.asarray(mean_colour(preprocessing), np.float32))
+    padded = ops.pad(ops.subtract(values, colour), *pads, "constant", ops.constant(np.float32(0)))
+    return ops.add(padded, colour)
 
 
 def _part(image: Any, start: Any, end: Any) -> Any:

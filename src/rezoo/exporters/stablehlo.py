@@ -60,6 +60,7 @@ def _conv(node: Node, x: Any) -> Any:
         node.options["stride"],
         [(top, bottom), (left, right)],
         dimension_numbers=_LAYOUT,
+        rhs_dilation=node.options["dilation"],
         feature_group_count=node.options["groups"],
         precision=jax.lax.Precision.HIGHEST,
     )
@@ -105,6 +106,16 @@ def _group_norm(node: Node, x: Any) -> Any:
     return normed.reshape(x.shape) * node.weights["scale"] + node.weights["offset"]
 
 
+def _slice(node: Node, x: Any) -> Any:
+    start = node.options["start"]
+    return x[..., start : start + node.options["size"]]
+
+
+def _softmax_parts(node: Node, x: Any) -> Any:
+    apart = x.reshape(x.shape[0], node.options["groups"], node.options["parts"], -1)
+    return jax.nn.softmax(apart.transpose(0, 2, 1, 3), axis=1).reshape(x.shape)
+
+
 def _evo_norm(node: Node, x: Any) -> Any:
     active = x * jax.nn.sigmoid(x * node.weights["gate"])
     apart = x.reshape(*x.shape[:3], node.options["groups"], -1)
@@ -146,6 +157,10 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "relu": lambda node, x: jnp.maximum(x, 0),
     "add": lambda node, *x: sum(x[1:], x[0]),
     "multiply": lambda node, x, y: x * y,
+    "concatenate": lambda node, *x: jnp.concatenate(x, axis=-1),
+    "slice": _slice,
+    "sum_parts": lambda node, x: sum(jnp.split(x, node.options["parts"], axis=-1)),
+    "softmax_parts": _softmax_parts,
     "max_pool": _max_pool,
     "average_pool": _average_pool,
     "global_average_pool": lambda node, x: x.mean((1, 2), keepdims=node.options["keepdims"]),

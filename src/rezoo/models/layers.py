@@ -104,6 +104,46 @@ def relu(x: Any, *, name: str) -> Any:
     return ReLU(name=name)(x)
 
 
+def conv_norm(
+    x: Any,
+    filters: int,
+    kernel: int,
+    *,
+    activate: bool = True,
+    norm: Callable[..., Any] = norm,
+    zero_gamma: bool = False,
+    name: str,
+    **options: Any,
+) -> Any:
+    """Convolve, normalize and apply a ReLU, named as timm's `ConvNormAct`.
+
+    Args:
+        x: Input tensor.
+        filters: Number of output channels.
+        kernel: Side of the kernel.
+        activate: Whether to apply the ReLU.
+        norm: The normalization, such as `norm`.
+        zero_gamma: As for `norm`.
+        name: Prefix of the names of the layers.
+        **options: Arguments of `conv`.
+    """
+    x = conv(x, filters, kernel, name=f"{name}.conv", **options)
+    x = norm(x, zero_gamma=zero_gamma, name=f"{name}.bn")
+    return relu(x, name=f"{name}.act") if activate else x
+
+
+def average_pool(x: Any, *, stride: int, name: str) -> Any:
+    """Average over 3x3 with a padding of zeros, which count: of a corner, four values by nine."""
+    x = keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
+    return keras.layers.AveragePooling2D(3, strides=stride, name=name)(x)
+
+
+def divisible(width: float, divisor: int, *, least: int) -> int:
+    """Round a width to a multiple of `divisor`, at least `least` and at least 0.9 of it."""
+    rounded = max(least, int(width + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * width else rounded
+
+
 def max_pool(x: Any, *, stride: int = 2, name: str) -> Any:
     """Max-pool 3x3 with a padding of one; `x` must not be negative.
 

@@ -10,6 +10,9 @@ from functools import partial
 from typing import Any
 
 from rezoo.models import antialiasing, attention, blocks, layers, shortcuts, stems
+from rezoo.models.res2net import res2net_block
+from rezoo.models.resnest import split_attention_block
+from rezoo.models.sknet import selective_basic_block, selective_bottleneck_block
 
 Part = Callable[..., Any]
 
@@ -36,6 +39,10 @@ BLOCKS: dict[str, Part] = {
     "basic": blocks.basic_block,
     "bottleneck": blocks.bottleneck_block,
     "bottleneck_v1": partial(blocks.bottleneck_block, stride_in="1x1"),
+    "res2net": res2net_block,
+    "split_attention": split_attention_block,
+    "selective_basic": selective_basic_block,
+    "selective_bottleneck": selective_bottleneck_block,
 }
 ATTENTIONS: dict[str, Part] = {
     "se": attention.squeeze_excite,

@@ -205,4 +205,5 @@ def _stage_of(name: str) -> str:
 
 def _beside(name: str) -> bool:
     """Return whether a layer is on a shortcut or computes channel attention."""
-    return not {"downsample", "se"}.isdisjoint(name.split("."))
+    attention = {"se", "attn"}.intersection(name.split(".")) or ".conv2.fc" in name
+    return bool(attention) or "downsample" in name.split(".")

@@ -127,6 +127,7 @@ def resolve_recipe(
         recipe,
         image_size=recipe.image_size or max(height, width),
         crop_pct=recipe.crop_pct or preprocessing.crop_pct,
+        crop_mode=recipe.crop_mode or preprocessing.crop_mode,
         interpolation=recipe.interpolation or preprocessing.interpolation,
     )
     return resolved, tuple(notes)

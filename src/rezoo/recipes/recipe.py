@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rezoo.errors import SpecError
 from rezoo.recipes.policies import parse_policy
-from rezoo.specs import MAX_IMAGE_SIZE, MIN_CROP_PCT
+from rezoo.specs import CROP_MODES, INTERPOLATIONS, MAX_IMAGE_SIZE, MIN_CROP_PCT
 from rezoo.utils.documents import MAX_TEXT, short
 from rezoo.utils.names import is_unicode, suggest
 
@@ -20,9 +20,9 @@ from rezoo.utils.names import is_unicode, suggest
 class Recipe:
     """All hyperparameters of a training run. One field, one TOML key.
 
-    A recipe file may omit `image_size`, `crop_pct` and `interpolation`: then those of the
-    weights or of the dataset apply. The `recipe.toml` of a run folder has every key. The comment
-    after a field is its documentation: `rezoo info RECIPE` and the site show it.
+    A recipe file may omit `image_size`, `crop_pct`, `crop_mode` and `interpolation`: then those
+    of the weights or of the dataset apply. The `recipe.toml` of a run folder has every key. The
+    comment after a field is its documentation: `rezoo info RECIPE` and the site show it.
 
     Raises:
         SpecError: A value is out of bounds, or values exclude each other.
@@ -36,7 +36,8 @@ class Recipe:
     train_size: int | None = None  # side of training images in pixels; image_size if not set
     start_size: int | None = None  # side of training images in the first epochs
     grow_epochs: tuple[float, float] = (0.0, 0.0)  # first and last epoch of growth, by 32 pixels
-    crop_pct: float | None = None  # part of the shorter side that the test crop keeps
+    crop_pct: float | None = None  # part of the resized side that the test crop keeps
+    crop_mode: str | None = None  # test images: centre of them, squashed, or with a border
     interpolation: str | None = None  # interpolation of the test resize
     crop_scale: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop; 1 is all
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # width / height of the random-resized crop
@@ -185,7 +186,8 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "start_size": (lambda v: 1 <= v <= MAX_IMAGE_SIZE, f"1 to {MAX_IMAGE_SIZE} pixels"),
     "grow_epochs": (lambda v: 0 <= v[0] <= v[1], "[first, last] with 0 <= first <= last"),
     "crop_pct": (lambda v: MIN_CROP_PCT <= v <= 1, f"{MIN_CROP_PCT} to 1"),
-    "interpolation": (lambda v: v in ("bilinear", "bicubic"), "bilinear or bicubic"),
+    "crop_mode": _one_of(*CROP_MODES),
+    "interpolation": _one_of(*INTERPOLATIONS),
     "crop_scale": (_interval(1e-4, 1.0), "[low, high] with 0.0001 <= low <= high <= 1"),
     "crop_ratio": (_interval(0.01, 100.0), "[low, high] with 0.01 <= low <= high <= 100"),
     "crop_padding": (lambda v: 0 <= v <= MAX_IMAGE_SIZE, f"0 (none) to {MAX_IMAGE_SIZE}"),

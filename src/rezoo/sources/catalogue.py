@@ -50,7 +50,7 @@ _PLAIN = (
 )
 _FIGURES = ("top1_test_size", "top5_test_size", "top1_train_size", "top5_train_size")
 _KEYS: dict[str, type] = {
-    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "interpolation", "note"), str),
+    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "crop_mode", "interpolation", "note"), str),
     **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size", "macs"), int),
     **dict.fromkeys(("crop_pct", "test_crop_pct", *_FIGURES), float),
     **dict.fromkeys(("mean", "std"), list),
@@ -143,6 +143,7 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
         "top1_train_size": spec.top1_train_size,
         "top5_train_size": spec.top5_train_size,
         "crop_pct": pre.for_test().crop_pct,
+        "crop_mode": pre.crop_mode,
         "interpolation": pre.interpolation,
         "mean": list(pre.mean),
         "std": list(pre.std),
@@ -258,6 +259,7 @@ def _preprocessing(entry: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         input_size=(len(mean), train, train),
         crop_pct=entry.get("crop_pct", 0.875),
+        crop_mode=entry.get("crop_mode", "center"),
         interpolation=entry.get("interpolation", "bilinear"),
         mean=mean,
         std=std,

@@ -87,7 +87,7 @@ class Request:
             recipe=resolved,
             recipe_reason=reason,
             preprocessing=dataclasses.replace(
-                base.at(resolved.image_size),
+                base.at(resolved.image_size, resolved.crop_mode),
                 crop_pct=resolved.crop_pct or base.crop_pct,
                 interpolation=resolved.interpolation or base.interpolation,
                 test_crop_pct=None,
@@ -168,7 +168,10 @@ def default_folder(model: str, dataset: str) -> Path:
 def read_run(folder: Path) -> Recipe | None:
     """Return the recipe of the run in a folder; None if there is no run."""
     values = read_recipe_of_run(folder)
-    return Recipe.from_dict(values, origin=str(folder / RECIPE)) if values else None
+    if not values:
+        return None
+    values = {"crop_mode": "center", **values}  # runs of rezoo 0.1 have no other
+    return Recipe.from_dict(values, origin=str(folder / RECIPE))
 
 
 def settle(

@@ -86,7 +86,7 @@ class SheetRequest:
             split=split,
             recipe=resolved,
             preprocessing=dataclasses.replace(
-                base.at(resolved.image_size),
+                base.at(resolved.image_size, resolved.crop_mode),
                 crop_pct=resolved.crop_pct or base.crop_pct,
                 interpolation=resolved.interpolation or base.interpolation,
             ),

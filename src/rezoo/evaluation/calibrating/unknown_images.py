@@ -150,6 +150,7 @@ def measure_unknown(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> UnknownImages:
@@ -168,6 +169,7 @@ def measure_unknown(
         split: `"test"`, `"val"`, `"train"` or `"all"`, of the known images.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: Geometry of the images; that of the weights if None.
         options: Handling of images that cannot be read.
         progress: Called with the number of images done and the total.
 
@@ -182,6 +184,7 @@ def measure_unknown(
         split=split,
         batch_size=batch_size,
         image_size=image_size,
+        crop_mode=crop_mode,
         options=options,
     )
     if setting.task.multi_label:

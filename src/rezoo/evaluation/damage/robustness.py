@@ -58,8 +58,7 @@ class Robustness:
     """The result of `measure_corruptions`.
 
     Attributes:
-        model: Reference of the network.
-        dataset: Reference of the dataset.
+        model, dataset: References of the network and of the dataset.
         split: Name of the split.
         count: Number of images, each of which is measured at all kinds and severities.
         figure: The score: top-1, or mean average precision for multi-label data.
@@ -195,6 +194,7 @@ def measure_corruptions(
     split: str = "test",
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
@@ -208,13 +208,13 @@ def measure_corruptions(
     Args:
         model: As for `evaluate`.
         dataset: As for `evaluate`.
-        corruptions: Kinds, groups of kinds (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or
-            `"all"`.
+        corruptions: Kinds, groups (`"noise"`, `"blur"`, `"colour"`, `"digital"`), or `"all"`.
         seed: Of the random kinds.
         pretrained: As for `evaluate`, and so are the other arguments.
         split: `"test"`, `"val"`, `"train"` or `"all"`.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: Geometry of the images; that of the weights if None.
         devices: Devices of this machine, on JAX.
         hosts: All hosts, and which of them this process is.
         options: Handling of images that cannot be read, and images to leave out.
@@ -231,6 +231,7 @@ def measure_corruptions(
         split=split,
         batch_size=batch_size,
         image_size=image_size,
+        crop_mode=crop_mode,
         options=options,
     )
     chosen = select_kinds(corruptions, channels=setting.preprocessing.channels)

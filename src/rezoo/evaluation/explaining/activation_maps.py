@@ -76,6 +76,7 @@ def activation_map(
     pretrained: bool = False,
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
 ) -> ActivationMaps:
     """Compute how much each position of an image adds to the logit of a class.
 
@@ -94,6 +95,8 @@ def activation_map(
         pretrained: Whether an architecture stands for its default published weights.
         batch_size: Images per batch; it does not change the result.
         image_size: Height and width in pixels; that of the weights if None.
+        crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
+            weights.
 
     Returns:
         The maps, in the order of the images.
@@ -111,7 +114,7 @@ def activation_map(
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     source = mapped_source(model, pretrained=pretrained, image_size=image_size)
     pictures = found_pictures(as_list(images))
-    preprocessing = source.config.preprocessing.for_test().at(image_size)
+    preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     wanted = class_indices(classes, source.config, len(pictures))
     forward = FeatureForward(model, source, preprocessing)
     warn_of_gpu_faults()

@@ -62,6 +62,7 @@ def explain(
     top_k: int | None = None,
     batch_size: int = 32,
     image_size: int | None = None,
+    crop_mode: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Explanation]:
     """Classify image files and draw where the network finds the class.
@@ -74,6 +75,7 @@ def explain(
         top_k: As in `predict`.
         batch_size: As in `predict`.
         image_size: As in `predict`.
+        crop_mode: As in `predict`.
         progress: Called with the number of images done and the total.
 
     Raises:
@@ -86,7 +88,7 @@ def explain(
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
     config = source.config
     chosen = class_indices(wanted, config, 1)
-    preprocessing = config.preprocessing.for_test().at(image_size)
+    preprocessing = config.preprocessing.for_test().at(image_size, crop_mode)
     forward = FeatureForward(source, source, preprocessing)
     warn_of_gpu_faults()
     results: list[Explanation] = []
