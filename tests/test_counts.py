@@ -104,6 +104,8 @@ LARGE = (
     "wide_resnet101_2",
     "vgg19",
 )
+
+
 @cache
 def network(name, size, classes, changes=()):
     """Return a network without values of its weights."""
