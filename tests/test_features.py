@@ -132,7 +132,7 @@ def test_predict_writes_features_of_a_run(trained, call, photographs, tmp_path):
     pictures = sorted(photographs({"cat": 3}).rglob("*.jpg"))
     arguments = ("predict", trained, *pictures, broken)
     result = call(*arguments, "--features", str(file), "--json")
-    assert result.code == 5
+    assert result.rc == 5
     said = json.loads(result.out)
     assert list(said["errors"]) == [str(broken)]
     with np.load(file) as found:
@@ -142,7 +142,7 @@ def test_predict_writes_features_of_a_run(trained, call, photographs, tmp_path):
     fails(call(*arguments, "--features", str(tmp_path / "a.csv")), 2, "not a .npz file")
     fails(call(*arguments, "--layer", "conv1"), 2, "--layer has no effect without --features")
     fails(call(*arguments, "--features", "b.npz", "--top-k", "2"), 2, "--top-k has no effect")
-    fails(call(*arguments, "--features", "b.npz", "--layer", "conv9"), 3, "no layer or stage")
+    fails(call(*arguments, "--features", "b.npz", "--layer", "conv9"), 2, "no layer or stage")
 
 
 @pytest.mark.ci
@@ -160,4 +160,4 @@ def test_an_export_gives_features(trained, tmp_path, to):
     wanted = keras.ops.convert_to_numpy(pooled(model)(inputs))
     assert np.abs(run(inputs) - wanted).max() <= 1e-4 * np.abs(wanted).max()
     with pytest.raises(SpecError, match="features predict no class"):
-        rezoo.export(reference, to, gives="features", quantize="dynamic", output=tmp_path / "b")
+        rezoo.export(reference, to, gives="features", quantize="int8", output=tmp_path / "b")

@@ -1,5 +1,6 @@
 """Weights written by timm give timm's logits here, and weights written here give ours there."""
 
+import copy
 import json
 
 import keras
@@ -67,7 +68,20 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
         wanted, got = logits_of(twin, images), logits_of(model, images)
         difference = np.abs(wanted - got).max() / np.abs(wanted).max()
         print(f"{keras.config.backend()} {name} {size}: {difference:.1e} of the largest logit")
-        assert difference <= RELATIVE
+        assert difference <= RELATIVE or (
+            "_bit" in name and difference <= 2 * rounding(twin, images)
+        )
+
+
+def rounding(twin, images):
+    """Return how far torch in float32 is from torch in float64, of the largest logit.
+
+    Standardized filters of mean 0 cancel the mean of features that are not negative, so rounding
+    shows: for `resnetv2_101x1_bit` it is 1e-5.
+    """
+    rough = logits_of(twin, images)
+    exact = logits_of(copy.deepcopy(twin).double(), images.astype(np.float64))
+    return np.abs(rough - exact).max() / np.abs(exact).max()
 
 
 @pytest.mark.parametrize("name", architectures())

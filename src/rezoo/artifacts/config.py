@@ -30,15 +30,7 @@ from rezoo.confidence import Calibration
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
-from rezoo.utils.documents import (
-    MAX_JSON_BYTES,
-    number,
-    numbers,
-    read_document,
-    short,
-    triple,
-    typed,
-)
+from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
 from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES
@@ -113,8 +105,8 @@ def config_from_json(content: Any) -> ModelConfig:
     cfg = content.get("pretrained_cfg", content)
     if not isinstance(cfg, dict):
         raise IncompatibleError("pretrained_cfg must be an object")
-    if not isinstance(custom := cfg.get("custom_load"), bool | None):  # true: no code, as in timm
-        raise IncompatibleError(f"custom_load is {short(custom)}: rezoo runs no code")
+    if not isinstance(cfg.get("custom_load"), bool | None):  # true has no effect, as in timm
+        raise IncompatibleError("custom_load names a loader: rezoo runs no code of a repository")
     _explain_other_formats(content)
     architecture = typed(content, "architecture", str)
     architecture = OLD_NAMES.get(architecture, architecture).partition(".")[0]

@@ -109,7 +109,9 @@ def export(
         raise SpecError("MODEL and --to are needed", hint="rezoo export runs/a --to onnx")
     _check(options)
     # wrong names and values fail before TensorFlow is imported
-    kind = get_format(to, quantize=options["quantize"], takes=options["takes"])
+    kind = get_format(
+        to, quantize=options["quantize"], takes=options["takes"], gives=options["gives"]
+    )
     kind.check_threads(options["threads"], own_process=True)
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)

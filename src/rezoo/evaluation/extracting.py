@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,8 +43,9 @@ class Features:
 
     def save(self, path: str | Path) -> None:
         """Write a `.npz` file: the arrays by their names, and `images`."""
+        content: dict[str, Any] = {"images": np.array(self.images, np.str_), **self.arrays}
         with replacing(Path(path)) as file:
-            np.savez(file, images=np.array(self.images, np.str_), **self.arrays)
+            np.savez(file, **content)
 
 
 def features(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -102,35 +103,24 @@ def export(
         IncompatibleError: The format does not support the network, or the export differs from
             its source by more than allowed. The message names the first layer that differs.
     """
-    kind = get_format(to, quantize=quantize, takes=takes)
+    kind = get_format(to, quantize=quantize, takes=takes, gives=gives)
     kind.check_threads(threads, own_process=True)
-    if gives == FEATURES and quantize in ("int8", "dynamic"):
-        raise SpecError(
-            f"{quantize} is judged by predictions, and features predict no class",
-            hint="use --quantize float16, or --values logits.",
-        )
     calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
-    network = model if isinstance(model, keras.Model) else None
-    bundle = read_bundle(
-        source, network, takes=takes, gives=gives, image_size=image_size, crop_mode=crop_mode
-    )
-    bundle = dataclasses.replace(bundle, quantize=quantize)
-    where = source, dataset, bundle.preprocessing
+    kinds = {"takes": takes, "gives": gives, "quantize": quantize}
+    bundle = read_bundle(source, model, image_size=image_size, crop_mode=crop_mode, **kinds)
     choosing = calibration = None
     if calibrate:
-        choosing, samples = halves(*where, count=images)
+        choosing, samples = halves(source, dataset, bundle.preprocessing, count=images)
         progress("calibrating int8")
         bundle, calibration = _calibrated_with(
             kind, bundle, calibrate, count=calibration_images, without=(choosing, samples)
         )
     else:
-        samples = comparison_samples(*where, count=images)
-    if gives == FEATURES:
-        samples = dataclasses.replace(samples, labels=samples.labels[:0])
+        samples = comparison_samples(source, dataset, bundle.preprocessing, count=images)
     with new_folder(folder, overwrite=overwrite) as place:
         passport = write_verified(
             kind, bundle, samples, place, choosing=choosing, tolerance=tolerance, progress=progress
@@ -167,18 +157,18 @@ def _calibrated_with(
 
 def read_bundle(
     source: Source,
-    network: keras.Model | None = None,
+    model: Any = None,
     *,
     takes: str = "tensor",
     gives: str = "logits",
+    quantize: str = "none",
     image_size: int | None = None,
     crop_mode: str | None = None,
 ) -> Bundle:
-    """Return a bundle of a source and its network, which is built if it is None."""
+    """Return a bundle of a source and its network, which is loaded if it is no `keras.Model`."""
     preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
     shape = (*preprocessing.size, preprocessing.channels)
-    if network is None:
-        network = load(source, input_shape=shape)
+    network = model if isinstance(model, keras.Model) else load(source, input_shape=shape)
     if gives == FEATURES:
         network, source = pooled(network), without_classes(source)
     return Bundle(
@@ -189,6 +179,7 @@ def read_bundle(
         preprocessing=preprocessing,
         takes=takes,
         gives=gives,
+        quantize=quantize,
         refusal=Refusal.of(source.config, network) if gives == "probabilities" else None,
     )
 
@@ -221,6 +212,8 @@ def write_verified(
         tolerance: The largest relative difference of outputs; None for that of the quantization.
         progress: Called with a description of each step.
     """
+    if bundle.gives == FEATURES:  # there is no accuracy
+        samples = dataclasses.replace(samples, labels=samples.labels[:0])
     means = bundle.refusal.means if bundle.refusal else None
     forward = forward_for(bundle.network, means)
     progress(f"writing {kind.name} and comparing it with its source")

@@ -157,12 +157,15 @@ _ALL = (
 FORMATS: dict[str, Format] = {kind.name: kind for kind in _ALL}
 
 
-def get_format(name: str, *, quantize: str = "none", takes: str = "tensor") -> Format:
-    """Return an installed format that supports a quantization and an input.
+def get_format(
+    name: str, *, quantize: str = "none", takes: str = "tensor", gives: str = "logits"
+) -> Format:
+    """Return an installed format that supports a quantization, an input and an output.
 
     Raises:
         UnknownNameError: No format has that name.
         IncompatibleError: It does not support the quantization or the input.
+        SpecError: The quantization is not for this output.
         MissingExtraError: A package is not installed.
     """
     if name not in FORMATS:
@@ -181,6 +184,11 @@ def get_format(name: str, *, quantize: str = "none", takes: str = "tensor") -> F
         raise IncompatibleError(
             f"format {name} does not support raw images: its graph has no such resize",
             hint=f"use --input tensor, or one of {others}.",
+        )
+    if gives == FEATURES and quantize in ("int8", "dynamic"):
+        raise SpecError(
+            f"{quantize} is judged by predictions, and features predict no class",
+            hint="use --quantize float16, or --values logits.",
         )
     kind.require()
     return kind

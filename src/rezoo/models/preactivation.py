@@ -23,7 +23,7 @@ from rezoo.models.shortcuts import padded_shortcut
 GROUPS = 32  # of group normalization and EvoNorm
 
 
-class Parts(NamedTuple):
+class Operations(NamedTuple):
     """The convolution and the activation that all blocks of a network have.
 
     Attributes:
@@ -47,20 +47,20 @@ def _evo_norm(x: Any, *, name: str) -> Any:
     return EvoNorm(GROUPS, epsilon=layers.BN_EPSILON, name=name)(x)
 
 
-PARTS: dict[str, Parts] = {
-    "batch_norm": Parts(layers.conv, _batch_norm_relu),
-    "group_norm": Parts(layers.conv, _group_norm_relu),
-    "evo_norm": Parts(layers.conv, _evo_norm),
-    "standardized": Parts(partial(layers.conv, layer=StandardizedConv2D), _group_norm_relu),
+PARTS: dict[str, Operations] = {
+    "batch_norm": Operations(layers.conv, _batch_norm_relu),
+    "group_norm": Operations(layers.conv, _group_norm_relu),
+    "evo_norm": Operations(layers.conv, _evo_norm),
+    "standardized": Operations(partial(layers.conv, layer=StandardizedConv2D), _group_norm_relu),
 }
 
 
-def plain_stem(x: Any, width: int, *, parts: Parts) -> Any:
+def plain_stem(x: Any, width: int, *, parts: Operations) -> Any:
     """Apply one 7x7 convolution of stride 2."""
     return parts.conv(x, width, 7, stride=2, name="stem.conv")
 
 
-def small_stem(x: Any, width: int, *, parts: Parts) -> Any:
+def small_stem(x: Any, width: int, *, parts: Operations) -> Any:
     """Apply one 3x3 convolution of stride 1, for 32-pixel images, and activate the result.
 
     The first block then has no activation of its own at its start (arXiv:1603.05027, appendix).
@@ -68,7 +68,7 @@ def small_stem(x: Any, width: int, *, parts: Parts) -> Any:
     return parts.activate(parts.conv(x, width, 3, name="stem.conv"), name="stem.norm")
 
 
-def deep_stem(x: Any, first: int, second: int, third: int, *, parts: Parts) -> Any:
+def deep_stem(x: Any, first: int, second: int, third: int, *, parts: Operations) -> Any:
     """Apply three 3x3 convolutions of the given widths, the first of stride 2; see `layers`."""
     x = parts.conv(x, first, 3, stride=2, name="stem.conv1")
     x = parts.conv(parts.activate(x, name="stem.norm1"), second, 3, name="stem.conv2")
@@ -94,12 +94,12 @@ def no_pool(x: Any) -> Any:
     return x
 
 
-def projection(x: Any, filters: int, *, stride: int, parts: Parts, name: str) -> Any:
+def projection(x: Any, filters: int, *, stride: int, parts: Operations, name: str) -> Any:
     """Apply a 1x1 convolution without normalization, which the next block begins with."""
     return parts.conv(x, filters, 1, stride=stride, name=f"{name}.downsample.conv")
 
 
-def pooled_projection(x: Any, filters: int, *, stride: int, parts: Parts, name: str) -> Any:
+def pooled_projection(x: Any, filters: int, *, stride: int, parts: Operations, name: str) -> Any:
     """Average over 2x2 if the side changes, then apply a 1x1 convolution (ResNet-D)."""
     if stride > 1:
         pool = keras.layers.AveragePooling2D(stride, padding="same", name=f"{name}.downsample.pool")
@@ -107,7 +107,7 @@ def pooled_projection(x: Any, filters: int, *, stride: int, parts: Parts, name: 
     return parts.conv(x, filters, 1, name=f"{name}.downsample.conv")
 
 
-def padding(x: Any, filters: int, *, stride: int, parts: Parts, name: str) -> Any:
+def padding(x: Any, filters: int, *, stride: int, parts: Operations, name: str) -> Any:
     """Keep every `stride`-th pixel and add channels of zeros (option A of arXiv:1512.03385)."""
     return padded_shortcut(x, filters, stride=stride, name=name)
 
@@ -119,7 +119,7 @@ def basic_block(
     stride: int,
     activated: bool,
     shortcut: Callable[..., Any],
-    parts: Parts,
+    parts: Operations,
     drop_path: DropPath | None,
     name: str,
 ) -> Any:
@@ -144,7 +144,7 @@ def bottleneck_block(
     stride: int,
     activated: bool,
     shortcut: Callable[..., Any],
-    parts: Parts,
+    parts: Operations,
     drop_path: DropPath | None,
     stride_in: str = "3x3",
     name: str,

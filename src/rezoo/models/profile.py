@@ -199,7 +199,8 @@ def _text(layer: Any) -> str:
 def _stage_of(name: str) -> str:
     """Return the stage of a layer: `layer1` for `layer1.0.conv1`, `conv1` for `bn1`."""
     first = stage_of(name) or name.split(".", 1)[0]
-    return "conv1" if first in ("bn1", "act1") else first
+    joined = {"bn1": "conv1", "act1": "conv1", "norm": "global_pool"}  # a norm after all stages
+    return joined.get(first, first)
 
 
 def _beside(name: str) -> bool:

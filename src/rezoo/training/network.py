@@ -29,7 +29,10 @@ from rezoo.utils import device
 FREE_PART = 0.8  # of the free memory that an automatic batch may take
 # Measured on a CPU with TensorFlow 2.21: ResNet-18 and 50, 8 to 32 images, float32 and bfloat16,
 # within 8 %. On a GPU, where it was not measured, batches and the kernels' workspace are added.
-_KEPT = ("Conv2D", "ReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D")
+_KEPT = (
+    *("Conv2D", "StandardizedConv2D", "ReLU", "Activation", "EvoNorm", "MaxPooling2D"),
+    *("AveragePooling2D", "ZeroPadding2D", "ReflectionPadding2D"),
+)
 _KEPT_FACTOR = 1.12  # the gradients of the largest layers, held at the same time
 _WORK_FACTOR = 4.5  # of the parameters: gradients, reordered filters, updates
 _WORK_BYTES = 230_000_000  # threads, compiled graphs, input batches
@@ -136,7 +139,7 @@ def predict_memory(counted: Profile, recipe: Recipe, *, gpu: bool = False) -> Me
     parameters = 4 * counted.params
     work = _WORK_FACTOR * parameters + _WORK_BYTES
     if gpu:
-        sizes = [math.prod(x.output_shape) for x in counted.layers if x.kind == "Conv2D"]
+        sizes = [math.prod(x.output_shape) for x in counted.layers if x.kind.endswith("Conv2D")]
         image = (_BATCHES_AHEAD + 4) * math.prod(counted.input_shape)  # uint8, float32 in the step
         work += (
             image + _WORKSPACE_COPIES * element * max(sizes, default=0)
