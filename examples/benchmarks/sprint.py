@@ -152,11 +152,21 @@ def train_torch(arguments: argparse.Namespace) -> dict[str, float]:
     model = model.to(memory_format=torch.channels_last).train()
     model.conv1.weight.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
-    rate = recipe.learning_rate
+    rate, rest = recipe.learning_rate, recipe.learning_rate * recipe.sgd_lr_scale
     kernels = Muon([p for p in trained if p.ndim == 4], rate, recipe.momentum)
-    rest = torch.optim.AdamW(
-        [p for p in trained if p.ndim < 4], rate * recipe.adamw_lr_scale, weight_decay=0.0
+    others = torch.optim.SGD(
+        [
+            {"params": [p for p in trained if p.ndim == 2], "peak": rest},
+            {
+                "params": [p for p in trained if p.ndim == 1],
+                "peak": rest * recipe.vector_lr_scale,
+            },
+        ],
+        lr=rest,
+        momentum=recipe.momentum,
+        nesterov=True,
     )
+    kernels.param_groups[0]["peak"] = rate
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
 
     def input_of(images: Any) -> torch.Tensor:
@@ -165,17 +175,20 @@ def train_torch(arguments: argparse.Namespace) -> dict[str, float]:
 
     steps, done, began = recipe.epochs * setup.steps_per_epoch, 0, time.perf_counter()
     for images, labels in setup.train_batches(0, 0):
-        for optimizer, peak in ((kernels, rate), (rest, rate * recipe.adamw_lr_scale)):
-            optimizer.param_groups[0]["lr"] = peak * (1 - done / steps)
-            optimizer.zero_grad()
+        left = 1 - done / steps
+        for group in (*kernels.param_groups, *others.param_groups):
+            group["lr"] = group["peak"] * left
+        model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_of(images))
         wanted = torch.from_numpy(np.array(labels)).long()
         smoothing = recipe.label_smoothing
         loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=smoothing)
         loss.backward()
+        with torch.no_grad():
+            model.fc.weight.mul_(1 - recipe.weight_decay * left)
         kernels.step()
-        rest.step()
+        others.step()
         done += 1
         if done % setup.steps_per_epoch == 0:
             print(f"epoch {done // setup.steps_per_epoch}: {loss.item():.4f}", file=sys.stderr)
