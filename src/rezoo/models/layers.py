@@ -15,7 +15,6 @@ import keras
 
 from rezoo.models.drop_path import Add, DropPath
 from rezoo.models.primitives import (
-    Activation,
     BatchNormalization,
     Conv2D,
     IdentityFilters,
@@ -83,11 +82,6 @@ def norm(x: Any, *, zero_gamma: bool = False, name: str) -> Any:
 def relu(x: Any, *, name: str) -> Any:
     """Apply a ReLU."""
     return ReLU(name=name)(x)
-
-
-def gelu(x: Any, *, name: str) -> Any:
-    """Apply a GELU (arXiv:1606.08415), exact rather than by its approximation with a tanh."""
-    return Activation("gelu", name=name)(x)
 
 
 def max_pool(x: Any, *, name: str) -> Any:
