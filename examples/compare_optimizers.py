@@ -22,9 +22,9 @@ import keras
 import numpy as np
 
 from rezoo.training.adaptive import LAMB, AdamW
-from rezoo.training.optimizers import LARS, SGD
 from rezoo.training.rule import Rule
 from rezoo.training.schedules import Schedule
+from rezoo.training.sgd import LARS, SGD
 
 STEPS, WARMUP = 50, 8
 SHAPES = [(3, 3, 4, 8), (16, 10), (10,), (1,)]  # the last two do not decay

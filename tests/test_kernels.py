@@ -66,21 +66,6 @@ def test_convolution(side, kernel, stride, padding, dtype, tolerance, graph):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 8e-3)])
-def test_gelu(dtype, tolerance):
-    """The reference is computed in float64: TensorFlow rounds between its loops."""
-    import tensorflow as tf
-
-    from rezoo.models import cpu_kernels
-
-    x = tf.cast(_drawn((64, 9), dtype, 0) * 3, dtype)
-    ours = _values_and_gradients(cpu_kernels.gelu, (x,), graph=True)
-    wide = tf.cast(x, tf.float64)
-    theirs = _values_and_gradients(tf.nn.gelu, (wide,), graph=True)
-    for one, other in zip(ours, theirs, strict=True):
-        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
-
-
 @pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_relu_of_a_sum_that_is_used_twice(dtype, graph):

@@ -12,8 +12,9 @@ import rezoo
 from peers import import_timm
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.adaptive import LAMB, AdamW
-from rezoo.training.optimizers import LARS, SGD, build_optimizer
+from rezoo.training.optimizers import build_optimizer
 from rezoo.training.schedules import Schedule, schedule, total_steps, warmup_steps
+from rezoo.training.sgd import LARS, SGD
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "compare_optimizers.py"
 SCHEDULES = ("cosine", "linear", "poly", "step", "constant")

@@ -26,6 +26,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.training import whitening
 from rezoo.training.muon import Muon, orthogonalized, require_normalization
+from rezoo.training.sgd import SGD
 from same_bits import different
 from test_registry import install, place  # noqa: F401 - fixtures
 from test_training import StopAt
@@ -83,17 +84,25 @@ def test_singular_values_move_to_one(shape):
     assert values.max() < 1.25
 
 
-def test_muon_leaves_vectors_and_the_head_to_adamw():
-    from rezoo.training.adaptive import AdamW
-
-    start = [noise(4, 3), noise(3)]
-    mixed, plain = ([keras.Variable(x) for x in start] for _ in range(2))
-    for rule, variables in ((Muon(0.2, adamw_scale=0.5), mixed), (AdamW(0.1), plain)):
+def test_muon_leaves_vectors_and_the_head_to_sgd():
+    """Each with its own rate; the decay is that of the schedule alone."""
+    start = {"head": noise(4, 3), "vector": noise(3)}
+    mixed = [keras.Variable(x) for x in start.values()]
+    shared = {"weight_decay": 0.1, "decay_vectors": True}
+    rules = [
+        (Muon(0.2, 0.6, sgd_scale=0.5, vector_scale=3.0, peak_learning_rate=0.2, **shared), mixed)
+    ]
+    alone = {name: [keras.Variable(x)] for name, x in start.items()}
+    for name, rate in (("head", 0.1), ("vector", 0.3)):
+        rules.append(
+            (SGD(rate, 0.6, nesterov=True, peak_learning_rate=rate, **shared), alone[name])
+        )
+    for rule, variables in rules:
         rule.build(variables)
         for step in range(3):
-            gradients = [noise(*x.shape, seed=step) for x in start]
+            gradients = [noise(*v.shape, seed=step) for v in variables]
             rule.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-    for one, other in zip(mixed, plain, strict=True):
+    for one, (other,) in zip(mixed, alone.values(), strict=True):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-6)
 
 
@@ -232,7 +241,7 @@ def test_a_reflected_crop_is_a_part_of_the_reflection():
         ({"flip_order": "odd"}, "allowed is random or alternate"),
         ({"crop_fill": "black"}, "allowed is mean or reflection"),
         ({"stem_start": "white"}, "allowed is random or whitened"),
-        ({"adamw_lr_scale": 0}, "allowed is above 0"),
+        ({"vector_lr_scale": 0}, "allowed is above 0"),
     ],
 )
 def test_keys_that_exclude_each_other(keys, message):

@@ -27,8 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 NETWORK, DATASET, RECIPE = "wide_resnet8", "cifar10", "sprint"
 SIDES = ("rezoo", "torch")
 # Student's t for 95 % by number of runs
@@ -81,6 +79,18 @@ def peak_of_tensorflow(arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def train_torch(arguments: argparse.Namespace) -> dict[str, float]:
+    """Train the same network on the same batches in PyTorch, and test it."""
+    from sprint_torch import train  # beside this file
+
+    from rezoo.data.datasets import DataOptions
+    from rezoo.training.request import Request
+    from rezoo.training.setup import Setup
+
+    request = Request.of(NETWORK, DATASET, recipe=RECIPE, changes=changes(arguments))
+    return train(Setup.of(request, DataOptions()), arguments.threads)
+
+
 def work(arguments: argparse.Namespace) -> None:
     """Do one part in this process, and print its figures."""
     jobs = {
@@ -130,84 +140,6 @@ def run_size(arguments: argparse.Namespace) -> int:
     return int(read_recipe(RECIPE)["batch_size"])
 
 
-def train_torch(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train the same network on the same batches in PyTorch, and test it."""
-    import torch
-    from safetensors.torch import load_file
-    from torch_wide_resnet8 import Muon, WideResNet8  # beside this file
-
-    from rezoo.artifacts.weights import save_model
-    from rezoo.data.datasets import DataOptions
-    from rezoo.training.request import Request
-    from rezoo.training.setup import Setup
-
-    torch.set_num_threads(arguments.threads)
-    request = Request.of(NETWORK, DATASET, RECIPE, changes(arguments), "unused")
-    setup = Setup.of(request, DataOptions())
-    recipe, preprocessing = setup.recipe, setup.config.preprocessing
-    model = WideResNet8()
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(setup.network, setup.config, Path(folder))
-        model.load_state_dict(load_file(f"{folder}/model.safetensors"), strict=False)
-    model = model.to(memory_format=torch.channels_last).train()
-    model.conv1.weight.requires_grad_(False)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    rate = recipe.learning_rate
-    kernels = Muon([p for p in trained if p.ndim == 4], rate, recipe.momentum)
-    rest = torch.optim.AdamW(
-        [p for p in trained if p.ndim < 4], rate * recipe.adamw_lr_scale, weight_decay=0.0
-    )
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-
-    def input_of(images: Any) -> torch.Tensor:
-        levels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
-        return ((levels / 255 - mean) / std).to(memory_format=torch.channels_last)
-
-    steps, done, began = recipe.epochs * setup.steps_per_epoch, 0, time.perf_counter()
-    for images, labels in setup.train_batches(0, 0):
-        for optimizer, peak in ((kernels, rate), (rest, rate * recipe.adamw_lr_scale)):
-            optimizer.param_groups[0]["lr"] = peak * (1 - done / steps)
-            optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_of(images))
-        wanted = torch.from_numpy(np.array(labels)).long()
-        smoothing = recipe.label_smoothing
-        loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=smoothing)
-        loss.backward()
-        kernels.step()
-        rest.step()
-        done += 1
-        if done % setup.steps_per_epoch == 0:
-            print(f"epoch {done // setup.steps_per_epoch}: {loss.item():.4f}", file=sys.stderr)
-    train_s = time.perf_counter() - began
-    return {
-        **test_torch(model.eval(), setup, input_of),
-        "train_s": train_s,
-        "images": done * recipe.batch_size,
-    }
-
-
-def test_torch(model: Any, setup: Any, input_of: Callable[[Any], Any]) -> dict[str, float]:
-    """Return top-1 on the test split, without and with the mean over mirror images."""
-    import torch
-
-    from rezoo.data.pipeline import test_batches
-
-    hits, count = [0, 0], 0
-    examples = setup.data.examples("test")
-    with torch.no_grad():
-        for images, labels in test_batches(examples, setup.config.preprocessing, batch_size=500):
-            x = input_of(images)
-            wanted = torch.from_numpy(np.array(labels)).long()
-            with torch.autocast("cpu", torch.bfloat16):
-                plain, mirrored = model(x).float(), model(x.flip(3)).float()
-            both = plain.softmax(1) + mirrored.softmax(1)
-            for place, scores in enumerate((plain, both)):
-                hits[place] += int((scores.argmax(1) == wanted).sum())
-            count += len(wanted)
-    return {"top1": hits[0] / count, "top1_flip": hits[1] / count}
-
-
 def in_process(worker: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     """Run a part in its own process; return its figures and the processor seconds it took."""
     command = [sys.executable, __file__, "--worker", worker, "--seed", str(seed)]
@@ -251,10 +183,8 @@ def macs() -> int:
 
 def table(rows: list[dict[str, Any]]) -> None:
     """Print mean and interval of each side. The share of the peak is of all runs' highest peak."""
-    highest = max((max(row["peaks"].values()) for row in rows), default=0.0)
-    product = max(
-        (v for row in rows for name, v in row["peaks"].items() if "product" in name), default=0.0
-    )
+    highest = max(max(row["peaks"].values()) for row in rows)
+    product = max(v for row in rows for name, v in row["peaks"].items() if "product" in name)
     print(f"peak: {highest / 1e9:.0f} GFLOP/s; of products of matrices: {product / 1e9:.0f}")
     heads = ("top-1 %", "with mirror images", "minutes", "processor minutes", "PFLOP", "images/s")
     print(f"| side | seeds | {' | '.join(heads)} | of the peak | of products |")
@@ -309,7 +239,9 @@ def main() -> None:
             with arguments.results.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
             table(rows)
-    if not rows or arguments.table:
+    if not rows:
+        print(f"{arguments.results}: no run of this length yet")
+    elif arguments.table:
         table(rows)
 
 

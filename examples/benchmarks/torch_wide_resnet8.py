@@ -26,8 +26,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the block makes of `(N, C, H, W)`."""
-        x = functional.gelu(self.bn1(functional.max_pool2d(self.conv1(x), 2)))
-        return functional.gelu(self.bn2(self.conv2(x)) + x)
+        x = functional.relu(self.bn1(functional.max_pool2d(self.conv1(x), 2)))
+        return functional.relu(self.bn2(self.conv2(x)) + x)
 
 
 class WideResNet8(nn.Module):
@@ -44,7 +44,7 @@ class WideResNet8(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits."""
-        x = functional.gelu(self.conv1(x))
+        x = functional.relu(self.conv1(x))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(x.mean((2, 3)))
 

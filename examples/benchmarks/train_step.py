@@ -56,7 +56,7 @@ def rezoo(arguments: argparse.Namespace, *, plain: bool = False) -> Workload:
     from rezoo.training.step import training_step
 
     if plain:
-        for name in ("Activation", "BatchNormalization", "Conv2D", "ReLU"):
+        for name in ("BatchNormalization", "Conv2D", "ReLU"):
             setattr(layers, name, getattr(keras.layers, name))
     size, classes = arguments.image_size, arguments.classes
     model = create_model(

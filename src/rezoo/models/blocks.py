@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 
 from rezoo.models.drop_path import Add, DropPath
-from rezoo.models.layers import conv, gelu, norm, relu
+from rezoo.models.layers import conv, norm, relu
 from rezoo.models.shortcuts import projection_shortcut
 
 
@@ -101,16 +101,15 @@ def bottleneck_block(
 def pooled_block(x: Any, width: int, *, name: str) -> Any:
     """Halve the sides by max pooling between two 3x3 convolutions, the second with a shortcut.
 
-    Returns `(N, H // 2, W // 2, width)`. The pooling comes before batch normalization and GELU
+    Returns `(N, H // 2, W // 2, width)`. The pooling comes before batch normalization and ReLU
     (arXiv:2404.00498, section 3.1), so they take a quarter of the time. The convolutions start as
     the identity of their channels (section 3.3).
     """
     x = conv(x, width, 3, identity=True, name=f"{name}.conv1")
     x = keras.layers.MaxPooling2D(2, name=f"{name}.pool")(x)
-    x = gelu(norm(x, name=f"{name}.bn1"), name=f"{name}.act1")
-    y = conv(x, width, 3, identity=True, name=f"{name}.conv2")
-    y = norm(y, zero_gamma=True, name=f"{name}.bn2")
-    return gelu(keras.layers.Add(name=f"{name}.add")([y, x]), name=f"{name}.act")
+    x = relu(norm(x, name=f"{name}.bn1"), name=f"{name}.act1")
+    y = norm(conv(x, width, 3, identity=True, name=f"{name}.conv2"), name=f"{name}.bn2")
+    return join(y, x, name=name)
 
 
 def strided_conv(

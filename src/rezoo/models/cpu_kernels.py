@@ -1,4 +1,4 @@
-"""Faster convolutions, sums, ReLUs and GELUs for training with TensorFlow on a CPU.
+"""Faster gradients of convolutions, sums and ReLUs for training with TensorFlow on a CPU.
 
 Values and gradients equal those of TensorFlow's operations, except for rounding. For the gain, see
 `examples/benchmarks/train_step.py` and docs/concepts/speed.md.
@@ -6,7 +6,6 @@ Values and gradients equal those of TensorFlow's operations, except for rounding
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -74,15 +73,6 @@ def relu(x: Any) -> Any:
     """Apply a ReLU, in one pass with the sum if `x` is a sum."""
     terms = _terms(x)
     return _rectified_sum(*terms) if terms else _rectified(x)
-
-
-@tf.custom_gradient
-def gelu(x: Any) -> Any:
-    """Apply x P(X <= x) for a standard normal X, in one loop; its gradient, too.
-
-    TensorFlow's operation takes five loops of its own, which are compiled for older processors.
-    """
-    return _gelu(x), lambda above: _gelu_gradient(x, above)
 
 
 def _as_products(x: Any, kernel: Any, stride: int, padding: str) -> bool:
@@ -190,20 +180,3 @@ def _one_where_positive(y: Any, above: Any) -> Any:
 @tf.function(jit_compile=True, autograph=False)
 def _sum_where_positive(y: Any, one: Any, other: Any) -> Any:
     return tf.where(y > 0, one + other, tf.zeros_like(one))
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _gelu(x: Any) -> Any:
-    wide = tf.cast(x, tf.float32)
-    return tf.cast(wide * _normal_below(wide), x.dtype)
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _gelu_gradient(x: Any, above: Any) -> Any:
-    wide = tf.cast(x, tf.float32)
-    density = tf.exp(-0.5 * wide * wide) / math.sqrt(2.0 * math.pi)
-    return tf.cast(tf.cast(above, tf.float32) * (_normal_below(wide) + wide * density), x.dtype)
-
-
-def _normal_below(x: Any) -> Any:
-    return 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))

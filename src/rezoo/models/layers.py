@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from rezoo.errors import SpecError
-from rezoo.models.primitives import Activation, BatchNormalization, Conv2D, IdentityFilters, ReLU
+from rezoo.models.primitives import BatchNormalization, Conv2D, IdentityFilters, ReLU
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch's 0.1
@@ -106,11 +106,6 @@ def group_norm(x: Any, *, groups: int = 32, zero_gamma: bool = False, name: str)
 def relu(x: Any, *, name: str) -> Any:
     """Apply a ReLU."""
     return ReLU(name=name)(x)
-
-
-def gelu(x: Any, *, name: str) -> Any:
-    """Apply a GELU (arXiv:1606.08415), exact rather than by its approximation with a tanh."""
-    return Activation("gelu", name=name)(x)
 
 
 def conv_norm(

@@ -1,9 +1,9 @@
 """Keras layers that residual networks need and Keras lacks or computes more slowly.
 
-`Conv2D`, `ReLU`, `Activation` and `BatchNormalization` have the variables, configuration and
-results of the Keras layers, except for rounding. Their classes have the same names, so the
-fingerprint of a network is the same with either. They differ in the kernels that TensorFlow runs in
-training; at inference, on other backends and in exports they are the Keras layers.
+`Conv2D`, `ReLU` and `BatchNormalization` have the variables, configuration and results of the Keras
+layers, except for rounding. Their classes have the same names, so the fingerprint of a network is
+the same with either. They differ in the kernels that TensorFlow runs in training; at inference, on
+other backends and in exports they are the Keras layers.
 """
 
 from __future__ import annotations
@@ -122,19 +122,6 @@ class ReLU(keras.layers.ReLU):
         from rezoo.models import cpu_kernels
 
         return cpu_kernels.relu(inputs)
-
-
-@keras.saving.register_keras_serializable(package="rezoo")
-class Activation(keras.layers.Activation):
-    """An activation; a CPU computes GELU in one pass, gradient included."""
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Apply the activation; see `keras.layers.Activation`."""
-        if self.activation is not keras.activations.gelu or not _trains_on_cpu(training):
-            return super().call(inputs)
-        from rezoo.models import cpu_kernels
-
-        return cpu_kernels.gelu(inputs)
 
 
 @keras.saving.register_keras_serializable(package="rezoo")

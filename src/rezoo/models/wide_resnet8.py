@@ -7,7 +7,7 @@ processor's units for matrices busy, which 16 channels do not.
 
 A first convolution of 2x2 without padding has a filter for each principal component of such
 patches and for its negative; the recipe key `stem_start` fills it. In each stage a max pooling
-follows the first convolution, before batch normalization and GELU, which then see a quarter of the
+follows the first convolution, before batch normalization and ReLU, which then see a quarter of the
 positions. The second convolution has an identity shortcut, which that paper's network lacks, and
 all 3x3 convolutions start with identity filters (section 3.3).
 
@@ -53,7 +53,7 @@ def build(
     inputs = keras.Input(input_shape, name="image")
     components = 2 * _PATCH**2 * input_shape[-1]
     x = layers.conv(inputs, components, _PATCH, padding=0, name="conv1")
-    x = layers.gelu(x, name="act1")
+    x = layers.relu(x, name="act1")
     for stage, width in enumerate(widths, start=1):
         x = blocks.pooled_block(x, width, name=f"layer{stage}.0")
     outputs = layers.classifier(x, num_classes, activation=classifier_activation)

@@ -73,7 +73,8 @@ class Recipe:
     momentum: float = 0.9  # of sgd, lars and muon
     nesterov: bool = False  # of sgd
     trust_coefficient: float = 0.001  # of lars
-    adamw_lr_scale: float = 0.05  # of muon: multiplier for AdamW, on all but convolutions
+    sgd_lr_scale: float = 0.1  # of muon: multiplier for SGD, which trains all but convolutions
+    vector_lr_scale: float = 1.0  # of muon: another one for scales, shifts and biases
     weight_decay: float = 1e-4  # coefficient of the weight decay
     decoupled_weight_decay: bool = False  # of sgd: not an L2 term in the gradient
     decay_norm_and_bias: bool = False  # decay (and lars's trust) of gamma, beta, bias
@@ -184,7 +185,8 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "layer_lr_decay": (lambda v: 0 < v <= 1, "above 0 to 1"),
     "momentum": (lambda v: 0 <= v < 1, "0 to below 1"),
     "trust_coefficient": (lambda v: v > 0, "above 0"),
-    "adamw_lr_scale": (lambda v: v > 0, "above 0"),
+    "sgd_lr_scale": (lambda v: v > 0, "above 0"),
+    "vector_lr_scale": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: 0 <= v < 1, "0 to below 1"),
     "clip_norm": (lambda v: v >= 0, "0 (none) or more"),
     "schedule": _one_of("cosine", "linear", "poly", "step", "constant"),

@@ -1,4 +1,4 @@
-"""Muon: the momentum of each convolution, orthogonalized. AdamW trains all else.
+"""Muon: the momentum of each convolution, orthogonalized. SGD trains all else.
 
 "Muon: An optimizer for hidden layers in neural networks" (Jordan et al. 2024,
 kellerjordan.github.io/posts/muon), with kernels of constant norm, as the same authors' record runs
@@ -14,44 +14,62 @@ import keras
 from keras import ops
 
 from rezoo.errors import IncompatibleError
-from rezoo.training.adaptive import AdamW
+from rezoo.training.rule import norm
+from rezoo.training.sgd import SGD
 
 # Of the quintic whose iteration moves singular values to about 1, and the number of iterations.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 3
+_KERNEL = 4  # axes of a convolution's kernel
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
-class Muon(AdamW):
-    """Muon for kernels `(h, w, C, F)` of convolutions, and AdamW for all other variables.
+class Muon(SGD):
+    """Muon for kernels `(h, w, C, F)` of convolutions, and SGD for all other variables.
 
     b ← m b + g; w ← w sqrt(F) / |w| - r O(g + m b), where O replaces the singular values of the
     `(h w C, F)` matrix with about 1. A kernel keeps its norm, so it needs no weight decay, and a
-    batch normalization must follow it. AdamW's learning rate is `adamw_scale` r.
+    batch normalization must follow it.
+
+    SGD has Nesterov's momentum and decoupled decay. Its learning rate is `sgd_scale` r, and
+    `vector_scale` times that for scales, shifts and biases.
     """
 
-    arguments = ("momentum", "adamw_scale", *AdamW.arguments)
+    arguments = (*SGD.arguments, "sgd_scale", "vector_scale")
 
     def __init__(
-        self, learning_rate: Any, momentum: float = 0.6, *, adamw_scale: float = 0.05, **shared: Any
+        self,
+        learning_rate: Any,
+        momentum: float = 0.6,
+        *,
+        sgd_scale: float = 1.0,
+        vector_scale: float = 1.0,
+        nesterov: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(learning_rate, **shared)
-        self.momentum = momentum
-        self.adamw_scale = adamw_scale
+        super().__init__(learning_rate, momentum, nesterov=nesterov, **shared)
+        self.sgd_scale = sgd_scale
+        self.vector_scale = vector_scale
+
+    def rate_of(self, variable: Any, learning_rate: Any) -> Any:
+        """Return a variable's own learning rate."""
+        rate, rank = super().rate_of(variable, learning_rate), len(variable.shape)
+        if rank == _KERNEL:
+            return rate
+        return rate * (self.sgd_scale if rank > 1 else self.sgd_scale * self.vector_scale)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change a variable and its averages."""
-        if len(variable.shape) != 4:
-            super().update_step(gradient, variable, self.adamw_scale * learning_rate)
+        """Change a variable and its momentum."""
+        if len(variable.shape) != _KERNEL:
+            super().update_step(gradient, variable, learning_rate)
             return
-        kept, _ = self.slots_of(variable)
+        (kept,) = self.slots_of(variable)
         buffer = self.momentum * kept + gradient
         self.assign(kept, buffer)
         filters = variable.shape[-1]
         ahead = ops.reshape(gradient + self.momentum * buffer, (-1, filters))
         step = ops.reshape(orthogonalized(ahead), variable.shape)
-        norm = ops.sqrt(ops.sum(ops.square(variable)))
-        factor = math.sqrt(filters) / ops.maximum(norm, 1e-12)
+        factor = math.sqrt(filters) / ops.maximum(norm(variable), 1e-12)
         self.assign(variable, factor * variable - self.rate_of(variable, learning_rate) * step)
 
 

@@ -38,7 +38,7 @@ _WORK_FACTOR = 4.5  # of the parameters: gradients, reordered filters, updates
 _WORK_BYTES = 230_000_000  # threads, compiled graphs, input batches
 _BATCHES_AHEAD = 2  # on a GPU, beside the one in the step
 _WORKSPACE_COPIES = 2  # of the largest convolution's output: other layouts of input and output
-_SLOTS = {"sgd": 1, "lars": 1, "adamw": 2, "lamb": 2, "muon": 2}
+_SLOTS = {"sgd": 1, "lars": 1, "adamw": 2, "lamb": 2, "muon": 1}
 
 
 def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
