@@ -9,7 +9,6 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 
 from __future__ import annotations
 
-
 import keras
 
 from rezoo.models.naming import HEADS, stage_of
