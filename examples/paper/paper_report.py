@@ -103,7 +103,10 @@ def _error(network: str, found: Sequence[Result]) -> tuple[str, ...]:
     mine = [run for run in found if run.network == network]
     ends = [run.test[-1] for run in mine if run.done]
     where, paper = PAPER.get(network, ("not in the paper", ""))
-    ours = f"{max(len(run.test) for run in mine)} of {mine[0].epochs} epochs"
+    longest = max((run.test for run in mine), key=len)
+    ours = f"{len(longest)} of {mine[0].epochs} epochs"
+    if longest:
+        ours = f"{longest[-1]:.2f} % after {ours}"
     difference = ""
     if ends:
         spread = f" ({min(ends):.2f} to {max(ends):.2f})" if len(ends) > 1 else ""
