@@ -5,7 +5,7 @@ A config names a part by its key, or by its key and options: `"se"`, `("se", {"r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,10 +52,12 @@ ATTENTIONS: dict[str, Part] = {
 ANTIALIASING: dict[str, Part] = {"average": antialiasing.average, "blur": antialiasing.blur}
 
 
-def part(table: Mapping[str, Part], named: str | Sequence[Any]) -> Part:
+def part(table: Mapping[str, Part], named: str | tuple[str, Mapping[str, Any]]) -> Part:
     """Return a part by its key, or by its key and options."""
-    key, options = (named, {}) if isinstance(named, str) else named
-    return partial(table[key], **options) if options else table[key]
+    if isinstance(named, str):
+        return table[named]
+    key, options = named
+    return partial(table[key], **options)
 
 
 def of_block(config: Mapping[str, Any]) -> dict[str, Any]:

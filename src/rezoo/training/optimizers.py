@@ -45,9 +45,15 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
             optimizer = LAMB(rate, **shared)
         case "muon":
             require_normalization(model)
-            scales = {"sgd_scale": recipe.sgd_lr_scale, "vector_scale": recipe.vector_lr_scale}
-            peak = rate.peak
-            optimizer = Muon(rate, recipe.momentum, peak_learning_rate=peak, **scales, **shared)
+            optimizer = Muon(
+                rate,
+                recipe.momentum,
+                sgd_scale=recipe.sgd_lr_scale,
+                vector_scale=recipe.vector_lr_scale,
+                nesterov=True,
+                peak_learning_rate=rate.peak,
+                **shared,
+            )
         case _:
             optimizer = AdamW(rate, **shared)
     multipliers = [
