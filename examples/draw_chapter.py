@@ -98,12 +98,7 @@ CURVES = {
 def gradient_norms(name: str, change: Any, seed: int, images: Any, labels: Any) -> list[float]:
     """Return the norm of the loss's gradient at each feature map, from the first layer on.
 
-    Args:
-        name: A network for images of 32 pixels.
-        change: Function of the built network that returns another; None for none.
-        seed: Seed of the initial weights.
-        images: float32 `(N, 32, 32, 3)`.
-        labels: int32 `(N,)`.
+    `change` takes the built network and returns another; None for none.
     """
     keras.utils.set_random_seed(seed)
     model = rezoo.create_model(name)
@@ -169,9 +164,6 @@ def reads(name: str) -> dict[str, np.ndarray]:
     """Return how often the strided layers of the block `layer2.0` read each position of 6×6.
 
     The count is the gradient of the layer's summed output, with kernels of ones.
-
-    Returns:
-        `"layers"` and `"shortcut"`, each int `(6, 6)`.
     """
     model = rezoo.create_model(name, input_shape=(64, 64, 3))
     found = {}
@@ -264,9 +256,8 @@ def answer(found: Prediction, maps: ActivationMaps) -> Axes:
             bar(axes, (x, y - 10, max(length, 1), 20), fill)
             text(axes, x + length + 6, y, words, 13.5, ha="left")
         print(f"{label}: logit {logit:.2f}, softmax {share:.2%}")
-    others = f"all other {maps.logits.shape[1] - len(found.labels)} classes together: "
-    others += f"{1 - sum(found.probabilities):.2%}"
-    text(axes, WIDTH / 2, 472, others, 14, color=MUTED)
+    rest, share = maps.logits.shape[1] - len(found.labels), 1 - sum(found.probabilities)
+    text(axes, WIDTH / 2, 472, f"all other {rest} classes together: {share:.2%}", color=MUTED)
     return axes
 
 
