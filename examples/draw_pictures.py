@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
 
 import draw_shortcuts
-from rezoo.drawing.blocks import draw_blocks
+from rezoo.drawing.block_diagrams import draw_blocks
 from rezoo.drawing.canvas import (
     BLUE,
     EMPTY,

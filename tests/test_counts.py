@@ -175,7 +175,7 @@ def test_cifar_table(name, depth):
 
 
 def test_option_c_projects_in_every_block():
-    counted = graph("resnet20", changes={"shortcut": "projection_everywhere"})
+    counted = cost("resnet20", changes={"shortcut": "projection_everywhere"})
     assert (counted.params, counted.macs) == OPTION_C[20]
 
 

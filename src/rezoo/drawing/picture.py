@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from rezoo.drawing.blocks import draw_blocks
+from rezoo.drawing.block_diagrams import draw_blocks
 from rezoo.drawing.canvas import to_svg
 from rezoo.drawing.columns import draw_columns
 from rezoo.drawing.outline import Outline, outline
