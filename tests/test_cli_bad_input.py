@@ -206,7 +206,7 @@ def test_predict_names_files_that_are_not_images(call, trained, tmp_path):
         (["--lr", "0"], ["learning_rate = 0.0", "above 0"]),
         (["--image-size", "99999"], ["image_size = 99999", "1 to 8192"]),
         (["--seed", "-1"], ["seed = -1", "2147483647"]),
-        (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd, adamw, lamb or lars"]),
+        (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd, adamw, lamb, lars or muon"]),
         (["--set", "precision=float16"], ["precision = 'float16'", "mixed_bfloat16"]),
     ],
 )

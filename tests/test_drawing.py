@@ -17,7 +17,7 @@ from rezoo.drawing.canvas import metric
 from rezoo.drawing.outline import outline
 from rezoo.drawing.picture import draw_networks, outline_of
 from rezoo.errors import IncompatibleError
-from rezoo.models import layers
+from rezoo.models import layers, shortcuts
 from rezoo.models.profile import profile
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
@@ -62,7 +62,7 @@ def residual_network(*, gated: bool = False):
             y = layers.conv(x, width, 3, stride=stride, name=f"{name}.a")
             y = layers.conv(y, width, 3, name=f"{name}.b")
             y = gate(y, f"{name}.gate") if gated else y
-            x = y + layers.projection_shortcut(x, width, stride=stride, name=name)
+            x = y + shortcuts.projection_shortcut(x, width, stride=stride, name=name)
     return keras.Model(pixels, layers.classifier(x, 5, activation=None), name="little")
 
 

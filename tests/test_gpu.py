@@ -88,7 +88,7 @@ def fails_on_the_device(*args):
 
 
 def test_an_error_of_a_network_is_not_one_of_an_image(trained, monkeypatch):
-    monkeypatch.setattr(evaluation, "compiled_forward", lambda *args: fails_on_the_device)
+    monkeypatch.setattr(evaluation, "ScoredForward", lambda *args: fails_on_the_device)
     with pytest.raises(tf.errors.NotFoundError, match="No algorithm"):
         evaluation.evaluate(trained)
 

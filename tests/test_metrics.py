@@ -172,7 +172,7 @@ def test_what_is_no_dataset_is_refused(tmp_path):
             (rezoo.evaluate, measure_corruptions, measure_unknown, rezoo.DataOptions),
         ),
         (examine, (measure_lesions, rezoo.DataOptions)),
-        (cli_predict.predict, (rezoo.predict,)),
+        (cli_predict.predict, (rezoo.predict, rezoo.features)),
         (cli_benchmark.benchmark, (rezoo.benchmark,)),
         (cli_verify.verify, (rezoo.verify, record_proof)),
     ],
@@ -184,7 +184,7 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
     of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
-    files, maps = {"csv_file", "predictions", "output"}, {"explain", "wanted"}
+    files, maps = {"csv_file", "predictions", "output", "into"}, {"explain", "wanted"}
     assert options - keywords - loading <= of_the_command | files | maps | {"lesion"}
 
 
