@@ -21,7 +21,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,20 +105,17 @@ def train_rezoo(arguments: argparse.Namespace) -> dict[str, float]:
     """Train and test as `rezoo train` and `rezoo eval --tta flip` do."""
     import rezoo
 
-    with tempfile.TemporaryDirectory() as folder:
-        run = rezoo.train(
-            NETWORK,
-            DATASET,
-            recipe=RECIPE,
-            changes=changes(arguments),
-            output=f"{folder}/run",
-        )
-        plain = rezoo.evaluate(str(run.folder), DATASET)
-        mirrored = rezoo.evaluate(str(run.folder), DATASET, tta="flip")
+    length = f"{arguments.epochs} epochs" if arguments.epochs else RECIPE
+    folder = arguments.results.with_suffix("") / f"{length}, seed {arguments.seed}"
+    run = rezoo.train(
+        NETWORK, DATASET, recipe=RECIPE, changes=changes(arguments), output=folder, resume=True
+    )
+    plain = rezoo.evaluate(folder, DATASET)
+    mirrored = rezoo.evaluate(folder, DATASET, tta="flip")
     images = run.metrics["images"]["train"] // run_size(arguments) * run_size(arguments)
     return {
-        "top1": plain.top1,
-        "top1_flip": mirrored.top1,
+        "top1": plain.scores.top1,
+        "top1_flip": mirrored.scores.top1,
         "train_s": run.metrics["wall_time_s"],
         "images": images * run.metrics["epochs"],
     }
@@ -144,6 +140,7 @@ def in_process(worker: str, seed: int, arguments: argparse.Namespace) -> dict[st
     """Run a part in its own process; return its figures and the processor seconds it took."""
     command = [sys.executable, __file__, "--worker", worker, "--seed", str(seed)]
     command += ["--threads", str(arguments.threads), "--epochs", str(arguments.epochs)]
+    command += ["--results", str(arguments.results)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT | os.environ)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
