@@ -10,6 +10,7 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import keras
 
@@ -34,7 +35,10 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
     If `backbone_lr_scale` is 0, all variables but the head's are frozen.
     """
     rate = schedule(recipe, steps_per_epoch)
-    shared = {"weight_decay": recipe.weight_decay, "decay_vectors": recipe.decay_norm_and_bias}
+    shared: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay,
+        "decay_vectors": recipe.decay_norm_and_bias,
+    }
     optimizer: Rule
     match recipe.optimizer:
         case "sgd":
@@ -49,7 +53,10 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
             optimizer = LAMB(rate, **shared)
         case "muon":
             require_normalization(model)
-            scales = {"sgd_scale": recipe.sgd_lr_scale, "vector_scale": recipe.vector_lr_scale}
+            scales: dict[str, Any] = {
+                "sgd_scale": recipe.sgd_lr_scale,
+                "vector_scale": recipe.vector_lr_scale,
+            }
             peak = rate.peak
             optimizer = Muon(rate, recipe.momentum, peak_learning_rate=peak, **scales, **shared)
         case _:

@@ -23,7 +23,7 @@ class SGD(Rule):
     """
 
     slots = ("momentum",)
-    arguments = ("momentum", "nesterov", "peak_learning_rate")
+    arguments: tuple[str, ...] = ("momentum", "nesterov", "peak_learning_rate")
 
     def __init__(
         self,
