@@ -30,7 +30,10 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
     If `backbone_lr_scale` is 0, all variables but the head's are frozen.
     """
     rate = schedule(recipe, steps_per_epoch)
-    shared = {"weight_decay": recipe.weight_decay, "decay_vectors": recipe.decay_norm_and_bias}
+    shared: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay,
+        "decay_vectors": recipe.decay_norm_and_bias,
+    }
     optimizer: Rule
     match recipe.optimizer:
         case "sgd":
