@@ -9,6 +9,8 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from rezoo.models.naming import HEADS, stage_of
