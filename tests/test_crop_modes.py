@@ -138,7 +138,7 @@ def test_photographs_have_the_pixels_of_timm_itself(mode, shared):
             assert_same_pixels(levels(path.read_bytes(), pre), wanted)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 @pytest.mark.parametrize("mode", ["squash", "border"])
 def test_exports_of_raw_images_have_the_geometry(tmp_path, to, mode):

@@ -39,7 +39,6 @@ def images_of(count, side):
 
 @pytest.mark.parametrize("name", every_family())
 @pytest.mark.backend
-@pytest.mark.numerics
 def test_maps_channels_and_strides_are_those_of_timm(name):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -145,8 +144,13 @@ def test_predict_writes_features_of_a_run(trained, call, photographs, tmp_path):
     fails(call(*arguments, "--features", "b.npz", "--layer", "conv9"), 2, "no layer or stage")
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("to", ["onnx", "litert"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        pytest.param("onnx", marks=pytest.mark.ci),
+        pytest.param("litert", marks=pytest.mark.slow),
+    ],
+)
 def test_an_export_gives_features(trained, tmp_path, to):
     pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[to])
     from rezoo.exporters.runner import open_exported

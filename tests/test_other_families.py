@@ -78,9 +78,13 @@ def pictures(*size):
     return np.random.default_rng(1).standard_normal((2, *size, 3), dtype=np.float32)
 
 
-@pytest.mark.ci
-@pytest.mark.numerics
-@pytest.mark.parametrize("name", [*RESNETS, *REGNETS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.ci if n in ONE_EACH else pytest.mark.slow)
+        for n in (*RESNETS, *REGNETS)
+    ],
+)
 def test_each_kind_gives_the_logits_of_timm(name):
     twin, model = torch_twin(name), small(name)
     state = {key: value.numpy() for key, value in twin.state_dict().items()}
@@ -155,7 +159,7 @@ def test_blocks_can_be_taken_out_and_the_head_is_linear(name):
     assert pooled.output_shape == (None, maps.shape[-1])
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_EACH)
 def test_every_weight_learns_in_mixed_precision_and_with_stochastic_depth(name):
     model = with_values(
@@ -189,7 +193,7 @@ def _moved(layer):
     return config | {"start": 1} if layer.name == "layer1.0.part0" else config
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_EACH)
 def test_exports_compute_the_same(name, tmp_path):
     """ONNX, LiteRT, StableHLO, OpenVINO and Keras's own file, opened in their runtimes."""
@@ -226,7 +230,7 @@ def test_exports_compute_the_same(name, tmp_path):
         assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max(), kind.name
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["regnetx_002", "regnety_008_tv", "res2net50_48w_2s", "resnest14d", "skresnet18"]
 )

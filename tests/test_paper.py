@@ -143,7 +143,7 @@ def test_wrong_arguments_are_named(cifar, tmp_path, arguments, message):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_stopped_experiment_goes_on_to_the_same_bits(cifar, tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         stop_after_an_epoch(patch)

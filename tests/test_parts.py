@@ -172,7 +172,7 @@ def test_group_normalization_has_no_statistics_to_freeze():
     assert not model.non_trainable_variables
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", COMBINED, ids=["grouped", "pooled"])
 def test_every_weight_learns_in_mixed_precision(parts):
     from rezoo.models.settings import keras_settings
@@ -189,7 +189,7 @@ def test_every_weight_learns_in_mixed_precision(parts):
         assert not np.array_equal(after, before[variable.path]), variable.path
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [*COMBINED, NETWORKS["resnetaa"]], ids=str)
 def test_exported_graphs_compute_the_same(parts):
     pytest.importorskip("onnx")

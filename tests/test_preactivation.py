@@ -76,7 +76,6 @@ def images_of(*size):
 
 
 @pytest.mark.ci
-@pytest.mark.numerics
 @pytest.mark.parametrize("name", KINDS)
 def test_each_kind_gives_the_logits_of_timm(name):
     twin, model = torch_twin(name), small(name)
@@ -174,7 +173,7 @@ def test_standardized_filters_have_mean_0_and_variance_1():
     assert np.abs(values.var(0) - 1).max() < 0.02
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnetv2_50d", "resnetv2_50d_evos", "resnetv2_50x1_bit"])
 def test_logits_in_bfloat16_are_near(name):
     full, mixed = small(name), small(name, precision="mixed_bfloat16")
@@ -263,7 +262,7 @@ def test_stochastic_depth_and_frozen_statistics_leave_the_network_the_same():
     assert all(map(np.array_equal, before, after))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50x1_bit", "resnetv2_50d_evos"])
 def test_networks_run_nested_and_after_cloning(name):
     model = small(name, depths=(1, 1, 1, 1))
@@ -277,7 +276,7 @@ def test_networks_run_nested_and_after_cloning(name):
     assert np.array_equal(logits_of(clone, images), wanted)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_evos", "resnetv2_50x1_bit"])
 def test_exported_graphs_give_the_logits(name):
     """In ONNX, and as Keras's own layers, which LiteRT and SavedModel are made from."""

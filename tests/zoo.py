@@ -24,7 +24,7 @@ FAST = (
 CI = (
     *("resnet34", "resnet50", "resnet26d", "resnet26t", "resnet50c"),
     *("resnet32", "resnet56", "plain18", "plain56", "vgg16"),
-    *("seresnext26d_32x4d", "ecaresnet26t", "resnetaa34d", "resnetblur18", "resnetrs50"),
+    *("seresnext26d_32x4d", "ecaresnet26t", "resnetblur18"),
 )
 FEW = ("resnet10t", "resnet20", "plain20", "test_resnet")  # in CI, where each takes seconds
 
