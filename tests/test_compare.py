@@ -478,9 +478,9 @@ def test_one_network_at_a_time_is_in_memory(trained):
     import keras
 
     def networks():
+        gc.collect()
         return {id(x) for x in gc.get_objects() if issubclass(type(x), keras.Model)}
 
-    gc.collect()
     before, alive = networks(), []  # some of other tests, which may still be freed
 
     def count(done, total):

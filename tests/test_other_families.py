@@ -153,7 +153,7 @@ def test_blocks_can_be_taken_out_and_the_head_is_linear(name):
     assert np.allclose(keras.ops.convert_to_numpy(parts.head(x)), wanted, rtol=1e-4, atol=1e-5)
     head = linear_head(model)
     kernel, bias = head.weights()
-    maps = keras.ops.convert_to_numpy(head.features(pictures(33, 38), training=False))
+    maps = keras.ops.convert_to_numpy(head.features([pictures(33, 38)], training=False))
     assert np.allclose(maps.mean((1, 2)) @ kernel + bias, wanted, rtol=1e-4, atol=1e-5)
     pooled = small(name, classes=0)
     assert pooled.output_shape == (None, maps.shape[-1])
@@ -239,4 +239,3 @@ def test_figures_are_those_of_the_network(name):
     spec = registry.architectures.get(name)
     found = profile(create_model(name), input_shape=(spec.image_size, spec.image_size, 3))
     assert (found.params, found.macs) == (spec.params, spec.macs)
-    assert spec.summary.startswith(f"{found.weighted_layers} layers")

@@ -93,10 +93,10 @@ def test_keyboard(browser, page):
     assert browser.ask(f"{active}.getBoundingClientRect().left") >= 0
     assert browser.ask(f"getComputedStyle({active}).outlineStyle") == "solid"
     seen = []
-    for _ in range(18):
+    for _ in range(24):
         browser.press("Tab")
         seen.append(browser.ask(f"{active}.tagName + ' ' + ({active}.ariaLabel || '')"))
-    assert seen.count("A ") == 11
+    assert seen.count("A ") == 12
     for what in ("DIV Confusion matrix", "DIV Classes", "SUMMARY ", "PRE "):
         assert what in seen
     assert browser.ask("[...document.querySelectorAll('.wide')].every(e => e.tabIndex == 0)")
