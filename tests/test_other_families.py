@@ -13,8 +13,6 @@ from rezoo.models.fingerprint import fingerprint
 from rezoo.models.profile import profile
 from rezoo.models.settings import keras_settings
 
-pytestmark = pytest.mark.backend
-
 RELATIVE = 1e-5
 WIDTHS = (64, 64, 128, 128)
 RULE = {"depth": 6, "w_0": 24, "w_a": 24.0, "w_m": 2.0}  # 1, 1, 3, 1 of 24, 48, 96, 192 channels

@@ -32,6 +32,7 @@ KINDS = {  # the parts of each kind: all blocks, stems, shortcuts, pools and nor
     "resnetv2_50d_evos": WIDTHS,
     "resnetv2_50x1_bit": WIDTHS,
 }
+COMMON = ("resnetv2_18d", "resnetv2_50", "resnetv2_50x1_bit")
 
 
 def small(name, *, classes=10, precision="float32", depths=(2, 1, 1, 1), **options):
@@ -75,8 +76,10 @@ def images_of(*size):
     return np.random.default_rng(1).standard_normal((2, *size, 3), dtype=np.float32)
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.ci if n in COMMON else pytest.mark.slow) for n in KINDS],
+)
 def test_each_kind_gives_the_logits_of_timm(name):
     twin, model = torch_twin(name), small(name)
     state = {key: value.numpy() for key, value in twin.state_dict().items()}
