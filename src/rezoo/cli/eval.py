@@ -100,8 +100,9 @@ def eval_command(
     options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     where = {"devices": devices, "hosts": hosts}
-    evaluating, recording = load("rezoo.evaluation.evaluate"), load("rezoo.evaluation.recording")
-    if record:
+    evaluating = load("rezoo.evaluation.evaluate")
+    recording = load("rezoo.evaluation.recording") if record else None
+    if recording:
         recording.require_run(source)
     setting = evaluating.setting_of(source, dataset, options=options, **images)
     others = _opened(setting, unknown, options) if unknown else None
@@ -116,7 +117,7 @@ def eval_command(
     else:
         _print(result, classes=classes)
         _print_more(result, told, robustness)
-    if record and first:
+    if recording and first:
         _print_recorded(recording.record_evaluation(result, robustness), source.folder)
 
 

@@ -6,6 +6,7 @@ and comes back is a bypass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,10 +102,7 @@ def find_line(model: keras.Model, costs: Mapping[str, LayerCost]) -> list[Any]:
 
 
 def _elements(tensor: Any) -> int:
-    product = 1
-    for side in tensor.shape[1:]:
-        product *= side or 1
-    return product
+    return math.prod(side or 1 for side in tensor.shape[1:])
 
 
 def find_bypasses(name: str, line: Sequence[Any], costs: Mapping[str, LayerCost]) -> list[Bypass]:

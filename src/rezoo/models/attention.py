@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from rezoo.models.layers import conv, relu
+from rezoo.models.layers import conv, divisible, relu
 from rezoo.models.primitives import ChannelConvolution
 
 
@@ -28,10 +28,11 @@ def squeeze_excite(x: Any, *, ratio: float = 1 / 16, reduced: int | None = None,
     """
     channels = x.shape[-1]
     y = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.pool")(x)
-    y = conv(y, reduced or _multiple_of_8(channels * ratio), 1, bias=True, name=f"{name}.fc1")
+    reduced = reduced or divisible(channels * ratio, 8, least=8, part=0)
+    y = conv(y, reduced, 1, bias=True, name=f"{name}.fc1")
     y = relu(y, name=f"{name}.act")
     y = conv(y, channels, 1, bias=True, name=f"{name}.fc2")
-    return _scaled(x, y, name=name)
+    return gated(x, y, name=name)
 
 
 def efficient_channel_attention(x: Any, *, name: str) -> Any:
@@ -42,14 +43,10 @@ def efficient_channel_attention(x: Any, *, name: str) -> Any:
     side = int((math.log2(x.shape[-1]) + 1) / 2)
     y = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.pool")(x)
     y = ChannelConvolution(max(side if side % 2 else side + 1, 3), name=f"{name}.conv")(y)
-    return _scaled(x, y, name=name)
+    return gated(x, y, name=name)
 
 
-def _scaled(x: Any, weights: Any, *, name: str) -> Any:
+def gated(x: Any, weights: Any, *, name: str) -> Any:
+    """Scale `(N, H, W, C)` by the sigmoid of weights `(N, 1, 1, C)`."""
     weights = keras.layers.Activation("sigmoid", name=f"{name}.gate")(weights)
     return keras.layers.Multiply(name=f"{name}.scale")([x, weights])
-
-
-def _multiple_of_8(width: float) -> int:
-    """Round a width to the nearest multiple of 8, at least 8."""
-    return max(8, int(width + 4) // 8 * 8)

@@ -142,10 +142,10 @@ def average_pool(x: Any, *, stride: int, name: str) -> Any:
     return keras.layers.AveragePooling2D(3, strides=stride, name=name)(x)
 
 
-def divisible(width: float, divisor: int, *, least: int) -> int:
-    """Round a width to a multiple of `divisor`, at least `least` and at least 0.9 of it."""
+def divisible(width: float, divisor: int, *, least: int, part: float = 0.9) -> int:
+    """Round a width to a multiple of `divisor`, at least `least` and at least `part` of it."""
     rounded = max(least, int(width + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * width else rounded
+    return rounded + divisor if rounded < part * width else rounded
 
 
 def max_pool(x: Any, *, stride: int = 2, name: str) -> Any:

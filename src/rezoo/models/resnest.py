@@ -84,6 +84,7 @@ def _split_attention(
     """Convolve 3x3 and weigh the splits (section 3.1, equations 1 and 2): `(N, H, W, C)`."""
     import keras
 
+    from rezoo.models.attention import gated
     from rezoo.models.channel_parts import PartsSoftmax, PartsSum
     from rezoo.models.layers import conv, divisible, relu
 
@@ -98,8 +99,7 @@ def _split_attention(
     z = relu(norm(z, name=f"{name}.bn1"), name=f"{name}.act1")
     z = conv(z, channels * splits, 1, groups=groups, bias=True, name=f"{name}.fc2")
     if splits == 1:
-        z = keras.layers.Activation("sigmoid", name=f"{name}.gate")(z)
-        return keras.layers.Multiply(name=f"{name}.scale")([y, z])
+        return gated(y, z, name=name)
     z = PartsSoftmax(splits, groups, name=f"{name}.rsoftmax")(z)
     y = keras.layers.Multiply(name=f"{name}.scale")([y, z])
     return PartsSum(splits, name=f"{name}.sum")(y)
