@@ -257,7 +257,7 @@ def test_preprocessing_for_the_test():
     assert pre.size == (160, 160)
     test = pre.for_test()
     assert (test.size, test.crop_pct, test.test_input_size) == ((224, 200), 0.95, None)
-    assert pre.at(None) == pre
+    assert pre.at(None) is pre
     assert pre.at(64).size == (64, 64)
     assert Preprocessing().for_test() == Preprocessing()
     with pytest.raises(SpecError, match="sides are 1 to"):

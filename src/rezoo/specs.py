@@ -160,7 +160,7 @@ class Preprocessing:
         if image_size is not None:
             size = (self.channels, image_size, image_size)
             new |= {"input_size": size, "test_input_size": None}
-        return dataclasses.replace(self, **new)
+        return dataclasses.replace(self, **new) if new else self
 
     def for_test(self) -> Self:
         """Return the preprocessing with which the published accuracy was measured."""
