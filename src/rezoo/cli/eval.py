@@ -101,9 +101,7 @@ def eval_command(
     files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
     where = {"devices": devices, "hosts": hosts}
     evaluating = load("rezoo.evaluation.evaluate")
-    recording = load("rezoo.evaluation.recording") if record else None
-    if recording:
-        recording.require_run(source)
+    recording = _recording(source) if record else None
     setting = evaluating.setting_of(source, dataset, options=options, **images)
     others = _opened(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
@@ -119,6 +117,15 @@ def eval_command(
         _print_more(result, told, robustness)
     if recording and first:
         _print_recorded(recording.record_evaluation(result, robustness), source.folder)
+
+
+def _recording(source: Source) -> Any:
+    """Return the module that records results, after a check that the source is a run."""
+    from rezoo.cli.console import load
+
+    recording = load("rezoo.evaluation.recording")
+    recording.require_run(source)
+    return recording
 
 
 def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
