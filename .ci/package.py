@@ -119,7 +119,7 @@ def use(folder: Path) -> None:
         bin_ = place / ("Scripts" if os.name == "nt" else "bin")
         # nothing of this machine's settings, and nothing of the sources beside it
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("REZOO_", "PYTHON"))}
-        kept |= {"HOME": scratch, "USERPROFILE": scratch, "PIP_NO_COMPILE": "1"}
+        kept |= {"REZOO_CACHE": scratch, "KERAS_HOME": scratch, "PIP_NO_COMPILE": "1"}
 
         def run(*command: str) -> str:
             begun = time.monotonic()
@@ -129,18 +129,19 @@ def use(folder: Path) -> None:
             )  # fmt: skip
             print(f"{time.monotonic() - begun:6.1f} s  {' '.join(command)}", flush=True)
             if done.returncode:
-                raise SystemExit(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
+                print(done.stdout, done.stderr, flush=True)
+                raise SystemExit(f"{command[0]} ended with exit code {done.returncode}")
             return done.stdout
 
         run("python", "-m", "pip", "install", "-q", f"{wheel}[onnx]")
         print(run("python", "--version").strip(), "with", run("rezoo", "--version").strip())
         train = ("train", "resnet18", "--dataset", "digits", "--epochs", "2")
-        scores = json.loads(run("rezoo", *train, "--output", "run", "--json"))
+        trained = json.loads(run("rezoo", *train, "--output", "runs/digits", "--json"))
         json.loads(run("rezoo", "doctor", "--json"))
-        top1 = json.loads(run("rezoo", "eval", "run", "--json"))["top1"]
-        run("rezoo", "verify", "run")
-        run("rezoo", "export", "run", "--to", "onnx", "--output", "onnx")
-        print(f"{scores['architecture']}: top-1 {top1:.4f} on the test split")
+        top1 = json.loads(run("rezoo", "eval", "runs/digits", "--json"))["top1"]
+        run("rezoo", "verify", "runs/digits")
+        run("rezoo", "export", "runs/digits", "--to", "onnx")
+        print(f"top-1 of {trained['architecture']} on the test split: {top1}")
 
 
 def main() -> None:
