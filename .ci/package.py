@@ -46,7 +46,9 @@ def build(folder: Path) -> None:
     (wheel,) = _built(ROOT, "wheel", folder)
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(sdist) as archive:
-            archive.extractall(scratch, filter="data")
+            # not the argument `filter`, which Python 3.11.2 lacks
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(scratch)
         (source,) = Path(scratch).iterdir()
         # a reader of the sdist has no variables: its PKG-INFO has what they said
         (again,) = _built(source, "wheel", Path(scratch, "dist"), links=False)
