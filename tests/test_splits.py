@@ -132,7 +132,7 @@ def test_validation_is_held_out_once():
     held = opened.with_validation(0.25)
     assert {s: len(p) for s, p in held.parts.items()} == {"train": 30, "val": 10}
     assert "val: 10 of train's 40 examples" in held.notes[0]
-    assert held.with_validation(0.5) is held
+    assert held.with_validation() is held
     only_test = Splits(parts={"test": examples(4)}, class_names=("a", "b"))
     assert only_test.with_validation() is only_test
 

@@ -6,7 +6,7 @@ import functools
 import importlib
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -290,11 +290,8 @@ def load_dataset(
     if options.ignore:
         splits = without_listed(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
-    fraction = spec.val_fraction if val_fraction is None else val_fraction
-    if val_fraction is not None and "val" in splits.parts:
-        note = "val_fraction is not used: the data has a validation split"
-        splits = replace(splits, notes=(*splits.notes, note))
-    return Dataset(spec.name, spec, splits.with_validation(fraction))
+    held_out = splits.with_validation(val_fraction, usual=spec.val_fraction)
+    return Dataset(spec.name, spec, held_out)
 
 
 def _open(module: str, function: str, rest: str) -> Splits:
