@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
+from rezoo.cli.options import (
+    complete_models,
+    json_option,
+    pretrained_option,
+    print_json,
+    require_pinned_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +37,9 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument(
+    "targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_models
+)
 @click.option(
     "--batch-sizes",
     type=_Sizes(),

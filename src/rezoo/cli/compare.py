@@ -12,6 +12,7 @@ from rezoo.cli.options import (
     SPLITS,
     batch_size_option,
     columns_option,
+    complete_models,
     data_options,
     json_option,
     pretrained_option,
@@ -28,7 +29,9 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
+)
 @click.option("--dataset", help="Dataset; that of the runs or predictions if not given.")
 @click.option(
     "--split",

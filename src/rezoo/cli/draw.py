@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.options import complete_models
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
+)
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ import click
 
 from rezoo.cli.options import (
     columns_option,
+    complete_models,
     data_options,
     devices_options,
     images_options,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command("eval")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @images_options
 @click.option(
     "--tta",

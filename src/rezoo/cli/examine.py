@@ -9,6 +9,7 @@ import click
 
 from rezoo.cli.options import (
     columns_option,
+    complete_models,
     data_options,
     images_options,
     json_option,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
 @images_options
 @click.option(

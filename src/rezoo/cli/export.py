@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    complete_models,
     geometry_options,
     json_option,
     pretrained_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--to", help=f"Format: {', '.join(FORMATS)}.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the export.")
 @click.option(

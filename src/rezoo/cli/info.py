@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json, require_pinned_option
+from rezoo.cli.options import (
+    complete_models,
+    json_option,
+    print_json,
+    require_pinned_option,
+)
 
 if TYPE_CHECKING:
     from rezoo.errors import UnknownNameError
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--image-size", type=int, help="Height and width in pixels for the counts.")
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")
 @click.option("--layers", is_flag=True, help="Build the network, and show its layer table.")

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
@@ -36,15 +37,41 @@ class NumberOr(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 
         return self._word if value == self._word else click.INT.convert(value, param, ctx)
 
 
+def complete_models(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell offers for MODEL: names, after a dot those of weights, and files."""
+    from rezoo.registry import architectures
+    from rezoo.sources.catalogue import list_weights
+
+    return _completions(list_weights() if "." in incomplete else architectures.names(), incomplete)
+
+
+def complete_datasets(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell offers for a dataset."""
+    from rezoo.registry import datasets
+
+    return _completions([*datasets.names(), "folder:", "csv:", "tfds:", "hf:"], incomplete)
+
+
+def complete_recipes(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell offers for a recipe."""
+    from rezoo.recipes import list_recipes
+
+    return _completions(list_recipes(), incomplete)
+
+
+def _completions(names: list[str], incomplete: str) -> list[CompletionItem]:
+    # the first item asks the shell for files, in case that no name begins like this
+    files = CompletionItem(incomplete, type="file")
+    return [files, *(CompletionItem(name) for name in names if name.startswith(incomplete))]
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
 
-
 pretrained_option = click.option(
     "--pretrained", is_flag=True, help="Take the default published weights of an architecture."
 )
-
 
 require_pinned_option = click.option(
     "--require-pinned",
@@ -52,8 +79,9 @@ require_pinned_option = click.option(
     help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
 )
 
-
-dataset_option = click.option("--dataset", help="Dataset; that of the run if not given.")
+dataset_option = click.option(
+    "--dataset", shell_complete=complete_datasets, help="Dataset; that of the run if not given."
+)
 
 SPLITS = click.Choice(["test", "val", "train", "all"])
 
@@ -64,6 +92,25 @@ split_option = click.option(
 batch_size_option = click.option(
     "--batch-size", type=int, default=32, show_default=True, help="Images at a time."
 )
+
+
+def subject_options(command: Any) -> Any:
+    """Add MODEL, `--dataset` and `--recipe`: what is trained, on what and how."""
+    for option in (
+        click.option(
+            "--recipe",
+            shell_complete=complete_recipes,
+            help="Name or .toml file; by default chosen by weights and dataset.",
+        ),
+        click.option(
+            "--dataset",
+            shell_complete=complete_datasets,
+            help="Dataset reference [digits, or that of RUN].",
+        ),
+        click.argument("model", required=False, shell_complete=complete_models),
+    ):
+        command = option(command)
+    return command
 
 
 def geometry_options(command: Any) -> Any:

@@ -11,6 +11,7 @@ import click
 
 from rezoo.cli.options import (
     batch_size_option,
+    complete_models,
     devices_options,
     geometry_options,
     json_option,
@@ -81,7 +82,7 @@ def _check_files(given: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
 @batch_size_option

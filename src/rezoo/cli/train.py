@@ -22,6 +22,7 @@ from rezoo.cli.options import (
     pretrained_option,
     print_json,
     require_pinned_option,
+    subject_options,
 )
 from rezoo.data.datasets import CACHE, DataOptions
 from rezoo.utils.hosts import Worker
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", required=False)
-@click.option("--dataset", help="Dataset reference [digits, or that of RUN].")
-@click.option("--recipe", help="Name or .toml file; by default chosen by weights and dataset.")
+@subject_options
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option(
     "--batch-size",

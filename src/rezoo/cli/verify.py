@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json
+from rezoo.cli.options import (
+    complete_models,
+    json_option,
+    pretrained_option,
+    print_json,
+)
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @pretrained_option
 @click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")
 @click.option("--image", "images", multiple=True, help="With --record: for the reference batch.")
