@@ -105,7 +105,7 @@ class Stage:
         contents: The blocks in the notation of the paper: `[3×3, 64 · 3×3, 64] ×2`.
         output_shape: Output shape of the last layer without the batch axis.
         weighted_layers: Convolutions and fully connected layers outside projection shortcuts and
-            channel attention.
+            channel attention; two kernels side by side are one layer.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
     """
@@ -204,6 +204,7 @@ def _stage_of(name: str) -> str:
 
 
 def _beside(name: str) -> bool:
-    """Return whether a layer is on a shortcut or computes channel attention."""
+    """Return whether a layer is on a shortcut, in channel attention or the second of two kernels."""
+    second = ".paths.1." in name  # of SKNet; the first one counts
     attention = {"se", "attn"}.intersection(name.split(".")) or ".conv2.fc" in name
-    return bool(attention) or "downsample" in name.split(".")
+    return second or bool(attention) or "downsample" in name.split(".")
