@@ -223,6 +223,7 @@ _CATALOGUE_KEYS = {
     "top5_train_size": "likewise top-5",
     "top1_test_size": "published top-1 in percent at `test_size`",
     "top5_test_size": "likewise top-5",
+    "extra_data": "training data other than ImageNet-1k, in words; lists mark it",
     "note": "a remark for users",
 }
 _TOML_KINDS = {str: "text", bool: "true or false", int: "integer", float: "number", list: "list"}

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.ci, pytest.mark.backend]
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 RELATIVE = 1e-5  # of the largest logit; float32 against float32 reached 1e-6
 ODD = (225, 193)  # the last pooling window is cut
-# shortcuts, channel attention of each family, and the second of two kernels side by side
-BESIDE = re.compile(r"\b(downsample|se|attn|conv2\.fc\d|paths\.1)\b")
+# shortcuts, channel attention of each family, further parts of a layer
+BESIDE = re.compile(r"\b(downsample|se|attn|conv2\.fc\d|paths\.1|convs\.[1-9])\b")
 # each block, stem and shortcut once: enough for a second size
 PARTS = ["resnet18", "resnet50_v1", "resnet10t", "resnet50s", "wide_resnet50_2", "test_resnet"]
 ON_JAX = ["resnet18", "resnet50_v1", "test_resnet"]

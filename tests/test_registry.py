@@ -11,7 +11,8 @@ import pytest
 from conftest import fails
 from rezoo import registry
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
-from rezoo.models.factory import create_model, list_models
+from rezoo.models.factory import create_model
+from rezoo.sources.listing import list_models
 from rezoo.sources.references import resolve
 
 GOOD = """

@@ -144,7 +144,7 @@ WRONG = [
     (["trian"], "No such command", "trian"),
     (["eval"], "Missing argument", "MODEL"),
     (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
-    (["list", "extra"], "unexpected extra argument", "extra"),
+    (["list", "a", "extra"], "unexpected extra argument", "extra"),
 ]
 MISSING = [
     (["train", "./nosuch"], 3, "no such folder: ./nosuch"),

@@ -27,6 +27,11 @@ CROP_MODES = ("center", "squash", "border")
 MAX_CLASS_NAME = 1000  # characters; descriptions of ImageNet-21k have up to 300
 
 
+def forbids_commercial_use(licence: str) -> bool:
+    """Return whether a licence is for other uses only: Creative Commons' NC, and Meta's of SEER."""
+    return not {"nc", "noncommercial", "seer"}.isdisjoint(licence.lower().split("-"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """An architecture, named by an entry point of the group `rezoo.architectures`.
@@ -216,6 +221,7 @@ class WeightsSpec:
         top1, top5: Published accuracies as fractions, at the size for evaluation.
         top1_train_size, top5_train_size: The same at the size for training.
         default: Whether `pretrained=True` means these weights.
+        extra_data: Training data other than ImageNet-1k; empty if there are none.
         note: A remark for users.
         catalogue: Name of the catalogue.
     """
@@ -235,6 +241,7 @@ class WeightsSpec:
     top1_train_size: float | None = None
     top5_train_size: float | None = None
     default: bool = False
+    extra_data: str = ""
     note: str = ""
     catalogue: str = ""
 
@@ -246,7 +253,7 @@ class WeightsSpec:
     @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use; such weights are never a default."""
-        return "-nc" in self.licence.lower()
+        return forbids_commercial_use(self.licence)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,6 +101,7 @@ def _show_network(
 ) -> None:
     from rezoo.cli.console import fields
     from rezoo.registry import architectures
+    from rezoo.specs import forbids_commercial_use
 
     config = source.config
     spec = architectures.get(config.architecture)
@@ -125,6 +126,8 @@ def _show_network(
     if source.has_weights:
         document |= {
             "licence": source.licence,
+            "non_commercial": forbids_commercial_use(source.licence),
+            "extra_data": source.published.extra_data if source.published else "",
             "repository": str(source.address) if source.address else None,
             "sealed": bool(config.files),
             "class_names": list(config.class_names),
@@ -224,7 +227,12 @@ def _notes(document: Mapping[str, Any], counted: Profile | None) -> Iterator[str
     if "licence" in document:
         where = document["repository"] or "a local folder"
         state = "with a manifest" if document["sealed"] else "without a manifest"
-        yield f"weights: {where}, licence {document['licence'] or 'not stated'}, {state}"
+        licence = document["licence"] or "not stated"
+        if document["non_commercial"]:
+            licence = f"{licence}, which forbids commercial use"
+        yield f"weights: {where}, licence {licence}, {state}"
+        if document["extra_data"]:
+            yield f"trained on {document['extra_data']}"
 
 
 def _with_more_names(error: UnknownNameError, name: str) -> UnknownNameError:

@@ -46,11 +46,12 @@ _REQUIRED = ("arch", "tag", "repo", "licence")
 # keys that `WeightsSpec` has under the same name
 _PLAIN = (
     *("tag", "repo", "commit", "sha256", "licence"),
-    *("num_classes", "macs", "default", "note"),
+    *("num_classes", "macs", "default", "extra_data", "note"),
 )
 _FIGURES = ("top1_test_size", "top5_test_size", "top1_train_size", "top5_train_size")
 _KEYS: dict[str, type] = {
-    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "crop_mode", "interpolation", "note"), str),
+    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "crop_mode", "interpolation"), str),
+    **dict.fromkeys(("extra_data", "note"), str),
     **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size", "macs"), int),
     **dict.fromkeys(("crop_pct", "test_crop_pct", *_FIGURES), float),
     **dict.fromkeys(("mean", "std"), list),
@@ -135,6 +136,8 @@ def to_record(spec: WeightsSpec) -> dict[str, Any]:
         "bytes": spec.size,
         "params": known.get(spec.architecture).params if registered else None,
         "licence": spec.licence,
+        "non_commercial": spec.non_commercial,
+        "extra_data": spec.extra_data,
         "num_classes": spec.num_classes,
         "image_size": pre.for_test().size[0],
         "top1": spec.top1,
