@@ -116,6 +116,18 @@ def test_the_catalogue_says_what_timm_says():
         assert entry["macs"]
 
 
+@pytest.mark.ci
+def test_most_residual_networks_of_timm_and_their_weights_are_here(monkeypatch):
+    """Of those that can be loaded safely: weights of legacy SENets are pickles."""
+    import_timm()
+    monkeypatch.syspath_prepend(EXAMPLES.parent / "tests")
+    rows = runpy.run_path(str(EXAMPLES / "parity_table.py"))["coverage"]()
+    networks, built, weights, known = map(sum, zip(*rows.values(), strict=True))
+    assert (networks, weights) == (170, 236)  # of timm 1.0.31
+    assert built >= 120
+    assert known >= 190
+
+
 @pytest.mark.parametrize(
     ("name", "data", "non_commercial"),
     [
