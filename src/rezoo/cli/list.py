@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -281,7 +282,12 @@ def _weights_row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_SHOWN = {"models": _model_row, "datasets": dict, "recipes": _recipe_row, "weights": _weights_row}
+_SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "models": _model_row,
+    "datasets": dict,
+    "recipes": _recipe_row,
+    "weights": _weights_row,
+}
 _NOTES = {
     "recipes": (
         "top-1: as published by the source; rezoo info NAME shows whether rezoo reproduced it",
