@@ -23,8 +23,9 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
-from rezoo.sources import catalogue, listing
+from rezoo.sources import catalogue
 from rezoo.sources.references import resolve
+from rezoo.utils.licences import PERMISSIVE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ENTRY = {
@@ -190,7 +191,7 @@ def test_weights_are_chosen_by_pattern_size_licence_and_accuracy(call):
     names = [row["name"] for row in rows]
     assert names[:2] == ["resnetaa50d.sw_in12k_ft_in1k", "resnet50d.ra4_e3600_r224_in1k"]
     assert all(row["params"] <= 30e6 and row["architecture"].endswith("d") for row in rows)
-    assert {row["licence"] for row in rows} <= set(listing.PERMISSIVE)
+    assert {row["licence"] for row in rows} <= set(PERMISSIVE)
     assert names == rezoo.list_models(
         "resnet*d", pretrained=True, max_params=30e6, sort="top1", licence="permissive"
     )

@@ -12,8 +12,8 @@ from conftest import fails
 from rezoo import registry
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.models.factory import create_model
-from rezoo.sources.listing import list_models
 from rezoo.sources.references import resolve
+from rezoo.sources.selection import list_models
 
 GOOD = """
 from rezoo.specs import ModelSpec

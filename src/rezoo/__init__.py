@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from rezoo.publishing.push import push
     from rezoo.publishing.verify import verify
     from rezoo.sources.catalogue import list_weights
-    from rezoo.sources.listing import list_models
     from rezoo.sources.load import load
+    from rezoo.sources.selection import list_models
     from rezoo.training.train import train
 
 _WHERE = {
-    "list_models": "rezoo.sources.listing",
+    "list_models": "rezoo.sources.selection",
     "list_weights": "rezoo.sources.catalogue",
     "list_datasets": "rezoo.data.datasets",
     "create_model": "rezoo.models.factory",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.utils.files import FileRecord
+from rezoo.utils.licences import forbids_commercial_use
 
 if TYPE_CHECKING:
     import keras
@@ -19,17 +20,9 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MAX_CLASSES = 1_000_000
-MAX_IMAGE_SIZE = 8192
-MIN_CROP_PCT = 0.05
-INTERPOLATIONS = ("bilinear", "bicubic")
-CROP_MODES = ("center", "squash", "border")
+MAX_CLASSES, MAX_IMAGE_SIZE, MIN_CROP_PCT = 1_000_000, 8192, 0.05
+INTERPOLATIONS, CROP_MODES = ("bilinear", "bicubic"), ("center", "squash", "border")
 MAX_CLASS_NAME = 1000  # characters; descriptions of ImageNet-21k have up to 300
-
-
-def forbids_commercial_use(licence: str) -> bool:
-    """Return whether a licence is for other uses only: Creative Commons' NC, and Meta's of SEER."""
-    return not {"nc", "noncommercial", "seer"}.isdisjoint(licence.lower().split("-"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ def _show_network(
 ) -> None:
     from rezoo.cli.console import fields
     from rezoo.registry import architectures
-    from rezoo.specs import forbids_commercial_use
+    from rezoo.utils.licences import forbids_commercial_use
 
     config = source.config
     spec = architectures.get(config.architecture)

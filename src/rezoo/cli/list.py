@@ -112,26 +112,26 @@ def _chosen(
     name: str, pattern: str | None, limits: dict[str, Any], sort: str | None
 ) -> list[dict[str, Any]]:
     """Return the rows of a table that match, in order."""
-    from rezoo.sources import listing
+    from rezoo.sources import selection
 
     own = {"datasets": _datasets, "recipes": _recipes}
-    rows = {**own, "models": listing.model_records, "weights": listing.weights_records}[name]()
+    rows = {**own, "models": selection.model_records, "weights": selection.weights_records}[name]()
     words = "architectures" if name == "models" else name
     if pattern is not None:
-        found = listing.matching(rows, pattern)
+        found = selection.matching(rows, pattern)
         if not found:
             known = [key for row in rows for key in (row["name"], row.get("architecture"))]
             close = near(pattern.translate(str.maketrans("", "", "*?[]")), filter(None, known))
             hint = f"Did you mean {' or '.join(close)}?" if close else f"all: rezoo list --{name}."
             raise UnknownNameError(f"no {words} match {pattern!r}", hint=hint)
         rows = found
-    found = listing.within(rows, **limits)
+    found = selection.within(rows, **limits)
     if rows and not found:
         asked = ", ".join(f"--{key.replace('_', '-')} {_written(limits[key])}" for key in limits)
         raise NotFoundError(
             f"none of {len(rows)} {words} is within {asked}", hint="raise a limit, or drop it."
         )
-    return listing.in_order(found, sort) if sort else found
+    return selection.in_order(found, sort) if sort else found
 
 
 def _written(limit: float | str) -> str:

@@ -13,12 +13,11 @@ from rezoo.errors import SpecError
 from rezoo.registry import architectures
 from rezoo.sources import catalogue
 from rezoo.specs import WeightsSpec
+from rezoo.utils.licences import PERMISSIVE
 from rezoo.utils.names import natural_key
 
 Sort = Literal["name", "params", "macs", "top1"]
 Records = list[dict[str, Any]]
-
-PERMISSIVE = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "isc", "mit", "unlicense")
 
 
 def list_models(
@@ -41,7 +40,7 @@ def list_models(
         max_params: Largest number of parameters, such as `30e6`.
         max_macs: Largest number of multiply-adds for one image.
         licence: Licence of the weights, such as `"apache-2.0"`, or `"permissive"`: one of
-            `PERMISSIVE`. Only with `pretrained=True`.
+            `rezoo.utils.licences.PERMISSIVE`. Only with `pretrained=True`.
         sort: `"name"`, `"params"` or `"macs"` in ascending order; with `pretrained=True` also
             `"top1"`, the best first.
 
