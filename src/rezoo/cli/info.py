@@ -87,13 +87,16 @@ def _show_recipe(name: str, as_json: bool) -> None:
 
 
 def _show_weights(spec: WeightsSpec, require_pinned: bool, as_json: bool) -> None:
-    from rezoo.sources import catalogue
+    from rezoo.registry import architectures
     from rezoo.sources.hub_address import MAIN, Address
     from rezoo.sources.refusals import check_pinned
+    from rezoo.sources.selection import weights_record
 
     if require_pinned:
         check_pinned(spec.name, Address(spec.repo, spec.commit or MAIN), spec)
-    _show(catalogue.to_record(spec), as_json)
+    registered = spec.architecture in architectures.names()
+    network = architectures.get(spec.architecture) if registered else None
+    _show(weights_record(spec, network), as_json)
 
 
 def _show_network(

@@ -122,39 +122,6 @@ def of_repository(repo: str) -> WeightsSpec | None:
     return next((s for s in _all() if s.repo == repo and s.sha256), None)
 
 
-def to_record(spec: WeightsSpec) -> dict[str, Any]:
-    """Return an entry as JSON values."""
-    pre, known = spec.preprocessing, registry.architectures
-    registered = spec.architecture in known.names()
-    return {
-        "name": spec.name,
-        "architecture": spec.architecture,
-        "default": spec.default,
-        "repo": spec.repo,
-        "commit": spec.commit or None,
-        "sha256": spec.sha256 or None,
-        "bytes": spec.size,
-        "params": known.get(spec.architecture).params if registered else None,
-        "licence": spec.licence,
-        "non_commercial": spec.non_commercial,
-        "extra_data": spec.extra_data,
-        "num_classes": spec.num_classes,
-        "image_size": pre.for_test().size[0],
-        "top1": spec.top1,
-        "top5": spec.top5,
-        "train_image_size": pre.size[0],
-        "top1_train_size": spec.top1_train_size,
-        "top5_train_size": spec.top5_train_size,
-        "crop_pct": pre.for_test().crop_pct,
-        "crop_mode": pre.crop_mode,
-        "interpolation": pre.interpolation,
-        "mean": list(pre.mean),
-        "std": list(pre.std),
-        "note": spec.note,
-        "catalogue": spec.catalogue,
-    }
-
-
 def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         yield from _read(str(expanded(path)), path)

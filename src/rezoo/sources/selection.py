@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from rezoo.errors import SpecError
 from rezoo.registry import architectures
 from rezoo.sources import catalogue
-from rezoo.specs import WeightsSpec
+from rezoo.specs import ModelSpec, WeightsSpec
 from rezoo.utils.licences import PERMISSIVE
 from rezoo.utils.names import natural_key
 
@@ -78,7 +78,49 @@ def model_records() -> Records:
 
 def weights_records() -> Records:
     """Return the entries of all catalogues as JSON values, defaults of an architecture first."""
-    return [{**catalogue.to_record(spec), "macs": _macs(spec)} for spec in catalogue.describe()]
+    networks: dict[str, ModelSpec] = {}
+    for entry, network in architectures.describe():
+        if network and (entry.builtin or entry.name not in networks):
+            networks[entry.name] = network
+    return [weights_record(spec, networks.get(spec.architecture)) for spec in catalogue.describe()]
+
+
+def weights_record(spec: WeightsSpec, network: ModelSpec | None) -> dict[str, Any]:
+    """Return an entry of a catalogue as JSON values.
+
+    Args:
+        spec: The entry.
+        network: Its architecture; None if it is not registered.
+    """
+    pre = spec.preprocessing
+    return {
+        "name": spec.name,
+        "architecture": spec.architecture,
+        "default": spec.default,
+        "repo": spec.repo,
+        "commit": spec.commit or None,
+        "sha256": spec.sha256 or None,
+        "bytes": spec.size,
+        "params": network.params if network else None,
+        "macs": _macs(spec, network),
+        "licence": spec.licence,
+        "non_commercial": spec.non_commercial,
+        "extra_data": spec.extra_data,
+        "num_classes": spec.num_classes,
+        "image_size": pre.for_test().size[0],
+        "top1": spec.top1,
+        "top5": spec.top5,
+        "train_image_size": pre.size[0],
+        "top1_train_size": spec.top1_train_size,
+        "top5_train_size": spec.top5_train_size,
+        "crop_pct": pre.for_test().crop_pct,
+        "crop_mode": pre.crop_mode,
+        "interpolation": pre.interpolation,
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "note": spec.note,
+        "catalogue": spec.catalogue,
+    }
 
 
 def matching(records: Records, pattern: str) -> Records:
@@ -138,11 +180,10 @@ def _licences(named: str) -> Sequence[str]:
     return (named,)
 
 
-def _macs(spec: WeightsSpec) -> int | None:
+def _macs(spec: WeightsSpec, network: ModelSpec | None) -> int | None:
     """Return the MACs that the entry states, or those of its architecture at the same size."""
-    if spec.macs is not None or spec.architecture not in architectures.names():
+    if spec.macs is not None or network is None:
         return spec.macs
-    network = architectures.get(spec.architecture)
     size = (network.image_size, network.image_size)
     same = spec.preprocessing.for_test().size == size and spec.num_classes == network.num_classes
     return network.macs if same else None
