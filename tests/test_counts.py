@@ -203,6 +203,14 @@ def test_cifar_table(name, depth):
         assert (plain.params, plain.statistics, plain.macs) == (params, statistics, macs)
 
 
+def test_the_wide_network_has_the_parameters_of_its_paper():
+    """arXiv:1605.07146, table 5: 36.5 million, and 28 convolutions with the three shortcuts."""
+    spec = registry.architectures.get("wide_resnet28_10")
+    assert round(spec.params / 1e6, 1) == 36.5
+    blocks = sum(spec.config["depths"])
+    assert (1 + 2 * blocks + 3, spec.summary.split(",")[0]) == (28, "26 layers")
+
+
 def test_option_c_projects_in_every_block():
     counted = cost("resnet20", changes={"shortcut": "projection_everywhere"})
     assert (counted.params, counted.macs) == OPTION_C[20]
