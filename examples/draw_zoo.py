@@ -92,8 +92,9 @@ def number_front(plot: Axes, weights: Sequence[WeightsSpec]) -> None:
     for number, spec in enumerate(weights, start=1):
         dot = (spec.macs / 1e9, 100 * spec.top1)
         x, y = plot.transData.transform(dot)
-        left = x - 12
-        height = max(y + 10, last_y + 14) if left - last_x < 19 else y + 10
+        left, height = x - 12, y + 10
+        if left - last_x < 19:
+            left, height = min(left, last_x + 9), max(height, last_y + 13)
         last_x, last_y = left, height
         leader = {"arrowstyle": "-", "color": ORANGE, "lw": 0.8, "shrinkA": 0, "shrinkB": 4}
         plot.annotate(
