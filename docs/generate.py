@@ -191,6 +191,49 @@ def weights_count() -> str:
     )
 
 
+def families() -> str:
+    """Return members, published weights, lines and longest function of each file of a family."""
+    import ast
+    from collections import Counter
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from rezoo import registry
+
+    published = Counter(spec.architecture for spec in _own_weights())
+    members: dict[str, list[Any]] = {}
+    for entry, spec in registry.architectures.describe():
+        if spec and entry.builtin:
+            members.setdefault(entry.point.module, []).append(spec)
+    rows = []
+    for module, specs in sorted(members.items(), key=lambda item: -len(item[1])):
+        text = Path(find_spec(module).origin or "").read_text("utf-8")
+        functions = [x for x in ast.walk(ast.parse(text)) if isinstance(x, ast.FunctionDef)]
+        lengths = {x.name: _lines_of_code(x) for x in functions}
+        longest = max(lengths, key=lengths.__getitem__, default="")
+        rows.append(
+            (
+                code(f"{module.rpartition('.')[2]}.py"),
+                ", ".join(sorted({code(spec.family) for spec in specs})),
+                len(specs),
+                sum(published[spec.name] for spec in specs),
+                len(text.splitlines()),
+                f"{code(longest)}, {lengths[longest]}" if longest else "",
+            )
+        )
+    head = ["file", "families", "members", "weights", "lines", "longest function, lines"]
+    return table(head, rows)
+
+
+def _lines_of_code(function: Any) -> int:
+    """Return the number of lines of a function without its docstring."""
+    import ast
+
+    first = function.body[0]
+    documented = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return int(function.end_lineno - function.lineno + 1 - documented)
+
+
 def _own_weights() -> list[Any]:
     """Return the entries of rezoo's own catalogue, without those of the environment."""
     from rezoo.sources import catalogue
@@ -223,6 +266,7 @@ _CATALOGUE_KEYS = {
     "top5_train_size": "likewise top-5",
     "top1_test_size": "published top-1 in percent at `test_size`",
     "top5_test_size": "likewise top-5",
+    "extra_data": "training data other than ImageNet-1k, in words; lists mark it",
     "note": "a remark for users",
 }
 _TOML_KINDS = {str: "text", bool: "true or false", int: "integer", float: "number", list: "list"}

@@ -18,13 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from rezoo import registry
-from rezoo.models.factory import create_model, start_from_zeros
+from rezoo.models.factory import create_model
 from rezoo.models.profile import profile
 from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD
 
 CATALOGUE = Path(__file__).parents[1] / "src" / "rezoo" / "sources" / "weights.toml"
-MORE_DATA = {  # what tags of timm say
+EXTRA_DATA = {  # what tags of timm say
     "in12k": "ImageNet-12k",
     "in21k": "ImageNet-21k",
     "swag": "3.6 billion images of Instagram with hashtags",
@@ -32,7 +34,8 @@ MORE_DATA = {  # what tags of timm say
     "ig1b": "a billion images of Instagram with hashtags",
     "yfcc100m": "YFCC100M without labels",
 }
-KEPT = ("default", "commit", "sha256", "bytes", "macs")
+KEPT = ("default", "commit", "sha256", "bytes", "macs", "note")
+LAST = ("extra_data", "note")
 FIGURES = ("top1_train_size", "top5_train_size", "top1_test_size", "top5_test_size")
 
 
@@ -63,26 +66,31 @@ def facts(architecture: str, tag: str, config: Any) -> dict[str, Any]:
         "interpolation": config.interpolation,
         "mean": list(config.mean),
         "std": list(config.std),
-        "note": note(tag, config.license),
+        "extra_data": extra_data(tag),
     }
-    usual = {"num_classes": 1000, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
-    return {k: v for k, v in found.items() if v is not None and v != usual.get(k, "")}
+    usual = {
+        "extra_data": "",
+        "num_classes": 1000,
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+    }
+    return {k: v for k, v in found.items() if v is not None and v != usual.get(k)}
 
 
-def note(tag: str, licence: str) -> str:
-    """Return the remark for licences without commercial use, and more data than ImageNet-1k."""
-    more = [words for key, words in MORE_DATA.items() if key in tag.split("_")]
-    remarks = ["not for commercial use"] if "-nc" in licence else []
-    if more:
-        remarks.append(f"trained on {' and '.join(more)} as well")
-    return "; ".join(remarks)
+def extra_data(tag: str) -> str:
+    """Return the training data other than ImageNet-1k that a tag names."""
+    return " and ".join(words for key, words in EXTRA_DATA.items() if key in tag.split("_"))
 
 
 @cache
 def macs(architecture: str, size: int, num_classes: int) -> int:
-    """Return the multiply-adds for one image."""
-    model = start_from_zeros(lambda: create_model(architecture, num_classes=num_classes))
-    return profile(model, input_shape=(size, size, 3)).macs
+    """Return the multiply-adds for one image; weights get no values, which would take memory."""
+    shape = (size, size, 3)
+    with keras.StatelessScope(initialize_variables=False):
+        model = create_model(architecture, num_classes=num_classes, input_shape=shape)
+    counted = profile(model, input_shape=shape).macs
+    keras.utils.clear_session(free_memory=False)
+    return counted
 
 
 def figures(entry: Mapping[str, Any], results: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -104,9 +112,9 @@ def figures(entry: Mapping[str, Any], results: Mapping[str, Mapping[str, str]]) 
 def written(entry: Mapping[str, Any]) -> str:
     """Return an entry as TOML."""
     order = ("arch", "tag", "repo", "default", "commit", "sha256", "bytes", "licence")
-    keys = [*order, *(k for k in entry if k not in (*order, "note", "macs", *FIGURES))]
+    keys = [*order, *(k for k in entry if k not in (*order, "macs", *FIGURES, *LAST))]
     lines = ["[[weights]]"]
-    for key in (*keys, "macs", *FIGURES, "note"):
+    for key in (*keys, "macs", *FIGURES, *LAST):
         if key in entry:
             lines.append(f"{key} = {literal(entry[key])}")
     return "\n".join(lines)
@@ -138,9 +146,6 @@ def main() -> None:
         before = old.pop(entry["repo"], {})
         known = {k: before[k] for k in (*KEPT, *FIGURES) if k in before}
         entry = {**entry, **(known if before else figures(entry, results))}
-        if (remark := before.get("note", "")) not in entry.get("note", ""):
-            new = entry.get("note", "")
-            entry["note"] = remark if new in remark else f"{remark}; {new}"
         if "macs" not in entry:
             size = entry.get("test_size", entry["train_size"])
             entry["macs"] = macs(architecture, size, config.num_classes)

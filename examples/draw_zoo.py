@@ -1,7 +1,8 @@
 """Draw the chart of published weights: `python examples/draw_zoo.py [images/zoo.svg]`.
 
 Published top-1 over MACs for all weights of the catalogue. Weights are on the front if none with
-fewer MACs are better; they are numbered in the chart and named below it.
+fewer MACs are better; they are numbered in the chart and named below it. Triangles and `+` stand
+for training data other than ImageNet-1k, hollow marks and `!` for licences without commercial use.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from rezoo.sources import catalogue
 from rezoo.specs import WeightsSpec
 
 WIDTH, PLOT = 420, 380  # of the picture; height of the plot
-LEFT, RIGHT, TOP = 52, 404, 100  # of the plot
+LEFT, RIGHT, TOP = 52, 404, 126  # of the plot
 LEAST = 0.6  # top-1 of the lowest weights on the chart
+LOOKS = [(False, False), (True, False), (False, True), (True, True)]  # more data, non-commercial
 ROW = 20  # height of a line of text
 
 
@@ -44,11 +46,11 @@ def plot_area(axes: Axes, height: float, shown: Sequence[WeightsSpec]) -> Axes:
     most, low = max(spec.macs for spec in shown) / 1e9, min(spec.top1 for spec in shown)
     high = max(spec.top1 for spec in shown)
     plot.set(xscale="log", xlim=(min(spec.macs for spec in shown) / 1.5e9, most * 1.3))
-    plot.set(ylim=(100 * low - 1, 100 * high + 2))
-    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick < most * 1.2]
+    plot.set(ylim=(100 * low - 1, 100 * high + 4))
+    ticks = [tick for tick in (0.2, 1, 5, 20, 100) if tick < most * 1.2]
     plot.set_xticks(ticks, [f"{tick} G" for tick in ticks])
     plot.set_xticks([], minor=True)
-    percent = [tick for tick in range(60, 100, 4) if tick > 100 * low - 1 and tick < 100 * high + 2]
+    percent = [tick for tick in range(60, 100, 4) if tick > 100 * low - 1 and tick < 100 * high + 4]
     plot.set_yticks(percent, [f"{tick} %" for tick in percent])
     plot.tick_params(length=0, labelsize=SMALL, labelcolor=MUTED)
     plot.grid(color=LINE, lw=1)
@@ -57,14 +59,42 @@ def plot_area(axes: Axes, height: float, shown: Sequence[WeightsSpec]) -> Axes:
     return plot
 
 
+def marked_name(spec: WeightsSpec) -> str:
+    """Return the name with the marks of `rezoo list --weights`."""
+    return spec.name + " +" * bool(spec.extra_data) + " !" * spec.non_commercial
+
+
+def dots(axes: Axes, specs: Sequence[WeightsSpec], colour: str, size: int) -> None:
+    """Draw a dot for each weights: a triangle for more data, hollow for no commercial use."""
+    for look in LOOKS:
+        some = [s for s in specs if (bool(s.extra_data), s.non_commercial) == look]
+        places = [s.macs / 1e9 for s in some], [100 * s.top1 for s in some]
+        scatter(axes, *places, colour, size, *look)
+
+
+def scatter(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    colour: str,
+    size: int,
+    more_data: bool,
+    hollow: bool,
+) -> None:
+    """Draw dots, or triangles, filled or hollow."""
+    look = {"marker": "^" if more_data else "o", "fc": CARD if hollow else colour, "ec": colour}
+    axes.scatter(x, y, s=size, lw=1.2 if hollow else 0, zorder=3, **look)
+
+
 def number_front(plot: Axes, weights: Sequence[WeightsSpec]) -> None:
     """Write numbers above the dots; if dots are close, each above the one before, with a line."""
     last_x = last_y = 0.0
     for number, spec in enumerate(weights, start=1):
         dot = (spec.macs / 1e9, 100 * spec.top1)
         x, y = plot.transData.transform(dot)
-        left = x - 12
-        height = max(y + 10, last_y + 14) if left - last_x < 19 else y + 10
+        left, height = x - 12, y + 10
+        if left - last_x < 19:
+            left, height = min(left, last_x + 9), max(height, last_y + 13)
         last_x, last_y = left, height
         leader = {"arrowstyle": "-", "color": ORANGE, "lw": 0.8, "shrinkA": 0, "shrinkB": 4}
         plot.annotate(
@@ -84,7 +114,8 @@ def name_front(axes: Axes, y: float, weights: Sequence[WeightsSpec]) -> None:
     """Write number, name, top-1 and MACs of each weights."""
     for number, spec in enumerate(weights, start=1):
         text(axes, 36, y, str(number), SMALL, ha="right", color=ORANGE, weight="bold")
-        text(axes, 46, y, spec.name, fitting(spec.name, 246, SMALL, least=8), ha="left")
+        name = marked_name(spec)
+        text(axes, 46, y, name, fitting(name, 246, SMALL, least=8), ha="left")
         text(axes, 346, y, f"{spec.top1:.1%}", SMALL, ha="right")
         text(axes, 404, y, f"{spec.macs / 1e9:.1f} G", SMALL, ha="right", color=MUTED)
         y += ROW
@@ -100,19 +131,20 @@ def draw() -> Axes:
     axes = canvas(height)
     text(axes, WIDTH / 2, 30, "accuracy and cost of published weights", 16, weight="bold")
     text(axes, WIDTH / 2, 54, "top-1 on ImageNet-1k as published, MACs for one image", SMALL)
-    for x, colour, size, words in (
-        (40, SKY, 30, "all weights"),
-        (160, ORANGE, 40, "better than all with fewer MACs"),
+    for x, y, colour, size, look, words in (
+        (40, 80, SKY, 30, LOOKS[0], "all weights"),
+        (160, 80, ORANGE, 40, LOOKS[0], "better than all with fewer MACs"),
+        (40, 102, SKY, 30, LOOKS[1], "+ more training data"),
+        (206, 102, SKY, 30, LOOKS[2], "! no commercial use"),
     ):
-        axes.scatter(x, 80, s=size, c=colour, lw=0)
-        text(axes, x + 10, 80, words, SMALL, ha="left", color=MUTED)
+        scatter(axes, [x], [y], colour, size, *look)
+        text(axes, x + 10, y, words, SMALL, ha="left", color=MUTED)
     plot = plot_area(axes, height, shown)
     steps = {"where": "post", "color": ORANGE, "alpha": 0.4, "lw": 1.5}
     for specs, colour, size in ((shown, SKY, 24), (leading, ORANGE, 40)):
-        macs, top1 = [spec.macs / 1e9 for spec in specs], [100 * spec.top1 for spec in specs]
-        plot.scatter(macs, top1, s=size, c=colour, lw=0, zorder=3)
-        if specs is leading:
-            plot.step(macs, top1, **steps)
+        dots(plot, specs, colour, size)
+    macs, top1 = [spec.macs / 1e9 for spec in leading], [100 * spec.top1 for spec in leading]
+    plot.step(macs, top1, **steps)
     number_front(plot, leading)
     name_front(axes, TOP + PLOT + 48, leading)
     y = TOP + PLOT + 48 + ROW * len(leading)

@@ -6,7 +6,11 @@ timm's published figures to every printed digit.
 
 from __future__ import annotations
 
+import csv
 import json
+import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +99,8 @@ OPTION_C = {
 }
 # ImageNet's widths with a 3x3 stem and no pooling, 32 pixels, 10 classes
 ON_CIFAR = {"resnet18": (11_173_962, 555_422_720), "resnet50": (23_520_842, 1_297_829_888)}
+LINES = (Path(__file__).with_name("golden") / "timm_counts.csv").read_text("utf-8").splitlines()
+TIMM = list(csv.DictReader(line for line in LINES if not line.startswith("#")))
 # arXiv:1512.03385, table 1: billions of multiply-adds as printed
 TABLE_1 = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
 
@@ -104,12 +110,35 @@ def test_specs_and_catalogue_state_the_counts_of_the_graph(name):
     spec, counted = registry.architectures.get(name), cost(name)
     assert (spec.params, spec.macs) == (counted.params, counted.macs)
     assert counted.flops == 2 * counted.macs
+    assert re.match(rf"{counted.weighted_layers}\b", spec.summary) or spec.family == "vgg"
     entries = [entry for entry in catalogue.describe() if entry.architecture == name]
     for size in {entry.preprocessing.for_test().size[0] for entry in entries}:
         at = [e for e in entries if e.preprocessing.for_test().size == (size, size)]
         for classes in {e.num_classes for e in at}:
             macs = cost(name, size=size, classes=classes).macs
-            assert {e.macs for e in at if e.num_classes == classes} <= {macs, None}
+            assert {e.macs for e in at if e.num_classes == classes} == {macs}
+
+
+def test_parameters_are_those_of_timms_table():
+    """147 of the members that timm has, too; millions with two decimals."""
+    specs = {row["name"]: registry.architectures.get(row["name"]) for row in TIMM}
+    assert len(specs) == 147
+    for row in TIMM:
+        assert float(row["params"]) == round(specs[row["name"]].params / 1e6, 2), row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", [r for r in TIMM if "blur" not in r["name"]], ids=lambda r: f"{r['name']}-{r['pixels']}"
+)
+def test_macs_and_activations_are_those_of_timms_table(row):
+    """Timm counts blurring as a convolution; rezoo does not."""
+    counted = cost(row["name"], size=int(row["pixels"]))
+    assert abs(counted.activations / 1e6 - float(row["activations"])) <= 0.0051
+    normalized = [x for x in counted.layers if x.kind == "BatchNormalization"]
+    if normalized or row["name"].startswith("vgg"):  # group normalization is counted otherwise
+        added = 2 * sum(math.prod(layer.output_shape) for layer in normalized)
+        assert abs((counted.macs + added) / 1e9 - float(row["macs"])) <= 0.006
 
 
 @pytest.mark.parametrize(
@@ -172,6 +201,14 @@ def test_cifar_table(name, depth):
     if f"plain{depth}" in registry.architectures.names():
         plain = cost(f"plain{depth}")
         assert (plain.params, plain.statistics, plain.macs) == (params, statistics, macs)
+
+
+def test_the_wide_network_has_the_parameters_of_its_paper():
+    """arXiv:1605.07146, table 5: 36.5 million, and 28 convolutions with the three shortcuts."""
+    spec = registry.architectures.get("wide_resnet28_10")
+    assert round(spec.params / 1e6, 1) == 36.5
+    blocks = sum(spec.config["depths"])
+    assert (1 + 2 * blocks + 3, spec.summary.split(",")[0]) == (28, "26 layers")
 
 
 def test_option_c_projects_in_every_block():

@@ -168,6 +168,17 @@ def test_info_of_a_run(call, trained):
     assert found["preprocessing"]["mean"] == [0.5]
 
 
+@pytest.mark.parametrize("licence", ["cc-by-nc-4.0", "seer-license", "apache-2.0"])
+def test_info_marks_a_licence_without_commercial_use(call, tmp_path, licence):
+    cfg = {"input_size": [3, 224, 224], "license": licence}
+    config = {"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": cfg}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    marked = licence != "apache-2.0"
+    assert json.loads(call("info", tmp_path, "--json").out)["non_commercial"] == marked
+    text = " ".join(call("info", tmp_path).out.split())
+    assert (f"licence {licence}, which forbids commercial use" in text) == marked
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

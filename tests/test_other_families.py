@@ -1,5 +1,9 @@
 """RegNet, Res2Net, ResNeSt and SKNet: small networks of their blocks against timm, and the rest."""
 
+import re
+import runpy
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from rezoo.models.fingerprint import fingerprint
 from rezoo.models.profile import profile
 from rezoo.models.settings import keras_settings
 
+ROOT = Path(__file__).parents[1]
 RELATIVE = 1e-5
 WIDTHS = (64, 64, 128, 128)
 RULE = {"depth": 6, "w_0": 24, "w_a": 24.0, "w_m": 2.0}  # 1, 1, 3, 1 of 24, 48, 96, 192 channels
@@ -237,6 +242,19 @@ def test_figures_are_those_of_the_network(name):
     spec = registry.architectures.get(name)
     found = profile(create_model(name), input_shape=(spec.image_size, spec.image_size, 3))
     assert (found.params, found.macs) == (spec.params, spec.macs)
-    # kernels side by side count once in the name
-    beside = sum(layer.name.endswith(".paths.1.conv") for layer in found.layers)
-    assert spec.summary.startswith(f"{found.weighted_layers - beside} layers")
+    assert spec.summary.startswith(f"{found.weighted_layers} layers")
+
+
+def test_the_page_of_the_families_shows_the_code():
+    """Each line of its diffs is a line of a file, and its table has every family."""
+    page = (ROOT / "docs" / "concepts" / "families.md").read_text("utf-8")
+    files = [*(ROOT / "src" / "rezoo" / "models").glob("*.py"), ROOT / "pyproject.toml"]
+    lines = {line for file in files for line in file.read_text("utf-8").splitlines()}
+    added = re.findall(r"^\+(.+)$", page, re.MULTILINE)
+    assert len(added) > 10
+    assert set(added) <= lines
+    table = runpy.run_path(str(ROOT / "docs" / "generate.py"))["families"]()
+    families = {spec.family for _, spec in registry.architectures.describe() if spec}
+    assert families <= set(re.findall(r"<code>(\w+)</code>", table))
+    lengths = [int(n) for n in re.findall(r", (\d+) \|$", table, re.MULTILINE)]
+    assert max(lengths) <= 50

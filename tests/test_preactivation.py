@@ -96,11 +96,12 @@ def test_each_kind_gives_the_logits_of_timm(name):
 
 
 @pytest.mark.ci
-def test_first_unit_for_cifar_adds_to_the_activated_input():
+@pytest.mark.parametrize("name", ["preact_resnet110", "wide_resnet28_10"])
+def test_first_unit_for_cifar_adds_to_the_activated_input(name):
     """arXiv:1603.05027, appendix: the first activation comes before the two paths."""
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
-    model = small("preact_resnet110", depths=(1, 1, 1))
+    model = small(name, depths=(1, 1, 1))
     random = np.random.default_rng(0)
     for variable in model.weights:
         variable.assign(random.uniform(0.05, 0.3, variable.shape).astype(np.float32))
@@ -110,21 +111,25 @@ def test_first_unit_for_cifar_adds_to_the_activated_input():
         names = (f"{name}.{key}" for key in ("running_mean", "running_var", "weight", "bias"))
         return functional.batch_norm(x, *(state[n] for n in names)).relu()
 
-    def conv(x, name, stride=1):
-        return functional.conv2d(x, state[f"{name}.weight"], stride=stride, padding=1)
+    def conv(x, name, stride=1, padding=1):
+        return functional.conv2d(x, state[f"{name}.weight"], stride=stride, padding=padding)
 
     images = images_of(16, 16)
     x = active(
         conv(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), "stem.conv"), "stem.norm"
     )
-    for stage, (width, stride) in enumerate(((16, 1), (32, 2), (64, 2))):
+    widths = registry.architectures.get(name).config["widths"]
+    for stage, (width, stride) in enumerate(zip(widths, (1, 2, 2), strict=True)):
         block = f"stages.{stage}.blocks.0"
         shortcut = x if stage == 0 else active(x, f"{block}.norm1")
         y = conv(
             active(conv(shortcut, f"{block}.conv1", stride), f"{block}.norm2"), f"{block}.conv2"
         )
         half = (width - shortcut.shape[1]) // 2
-        x = y + functional.pad(shortcut[:, :, ::stride, ::stride], (0, 0, 0, 0, half, half))
+        if f"{block}.downsample.conv.weight" in state:
+            x = y + conv(shortcut, f"{block}.downsample.conv", stride, padding=0)
+        else:
+            x = y + functional.pad(shortcut[:, :, ::stride, ::stride], (0, 0, 0, 0, half, half))
     pooled = active(x, "norm").mean((2, 3))
     wanted = (pooled @ state["head.fc.weight"][:, :, 0, 0].T + state["head.fc.bias"]).numpy()
     got = logits_of(model, images)

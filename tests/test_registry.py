@@ -11,8 +11,9 @@ import pytest
 from conftest import fails
 from rezoo import registry
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
-from rezoo.models.factory import create_model, list_models
+from rezoo.models.factory import create_model
 from rezoo.sources.references import resolve
+from rezoo.sources.selection import list_models
 
 GOOD = """
 from rezoo.specs import ModelSpec

@@ -114,7 +114,7 @@ def test_list_json(loaded):
     tables = json.loads(done.stdout)
     assert list(tables) == ["models", "datasets", "recipes"]
     ours = [row["name"] for row in tables["models"] if row["from"].startswith("rezoo ")]
-    assert len(ours) == 170
+    assert len(ours) == 171
     assert ours[:3] == ["ecaresnet26t", "ecaresnet50d", "ecaresnet50t"]
     assert {"resnet50", "resnet50d", "resnet50_v1", "wide_resnet50_2", "vgg16"} < set(ours)
     only = json.loads(loaded("list", "--recipes", "--json")[0].stdout)
@@ -144,7 +144,7 @@ WRONG = [
     (["trian"], "No such command", "trian"),
     (["eval"], "Missing argument", "MODEL"),
     (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
-    (["list", "extra"], "unexpected extra argument", "extra"),
+    (["list", "a", "extra"], "unexpected extra argument", "extra"),
 ]
 MISSING = [
     (["train", "./nosuch"], 3, "no such folder: ./nosuch"),

@@ -56,6 +56,8 @@ SAME_NETWORK = [
     ("resnetrs50", {"replace_stem_pool": True, "block_args": None}),
     ("resnet50_gn", {"norm_layer": "group_norm"}),
     ("senet154", {"block_reduce_first": 2, "down_kernel_size": 3, "cardinality": 64}),
+    ("regnety_008_tv", {"output_stride": 32, "group_size": 16, "se_ratio": 0.25, "wa": 38.84}),
+    ("skresnet18", {"layers": [2, 2, 2, 2], "act_layer": "relu"}),
 ]
 
 
@@ -91,6 +93,11 @@ def test_arguments_that_change_nothing_are_accepted(architecture, arguments):
         ("resnetrs50", {"block_args": {"attn_layer": "se"}}),  # of another width
         ("resnet50_gn", {"norm_layer": "batchnorm2d"}),
         ("senet154", {"block_reduce_first": 1}),
+        ("regnety_008", {"output_stride": 16}),
+        ("regnetx_008", {"se_ratio": 0.25}),
+        ("regnetx_008", {"linear_out": True}),
+        ("res2net50_26w_4s", {"block_args": {"scale": 8}}),
+        ("skresnet18", {"block_args": {}}),
         ("vgg16", {"mlp_ratio": 2}),  # timm's has other names of tensors
         ("resnet20", {"layers": [3, 3, 3]}),  # not in timm: no argument is known
     ],
@@ -99,6 +106,13 @@ def test_arguments_that_change_nothing_are_accepted(architecture, arguments):
 def test_arguments_are_compared_with_the_architecture(architecture, arguments):
     with pytest.raises(IncompatibleError, match=f"not the {architecture} that rezoo builds"):
         config_from_json(config(architecture, arguments))
+
+
+def test_a_loader_that_is_only_switched_on_has_no_effect():
+    """As in timm, which ignores `true` from the Hub; BiT's configurations have it."""
+    assert config_from_json(config(custom_load=True)).architecture == "resnet18"
+    with pytest.raises(IncompatibleError, match="custom_load names a loader"):
+        config_from_json(config(custom_load="hf"))
 
 
 def test_keys_outside_of_the_arguments():
@@ -195,7 +209,8 @@ def test_the_names_are_those_of_timm():
     assert not ours & set(NOT_BUILT)
     theirs = set(timm.list_models())
     assert theirs >= set(NOT_BUILT)
-    residual = {n for n in theirs if n.startswith(("resne", "seresne", "ecaresne", "vgg"))}
+    begins = ("resne", "seresne", "ecaresne", "res2ne", "skresne", "regnet", "vgg")
+    residual = {n for n in theirs if n.startswith(begins)}
     assert not residual - ours - set(NOT_BUILT)
     old = {
         old: new
@@ -205,13 +220,32 @@ def test_the_names_are_those_of_timm():
     assert old == OLD_NAMES
 
 
-@pytest.mark.parametrize("name", ["seresnext26ts", "seresnext26ts.ch_in1k"])
-def test_an_architecture_of_timm_that_is_not_here(name, call):
-    message = "timm's seresnext26ts of the family ByobNet, which rezoo does not build"
+@pytest.mark.parametrize(
+    ("name", "family", "close"),
+    [
+        ("seresnext26ts", "ByobNet", "seresnext26t_32x4d"),
+        ("seresnext26ts.ch_in1k", "ByobNet", "seresnext26t_32x4d"),
+        ("resnet50_clip", "CLIP's ResNet", "resnet50c"),
+        ("legacy_seresnet50.in1k", "legacy SENet", "seresnet50"),
+        ("ecaresnet50d_pruned", "pruned ECA-ResNet", "ecaresnet50d"),
+        ("regnetz_040", "RegNetZ", "regnety_040"),
+        ("regnety_2560.seer_ft_in1k", "RegNet", "regnety_640"),
+    ],
+)
+def test_an_architecture_of_timm_that_is_not_here(name, family, close, call):
+    message = f"timm's {name.partition('.')[0]} of the family {family}, which rezoo does not build"
     with pytest.raises(UnknownNameError, match=message) as refused:
         resolve(name)
-    assert "seresnext26t_32x4d" in refused.value.hint
-    fails(call("info", name), 2, message)
+    assert close in refused.value.hint
+    fails(call("info", name), 2, message, close)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "vit_base_patch16_224", "convnext_tiny"])
+@pytest.mark.parametrize("command", ["info", "benchmark"])
+def test_a_network_of_another_kind_is_no_network_of_this_zoo(name, command, call):
+    answer = call(command, name)
+    fails(answer, 2, f"{name} is no residual network of this zoo; rezoo list --models shows all")
+    assert len(answer.err) < 300
 
 
 def test_old_names_of_timm_are_translated(hub, call):

@@ -28,15 +28,16 @@ if TYPE_CHECKING:
     from rezoo.evaluation.pictures import preprocess
     from rezoo.evaluation.predict import predict
     from rezoo.exporters.export import export
-    from rezoo.models.factory import create_model, list_models
+    from rezoo.models.factory import create_model
     from rezoo.publishing.push import push
     from rezoo.publishing.verify import verify
     from rezoo.sources.catalogue import list_weights
     from rezoo.sources.load import load
+    from rezoo.sources.selection import list_models
     from rezoo.training.train import train
 
 _WHERE = {
-    "list_models": "rezoo.models.factory",
+    "list_models": "rezoo.sources.selection",
     "list_weights": "rezoo.sources.catalogue",
     "list_datasets": "rezoo.data.datasets",
     "create_model": "rezoo.models.factory",

@@ -105,11 +105,7 @@ class Registry(Generic[Spec]):
         if not claims:
             if self.kind == "model":
                 _explain_name_of_timm(name, entries)
-            raise UnknownNameError(
-                f"unknown {self.kind} {name!r}",
-                hint=suggest(name, entries, f"The {self.kind}s are")
-                + f" All: rezoo list --{self.kind}s",
-            )
+            raise UnknownNameError(f"unknown {self.kind} {name!r}", hint=self._hint(name, entries))
         if len(claims) > 1:
             owners = " and ".join(f"{e.distribution} {e.version}" for e in claims)
             raise PluginError(
@@ -145,6 +141,12 @@ class Registry(Generic[Spec]):
             ),
             stacklevel=3,
         )
+
+    def _hint(self, name: str, known: Iterable[str]) -> str:
+        if self.kind == "model" and not near(name, known):  # all of them would fill the screen
+            return f"{name} is no residual network of this zoo; rezoo list --models shows all."
+        words = suggest(name, known, f"The {self.kind}s are")
+        return f"{words} All: rezoo list --{self.kind}s"
 
     def _load(self, entry: Entry) -> Spec:
         spec = load(entry)

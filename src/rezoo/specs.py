@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.utils.files import FileRecord
+from rezoo.utils.licences import forbids_commercial_use
 
 if TYPE_CHECKING:
     import keras
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MAX_CLASSES = 1_000_000
-MAX_IMAGE_SIZE = 8192
-MIN_CROP_PCT = 0.05
-INTERPOLATIONS = ("bilinear", "bicubic")
-CROP_MODES = ("center", "squash", "border")
+MAX_CLASSES, MAX_IMAGE_SIZE, MIN_CROP_PCT = 1_000_000, 8192, 0.05
+INTERPOLATIONS, CROP_MODES = ("bilinear", "bicubic"), ("center", "squash", "border")
 MAX_CLASS_NAME = 1000  # characters; descriptions of ImageNet-21k have up to 300
 
 
@@ -216,6 +214,7 @@ class WeightsSpec:
         top1, top5: Published accuracies as fractions, at the size for evaluation.
         top1_train_size, top5_train_size: The same at the size for training.
         default: Whether `pretrained=True` means these weights.
+        extra_data: Training data other than ImageNet-1k; empty if there are none.
         note: A remark for users.
         catalogue: Name of the catalogue.
     """
@@ -235,6 +234,7 @@ class WeightsSpec:
     top1_train_size: float | None = None
     top5_train_size: float | None = None
     default: bool = False
+    extra_data: str = ""
     note: str = ""
     catalogue: str = ""
 
@@ -246,7 +246,7 @@ class WeightsSpec:
     @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use; such weights are never a default."""
-        return "-nc" in self.licence.lower()
+        return forbids_commercial_use(self.licence)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,13 +92,16 @@ def _show_recipe(name: str, as_json: bool) -> None:
 
 
 def _show_weights(spec: WeightsSpec, require_pinned: bool, as_json: bool) -> None:
-    from rezoo.sources import catalogue
+    from rezoo.registry import architectures
     from rezoo.sources.hub_address import MAIN, Address
     from rezoo.sources.refusals import check_pinned
+    from rezoo.sources.selection import weights_record
 
     if require_pinned:
         check_pinned(spec.name, Address(spec.repo, spec.commit or MAIN), spec)
-    _show(catalogue.to_record(spec), as_json)
+    registered = spec.architecture in architectures.names()
+    network = architectures.get(spec.architecture) if registered else None
+    _show(weights_record(spec, network), as_json)
 
 
 def _show_network(
@@ -106,6 +109,7 @@ def _show_network(
 ) -> None:
     from rezoo.cli.console import fields
     from rezoo.registry import architectures
+    from rezoo.utils.licences import forbids_commercial_use
 
     config = source.config
     spec = architectures.get(config.architecture)
@@ -130,6 +134,8 @@ def _show_network(
     if source.has_weights:
         document |= {
             "licence": source.licence,
+            "non_commercial": forbids_commercial_use(source.licence),
+            "extra_data": source.published.extra_data if source.published else "",
             "repository": str(source.address) if source.address else None,
             "sealed": bool(config.files),
             "class_names": list(config.class_names),
@@ -229,7 +235,12 @@ def _notes(document: Mapping[str, Any], counted: Profile | None) -> Iterator[str
     if "licence" in document:
         where = document["repository"] or "a local folder"
         state = "with a manifest" if document["sealed"] else "without a manifest"
-        yield f"weights: {where}, licence {document['licence'] or 'not stated'}, {state}"
+        licence = document["licence"] or "not stated"
+        if document["non_commercial"]:
+            licence = f"{licence}, which forbids commercial use"
+        yield f"weights: {where}, licence {licence}, {state}"
+        if document["extra_data"]:
+            yield f"trained on {document['extra_data']}"
 
 
 def _with_more_names(error: UnknownNameError, name: str) -> UnknownNameError:

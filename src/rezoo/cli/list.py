@@ -2,95 +2,140 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from rezoo.cli.options import json_option, print_json
-from rezoo.utils.names import natural_key
+from rezoo.errors import NotFoundError, UnknownNameError
+from rezoo.utils.names import natural_key, near
 
-if TYPE_CHECKING:
-    from rezoo.specs import WeightsSpec
+_FACTORS = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+class Count(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
+    """A number such as 30M, 4.1G or 25557032."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number."""
+        text = str(value)
+        digits, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1)
+        try:
+            count = float(digits) * factor
+        except ValueError:
+            count = -1
+        if not 0 <= count < float("inf"):
+            self.fail(f"{text!r} is no number such as 30M, 4.1G or 800k.", param, ctx)
+        return count
 
 
 @click.command("list")
+@click.argument("pattern", required=False)
 @click.option("--models", "kinds", flag_value="models", help="Only architectures.")
 @click.option("--datasets", "kinds", flag_value="datasets", help="Only datasets.")
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")
 @click.option("--records", "kinds", flag_value="records", help="Accuracies that recipes claim.")
 @click.option("--weights", "kinds", flag_value="weights", help="Published weights.")
+@click.option("--max-params", type=Count(), help="Most parameters, such as 30M.")
+@click.option("--max-macs", type=Count(), help="Most MACs for one image, such as 4.1G.")
+@click.option(
+    "--licence",
+    help="Licence of --weights, such as apache-2.0, or permissive: Apache, BSD, MIT and the like.",
+)
 @click.option(
     "--sort",
     type=click.Choice(["name", "params", "macs", "top1"]),
     help="Order of architectures or --weights; top1 (--weights only) is descending.",
 )
 @json_option
-def list_command(kinds: str | None, sort: str | None, as_json: bool) -> None:
+def list_command(
+    pattern: str | None,
+    kinds: str | None,
+    max_params: float | None,
+    max_macs: float | None,
+    licence: str | None,
+    sort: str | None,
+    as_json: bool,
+) -> None:
     """List architectures, datasets and recipes, with the package that each is from.
+
+    PATTERN chooses names, such as 'resnet*d': of architectures if no option names another table.
+    With --weights, it matches the architecture, or the whole name as '*.a1_in1k' does. Quote it,
+    or the shell puts names of files in its place. A pattern without a match is exit code 2, limits
+    that leave nothing are 3.
 
     With --records: the accuracies that recipes claim, also those of plugins, the best of each
     dataset first. With --weights: the published weights of all catalogues. MACs are multiply-adds
     for one image of px pixels; one MAC is two FLOPs.
     """
-    kinds = kinds or ("models" if sort else None)  # the others lack these columns
-    _check_sort(kinds, sort)
-    if kinds == "weights":
-        _show_weights(sort, as_json)
-        return
+    limits = {"max_params": max_params, "max_macs": max_macs, "licence": licence}
+    limits = {key: value for key, value in limits.items() if value is not None}
+    if pattern is not None or limits or sort:
+        kinds = kinds or "models"  # the others lack these columns
+    _check(kinds, pattern, limits, sort)
     if kinds == "records":
         _show_records(as_json)
         return
-    tables = {name: rows() for name, rows in _TABLES.items() if kinds in (None, name)}
-    if sort:
-        tables["models"] = _sorted(tables["models"], sort)
+    names = [kinds] if kinds else ["models", "datasets", "recipes"]
+    tables = {name: _chosen(name, pattern, limits, sort) for name in names}
     if as_json:
         print_json(tables)
         return
     from rezoo.cli.console import lines, table
 
-    if "models" in tables:
-        tables["models"] = [_model_row(row) for row in tables["models"]]
-    if "recipes" in tables:
-        tables["recipes"] = [_recipe_row(row) for row in tables["recipes"]]
     for name, rows in tables.items():
-        table(*_without_one_origin(name, rows))
-    if kinds == "recipes":
-        lines(
-            "top-1: as published by the source; rezoo info NAME shows whether rezoo reproduced it"
-        )
+        table(*_without_one_origin(name, [_SHOWN[name](row) for row in rows]))
+    if kinds in _NOTES:
+        lines(*_NOTES[kinds])
 
 
-def _check_sort(kinds: str | None, sort: str | None) -> None:
+def _check(
+    kinds: str | None, pattern: str | None, limits: dict[str, Any], sort: str | None
+) -> None:
     if sort and kinds not in ("models", "weights"):
         raise click.UsageError(f"--sort {sort} is for architectures and --weights.")
     if sort == "top1" and kinds != "weights":
         raise click.UsageError("--sort top1 is for --weights: architectures have no accuracy.")
+    if "licence" in limits and kinds != "weights":
+        raise click.UsageError("--licence is for --weights: add it.")
+    if limits and kinds not in ("models", "weights"):
+        option = next(iter(limits)).replace("_", "-")
+        raise click.UsageError(f"--{option} is for architectures and --weights.")
+    if pattern is not None and kinds == "records":
+        raise click.UsageError("a pattern is for names: --records has none.")
 
 
-def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """Return rows in ascending order, descending for top1; rows without the value come last."""
-    if key == "name":
-        return sorted(rows, key=lambda row: natural_key(row["name"]))
-    sign = -1 if key == "top1" else 1
-    return sorted(rows, key=lambda row: (row[key] is None, sign * (row[key] or 0)))
+def _chosen(
+    name: str, pattern: str | None, limits: dict[str, Any], sort: str | None
+) -> list[dict[str, Any]]:
+    """Return the rows of a table that match, in order."""
+    from rezoo.sources import selection
+
+    own = {"datasets": _datasets, "recipes": _recipes}
+    rows = {**own, "models": selection.model_records, "weights": selection.weights_records}[name]()
+    words = "architectures" if name == "models" else name
+    if pattern is not None:
+        found = selection.matching(rows, pattern)
+        if not found:
+            known = [key for row in rows for key in (row["name"], row.get("architecture"))]
+            close = near(pattern.translate(str.maketrans("", "", "*?[]")), filter(None, known))
+            hint = f"Did you mean {' or '.join(close)}?" if close else f"all: rezoo list --{name}."
+            raise UnknownNameError(f"no {words} match {pattern!r}", hint=hint)
+        rows = found
+    found = selection.within(rows, **limits)
+    if rows and not found:
+        asked = ", ".join(f"--{key.replace('_', '-')} {_written(limits[key])}" for key in limits)
+        raise NotFoundError(
+            f"none of {len(rows)} {words} is within {asked}", hint="raise a limit, or drop it."
+        )
+    return selection.in_order(found, sort) if sort else found
 
 
-def _models() -> list[dict[str, Any]]:
-    from rezoo.registry import architectures
-
-    return [
-        {
-            "name": entry.name,
-            "family": spec.family if spec else "",
-            "params": spec.params if spec else None,
-            "macs": spec.macs if spec else None,
-            "image_size": spec.image_size if spec else None,
-            "num_classes": spec.num_classes if spec else None,
-            "summary": spec.summary if spec else "does not load",
-            "from": f"{entry.distribution} {entry.version}",
-        }
-        for entry, spec in architectures.describe()
-    ]
+def _written(limit: float | str) -> str:
+    return limit if isinstance(limit, str) else f"{limit:,.0f}"
 
 
 def _model_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -211,36 +256,6 @@ def _record_row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show_weights(sort: str | None, as_json: bool) -> None:
-    from rezoo.sources import catalogue
-
-    records = [{**catalogue.to_record(spec), "macs": _macs(spec)} for spec in catalogue.describe()]
-    if sort:
-        records = _sorted(records, sort)
-    if as_json:
-        print_json({"weights": records})
-        return
-    from rezoo.cli.console import lines, table
-
-    table("weights", [_weights_row(record) for record in records])
-    lines(
-        "* used by --pretrained; - without a pinned SHA-256: checked against the Hub's",
-        "top-1: ImageNet-1k validation as published, at px; see rezoo info NAME",
-    )
-
-
-def _macs(spec: WeightsSpec) -> int | None:
-    """Return the MACs that the entry states, or those of its architecture at the same size."""
-    from rezoo.registry import architectures
-
-    if spec.macs is not None or spec.architecture not in architectures.names():
-        return spec.macs
-    network = architectures.get(spec.architecture)
-    size = (network.image_size, network.image_size)
-    same = spec.preprocessing.for_test().size == size and spec.num_classes == network.num_classes
-    return network.macs if same else None
-
-
 def _millions(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.1f}M"
 
@@ -250,9 +265,14 @@ def _billions(count: int | None) -> str:
 
 
 def _weights_row(record: dict[str, Any]) -> dict[str, Any]:
-    mark = "*" if record["default"] else "" if record["sha256"] else "-"
+    marks = {
+        "*": record["default"],
+        "-": not record["sha256"],
+        "+": record["extra_data"],
+        "!": record["non_commercial"],
+    }
     return {
-        "": mark,
+        "": "".join(mark for mark, holds in marks.items() if holds),
         "name": record["name"],
         "top-1": f"{record['top1']:.2%}" if record["top1"] is not None else "",
         "px": record["image_size"],
@@ -262,4 +282,19 @@ def _weights_row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_TABLES = {"models": _models, "datasets": _datasets, "recipes": _recipes}
+_SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "models": _model_row,
+    "datasets": dict,
+    "recipes": _recipe_row,
+    "weights": _weights_row,
+}
+_NOTES = {
+    "recipes": (
+        "top-1: as published by the source; rezoo info NAME shows whether rezoo reproduced it",
+    ),
+    "weights": (
+        "* used by --pretrained; - without a pinned SHA-256: checked against the Hub's",
+        "+ trained on more data than ImageNet-1k; ! the licence forbids commercial use",
+        "top-1: ImageNet-1k validation as published, at px; see rezoo info NAME",
+    ),
+}

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 _RECURSION_LIMIT = 20_000  # resnet1202 needs 4,000
 
 
-def list_models() -> list[str]:
-    """Return the names of all registered architectures, without importing Keras."""
-    return registry.architectures.names()
-
-
 def create_model(
     name: str,
     *,

@@ -10,10 +10,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import keras
+import keras
 
 HEADS = ("fc", "head.fc")  # the last linear layer, which is replaced for other classes
 HEAD_PREFIXES = tuple(f"{name}." for name in HEADS)  # of its tensors
@@ -21,9 +19,10 @@ _STAGE = re.compile(r"(layer\d+|stages\.\d+|s\d+)\.")
 _BLOCK = re.compile(r"(layer\d+\.\d+|stages\.\d+\.blocks\.\d+|s\d+\.b\d+)\.")
 
 
-def head_of(model: keras.Model) -> keras.layers.Layer | None:
+def head_of(model: keras.Model) -> keras.layers.Dense | None:
     """Return the head of a network, or None: it gives features, or has names of its own."""
-    return next((layer for layer in model.layers if layer.name in HEADS), None)
+    named = (layer for layer in model.layers if layer.name in HEADS)
+    return next((layer for layer in named if isinstance(layer, keras.layers.Dense)), None)
 
 
 def stage_of(name: str) -> str:

@@ -8,6 +8,7 @@ pooling.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +17,7 @@ from typing import Any
 import keras
 
 from rezoo.models.factory import deep_graphs, start_from_zeros
-from rezoo.models.naming import stage_of
+from rezoo.models.naming import block_of, stage_of
 from rezoo.models.primitives import ChannelConvolution
 from rezoo.models.settings import keras_settings
 
@@ -105,7 +106,7 @@ class Stage:
         contents: The blocks in the notation of the paper: `[3×3, 64 · 3×3, 64] ×2`.
         output_shape: Output shape of the last layer without the batch axis.
         weighted_layers: Convolutions and fully connected layers outside projection shortcuts and
-            channel attention.
+            channel attention. Those of the parts of Res2Net or the paths of SKNet are one layer.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
     """
@@ -123,7 +124,7 @@ class Stage:
         counted = [x for x in layers if x.macs and not _beside(x.name)]
         blocks = [
             " · ".join(layer.text for layer in block)
-            for _, block in groupby(counted, key=lambda layer: layer.name.rpartition(".")[0])
+            for _, block in groupby(counted, key=lambda layer: _block_of(layer.name))
         ]
         runs = [(text, len(list(run))) for text, run in groupby(blocks)]
         contents = " ".join(
@@ -133,7 +134,7 @@ class Stage:
             name=name,
             contents=contents or layers[-1].text,
             output_shape=layers[-1].output_shape,
-            weighted_layers=len(counted),
+            weighted_layers=sum(not _is_further_part(x.name) for x in counted),
             params=sum(layer.params for layer in layers),
             macs=sum(layer.macs for layer in layers),
         )
@@ -196,6 +197,11 @@ def _text(layer: Any) -> str:
     return "average pool" if isinstance(layer, keras.layers.GlobalAveragePooling2D) else ""
 
 
+def _block_of(name: str) -> str:
+    """Return the block of a layer; for one outside blocks, such as `conv1.0`, its prefix."""
+    return block_of(name) or name.rpartition(".")[0]
+
+
 def _stage_of(name: str) -> str:
     """Return the stage of a layer: `layer1` for `layer1.0.conv1`, `conv1` for `bn1`."""
     first = stage_of(name) or name.split(".", 1)[0]
@@ -207,3 +213,8 @@ def _beside(name: str) -> bool:
     """Return whether a layer is on a shortcut or computes channel attention."""
     attention = {"se", "attn"}.intersection(name.split(".")) or ".conv2.fc" in name
     return bool(attention) or "downsample" in name.split(".")
+
+
+def _is_further_part(name: str) -> bool:
+    """Return whether a convolution is a further one of Res2Net's parts or SKNet's paths."""
+    return re.search(r"\.(convs|paths)\.[1-9]", name) is not None

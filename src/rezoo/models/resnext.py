@@ -2,7 +2,7 @@
 
 The 3x3 convolution of a bottleneck has groups of channels, each of which reads its own part of the
 input. In the names, 32x4d stands for 32 groups of 4 channels in the first stage; the width of a
-group doubles from stage to stage (section 3.3, table 1).
+group doubles from stage to stage (section 3.1, table 1).
 
 | name              | pixels |  parameters |           MACs |
 |-------------------|--------|-------------|----------------|

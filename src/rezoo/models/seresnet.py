@@ -25,7 +25,7 @@ between them is a sixteenth of the channels.
 | senet154            |    224 | 115,088,984 | 20,688,363,520 |
 
 The letters d and t stand for other stems and shortcuts, see `resnet`; 32x4d for groups, see
-`resnext`. The `senet154` of the paper (section 6) has 3x3 convolutions in its projections, and half
+`resnext`. The `senet154` of the paper (appendix) has 3x3 convolutions in its projections, and half
 as many channels before its grouped convolutions.
 """
 
@@ -54,7 +54,7 @@ _spec = partial(member, family="seresnet")
 
 _SENET = Style(
     "wide deep stem, projections of 3x3",
-    "Hu et al. 2017, arXiv:1709.01507, section 6",
+    "Hu et al. 2017, arXiv:1709.01507, appendix",
     {
         "stem": ("deep", (64, 64, 128)),
         "shortcut": ("projection", {"kernel": 3}),

@@ -106,10 +106,13 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
         return {}
     if "block" in config:
         return _allowed_v2(config)
+    if "group_width" in config:
+        return _allowed_regnet(config)
     if "blocks" not in config:
         return {}
     stem, widths = config.get("stem", ("plain", (64,)))
     shortcut, attention = config.get("shortcut", "projection"), config.get("attention")
+    plain = {block for block, _ in config["blocks"]} <= {"basic", "bottleneck"}
     found: dict[str, tuple[Any, ...]] = {
         "global_pool": _AVERAGE,
         "act_layer": ("relu",),
@@ -123,7 +126,7 @@ def _allowed(spec: ModelSpec) -> dict[str, tuple[Any, ...]]:
         "replace_stem_pool": (config.get("pool") == "convolution",),
         "norm_layer": _NORMS[config.get("norm", "batch")],
         "aa_layer": _ANTIALIASING[config.get("antialias", "")],
-        "block_args": ({"attn_layer": attention} if attention else {},),
+        "block_args": ({"attn_layer": attention} if attention else {},) if plain else (),
     }
     if shortcut != "pooled":
         found["down_kernel_size"] = (1 if isinstance(shortcut, str) else shortcut[1]["kernel"],)
@@ -155,6 +158,22 @@ def _allowed_v2(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         "act_layer": ("relu",),
         "norm_layer": _NORMS_V2[config.get("parts", "batch_norm")],
         "conv_layer": (),
+    }
+
+
+def _allowed_regnet(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the same for a RegNet and `timm.models.regnet.RegNetCfg`."""
+    return {
+        "depth": (config["depth"],),
+        "w0": (config["w_0"],),
+        "wa": (config["w_a"],),
+        "wm": (config["w_m"],),
+        "group_size": (config["group_width"],),
+        "se_ratio": (config.get("se_ratio", 0.0),),
+        "output_stride": (32,),
+        "global_pool": _AVERAGE,
+        "act_layer": ("relu",),
+        "norm_layer": _BATCH_NORM,
     }
 
 

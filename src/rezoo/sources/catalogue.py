@@ -46,11 +46,12 @@ _REQUIRED = ("arch", "tag", "repo", "licence")
 # keys that `WeightsSpec` has under the same name
 _PLAIN = (
     *("tag", "repo", "commit", "sha256", "licence"),
-    *("num_classes", "macs", "default", "note"),
+    *("num_classes", "macs", "default", "extra_data", "note"),
 )
 _FIGURES = ("top1_test_size", "top5_test_size", "top1_train_size", "top5_train_size")
 _KEYS: dict[str, type] = {
-    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "crop_mode", "interpolation", "note"), str),
+    **dict.fromkeys((*_REQUIRED, "commit", "sha256", "crop_mode", "interpolation"), str),
+    **dict.fromkeys(("extra_data", "note"), str),
     **dict.fromkeys(("bytes", "num_classes", "train_size", "test_size", "macs"), int),
     **dict.fromkeys(("crop_pct", "test_crop_pct", *_FIGURES), float),
     **dict.fromkeys(("mean", "std"), list),
@@ -119,37 +120,6 @@ def default(architecture: str) -> WeightsSpec:
 def of_repository(repo: str) -> WeightsSpec | None:
     """Return the first entry of a repository with a SHA-256; None if there is none."""
     return next((s for s in _all() if s.repo == repo and s.sha256), None)
-
-
-def to_record(spec: WeightsSpec) -> dict[str, Any]:
-    """Return an entry as JSON values."""
-    pre, known = spec.preprocessing, registry.architectures
-    registered = spec.architecture in known.names()
-    return {
-        "name": spec.name,
-        "architecture": spec.architecture,
-        "default": spec.default,
-        "repo": spec.repo,
-        "commit": spec.commit or None,
-        "sha256": spec.sha256 or None,
-        "bytes": spec.size,
-        "params": known.get(spec.architecture).params if registered else None,
-        "licence": spec.licence,
-        "num_classes": spec.num_classes,
-        "image_size": pre.for_test().size[0],
-        "top1": spec.top1,
-        "top5": spec.top5,
-        "train_image_size": pre.size[0],
-        "top1_train_size": spec.top1_train_size,
-        "top5_train_size": spec.top5_train_size,
-        "crop_pct": pre.for_test().crop_pct,
-        "crop_mode": pre.crop_mode,
-        "interpolation": pre.interpolation,
-        "mean": list(pre.mean),
-        "std": list(pre.std),
-        "note": spec.note,
-        "catalogue": spec.catalogue,
-    }
 
 
 def _all() -> Iterator[WeightsSpec]:

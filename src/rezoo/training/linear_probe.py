@@ -106,14 +106,14 @@ def features(
     return np.concatenate(found), np.concatenate(labels)
 
 
-def head(network: keras.Model) -> Any:
+def head(network: keras.Model) -> keras.layers.Dense:
     """Return the network's last dense layer.
 
     Raises:
         IncompatibleError: It has none with rezoo's name of the head.
     """
     found = head_of(network)
-    if not isinstance(found, keras.layers.Dense):
+    if found is None:
         raise IncompatibleError(
             f"{network.name} has no dense layer named {' or '.join(HEADS)}, which logistic "
             "regression needs",

@@ -24,6 +24,12 @@ _FAMILIES = {
     ),
     "pre-activation ResNet": "resnetv2_50d_frn",
     "pruned ECA-ResNet": "ecaresnet50d_pruned ecaresnet101d_pruned",
+    "RegNet": "regnety_040_sgn regnety_2560",
+    "RegNetV": "regnetv_040 regnetv_064",
+    "RegNetZ": (
+        "regnetz_005 regnetz_040 regnetz_040_h regnetz_b16 regnetz_b16_evos regnetz_c16 "
+        "regnetz_c16_evos regnetz_d8 regnetz_d8_evos regnetz_d32 regnetz_e8"
+    ),
     "RepVGG": (
         "repvgg_a0 repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b1g4 repvgg_b2 repvgg_b2g4 "
         "repvgg_b3 repvgg_b3g4 repvgg_d2se"

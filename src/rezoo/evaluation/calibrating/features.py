@@ -12,7 +12,7 @@ import numpy as np
 from rezoo.evaluation.forward import compiled_forward, compiled_outputs
 from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
 from rezoo.models.factory import deep_graphs
-from rezoo.models.naming import HEADS
+from rezoo.models.naming import head_of
 from rezoo.specs import Preprocessing
 
 BothForward: TypeAlias = Callable[[Any], tuple[np.ndarray, np.ndarray]]
@@ -34,13 +34,6 @@ class Answers:
     labels: np.ndarray
 
 
-def head_input(network: keras.Model) -> Any:
-    """Return the tensor of features `(N, D)`, or None: the last layer is not the usual head."""
-    last = network.layers[-1]
-    usual = isinstance(last, keras.layers.Dense) and last.name in HEADS
-    return last.input if usual else None
-
-
 def forward_with_features(
     network: keras.Model, preprocessing: Preprocessing | None = None
 ) -> BothForward:
@@ -48,11 +41,11 @@ def forward_with_features(
 
     For `preprocessing` see `compiled_forward`.
     """
-    features = head_input(network)
-    if features is None:
+    head = head_of(network)
+    if head is None:
         return without_features(compiled_forward(network, preprocessing))
     with deep_graphs():
-        both = keras.Model(network.inputs, [network.output, features])
+        both = keras.Model(network.inputs, [network.output, head.input])
         forward = compiled_outputs(both, preprocessing)
 
     def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
