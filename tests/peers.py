@@ -69,7 +69,7 @@ def torch_twin(name):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2.0)
-        if "Norm" in type(module).__name__:
+        if "Norm" in type(module).__name__ and hasattr(module, "bias"):  # not ConvNormAct
             for parameter in module.parameters(recurse=False):  # the weight, and EvoNorm's v
                 torch.nn.init.uniform_(parameter, 0.5, 1.0)
             torch.nn.init.uniform_(module.bias, -0.2, 0.2)
