@@ -45,7 +45,7 @@ def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
     """Build the network with random weights, for one size of images or for any."""
     preprocessing = config.preprocessing
     size = preprocessing.size if has_one_size(recipe) else (None, None)
-    with _seeded(recipe.seed):
+    with seeded(recipe.seed):
         return create_model(
             config.architecture,
             num_classes=config.num_classes,
@@ -57,7 +57,7 @@ def build_network(config: ModelConfig, recipe: Recipe) -> keras.Model:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed the generators that Keras takes its seeds from; restore their states afterwards."""
     before = random.getstate(), np.random.get_state()
     random.seed(seed)

@@ -1,0 +1,77 @@
+"""The contract in pytest: the marker `rezoo` and the fixture `rezoo_check`.
+
+Each check of each marked name is a test. pytest loads this module when it starts, so the checks
+are imported only for marked tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from rezoo.testing.contract import Subject
+
+_MARKER = "rezoo(*names): check registered names, or all names of a distribution"
+_FIXTURE = "rezoo_check"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each check of each name in the marker."""
+    if _FIXTURE not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("rezoo")
+    if marker is None or not marker.args:
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid} takes {_FIXTURE} and names nothing to check: "
+            'mark it with @pytest.mark.rezoo("NAME")'
+        )
+    from rezoo.testing.contract import name_of
+    from rezoo.testing.subjects import CHECKS, named
+
+    tests = [
+        pytest.param((kind, entry), check, id=f"{entry.name}: {name_of(check)}")
+        for name in marker.args
+        for kind, entry in named(name)
+        for check in CHECKS[kind]
+    ]
+    names = ("rezoo_subject", "rezoo_one_check")
+    metafunc.parametrize(names, tests, indirect=["rezoo_subject"], scope="module")
+
+
+@pytest.fixture(scope="module")
+def rezoo_subject(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Subject:
+    """A registered name, whose checks share one network or one opened dataset."""
+    from rezoo.testing.subjects import subject_at
+
+    kind, entry = request.param
+    return subject_at(kind, entry, tmp_path_factory.mktemp("rezoo"))
+
+
+@pytest.fixture
+def rezoo_one_check() -> None:
+    """The check of a test; `pytest_generate_tests` gives its values."""
+
+
+@pytest.fixture
+def rezoo_check(rezoo_subject: Subject, rezoo_one_check: Callable[..., str]) -> Callable[[], None]:
+    """A function that runs the check and fails or skips the test."""
+    from rezoo.testing.contract import FAILED, SKIPPED, run
+
+    def check() -> None:
+        result = run(rezoo_one_check, rezoo_subject)
+        if result.outcome == SKIPPED:
+            pytest.skip(result.text)
+        if result.outcome == FAILED:
+            pytest.fail(f"{result.text}\n{result.trace}".strip(), pytrace=False)
+
+    return check
