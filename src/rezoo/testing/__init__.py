@@ -44,10 +44,10 @@ def check_recipe(name: str) -> tuple[Result, ...]:
 
 def _checked(kind: str, name: str) -> tuple[Result, ...]:
     from rezoo.testing.contract import require
-    from rezoo.testing.subjects import subject
+    from rezoo.testing.subjects import results, subject
 
     with TemporaryDirectory() as scratch:
         checked = subject(kind, name, Path(scratch))
-        results = tuple(checked.results())
-    require({name: results})
-    return results
+        found = tuple(results(checked))
+    require({name: found})
+    return found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLASSES = 7
-LARGEST_SIDE = 64  # of images, in pixels
+SIDE = 64  # of images, in pixels, where the network takes them
 SAME = 1e-4  # difference of logits that rounding explains, relative to the largest
 
 
@@ -30,10 +30,15 @@ class BuiltNetwork(Subject):
         """The registered spec."""
         return registry.architectures.get(self.name)
 
-    @property
+    @cached_property
     def side(self) -> int:
-        """Height and width of the images."""
-        return min(self.spec.image_size, LARGEST_SIDE)
+        """Height and width of the images: few pixels, or those of the spec if it needs them."""
+        few = min(self.spec.image_size, SIDE)
+        try:
+            forward(self.model, noise(1, few, few, 3))
+        except Exception:  # the libraries raise what they like
+            return self.spec.image_size
+        return few
 
     @cached_property
     def images(self) -> np.ndarray:

@@ -113,7 +113,8 @@ def require(results: Mapping[str, Sequence[Result]], *, reasons: bool = True) ->
         if bad:
             broken.append(f"{name} fails {len(bad)} of {len(found)} checks: {'; '.join(bad)}")
     if broken:
-        raise PluginError("; ".join(broken), hint="the guide \"Write a plugin\" explains the checks.")
+        hint = 'the guide "Write a plugin" explains the checks.'
+        raise PluginError("; ".join(broken), hint=hint)
 
 
 def registration(subject: Subject) -> str:

@@ -65,14 +65,13 @@ def import_spec(reference: str) -> dict[str, Any]:
 
 def logits(folder: str, images: str) -> list[list[float]]:
     """Load a folder with weights; return the logits of images in an `.npy` file."""
-    import keras
     import numpy as np
 
+    from rezoo.evaluation.forward import compiled_forward
     from rezoo.sources.load import load
 
-    model = load(Path(folder))
-    found = keras.ops.convert_to_numpy(model(np.load(images), training=False))
-    return [[float(value) for value in row] for row in found]
+    logits_of = compiled_forward(load(Path(folder)))
+    return [[float(value) for value in row] for row in logits_of(np.load(images))]
 
 
 def order(name: str) -> dict[str, str]:

@@ -7,11 +7,13 @@ are imported only for marked tests.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from rezoo.registry import Entry
     from rezoo.testing.contract import Subject
 
 _MARKER = "rezoo(*names): check registered names, or all names of a distribution"
@@ -37,38 +39,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from rezoo.testing.subjects import CHECKS, named
 
     tests = [
-        pytest.param((kind, entry), check, id=f"{entry.name}: {name_of(check)}")
+        pytest.param((kind, entry, check), id=f"{entry.name}: {name_of(check)}")
         for name in marker.args
         for kind, entry in named(name)
         for check in CHECKS[kind]
     ]
-    names = ("rezoo_subject", "rezoo_one_check")
-    metafunc.parametrize(names, tests, indirect=["rezoo_subject"], scope="module")
+    metafunc.parametrize(_FIXTURE, tests, indirect=True)
 
 
 @pytest.fixture(scope="module")
-def rezoo_subject(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Subject:
-    """A registered name, whose checks share one network or one opened dataset."""
+def rezoo_subjects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Entry], Subject]:
+    """A function of kind and entry; the checks of one name share its network or opened data."""
     from rezoo.testing.subjects import subject_at
 
-    kind, entry = request.param
-    return subject_at(kind, entry, tmp_path_factory.mktemp("rezoo"))
+    return lru_cache(maxsize=1)(
+        lambda kind, entry: subject_at(kind, entry, tmp_path_factory.mktemp("rezoo"))
+    )
 
 
 @pytest.fixture
-def rezoo_one_check() -> None:
-    """The check of a test; `pytest_generate_tests` gives its values."""
-
-
-@pytest.fixture
-def rezoo_check(rezoo_subject: Subject, rezoo_one_check: Callable[..., str]) -> Callable[[], None]:
-    """A function that runs the check and fails or skips the test."""
+def rezoo_check(
+    request: pytest.FixtureRequest, rezoo_subjects: Callable[[str, Entry], Subject]
+) -> Callable[[], None]:
+    """A function that runs the check of a test, and fails or skips the test."""
     from rezoo.testing.contract import FAILED, SKIPPED, run
 
+    kind, entry, one = request.param
+
     def check() -> None:
-        result = run(rezoo_one_check, rezoo_subject)
+        result = run(one, rezoo_subjects(kind, entry))
         if result.outcome == SKIPPED:
             pytest.skip(result.text)
         if result.outcome == FAILED:

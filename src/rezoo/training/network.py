@@ -32,6 +32,7 @@ FREE_PART = 0.8  # of the free memory that an automatic batch may take
 _KEPT = (
     *("Conv2D", "StandardizedConv2D", "ReLU", "Activation", "EvoNorm", "MaxPooling2D"),
     *("AveragePooling2D", "ZeroPadding2D", "ReflectionPadding2D"),
+    *("Dense", "LayerNormalization", "LayerScale"),  # of ConvNeXt, where it was not measured
 )
 _KEPT_FACTOR = 1.12  # the gradients of the largest layers, held at the same time
 _WORK_FACTOR = 4.5  # of the parameters: gradients, reordered filters, updates
