@@ -136,6 +136,11 @@ NETWORKS = [
     ),
     (
         "tensor_names",
+        net("x = keras.layers.DepthwiseConv2D(3, name='dw')(x)"),
+        "the filters of dw have another layout than PyTorch's",
+    ),
+    (
+        "tensor_names",
         net(end=f"outputs = {DENSE.format('top')}").replace("input_shape)", "(16, 16, 3))"),
         "no layer is called 'fc' or 'head.fc'",
     ),

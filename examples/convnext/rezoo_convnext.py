@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rezoo.models.drop_path import DropPath
 
 
+# --8<-- [start:network]
 def build(
     *,
     name: str,
@@ -71,6 +72,7 @@ def _block(x: Any, drop_path: DropPath | None, *, name: str) -> Any:
     return add(LayerScale(1e-6, name=name)(y), x, drop_path, name=f"{name}.add")
 
 
+# --8<-- [end:network]
 def _conv(x: Any, filters: int, kernel: int, *, stride: int = 1, groups: int = 1, name: str) -> Any:
     from rezoo.models.primitives import Conv2D
 

@@ -122,19 +122,20 @@ def registration(subject: Subject) -> str:
     entry = subject.entry
     if entry is None:
         return "not an entry point"
+    named = subject.group in _REGISTRIES  # a catalogue's name is free
     others = [e for e in registry.scan(subject.group) if e.name == entry.name and e != entry]
-    if others and not entry.builtin:
+    if named and others and not entry.builtin:
         raise BrokenContractError(
             f"{others[0].distribution} registers the {subject.kind} {entry.name!r}, too: "
             "choose another name"
         )
-    if not _good_name(entry.name):
+    if named and not _good_name(entry.name):
         raise BrokenContractError(
             f"{entry.name!r} is not a name: use a-z, 0-9 and _, and begin with a letter"
         )
     if unmet := unmet_requirement(entry):
         raise BrokenContractError(unmet)
-    if subject.group in _REGISTRIES:
+    if named:
         _REGISTRIES[subject.group].get(f"{entry.distribution}:{entry.name}")
     else:
         registry.load(entry)

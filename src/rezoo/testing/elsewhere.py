@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ def order(name: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    tasks = {"import": import_spec, "logits": logits, "order": order}
+    tasks: dict[str, Callable[..., Any]] = {
+        "import": import_spec,
+        "logits": logits,
+        "order": order,
+    }
     _, task, answer, *arguments = sys.argv
     Path(answer).write_text(json.dumps(tasks[task](*arguments)), "utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from typing import Any
 
 from rezoo.specs import MAX_IMAGE_SIZE
 from rezoo.testing.built_network import (
@@ -95,6 +96,8 @@ def counts(network: BuiltNetwork) -> str:
 
 def tensor_names(network: BuiltNetwork) -> str:
     """Each tensor has a name of its own, the same in each build; the head has a known name."""
+    import keras
+
     from rezoo.models.feature_maps import feature_info
     from rezoo.models.fingerprint import fingerprint
     from rezoo.models.naming import HEADS, head_of
@@ -112,6 +115,12 @@ def tensor_names(network: BuiltNetwork) -> str:
                 f"a tensor is called {one} in one build and {other} in the next: give each layer "
                 "with weights a name"
             )
+    depthwise = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+    if layers := [x.name for x in network.model.layers if isinstance(x, depthwise)]:
+        raise BrokenContractError(
+            f"the filters of {layers[0]} have another layout than PyTorch's: use "
+            "rezoo.models.layers.conv with groups"
+        )
     odd = [name for name in first if not re.fullmatch(r"[\w.]+", name)]
     if odd:
         raise BrokenContractError(f"the name {odd[0]!r} has characters besides a-z, 0-9, _ and .")
@@ -136,7 +145,7 @@ def shapes(network: BuiltNetwork) -> str:
     if difference(network.logits[:1], alone) > SAME:
         raise BrokenContractError("the logits of an image depend on the other images of its batch")
     odd = (side + 7, side + 21)
-    found = {f"{side}×{side}": network.logits, "{}×{}".format(*odd): None}
+    found = {f"{side}×{side}": network.logits}
     found["{}×{}".format(*odd)] = forward(network.model, noise(1, *odd, 3))
     grey = network.create(input_shape=(side, side, 1))
     found[f"{side}×{side} grey"] = forward(grey, noise(1, side, side, 1))
@@ -157,7 +166,7 @@ def classes(network: BuiltNetwork) -> str:
         raise BrokenContractError(
             f"num_classes=0 gives the shape {features.shape}, not (N, features)"
         )
-    head = head_of(network.model)
+    head: Any = head_of(network.model)
     read = keras.ops.convert_to_numpy(head(features)).reshape(len(features), -1)
     if read.shape != network.logits.shape or difference(network.logits, read) > SAME:
         raise BrokenContractError("num_classes=0 does not give the features that the head reads")

@@ -115,18 +115,17 @@ def registered() -> list[tuple[str, Entry]]:
 
 def subject(kind: str, name: str, scratch: Path) -> Subject:
     """Return what a name of one kind stands for; raises as the registry does."""
-    groups = {
-        "architecture": registry.architectures,
-        "dataset": registry.datasets,
-        "recipe": registry.recipes,
-    }
-    group = groups[kind]
-    if kind == "recipe" and name.rpartition(":")[2] not in group.names():
+    if kind == "recipe" and name.rpartition(":")[2] not in registry.recipes.names():
         from rezoo.recipes import read_recipe
 
         read_recipe(name)  # raises if there is none
         return ReadRecipe(name, None, scratch)
-    return subject_at(kind, group.find(name), scratch)
+    find = {
+        "architecture": registry.architectures.find,
+        "dataset": registry.datasets.find,
+        "recipe": registry.recipes.find,
+    }[kind]
+    return subject_at(kind, find(name), scratch)
 
 
 def subject_at(kind: str, entry: Entry, scratch: Path) -> Subject:
