@@ -8,19 +8,16 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import yaml
 
 from conftest import fails
-from peers import import_timm
 from plugin_site import add_distribution, install_package
 from rezoo import registry
 from rezoo.errors import PluginError, ResourceError, SpecError
 from rezoo.testing.new_package import NEW_KINDS, write_package
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 GROUPS = {
     "architecture": "rezoo.architectures",
     "dataset": "rezoo.datasets",
@@ -227,21 +224,3 @@ def test_new_package_is_checked_tested_and_trains(tmp_path, cli, kind):
     assert program == "rezoo"
     trained = cli(*arguments, "--set", "image_size=8", env=env, timeout=600)
     assert trained.rc == 0, trained.err
-
-
-@pytest.mark.slow
-def test_example_of_convnext(tmp_path):
-    """Its own tests, with a stand-in for torchvision, which timm imports and they do not use."""
-    import_timm()
-    folder = EXAMPLES / "convnext"
-    install_package(folder, tmp_path)
-    code = (
-        "import sys; from peers import import_timm; import_timm(); import pytest\n"
-        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests']))"
-    )
-    places = (str(tmp_path), str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert " skipped" not in done.stdout

@@ -94,7 +94,7 @@ def claim(recipe: ReadRecipe) -> str:
         registry.architectures.find(name)
     from rezoo.data.datasets import dataset_spec
 
-    dataset_spec(found.dataset)
+    dataset_spec(found.dataset.partition(",")[0])  # a part of it may be described after a comma
     if not found.cost.strip():
         raise BrokenContractError("the claim has no cost")
     return f"{found.dataset}: {', '.join(f'{n} {a:.2%}' for n, a in found.top1.items())}"
