@@ -176,6 +176,32 @@ def test_commands_load_nothing_heavy(tmp_path):
     assert "no plugins; rezoo plugin new NAME writes one" in done.stdout
 
 
+PYTEST = {
+    "right": '@pytest.mark.rezoo("digits")\n',
+    "bare": "",
+    "wrong": '@pytest.mark.rezoo("digts")\n',
+}
+
+
+@pytest.mark.ci  # a process of pytest
+def test_marker_of_pytest(tmp_path):
+    """Each check is a test; a marker without a name, or with a wrong one, is an error."""
+    for name, marker in PYTEST.items():
+        code = f"import pytest\n\n{marker}def test_contract(rezoo_check): rezoo_check()\n"
+        (tmp_path / f"test_{name}.py").write_text(code)
+    (tmp_path / "conftest.py").write_text(
+        "import sys\n"
+        "assert 'rezoo.testing.pytest_plugin' in sys.modules\n"
+        "assert not {'keras', 'tensorflow', 'numpy'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "test_right.py::test_contract[digits: stateless order]" in done.stdout, done.stdout
+    assert "test_bare.py::test_contract takes rezoo_check and names nothing" in done.stdout
+    assert "is called 'digts', and none registers that name. Did you mean digits" in done.stdout
+    assert "12 tests collected, 2 errors" in done.stdout
+
+
 def test_names_that_nothing_registers(call):
     fails(call("plugin", "check", "resnt50"), 2, "'resnt50'", "Did you mean ", "resnet50")
     fails(call("plugin", "check", "qqqqqqq"), 2, "rezoo plugin list shows all")

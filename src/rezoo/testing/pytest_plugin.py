@@ -31,17 +31,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     marker = metafunc.definition.get_closest_marker("rezoo")
     if marker is None or not marker.args:
-        raise pytest.UsageError(
+        raise pytest.Collector.CollectError(
             f"{metafunc.definition.nodeid} takes {_FIXTURE} and names nothing to check: "
             'mark it with @pytest.mark.rezoo("NAME")'
         )
+    from rezoo.errors import UnknownNameError
     from rezoo.testing.contract import name_of
     from rezoo.testing.subjects import CHECKS, named
 
+    try:
+        entries = [found for name in marker.args for found in named(name)]
+    except UnknownNameError as error:
+        raise pytest.Collector.CollectError(f"{error.message}. {error.hint}") from error
     tests = [
         pytest.param((kind, entry, check), id=f"{entry.name}: {name_of(check)}")
-        for name in marker.args
-        for kind, entry in named(name)
+        for kind, entry in entries
         for check in CHECKS[kind]
     ]
     metafunc.parametrize(_FIXTURE, tests, indirect=True)
