@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -122,6 +123,15 @@ def test_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ResourceError):
         write_package("tinynet", "architecture", tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_package(full_disk):
+    with open(full_disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(512)):
+            pass
+    with pytest.raises(ResourceError, match="no space left while writing"):
+        write_package("tinynet", "architecture", full_disk)
+    assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 
 def test_plugins_are_listed_with_what_is_wrong(site, call):

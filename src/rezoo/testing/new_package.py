@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from rezoo.errors import PluginError, SpecError
+from rezoo.errors import PluginError, SpecError, writing
 from rezoo.testing.subjects import KINDS, registered
-from rezoo.utils.files import refuse_unwritable, write_bytes
 from rezoo.utils.pages import render
 
 NEW_KINDS = ("architecture", "dataset", "recipe")
@@ -63,7 +63,6 @@ def write_package(name: str, kind: str, parent: Path = Path()) -> NewPackage:
     distribution, package = f"rezoo-{name.replace('_', '-')}", f"rezoo_{name}"
     folder = parent / distribution
     _refuse_files(folder)
-    refuse_unwritable(folder)
     module = package if kind == "recipe" else f"{package}.{name}"
     command = _TRY[kind].format(name=name)
     values = {
@@ -79,11 +78,15 @@ def write_package(name: str, kind: str, parent: Path = Path()) -> NewPackage:
         "content": _CONTENT[kind].format(name=name, package=package),
     }
     files = _files(name, kind, package)
-    for path, template in files.items():
-        content = render(f"plugin/{template}.txt", **values)
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, content.encode())
+    hint = "go to a folder that you may write to."
+    with writing(folder, hint=hint), TemporaryDirectory(prefix=".rezoo-", dir=parent) as own:
+        for path, template in files.items():
+            target = Path(own, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(render(f"plugin/{template}.txt", **values), "utf-8")
+        folder.mkdir(exist_ok=True)
+        for found in Path(own).iterdir():
+            found.rename(folder / found.name)
     return NewPackage(folder, tuple(files), command)
 
 
