@@ -70,13 +70,10 @@ def test_logits_of_timm(small):
     assert np.abs(logits_of(small, images) - wanted).max() <= RELATIVE * np.abs(wanted).max()
 
 
-IN_CI = ("onnx", "stablehlo")
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.ci if name in IN_CI else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.ci if name == "onnx" else pytest.mark.slow)
         for name in FORMATS
         if name != "torch"
     ],
