@@ -9,6 +9,7 @@ import pytest
 
 from plugin_site import add_distribution
 from rezoo import registry
+from rezoo.errors import NetworkError, PluginError
 from rezoo.testing import (
     check_architecture,
     contract,
@@ -275,6 +276,17 @@ def test_datasets_that_break_the_contract(checked, check, source, reason):
     assert (result.outcome, reason in result.text) == (FAILED, True), result
 
 
+def test_a_missing_network_is_no_fault_of_the_data(checked):
+    body = "from rezoo.errors import NetworkError; raise NetworkError('no route')"
+    with pytest.raises(NetworkError, match="no route"):
+        checked(dataset_checks.opening, data(body), group="datasets")
+
+
+def test_data_that_end_the_program(checked):
+    result = checked(dataset_checks.opening, data("raise SystemExit(3)"), group="datasets")
+    assert (result.outcome, result.text) == (FAILED, "SystemExit: 3")
+
+
 RECIPE = """
 from pathlib import Path
 mine = Path(__file__).with_name("mine.toml")
@@ -349,8 +361,6 @@ def test_command_shows_the_traceback_and_ends_with_7(checked, call):
 
 
 def test_function_raises_with_all_reasons(checked):
-    from rezoo.errors import PluginError
-
     checked(contract.registration, "mine = 5")
     with pytest.raises(PluginError, match=r"mine fails 1 of 1 checks: registration: .*is a int"):
         check_architecture("mine")

@@ -93,7 +93,8 @@ def check(name: str, as_json: bool) -> None:
     """Check that NAME, or all that the package NAME adds, keeps the contract of rezoo.
 
     Prints one line a check. The exit code is 7 if a check fails, and 6 if Keras runs on a backend
-    that rezoo does not support. A dataset is opened, which may download it.
+    that rezoo does not support. A dataset is opened, which may download it: without a network, the
+    exit code is 4.
     """
     from rezoo.cli import console
     from rezoo.testing.contract import require

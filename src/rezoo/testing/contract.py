@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rezoo import registry
-from rezoo.errors import MissingExtraError, PluginError, RezooError
+from rezoo.errors import (
+    MissingExtraError,
+    NetworkError,
+    PluginError,
+    ResourceError,
+    RezooError,
+)
 from rezoo.registry import Entry, Registry
 from rezoo.testing import elsewhere
 
@@ -77,7 +83,11 @@ class Subject:
 
 
 def run(check: Check, subject: Subject) -> Result:
-    """Run one check of a subject; its exceptions become a result."""
+    """Run one check of a subject; its exceptions become a result.
+
+    Raises:
+        NetworkError, ResourceError: The network, memory or disk is missing, not the plugin's fault.
+    """
     name = name_of(check)
     try:
         return Result(check=name, outcome=PASSED, text=check(subject))
@@ -85,11 +95,13 @@ def run(check: Check, subject: Subject) -> Result:
         return Result(check=name, outcome=SKIPPED, text=str(error))
     except BrokenContractError as error:
         return Result(check=name, outcome=FAILED, text=str(error))
+    except (NetworkError, ResourceError):
+        raise
     except RezooError as error:
         trace = _trace(error.__cause__) if error.__cause__ else ""
         text = f"{error.message}. {error.hint}" if error.hint else error.message
         return Result(check=name, outcome=FAILED, text=text, trace=trace)
-    except Exception as error:  # any of the plugin's code
+    except (Exception, SystemExit) as error:  # any of the plugin's code
         first = (str(error).strip().splitlines() or [""])[0]
         text = f"{type(error).__name__}: {first}"
         return Result(check=name, outcome=FAILED, text=text, trace=_trace(error))
