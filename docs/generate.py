@@ -392,3 +392,26 @@ def _layers(outline: Any, index: int) -> str:
         if len(texts) > 1:
             lines[-1] = f"[{'<br>'.join(texts)}] ×{blocks}"
     return "<br>".join(lines)
+
+
+def contract(kind: str) -> str:
+    """Return the checks of `rezoo plugin check` for a kind of name, from their docstrings."""
+    from rezoo.testing.contract import name_of
+    from rezoo.testing.subjects import CHECKS
+
+    rows = [(name_of(check), str(check.__doc__).splitlines()[0]) for check in CHECKS[kind]]
+    return table(("check", "what must hold"), rows)
+
+
+def new_package(kind: str, path: str) -> str:
+    """Return a file of the package that `rezoo plugin new mine` writes, as a code block."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from rezoo.testing.new_package import write_package
+
+    with TemporaryDirectory() as folder:
+        made = write_package("mine", kind, Path(folder))
+        content = (made.folder / path).read_text("utf-8")
+    language = {".py": "python", ".toml": "toml"}[Path(path).suffix]
+    return f'``` {{.{language} title="{path}"}}\n{content.rstrip()}\n```'

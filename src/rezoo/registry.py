@@ -180,9 +180,9 @@ def _explain_name_of_timm(name: str, built: Iterable[str]) -> None:
 _REMEDY = "Update or uninstall it (pip uninstall {}), or set REZOO_DISABLE_PLUGINS=1."
 
 
-def scan(group: str) -> tuple[Entry, ...]:
-    """Return the entry points of a group, by distribution, without importing anything."""
-    return tuple(entry for entry in _scan(plugins_disabled()) if entry.point.group == group)
+def scan(group: str = "") -> tuple[Entry, ...]:
+    """Return the entry points of a group, or of all, by distribution, without any import."""
+    return tuple(e for e in _scan(plugins_disabled()) if group in ("", e.point.group))
 
 
 @cache

@@ -149,15 +149,9 @@ def _plugins() -> dict[str, str]:
 
     if registry.plugins_disabled():
         return {"disabled": f"{registry.DISABLE_VARIABLE} is set"}
-    found = {}
-    for group in (registry.architectures, registry.datasets):
-        for entry, spec in group.describe():
-            if not entry.builtin:
-                state = "loads" if spec else "does not load"
-                found[entry.name] = f"{group.kind} of {entry.distribution} {entry.version}: {state}"
-    for entry in registry.scan("rezoo.catalogues"):
-        found[entry.name] = f"catalogue of {entry.distribution} {entry.version}"
-    return found
+    from rezoo.testing.installed import installed
+
+    return {x.name: f"{x.kind} of {x.distribution} {x.version}: {x.state}" for x in installed()}
 
 
 def _hub() -> str:

@@ -26,6 +26,7 @@ from rezoo.cli.export import export
 from rezoo.cli.info import info
 from rezoo.cli.launch import launch
 from rezoo.cli.list import list_command
+from rezoo.cli.plugin import plugin
 from rezoo.cli.predict import predict
 from rezoo.cli.push import push
 from rezoo.cli.stopping import number_of, stopping
@@ -57,7 +58,7 @@ def cli() -> None:
 
 for command in (
     list_command, info, draw, train, eval_command, examine, calibrate, predict, compare, export,
-    benchmark, verify, push, data, launch, doctor,
+    benchmark, verify, push, plugin, data, launch, doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

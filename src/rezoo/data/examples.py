@@ -134,7 +134,7 @@ class Splits:
         The validation split becomes the test split, as published test scores are mostly on it. If
         there is only train, a part of it is held out.
         """
-        if "test" in self.parts or not self.parts:
+        if "test" in self.parts or not {"train", "val"} & self.parts.keys():
             return self
         if "val" not in self.parts:
             return self._divided("test", splits.TEST_FRACTION)

@@ -28,13 +28,13 @@ class Node:
 
     Attributes:
         name: Name of the layer, and of its output.
-        kind: conv, channel_conv, dense, affine, group_norm, evo_norm, relu, add, multiply,
-            concatenate, slice, sum_parts, softmax_parts, max_pool, average_pool,
+        kind: conv, channel_conv, dense, affine, group_norm, layer_norm, evo_norm, relu, add,
+            multiply, concatenate, slice, sum_parts, softmax_parts, max_pool, average_pool,
             global_average_pool, pad, reflect, pad_channels, activation, energy, similarity, or
             keras: any other layer.
         inputs: Names of nodes, or `INPUT`.
         weights: conv: `kernel` (H, W, C / groups, filters) and `bias`; dense: `kernel` (C,
-            units) and `bias`; channel_conv: `kernel` (width, 1, 1); affine, group_norm and
+            units) and `bias`; channel_conv: `kernel` (width, 1, 1); affine, the norms and
             evo_norm: `scale` and `offset`, evo_norm `gate` too; similarity: `means` (C, classes),
             of length 1. float32.
         options: stride, pool, dilation (all (H, W)), padding (top, bottom, left, right), groups,

@@ -104,6 +104,11 @@ def _build_group_norm(node: Node, x: Any) -> Any:
     return _filled(layer, x, [node.weights["scale"], node.weights["offset"]])
 
 
+def _build_layer_norm(node: Node, x: Any) -> Any:
+    layer = keras.layers.LayerNormalization(epsilon=node.options["epsilon"], name=node.name)
+    return _filled(layer, x, [node.weights["scale"], node.weights["offset"]])
+
+
 def _build_evo_norm(node: Node, x: Any) -> Any:
     _, height, width, channels = x.shape
     groups = node.options["groups"]
@@ -190,6 +195,7 @@ _BUILDERS: dict[str, Any] = {
     "dense": _build_dense,
     "affine": _build_affine,
     "group_norm": _build_group_norm,
+    "layer_norm": _build_layer_norm,
     "evo_norm": _build_evo_norm,
     "relu": lambda node, x: keras.layers.ReLU(name=node.name)(x),
     "add": lambda node, *x: keras.layers.Add(name=node.name)(list(x)),

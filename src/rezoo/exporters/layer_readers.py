@@ -12,6 +12,7 @@ from rezoo.models.preactivation_layers import EvoNorm
 from rezoo.models.primitives import (
     ChannelConvolution,
     Conv2D,
+    LayerScale,
     PaddedShortcut,
     ReflectionPadding2D,
 )
@@ -58,7 +59,25 @@ def _read_norm(layer: Any) -> Known:
 def _read_dense(layer: Any) -> Known:
     if layer.activation is not keras.activations.linear:
         return None
-    return "dense", _kernel_and_bias(layer), {}
+    weights = _kernel_and_bias(layer)
+    if len(layer.output.shape) != 4:
+        return "dense", weights, {}
+    weights["kernel"] = weights["kernel"][None, None]  # at each position: a 1x1 convolution
+    options = {"stride": (1, 1), "padding": (0, 0, 0, 0), "groups": 1, "dilation": (1, 1)}
+    return "conv", weights, options
+
+
+def _read_layer_norm(layer: Any) -> Known:
+    last = layer.axis in (-1, len(layer.output.shape) - 1, [-1])
+    if not last or not layer.scale or not layer.center or getattr(layer, "rms_scaling", False):
+        return None
+    weights = {"scale": _value(layer.gamma), "offset": _value(layer.beta)}
+    return "layer_norm", weights, {"epsilon": layer.epsilon}
+
+
+def _read_layer_scale(layer: Any) -> Known:
+    scale = _value(layer.layer_scale)
+    return "affine", {"scale": scale, "offset": np.zeros_like(scale)}, {}
 
 
 def _read_relu(layer: Any) -> Known:
@@ -68,7 +87,8 @@ def _read_relu(layer: Any) -> Known:
 
 
 def _read_activation(layer: Any) -> Known:
-    names = {"relu": "relu", "softmax": "activation", "sigmoid": "activation"}
+    known = ("softmax", "sigmoid", "gelu")
+    names = {"relu": "relu"} | dict.fromkeys(known, "activation")
     name = getattr(layer.activation, "__name__", "")
     return (names[name], {}, {"function": name}) if name in names else None
 
@@ -117,6 +137,8 @@ _READERS: tuple[tuple[type, Any], ...] = (
     (ChannelConvolution, _read_channel_conv),
     (keras.layers.BatchNormalization, _read_norm),
     (keras.layers.GroupNormalization, _read_group_norm),
+    (keras.layers.LayerNormalization, _read_layer_norm),
+    (LayerScale, _read_layer_scale),
     (EvoNorm, _read_evo_norm),
     (keras.layers.Dense, _read_dense),
     (keras.layers.ReLU, _read_relu),

@@ -59,7 +59,7 @@ def add_network(made: OnnxGraph, graph: Graph, prepared: str, *, output: str) ->
         if write is None:
             raise IncompatibleError(
                 f"layer {node.name} ({type(node.layer).__name__}) has no counterpart in ONNX here",
-                hint="export to keras, saved_model, litert or stablehlo.",
+                hint="export to keras, saved_model or litert.",
             )
         pooled = node.kind == "global_average_pool" and not node.options["keepdims"]
         flat = flat or pooled or node.kind == "dense"

@@ -125,6 +125,23 @@ def _group_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> st
     return made.add("Add", [made.add("Mul", [x, scale], part("scaled")), offset], name)
 
 
+def _layer_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
+    """Normalize over axis 1, the channels: the operation of ONNX takes the last axes only."""
+    part, axis = f"{node.name}.{{}}".format, made.constant(f"{node.name}.axis", [1], np.int64)
+    shape = (-1,) + (1,) * (len(node.layer.output.shape) - 2)
+    scale, offset = (
+        made.constant(part(key), node.weights[key].reshape(shape)) for key in ("scale", "offset")
+    )
+    mean = made.add("ReduceMean", [*inputs, axis], part("mean"))
+    centred = made.add("Sub", [*inputs, mean], part("centred"))
+    square = made.add("Mul", [centred, centred], part("square"))
+    variance = made.add("ReduceMean", [square, axis], part("variance"))
+    epsilon = made.constant(part("epsilon"), node.options["epsilon"])
+    deviation = made.add("Sqrt", [made.add("Add", [variance, epsilon], part("sum"))], part("std"))
+    normed = made.add("Div", [centred, deviation], part("normed"))
+    return made.add("Add", [made.add("Mul", [normed, scale], part("scaled")), offset], name)
+
+
 def _evo_norm(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
     """Divide the gated input by the deviation of each group, then scale and shift the channels."""
     part, groups = f"{node.name}.{{}}".format, node.options["groups"]
@@ -221,7 +238,14 @@ def _below(made: OnnxGraph, node: Node, score: str, name: str) -> str:
 
 
 def _activation(made: OnnxGraph, node: Node, inputs: list[str], name: str) -> str:
-    return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
+    if node.options["function"] != "gelu":
+        return made.add(node.options["function"].capitalize(), inputs, name)  # Softmax or Sigmoid
+    part = f"{node.name}.{{}}".format  # opset 20 is the first with GELU: x / 2 (1 + erf(x / √2))
+    numbers = {"root": 0.5**0.5, "half": 0.5, "one": 1.0}
+    root, half, one = (made.constant(part(key), value) for key, value in numbers.items())
+    error = made.add("Erf", [made.add("Mul", [*inputs, root], part("scaled"))], part("erf"))
+    halved = made.add("Mul", [*inputs, half], part("halved"))
+    return made.add("Mul", [halved, made.add("Add", [error, one], part("factor"))], name)
 
 
 WRITERS: dict[str, Any] = {
@@ -230,6 +254,7 @@ WRITERS: dict[str, Any] = {
     "dense": _dense,
     "affine": _affine,
     "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
     "evo_norm": _evo_norm,
     "relu": lambda made, node, inputs, name: made.add("Relu", inputs, name),
     "add": lambda made, node, inputs, name: made.add("Add", inputs, name),

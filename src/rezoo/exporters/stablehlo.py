@@ -106,6 +106,18 @@ def _group_norm(node: Node, x: Any) -> Any:
     return normed.reshape(x.shape) * node.weights["scale"] + node.weights["offset"]
 
 
+def _layer_norm(node: Node, x: Any) -> Any:
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    normed = (x - mean) / jnp.sqrt(variance + node.options["epsilon"])
+    return normed * node.weights["scale"] + node.weights["offset"]
+
+
+def _activation(node: Node, x: Any) -> Any:
+    if node.options["function"] == "gelu":
+        return jax.nn.gelu(x, approximate=False)
+    return getattr(jax.nn, node.options["function"])(x)
+
+
 def _slice(node: Node, x: Any) -> Any:
     start = node.options["start"]
     return x[..., start : start + node.options["size"]]
@@ -153,6 +165,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "dense": _dense,
     "affine": lambda node, x: x * node.weights["scale"] + node.weights["offset"],
     "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
     "evo_norm": _evo_norm,
     "relu": lambda node, x: jnp.maximum(x, 0),
     "add": lambda node, *x: sum(x[1:], x[0]),
@@ -169,5 +182,5 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "pad_channels": _pad_channels,
     "energy": _energy,
     "similarity": _similarity,
-    "activation": lambda node, x: getattr(jax.nn, node.options["function"])(x),
+    "activation": _activation,
 }

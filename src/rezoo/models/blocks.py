@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import keras
 
-from rezoo.models.drop_path import Add, DropPath
+from rezoo.models.drop_path import DropPath, add
 from rezoo.models.layers import conv, norm, relu
 from rezoo.models.shortcuts import projection_shortcut
 
@@ -156,8 +156,4 @@ def join(
         residual = attention(residual, name=f"{name}.se")
     if identity is None:
         return relu(residual, name=f"{name}.act")
-    if drop_path is None:
-        add = keras.layers.Add(name=f"{name}.add")
-    else:
-        add = Add(rate=drop_path.rate, seed=drop_path.seed, name=f"{name}.add")
-    return relu(add([residual, identity]), name=f"{name}.act")
+    return relu(add(residual, identity, drop_path, name=f"{name}.add"), name=f"{name}.act")

@@ -47,6 +47,20 @@ def drop_paths(rate: float, *, blocks: int, seed: int) -> list[DropPath | None]:
     ]
 
 
+def add(residual: Any, shortcut: Any, drop_path: DropPath | None, *, name: str) -> Any:
+    """Return the sum of a residual branch and a shortcut, both `(N, H, W, C)`.
+
+    Args:
+        residual: The branch.
+        shortcut: The shortcut.
+        drop_path: Stochastic depth of this block; None for none.
+        name: Name of the layer.
+    """
+    if drop_path is None:
+        return keras.layers.Add(name=name)([residual, shortcut])
+    return Add(rate=drop_path.rate, seed=drop_path.seed, name=name)([residual, shortcut])
+
+
 @keras.saving.register_keras_serializable(package="rezoo")
 class Add(keras.layers.Add):
     """The sum of a residual branch and a shortcut, with stochastic depth.

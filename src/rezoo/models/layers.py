@@ -163,6 +163,7 @@ def classifier(
     *,
     activation: str | None,
     layer: Callable[..., Any] = keras.layers.Dense,
+    norm: Callable[..., Any] | None = None,
     name: str = "fc",
 ) -> Any:
     """Average over all positions and classify: `(N, H, W, C)` to `(N, num_classes)`, float32.
@@ -172,9 +173,12 @@ def classifier(
         num_classes: Width of the head; if it is 0, returns the averaged features `(N, C)`.
         activation: Activation after the logits, or None.
         layer: Class of the head, `keras.layers.Dense` or a subclass.
+        norm: A function that normalizes the averaged features, of `(x, name=…)`; None for none.
         name: Name of the head, one of `naming.HEADS`.
     """
     x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+    if norm is not None:
+        x = norm(x, name=f"{name.removesuffix('fc')}norm")
     if num_classes == 0:
         return x
     x = layer(

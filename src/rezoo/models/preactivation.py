@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 
 from rezoo.models import layers
-from rezoo.models.drop_path import Add, DropPath
+from rezoo.models.drop_path import DropPath, add
 from rezoo.models.preactivation_layers import EvoNorm, StandardizedConv2D
 from rezoo.models.primitives import ReflectionPadding2D
 from rezoo.models.shortcuts import padded_shortcut
@@ -134,7 +134,7 @@ def basic_block(
     y = parts.conv(active, filters, 3, stride=stride, name=f"{name}.conv1")
     y = parts.activate(y, name=f"{name}.norm2")
     y = parts.conv(y, filters, 3, name=f"{name}.conv2")
-    return _sum(y, x, drop_path, name=name)
+    return add(y, x, drop_path, name=f"{name}.add")
 
 
 def bottleneck_block(
@@ -174,14 +174,7 @@ def bottleneck_block(
     y = parts.conv(y, width, 3, stride=in_3x3, name=f"{name}.conv2")
     y = parts.activate(y, name=f"{name}.norm3")
     y = parts.conv(y, filters, 1, name=f"{name}.conv3")
-    return _sum(y, x, drop_path, name=name)
-
-
-def _sum(residual: Any, identity: Any, drop_path: DropPath | None, *, name: str) -> Any:
-    if drop_path is None:
-        return keras.layers.Add(name=f"{name}.add")([residual, identity])
-    add = Add(rate=drop_path.rate, seed=drop_path.seed, name=f"{name}.add")
-    return add([residual, identity])
+    return add(y, x, drop_path, name=f"{name}.add")
 
 
 # Specs name these functions, so that specs load without Keras.

@@ -191,6 +191,41 @@ class IdentityFilters(keras.initializers.VarianceScaling):
         return keras.ops.where(first, keras.ops.cast(identity, random.dtype), random)
 
 
+@keras.saving.register_keras_serializable(package="rezoo")
+class LayerScale(keras.layers.Layer):
+    """A trained factor for each channel of a residual branch (arXiv:2103.17239, section 2).
+
+    Its tensor is called as in timm: the layer `stages.0.blocks.0` has `stages.0.blocks.0.gamma`.
+
+    Args:
+        initial: Initial value of all factors.
+        **options: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, initial: float = 1e-6, **options: Any) -> None:
+        super().__init__(**options)
+        self.initial = initial
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the factors, `(C,)`."""
+        start = keras.initializers.Constant(self.initial)
+        self.layer_scale = self.add_weight(
+            name="layer_scale", shape=input_shape[-1:], initializer=start
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Multiply `(…, C)`."""
+        return inputs * keras.ops.cast(self.layer_scale, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the output, that of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "initial": self.initial}
+
+
 def freeze_statistics(model: keras.Model) -> None:
     """Freeze the moving statistics of every batch normalization; gamma and beta still train.
 

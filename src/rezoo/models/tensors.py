@@ -9,6 +9,7 @@
 | linear `.bias`           | bias                   | the same                        |
 | BN `.weight`, `.bias`    | gamma, beta            | the same                        |
 | BN `.running_mean`, `.running_var` | moving_mean, moving_variance | the same        |
+| layer scale `.gamma`     | layer_scale            | the same                        |
 | BN `.num_batches_tracked`| none                   | ignored; written as int64 zero  |
 """
 
@@ -32,6 +33,7 @@ _NAMES = {
     "bias": "bias",
     "gamma": "weight",
     "beta": "bias",
+    "layer_scale": "gamma",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }

@@ -124,11 +124,11 @@ def of_repository(repo: str) -> WeightsSpec | None:
 
 def _all() -> Iterator[WeightsSpec]:
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        yield from _read(str(expanded(path)), path)
-    yield from _read(str(files("rezoo.sources") / "weights.toml"), BUILTIN)
+        yield from read(str(expanded(path)), path)
+    yield from read(str(files("rezoo.sources") / "weights.toml"), BUILTIN)
     for name, paths in _plugins().items():
         for path in paths:
-            yield from _read(path, name)
+            yield from read(path, name)
 
 
 @cache
@@ -137,16 +137,27 @@ def _plugins() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in registry.scan("rezoo.catalogues"):
         try:
-            value = registry.load(entry)
-            path = str(value() if callable(value) else value)
-            _read(path, entry.distribution)
+            path = path_of(entry)
+            read(path, entry.distribution)
             found.setdefault(entry.distribution, []).append(path)
         except RezooError as error:
             warnings.warn(PluginWarning(f"{error} It is left out."), stacklevel=2)
     return found
 
 
-def _read(path: str, catalogue: str) -> tuple[WeightsSpec, ...]:
+def path_of(entry: registry.Entry) -> str:
+    """Return the path of the catalogue that a distribution registers."""
+    value = registry.load(entry)
+    return str(value() if callable(value) else value)
+
+
+def read(path: str, catalogue: str) -> tuple[WeightsSpec, ...]:
+    """Return the entries of a file; `catalogue` is its name in them.
+
+    Raises:
+        NotFoundError: The file cannot be read.
+        SpecError: It is not valid TOML, or has keys or values that are not allowed.
+    """
     try:
         stamp = os.stat(path).st_mtime_ns
     except OSError as error:
