@@ -1,7 +1,7 @@
 """The table of the zoo, generated from the registry and the catalogue when the site is built.
 
-The page `zoo.md` calls these functions with markdown-exec. The table is HTML: each architecture is a
-group of rows with an anchor.
+The page `zoo.md` calls these functions with markdown-exec. The table is HTML: each architecture
+is a group of rows with an anchor.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def zoo() -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
     groups = "\n".join(_group(spec, weights.get(spec.name, [])) for spec in _models())
     return (
-        '<div class="zoo-scroll" tabindex="0" role="region" aria-label="Architectures and weights">\n'
-        f'<table class="zoo" id="zoo-table">\n<thead><tr>{head}</tr></thead>\n{groups}\n</table>\n</div>'
+        '<div class="zoo-scroll" tabindex="0" role="region" aria-label="The table of the zoo">\n'
+        f'<table class="zoo" id="zoo-table">\n<thead><tr>{head}</tr></thead>\n'
+        f"{groups}\n</table>\n</div>"
     )
 
 
