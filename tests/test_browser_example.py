@@ -108,8 +108,12 @@ def test_photographs_have_the_outputs_of_onnxruntime_in_python(serve, tmp_path):
         assert browser.messages == []
 
 
-def test_the_reference_batch_of_a_run_has_its_logits_in_the_browser(serve, tmp_path, trained):
-    export(str(trained), "onnx", output=tmp_path / "made", takes="raw", measure=False)
+@pytest.mark.parametrize(("quantize", "differs"), [("none", 5e-3), ("int8", 0.1)])
+def test_the_reference_batch_has_its_logits_in_the_browser(
+    serve, tmp_path, trained, quantize, differs
+):
+    options = {"takes": "raw", "measure": False, "quantize": quantize, "dataset": "digits"}
+    export(str(trained), "onnx", output=tmp_path / "made", **options)
     shutil.copy(tmp_path / "made" / "model.onnx", tmp_path / "model.onnx")
     recorded = load_file(trained / "reference.safetensors")
     with running(tmp_path / "profile") as browser:
@@ -120,7 +124,7 @@ def test_the_reference_batch_of_a_run_has_its_logits_in_the_browser(serve, tmp_p
             path = tmp_path / f"{place}.png"
             Image.fromarray(array[..., 0]).save(path)
             found, _ = compare(browser, tmp_path / "model.onnx", path, array)
-            np.testing.assert_allclose(found, logits, atol=5e-3 * np.abs(logits).max())
+            np.testing.assert_allclose(found, logits, atol=differs * np.abs(logits).max())
 
 
 def test_a_page_without_a_network_says_so(serve, tmp_path):
