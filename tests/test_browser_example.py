@@ -25,6 +25,9 @@ pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "browser"
 PACKAGE = "onnxruntime-web@1.30.0"
+# The files of it that a server needs, as the guide says.
+WASM = "ort-wasm-simd-threaded"
+FILES = {"ort.wasm.min.mjs", f"{WASM}.mjs", f"{WASM}.wasm"}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,8 @@ def test_photographs_have_the_outputs_of_onnxruntime_in_python(serve, tmp_path):
             assert [row[0] for row in rows] == [labels[i] for i in found.argsort()[::-1][:5]]
         asked = browser.ask("performance.getEntriesByType('resource').map(r => r.name)")
         assert all(url.startswith((serve.rpartition("/")[0], "blob:")) for url in asked)
+        files = {url.rpartition("/")[2] for url in asked if "/node_modules/" in url}
+        assert files == FILES
         assert browser.messages == []
 
 

@@ -68,12 +68,12 @@ CUT = """
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the site: REZOO_SITE if that is set, or built anew."""
-    if given := os.environ.get("REZOO_SITE"):
+    """The folder of the site: REZOO_SITE_FOLDER, built with REZOO_SITE as below, or a new one."""
+    if given := os.environ.get("REZOO_SITE_FOLDER"):
         return Path(given)
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
-    env = {**os.environ, "REZOO_SITE_URL": ADDRESS, "NO_MKDOCS_2_WARNING": "1"}
+    env = {**os.environ, "REZOO_SITE": ADDRESS, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
     if "No module named mkdocs" in done.stderr:
         pytest.skip("MkDocs is not installed: pip install 'rezoo[docs]'")
@@ -116,10 +116,11 @@ def test_search_finds(site, word):
 
 
 def test_addresses_come_from_one_variable(pages):
-    """Canonical links begin with it if it is set; no page names another host for itself."""
+    """Each page has one canonical link, which begins with that address."""
     for page in pages:
         canonical = re.findall(r'<link rel="canonical" href="([^"]*)"', page.read_text("utf-8"))
-        assert all(link.startswith(ADDRESS) for link in canonical) or not canonical
+        assert len(canonical) == 1, page
+        assert canonical[0].startswith(ADDRESS), page
 
 
 def test_the_site_asks_no_other_host(pages):
