@@ -165,17 +165,15 @@ def corruptions() -> str:
     return table(["kind", "group", "what it does", *heads], rows)
 
 
-def weights(*, defaults: bool = False) -> str:
-    """Return the entries of rezoo's catalogue, or only the defaults of `--pretrained`."""
+def default_weights() -> str:
+    """Return the entries of rezoo's catalogue that `--pretrained` means."""
     rows = []
     for spec in _own_weights():
-        if spec.default or not defaults:
-            mark = "" if defaults or not spec.default else " *"
+        if spec.default:
             pins = filter(None, (spec.commit and "commit", spec.sha256 and "SHA-256"))
             top1 = "" if spec.top1 is None else f"{spec.top1:.2%}"
             size = spec.preprocessing.for_test().size[0]
-            pinned = " and ".join(pins) or "no"
-            rows.append((code(spec.name) + mark, top1, size, spec.licence, pinned))
+            rows.append((code(spec.name), top1, size, spec.licence, " and ".join(pins)))
     return table(["name", "top-1", "px", "licence", "pinned"], rows)
 
 

@@ -46,14 +46,17 @@ class Browser:
         self._writing.flush()
         return self._wait(lambda message: message.get("id") == number)["result"]
 
-    def open(self, path: Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
-        """Open a file in a window of some width; a narrow one is a phone."""
+    def open(
+        self, path: Path | str, *, width: int, dark: bool = False, media: str = "screen"
+    ) -> None:
+        """Open a file or an address in a window of some width; a narrow one is a phone."""
         self.messages.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", media=media, features=[scheme])
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self("Emulation.setDeviceMetricsOverride", **size)
-        self("Page.navigate", url=path.resolve().as_uri())
+        url = path if isinstance(path, str) else path.resolve().as_uri()
+        self("Page.navigate", url=url)
         self._wait(lambda message: message.get("method") == "Page.loadEventFired")
 
     def ask(self, script: str) -> Any:

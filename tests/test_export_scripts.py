@@ -1,4 +1,4 @@
-"""The scripts of the guide run exports where there is neither rezoo nor TensorFlow."""
+"""The scripts of the guides run exports where there is neither rezoo nor TensorFlow."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from test_exports import weights
 
 pytestmark = pytest.mark.ci
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "exports.md"
+GUIDES = Path(__file__).resolve().parents[1] / "docs" / "guides"
 RAW = ("onnx", "openvino", "saved_model")
 # What each fresh environment gets.
 PACKAGES = {
@@ -49,9 +49,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
-    """The files of the guide."""
+    """The files of the guides."""
     folder = tmp_path_factory.mktemp("scripts")
-    blocks = re.findall(r'```python title="(\w+\.py)"\n(.*?)```', GUIDE.read_text("utf-8"), re.S)
+    text = "".join((GUIDES / name).read_text("utf-8") for name in ("server.md", "phone.md"))
+    blocks = re.findall(r'```python title="(\w+\.py)"\n(.*?)```', text, re.S)
     for name, text in blocks:
         (folder / name).write_text(text)
     assert {f"run_{name}.py" for name in FORMATS} | {"prepare.py"} == {n for n, _ in blocks}
