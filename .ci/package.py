@@ -35,7 +35,7 @@ IN_WHEEL = (
 IN_SDIST = (
     "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "mkdocs.yml",
     "requirements.lock", "images/hero.svg", "tests/conftest.py", "docs/index.md",
-    "examples/plugin/pyproject.toml", ".ci/metadata.py", ".ci/package.py", ".ci/run",
+    "examples/convnext/pyproject.toml", ".ci/metadata.py", ".ci/package.py", ".ci/run",
 )  # fmt: skip
 
 
