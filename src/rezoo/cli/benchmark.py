@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
+from rezoo.cli.values import DEVICE_HELP, Device
+from rezoo.models.settings import choose_device
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,13 +52,7 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
 @click.option("--train", is_flag=True, help="Measure training steps with the largest batch, too.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Number of rounds.")
 @click.option("--threads", type=int, help="Processor threads.  [default: all available]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
-)
+@click.option("--device", type=Device(), help=DEVICE_HELP)
 @pretrained_option
 @require_pinned_option
 @json_option
@@ -65,6 +61,7 @@ def benchmark(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
+    device: str | None,
     **measuring: Any,
 ) -> None:
     """Measure the cost of each TARGET: an architecture, weights, a run, an exported file.
@@ -80,8 +77,10 @@ def benchmark(
     from rezoo.benchmarking.targets import Options, find_targets
     from rezoo.cli import console
 
-    options = Options(**measuring)
+    options = Options(device=(device or "auto").partition(":")[0], **measuring)
     found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
+    if device:
+        choose_device(device)  # the environment of the targets' processes
     with console.counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
     print_json(result.to_dict()) if as_json else show(result)

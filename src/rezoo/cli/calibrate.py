@@ -11,6 +11,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     dataset_option,
+    device_option,
     json_option,
     print_json,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     help="Part of the validation images that may be refused as unknown.",
 )
 @batch_size_option
+@device_option
 @columns_option
 @data_options
 @json_option

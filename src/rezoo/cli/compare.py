@@ -13,11 +13,13 @@ from rezoo.cli.options import (
     batch_size_option,
     columns_option,
     data_options,
+    device_option,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--dataset", help="Dataset; that of the runs or predictions if not given.")
+@click.option(
+    "--dataset",
+    type=DatasetReference(),
+    help="Dataset; that of the runs or predictions if not given.",
+)
 @click.option(
     "--split",
     type=SPLITS,
@@ -43,6 +49,7 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
     metavar="FILE",
     help="Write the images that flipped, with both answers.",
 )
+@device_option
 @columns_option
 @data_options
 @pretrained_option

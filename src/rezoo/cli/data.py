@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import columns_option, json_option, parse_settings, print_json
+from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @json_option
 def prepare(dataset: str, as_json: bool) -> None:
@@ -45,7 +46,7 @@ def prepare(dataset: str, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option("--output", type=click.Path(), help="Folder for the report [data-check-<name>].")
 @click.option("--overwrite", is_flag=True, help="Replace files there that are not the report's.")
@@ -83,7 +84,7 @@ def check(
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option(
     "--split",

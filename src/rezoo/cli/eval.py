@@ -10,6 +10,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
+    device_option,
     devices_options,
     images_options,
     json_option,
@@ -18,6 +19,7 @@ from rezoo.cli.options import (
     require_pinned_option,
     resolve_with_dataset,
 )
+from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import Worker
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--unknown",
+    type=DatasetReference(),
     metavar="DATASET",
     help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
 )
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--record", is_flag=True, help="Keep the result in the run folder MODEL.")
 @devices_options
+@device_option
 @columns_option
 @data_options
 @pretrained_option

@@ -10,6 +10,7 @@ import click
 from rezoo.cli.options import (
     columns_option,
     data_options,
+    device_option,
     images_options,
     json_option,
     pretrained_option,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the result into this .svg file.",
 )
+@device_option
 @columns_option
 @data_options
 @pretrained_option

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
+    device_option,
     geometry_options,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import DatasetReference
+from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 
@@ -51,7 +54,11 @@ if TYPE_CHECKING:
     help="Output of the network.",
 )
 @geometry_options
-@click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
+@click.option(
+    "--dataset",
+    type=DatasetReference(),
+    help="Images to compare on.  [default: the data of a run folder]",
+)
 @click.option(
     "--images",
     type=int,
@@ -75,6 +82,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
+@device_option
 @pretrained_option
 @require_pinned_option
 @json_option
@@ -115,6 +123,8 @@ def export(
     kind.check_threads(options["threads"], own_process=True)
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)
+    if options["dataset"]:
+        dataset_spec(options["dataset"])
     exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)

@@ -10,30 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.values import COUNT, DEVICE_HELP, SIDE, DatasetReference, Device, NumberOr
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
-from rezoo.errors import SpecError
-from rezoo.models.settings import choose_jax
+from rezoo.errors import NotFoundError, SpecError
+from rezoo.models.settings import choose_device, choose_jax
 from rezoo.specs import CROP_MODES
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Hosts, Worker
+from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
 
 START_VARIABLE = "REZOO_START_TIMEOUT"
-
-
-class NumberOr(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A number, or one word."""
-
-    def __init__(self, word: str) -> None:
-        self.name = f"number or {word}"
-        self._word = word
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        """Return the number, or the word."""
-        return self._word if value == self._word else click.INT.convert(value, param, ctx)
 
 
 json_option = click.option(
@@ -53,7 +43,9 @@ require_pinned_option = click.option(
 )
 
 
-dataset_option = click.option("--dataset", help="Dataset; that of the run if not given.")
+dataset_option = click.option(
+    "--dataset", type=DatasetReference(), help="Dataset; that of the run if not given."
+)
 
 SPLITS = click.Choice(["test", "val", "train", "all"])
 
@@ -62,7 +54,7 @@ split_option = click.option(
 )
 
 batch_size_option = click.option(
-    "--batch-size", type=int, default=32, show_default=True, help="Images at a time."
+    "--batch-size", type=COUNT, default=32, show_default=True, help="Images at a time."
 )
 
 
@@ -70,7 +62,8 @@ def geometry_options(command: Any) -> Any:
     """Add `--image-size` and `--crop-mode` to a command."""
     modes = "Of images that are not square: crop, squash, or add a border [the weights']."
     crop_mode = click.option("--crop-mode", type=click.Choice(CROP_MODES), help=modes)
-    size = click.option("--image-size", type=int, help="Height and width in pixels [the weights'].")
+    help_text = "Height and width in pixels [the weights']."
+    size = click.option("--image-size", type=SIDE, help=help_text)
     return size(crop_mode(command))
 
 
@@ -79,6 +72,12 @@ def images_options(command: Any) -> Any:
     for option in (geometry_options, batch_size_option, split_option, dataset_option):
         command = option(command)
     return command
+
+
+def _existing_list(context: Any, parameter: Any, value: str) -> str:
+    if value and not os.path.lexists(expanded(value)):
+        raise NotFoundError(f"cannot read the list {value}: no such file", hint="check the path.")
+    return value
 
 
 def data_options(command: Any) -> Any:
@@ -102,6 +101,7 @@ def data_options(command: Any) -> Any:
             click.option(
                 "--ignore",
                 default="",
+                callback=_existing_list,
                 metavar="FILE",
                 help="File with examples to leave out, as `rezoo data check` writes it.",
             ),
@@ -125,6 +125,20 @@ def columns_option(command: Any) -> Any:
         metavar="ROLE=COLUMN,…",
         help="Other names of columns in the table csv:PATH: path=image,label=emotion.",
     )(run)
+
+
+def device_option(command: Any) -> Any:
+    """Add `--device`, which chooses where the backend computes, before it is imported."""
+
+    @functools.wraps(command)
+    def run(*args: Any, device: str | None, **given: Any) -> Any:
+        if device and ":" in device and given.get("devices") not in (None, 1):
+            raise SpecError(f"--device {device} is one device", hint="leave --devices out.")
+        if device:
+            choose_device(device)
+        return command(*args, **given)
+
+    return click.option("--device", type=Device(), help=DEVICE_HELP)(run)
 
 
 def devices_options(command: Any) -> Any:
@@ -167,7 +181,7 @@ def devices_options(command: Any) -> Any:
         ),
         click.option(
             "--devices",
-            type=NumberOr("all"),
+            type=NumberOr("all", least=1),
             help="GPUs of this machine that compute together, with JAX [1; with --hosts all].",
         ),
     ):
@@ -237,16 +251,3 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; its numbers must be finite."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A duration: `90s`, `45m`, `2h`, `1h30m`, `1d`, or a number of seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return seconds, above 0."""
-        seconds = parse_duration(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is not a duration; write 90s, 45m, 2h or 1h30m", param, ctx)
-        return seconds

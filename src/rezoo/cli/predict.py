@@ -11,6 +11,7 @@ import click
 
 from rezoo.cli.options import (
     batch_size_option,
+    device_option,
     devices_options,
     geometry_options,
     json_option,
@@ -18,6 +19,7 @@ from rezoo.cli.options import (
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import COUNT
 from rezoo.errors import IntegrityError, SpecError
 from rezoo.utils.files import refuse_unwritable
 from rezoo.utils.names import printable
@@ -83,13 +85,14 @@ def _check_files(given: dict[str, Any]) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
+@click.option("--top-k", type=COUNT, help="Classes to show [5; if multi-label, those above 0.5].")
 @batch_size_option
 @geometry_options
 @_file_options
 @pretrained_option
 @require_pinned_option
 @devices_options
+@device_option
 @json_option
 @click.pass_context
 def predict(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json
+from rezoo.cli.options import device_option, json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")
 @click.option("--image", "images", multiple=True, help="With --record: for the reference batch.")
 @click.option("--overwrite", is_flag=True, help="With --record: replace an existing record.")
+@device_option
 @json_option
 @click.pass_context
 def verify(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rezoo import registry
 from rezoo.data.csv_rows import parse_reference
 from rezoo.data.file_names import near_names, require_utf8
-from rezoo.data.listing import joined
+from rezoo.data.listing import joined, pointing_to_paths, require_images
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.paths import expanded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DatasetReference: TypeAlias = str | Path | DatasetSpec
 ON_BAD_IMAGE = ("skip", "error")
 CACHE = ("auto", "off")
-_KINDS = {  # prefix → what follows it, module and function that open it, licence
+KINDS = {  # prefix → what follows it, module and function that open it, licence
     "folder": ("PATH", "folder", "open_folder", "yours"),
     "csv": ("PATH", "csv_files", "open_csv", "yours"),
     "tfds": ("NAME", "tfds", "open_tfds", "unknown"),
@@ -194,9 +194,10 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
             hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
         )
     kind, colon, rest = reference.partition(":")
-    if not colon or kind not in _KINDS:
-        return registry.datasets.get(reference)
-    follows, module, function, licence = _KINDS[kind]
+    if not colon or kind not in KINDS:
+        with pointing_to_paths(reference):
+            return registry.datasets.get(reference)
+    follows, module, function, licence = KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
     if follows == "PATH":
@@ -212,6 +213,8 @@ def _require_path(kind: str, rest: str) -> None:
     if not os.path.lexists(path):
         what = "folder" if kind == "folder" else "file"
         raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
+    if kind == "folder":
+        require_images(path)
 
 
 def short_name(reference: str) -> str:
