@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
 @geometry_options
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    callback=lambda context, parameter, names: ",".join(names) or None,
+    metavar="LAYERS",
+    help="Layers that are not trained: stem, layer1, layer1.0 …, backbone; may be repeated.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -140,7 +140,14 @@ def _recipe(
             f"{source.reference} have one",
             hint="use another recipe, or --set stem_start=random, which keeps that of the weights.",
         )
-    return resolved, reason, notes
+    return resolved, reason, (*notes, *_notes_of_freeze(resolved, source))
+
+
+def _notes_of_freeze(recipe: Recipe, source: Source) -> Iterator[str]:
+    if recipe.freeze and not source.has_weights:
+        yield f"freeze: {', '.join(recipe.freeze)} of {source.reference} stay random"
+    elif "backbone" in recipe.freeze and recipe.epochs:
+        yield "freeze: the head alone is trained; --recipe probe fits it in one pass"
 
 
 def with_keywords(changes: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
