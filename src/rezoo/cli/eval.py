@@ -13,7 +13,9 @@ from rezoo.cli.options import (
     device_option,
     devices_options,
     images_options,
+    is_first_host,
     json_option,
+    new_file,
     pretrained_option,
     print_json,
     require_pinned_option,
@@ -22,7 +24,7 @@ from rezoo.cli.options import (
 from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.errors import SpecError
-from rezoo.utils.hosts import Worker
+from rezoo.utils.files import refuse_inside_dataset
 
 if TYPE_CHECKING:
     from rezoo.data.unreadable import Faults
@@ -102,7 +104,8 @@ def eval_command(
         dataset_spec(unknown)
     kinds = _kinds(corruptions, source, tta)
     options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
-    files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
+    wanted = (("--csv", csv_file), ("--predictions", predictions))
+    files = [_checked(name, option, dataset, overwrite=overwrite) for option, name in wanted]
     where = {"devices": devices, "hosts": hosts}
     evaluating = load("rezoo.evaluation.evaluate")
     recording = _recording(source) if record else None
@@ -110,7 +113,7 @@ def eval_command(
     others = _opened(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
         result = evaluating.evaluate_setting(setting, tta=tta, progress=progress, **where)
-    if first := _is_first():
+    if first := is_first_host():
         _write(result, *files)
     told = _told_apart(result, others) if others else None
     robustness = _robustness(result, kinds, where) if kinds else None
@@ -172,26 +175,12 @@ def _told_apart(result: Evaluation, others: Faults) -> UnknownImages:
         )
 
 
-def _is_first() -> bool:
-    """Return whether this process writes files: the first host, or the only one."""
-    worker = Worker.of_environment()
-    return worker is None or worker.is_first
-
-
-def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
+def _checked(name: str | None, option: str, dataset: str, *, overwrite: bool) -> Path | None:
     """Return the path of a file to be written; raises `SpecError` if it must not be."""
-    from rezoo.utils.files import refuse_inside_dataset, refuse_unwritable
-    from rezoo.utils.paths import expanded
-
     if name is None:
         return None
-    path = expanded(name)
-    if path.is_dir():
-        raise SpecError(f"{path} is a folder", hint="name a file.")
-    if path.exists() and not overwrite:
-        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    path = new_file(name, option=option, overwrite=overwrite)
     refuse_inside_dataset(path, dataset)
-    refuse_unwritable(path.parent)
     return path
 
 

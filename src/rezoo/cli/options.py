@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.models.settings import choose_device, choose_jax
 from rezoo.specs import CROP_MODES
 from rezoo.training.timetable import parse_duration
+from rezoo.utils.files import refuse_unwritable
 from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.paths import expanded
 
@@ -226,6 +228,12 @@ def resolve_with_dataset(
     return source, dataset
 
 
+def is_first_host() -> bool:
+    """Return whether this process writes files: the first host, or the only one."""
+    worker = Worker.of_environment()
+    return worker is None or worker.is_first
+
+
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
     """Return the recipe keys and values of `--set KEY=VALUE`.
 
@@ -246,6 +254,22 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
             raise SpecError(f"recipe key {key!r} is set twice", hint="set it once.")
         changes[key] = value.strip()
     return changes
+
+
+def new_file(name: str, *, option: str, overwrite: bool) -> Path:
+    """Return the path of a file that an option is to write.
+
+    Raises:
+        SpecError: It is a folder, or exists and is not to be replaced.
+        ResourceError: Its folder cannot be written.
+    """
+    path = expanded(name)
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder", hint="name a file.")
+    if path.exists() and not overwrite:
+        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    refuse_unwritable(path.parent, option=option)
+    return path
 
 
 def print_json(document: Any) -> None:

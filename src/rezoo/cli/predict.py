@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
@@ -14,16 +15,17 @@ from rezoo.cli.options import (
     device_option,
     devices_options,
     geometry_options,
+    is_first_host,
     json_option,
+    new_file,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
 from rezoo.cli.values import COUNT
 from rezoo.errors import IntegrityError, SpecError
-from rezoo.utils.files import refuse_unwritable
+from rezoo.utils.files import write_bytes
 from rezoo.utils.names import printable
-from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
@@ -39,7 +41,13 @@ def _file_options(command: Any) -> Any:
         return command(**given)
 
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace files of --explain, --features."),
+        click.option("--overwrite", is_flag=True, help="Replace files that exist."),
+        click.option(
+            "--csv",
+            "table",
+            metavar="FILE",
+            help="Write a table, a row for each image; - prints it.",
+        ),
         click.option(
             "--layer",
             "layers",
@@ -59,13 +67,20 @@ def _file_options(command: Any) -> Any:
 
 def _check_files(given: dict[str, Any]) -> None:
     """Raise `SpecError` for options without the one that they belong to, and for conflicts."""
-    explain, into = given["explain"], given["into"]
-    if explain is not None and into is not None:
-        raise SpecError("--explain and --features exclude each other", hint="leave one out.")
+    explain, into, table = given["explain"], given["into"], given["table"]
+    for option, other in (("--explain", explain), ("--csv", table)):
+        if other is not None and into is not None:
+            raise SpecError(f"{option} and --features exclude each other", hint="leave one out.")
+    if table == "-" and given["as_json"]:
+        raise SpecError("--csv - and --json both print the answers", hint="leave one out.")
     for option, value, needed in (
         ("--class", given["wanted"], {"--explain FOLDER": explain}),
         ("--layer", given["layers"], {"--features FILE": into}),
-        ("--overwrite", given["overwrite"], {"--explain FOLDER": explain, "--features FILE": into}),
+        (
+            "--overwrite",
+            given["overwrite"],
+            {"--explain FOLDER": explain, "--features FILE": into, "--csv FILE": table},
+        ),
     ):
         if value and all(other is None for other in needed.values()):
             names = " or ".join(name.split()[0] for name in needed)
@@ -107,6 +122,7 @@ def predict(
     wanted: str | None,
     into: str | None,
     layers: tuple[str, ...],
+    table: str | None,
     overwrite: bool,
     devices: int | str | None,
     hosts: str | None,
@@ -119,7 +135,8 @@ def predict(
     A multi-label network gives an independent probability for each class.
 
     --explain FOLDER also writes a picture of each image: what the network sees of it, and its class
-    activation map. --features FILE writes what layers give for the images, in place of classes.
+    activation map. --csv FILE writes the answers as a table. --features FILE writes what layers
+    give for the images, in place of classes.
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
@@ -131,17 +148,15 @@ def predict(
     # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "image_size": image_size,
-        "crop_mode": crop_mode,
-    }
+    options: dict[str, Any]
+    options = {"batch_size": batch_size, "image_size": image_size, "crop_mode": crop_mode}
     if into is not None:
-        path = _new_file(into, found, overwrite=overwrite)
+        path = _features_file(into, overwrite=overwrite)
         failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)
-        _fail(context, failed)
-        return
+        return _fail(context, failed)
     options["top_k"] = top_k
+    to_stdout = table in (None, "-")
+    file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
     if explain is None:
         function = load("rezoo.evaluation.predict").predict
         options |= {"devices": devices, "hosts": hosts}
@@ -151,7 +166,10 @@ def predict(
         options |= {"paths": paths, "wanted": wanted}
     with counter("classifying") as progress:
         answers: Sequence[Prediction] = function(source, found, progress=progress, **options)
-    print_json([answer.to_dict() for answer in answers]) if as_json else _print(answers)
+    if table is not None and is_first_host():
+        _write_table(answers, file)
+    if table != "-":
+        print_json([a.to_dict() for a in answers]) if as_json else _print(answers)
     _fail(context, [f"{a.path}: {a.error}" for a in answers if a.error])
 
 
@@ -163,17 +181,24 @@ def _fail(context: click.Context, failed: Sequence[str]) -> None:
         context.exit(IntegrityError.exit_code)
 
 
-def _new_file(name: str, images: Sequence[str], *, overwrite: bool) -> Path:
+def _features_file(name: str, *, overwrite: bool) -> Path:
     """Return the path of --features, after checks that need no framework."""
-    path = expanded(name)
-    if path.suffix != ".npz":
+    if Path(name).suffix != ".npz":
         raise SpecError(f"--features {name}: not a .npz file", hint="name it, such as out.npz.")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise SpecError(
-            f"{path} exists already", hint="choose another name, or replace a file by --overwrite."
-        )
-    refuse_unwritable(path.parent, option="--features")
-    return path
+    return new_file(name, option="--features", overwrite=overwrite)
+
+
+def _write_table(answers: Sequence[Prediction], file: Path | None) -> None:
+    """Write the table of --csv, on stdout without a file; a terminal gets no control characters."""
+    from rezoo.evaluation.prediction_table import answers_as_csv
+
+    content = answers_as_csv(answers)
+    if file is not None:
+        write_bytes(file, content)
+    elif sys.stdout.isatty():
+        click.echo(printable(content.decode("utf-8", "backslashreplace")), nl=False)
+    else:
+        click.echo(content, nl=False)
 
 
 def _write_features(
