@@ -109,9 +109,7 @@ def _check_files(given: dict[str, Any]) -> None:
 @devices_options
 @device_option
 @json_option
-@click.pass_context
 def predict(
-    context: click.Context,
     model: str,
     images: tuple[str, ...],
     top_k: int | None,
@@ -145,7 +143,6 @@ def predict(
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
-    # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
     options: dict[str, Any]
@@ -153,7 +150,8 @@ def predict(
     if into is not None:
         path = _features_file(into, overwrite=overwrite)
         failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)
-        return _fail(context, failed)
+        _fail(failed)
+        return
     options["top_k"] = top_k
     to_stdout = table in (None, "-")
     file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
@@ -170,15 +168,15 @@ def predict(
         _write_table(answers, file)
     if table != "-":
         print_json([a.to_dict() for a in answers]) if as_json else _print(answers)
-    _fail(context, [f"{a.path}: {a.error}" for a in answers if a.error])
+    _fail([f"{a.path}: {a.error}" for a in answers if a.error])
 
 
-def _fail(context: click.Context, failed: Sequence[str]) -> None:
+def _fail(failed: Sequence[str]) -> None:
     """Print what failed and end with an exit code, if anything did."""
     for line in failed:
         click.echo(f"Error: {printable(line)}", err=True)
     if failed:
-        context.exit(IntegrityError.exit_code)
+        click.get_current_context().exit(IntegrityError.exit_code)
 
 
 def _features_file(name: str, *, overwrite: bool) -> Path:
