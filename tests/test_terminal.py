@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+
+from rezoo.cli import console
+from rezoo.cli.progress import LiveDisplay
+from rezoo.recipes.recipe import Recipe
+from rezoo.training.reporters import Plan
 
 WARNS = """
 import time, warnings
@@ -45,3 +52,68 @@ def _read(leader: int) -> bytes:
         return os.read(leader, 65536)
     except OSError:  # nobody writes any more
         return b""
+
+
+def bars(width, monkeypatch, *, epochs=100, at=(0, 0), steps=1234, figures=()):
+    """Return the lines that a run's display leaves on a terminal of some width."""
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, width=width, color_system=None)
+    shown = LiveDisplay(terminal)
+    recipe = Recipe(name="quick", epochs=epochs, summary="a summary that is long " * 5)
+    plan = Plan(
+        model="resnet18", dataset="digits", recipe=recipe, recipe_reason="", folder="runs/a",
+        steps_per_epoch=steps, sizes={"train": 1000}, classes=("a", "b"), class_counts={}, notes=(),
+    )  # fmt: skip
+    shown.started(plan, *at)
+    for epoch, step in figures:
+        values = {"loss": 0.123, "gradient_norm": 12.3, "learning_rate": 0.001}
+        shown.step(epoch, step, {**values, "images_per_s": 12345.0, "top1": 0.5})
+    shown.finished()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+@pytest.mark.parametrize("width", [70, 100, 200])
+def test_a_narrow_terminal_leaves_out_whole_figures(monkeypatch, width):
+    lines = bars(width, monkeypatch, figures=[(99, 1234)])
+    run, epoch = lines[-2:]
+    assert max(map(len, lines)) <= width
+    assert "…" not in run + epoch
+    assert "123400/123400 epoch 100" in run
+    assert "1234/1234" in epoch
+    assert "loss 0.123" in epoch
+    assert ("grad norm 12" in run) == ("12345 img/s" in epoch) == (width > 70)
+    assert "a summary that is long" in " ".join(lines)
+
+
+def test_a_run_without_steps_leaves_no_word_of_them(monkeypatch):
+    for at in ((0, 0), (100, 0)):  # an error before the first step; a finished run
+        lines = bars(80, monkeypatch, at=at)
+        assert "compiling" not in lines[-1] + lines[-2]
+    assert not any(
+        line.startswith(("run ", "epoch ")) for line in bars(80, monkeypatch, at=(100, 0))
+    )
+
+
+def test_a_counter_shows_no_count_before_it_is_known(monkeypatch):
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, width=70, color_system=None)
+    monkeypatch.setattr(console, "open_console", lambda stderr: terminal)
+    with console.counter("evaluating") as progress:
+        progress(0, 0)
+        progress(7, 1000)
+    assert "0/0" not in stream.getvalue()
+    assert "?" not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "7/1,000" in stream.getvalue()
+
+
+def test_a_table_cuts_no_word(monkeypatch):
+    stream = io.StringIO()
+    narrow = Console(file=stream, width=30)
+    monkeypatch.setattr(console, "open_console", lambda: narrow)
+    console.table(
+        "", [{"name": "bit", "cost": "68 TPU-v3-core-hours-per-network", "top-1": "75.6 %"}]
+    )
+    assert "…" not in stream.getvalue()
+    assert "75.6 %" in stream.getvalue()

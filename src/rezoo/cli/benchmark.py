@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, pretrained_option, print_json, require_pinned_option
+from rezoo.cli.options import (
+    examples,
+    json_option,
+    pretrained_option,
+    print_json,
+    require_pinned_option,
+)
 from rezoo.cli.values import DEVICE_HELP, Device
 from rezoo.models.settings import choose_device
 
@@ -32,7 +38,12 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
         return tuple(map(int, parts))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo benchmark resnet18 resnet50",
+        "rezoo benchmark runs/a exports/model.onnx --batch-sizes 1,32 --threads 2",
+    )
+)
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option(
     "--batch-sizes",

@@ -12,6 +12,7 @@ from rezoo.cli.options import (
     data_options,
     dataset_option,
     device_option,
+    examples,
     json_option,
     print_json,
 )
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from rezoo.evaluation.calibrating.calibration import Calibrated
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo calibrate runs/resnet50-photos",
+        "rezoo calibrate runs/resnet50-photos --false-alarms 0.01",
+    )
+)
 @click.argument("run")
 @dataset_option
 @click.option(

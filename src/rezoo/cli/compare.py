@@ -14,6 +14,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     device_option,
+    examples,
     json_option,
     pretrained_option,
     print_json,
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are numbers
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo compare runs/a runs/b", "rezoo compare runs/a exports/model.onnx --csv flips.csv"
+    )
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--dataset",

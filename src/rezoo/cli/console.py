@@ -79,6 +79,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
             key,
             justify="right" if numeric else "left",
             no_wrap=numeric or key == "name",
+            overflow="fold",  # a long word is broken, not cut off
             style="bold" if key == "name" else "",
         )
     for row in rows:
@@ -130,12 +131,14 @@ def counter(text: str) -> Iterator[Callable[[int, int], None]]:
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[count]}"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(text, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        task = bars.add_task(text, total=None, count="")
+        yield lambda done, total: bars.update(
+            task, completed=done, total=total, count=f"{done:,}/{total:,}" if total else ""
+        )
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import columns_option, json_option, parse_settings, print_json
+from rezoo.cli.options import columns_option, examples, json_option, parse_settings, print_json
 from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
 
@@ -25,7 +25,7 @@ def data() -> None:
     """
 
 
-@data.command()
+@data.command(epilog=examples("rezoo data prepare oxford_iiit_pet"))
 @click.argument("dataset", type=DatasetReference())
 @columns_option
 @json_option
@@ -45,7 +45,7 @@ def prepare(dataset: str, as_json: bool) -> None:
     print_json(result.to_dict()) if as_json else _print_prepared(result)
 
 
-@data.command()
+@data.command(epilog=examples("rezoo data check folder:photos --strict"))
 @click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option("--output", type=click.Path(), help="Folder for the report [data-check-<name>].")
@@ -83,7 +83,7 @@ def check(
         context.exit(IntegrityError.exit_code)
 
 
-@data.command()
+@data.command(epilog=examples("rezoo data show folder:photos --recipe finetune"))
 @click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.options import examples
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from rezoo.drawing.picture import Part
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo draw resnet18 resnet50 -o networks.svg",
+        "rezoo draw resnet34 --part blocks -o blocks.svg",
+    )
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o",

@@ -12,6 +12,7 @@ from rezoo.cli.options import (
     data_options,
     device_option,
     devices_options,
+    examples,
     images_options,
     is_first_host,
     json_option,
@@ -35,7 +36,13 @@ if TYPE_CHECKING:
     from rezoo.sources.references import Source
 
 
-@click.command("eval")
+@click.command(
+    "eval",
+    epilog=examples(
+        "rezoo eval runs/resnet50-photos --record",
+        "rezoo eval resnet50.a1_in1k --dataset imagenet2012 --csv answers.csv",
+    ),
+)
 @click.argument("model")
 @images_options
 @click.option(

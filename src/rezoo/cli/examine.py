@@ -11,6 +11,7 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     device_option,
+    examples,
     images_options,
     json_option,
     pretrained_option,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rezoo.evaluation.damage.lesions import Lesions
 
 
-@click.command()
+@click.command(epilog=examples("rezoo examine runs/resnet18-digits --lesion --output lesions.svg"))
 @click.argument("model")
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
 @images_options

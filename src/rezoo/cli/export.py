@@ -10,6 +10,7 @@ import click
 
 from rezoo.cli.options import (
     device_option,
+    examples,
     geometry_options,
     json_option,
     pretrained_option,
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from rezoo.exporters.passport import Choice, Passport
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo export runs/resnet50-photos --to onnx",
+        "rezoo export runs/resnet50-photos --to litert --quantize int8 --input raw",
+    )
+)
 @click.argument("model", required=False)
 @click.option("--to", help=f"Format: {', '.join(FORMATS)}.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the export.")

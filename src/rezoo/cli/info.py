@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json, require_pinned_option
+from rezoo.cli.options import examples, json_option, print_json, require_pinned_option
 
 if TYPE_CHECKING:
     from rezoo.errors import UnknownNameError
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rezoo.specs import ModelSpec, WeightsSpec
 
 
-@click.command()
+@click.command(
+    epilog=examples("rezoo info resnet50", "rezoo info finetune", "rezoo info runs/resnet18-digits")
+)
 @click.argument("name")
 @click.option("--image-size", type=int, help="Height and width in pixels for the counts.")
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import examples, json_option, print_json
 from rezoo.utils.names import natural_key
 
 if TYPE_CHECKING:
     from rezoo.specs import WeightsSpec
 
 
-@click.command("list")
+@click.command("list", epilog=examples("rezoo list --models", "rezoo list --recipes --json"))
 @click.option("--models", "kinds", flag_value="models", help="Only architectures.")
 @click.option("--datasets", "kinds", flag_value="datasets", help="Only datasets.")
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 START_VARIABLE = "REZOO_START_TIMEOUT"
 
 
+def examples(*lines: str) -> str:
+    """Return command lines as the end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )

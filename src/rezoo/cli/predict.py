@@ -14,6 +14,7 @@ from rezoo.cli.options import (
     batch_size_option,
     device_option,
     devices_options,
+    examples,
     geometry_options,
     is_first_host,
     json_option,
@@ -97,7 +98,13 @@ def _check_files(given: dict[str, Any]) -> None:
         )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo predict runs/resnet50-photos holiday/ --top-k 3",
+        "rezoo predict resnet50 cat.jpg --pretrained --explain maps",
+        "rezoo predict runs/resnet50-photos 'new/*.jpg' --csv answers.csv",
+    )
+)
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top-k", type=COUNT, help="Classes to show [5; if multi-label, those above 0.5].")

@@ -16,6 +16,7 @@ from rezoo.cli.options import (
     data_options,
     device_option,
     devices_options,
+    examples,
     geometry_options,
     json_option,
     parse_settings,
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
     pass
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo train resnet18 --dataset digits",
+        "rezoo train resnet50 --pretrained --dataset folder:photos",
+        "rezoo train --resume runs/resnet50-photos",
+    )
+)
 @click.argument("model", required=False)
 @click.option(
     "--dataset", type=DatasetReference(), help="Dataset reference [digits, or that of RUN]."

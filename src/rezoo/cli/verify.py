@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import device_option, json_option, pretrained_option, print_json
+from rezoo.cli.options import device_option, examples, json_option, pretrained_option, print_json
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
     from rezoo.publishing.verify import Verification
 
 
-@click.command()
+@click.command(epilog=examples("rezoo verify runs/resnet50-photos", "rezoo verify hf://owner/name"))
 @click.argument("model")
 @pretrained_option
 @click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TextIO, TypeAlias
 
 Progress: TypeAlias = Callable[[int, int], None] | bool | None
@@ -13,6 +13,15 @@ Progress: TypeAlias = Callable[[int, int], None] | bool | None
 
 _WIDTH = 100  # characters, at most
 _EVERY_S = 0.1
+
+
+def fitting(parts: Iterable[str], room: int) -> str:
+    """Return parts of a line, separated by two blanks; one that does not fit is left out whole."""
+    text = ""
+    for part in parts:
+        longer = f"{text}  {part}" if text else part
+        text = longer if len(longer) <= room else text
+    return text
 
 
 class LiveLine:
@@ -34,11 +43,7 @@ class LiveLine:
         """Overwrite the line; parts that do not fit into the terminal are left out whole."""
         if not self.live:
             return
-        room = min(_WIDTH, shutil.get_terminal_size().columns - 1)
-        text = ""
-        for part in parts:
-            longer = f"{text}  {part}" if text else part
-            text = longer if len(longer) <= room else text
+        text = fitting(parts, min(_WIDTH, shutil.get_terminal_size().columns - 1))
         self._write(f"\r{text}{' ' * (self._shown - len(text))}")
         self._shown = len(text)
 
