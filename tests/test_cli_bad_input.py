@@ -105,7 +105,7 @@ def test_one_bad_image_is_named_and_the_run_continues(call, photographs, tmp_pat
     assert answer.rc == 0, answer.err
     assert "Warning: 1 of 150 images" in answer.err
     assert "'dog/notes.jpg': not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image" in answer.err
-    assert "1 files left out" in answer.err
+    assert "1 file left out" in answer.err
 
 
 def test_too_many_bad_images(call, photographs, tmp_path):

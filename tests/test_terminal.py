@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from rezoo.cli import console
-from rezoo.cli.progress import LiveDisplay
+from rezoo.cli.progress import LiveDisplay, reporter
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.reporters import Plan
 
@@ -96,24 +96,93 @@ def test_a_run_without_steps_leaves_no_word_of_them(monkeypatch):
     )
 
 
+class Stream(io.StringIO):
+    """A stream that is a terminal or not."""
+
+    encoding = "utf-8"
+
+    def __init__(self, tty):
+        super().__init__()
+        self.tty = tty
+
+    def isatty(self):
+        return self.tty
+
+
 def test_a_counter_shows_no_count_before_it_is_known(monkeypatch):
-    stream = io.StringIO()
+    stream = Stream(True)
+    monkeypatch.setattr("sys.stderr", stream)
     terminal = Console(file=stream, force_terminal=True, width=70, color_system=None)
     monkeypatch.setattr(console, "open_console", lambda stderr: terminal)
     with console.counter("evaluating") as progress:
         progress(0, 0)
         progress(7, 1000)
-    assert "0/0" not in stream.getvalue()
-    assert "?" not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    assert "7/1,000" in stream.getvalue()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "0/0" not in text
+    assert "?" not in text
+    assert "7/1,000" in text
 
 
-def test_a_table_cuts_no_word(monkeypatch):
+@pytest.mark.parametrize("width", [40, 70, 100, 200])
+def test_a_table_cuts_the_summary_and_no_number(monkeypatch, width):
     stream = io.StringIO()
-    narrow = Console(file=stream, width=30)
+    narrow = Console(file=stream, width=width)
     monkeypatch.setattr(console, "open_console", lambda: narrow)
-    console.table(
-        "", [{"name": "bit", "cost": "68 TPU-v3-core-hours-per-network", "top-1": "75.6 %"}]
-    )
-    assert "…" not in stream.getvalue()
-    assert "75.6 %" in stream.getvalue()
+    rows = [
+        {
+            "name": f"seresnext101d_32x8d.ah_in1k_{i}",
+            "top-1": "84.36 %",
+            "params": "93.6M",
+            "px": 288,
+            "summary": "squeeze and excitation, deep stem, pooled shortcuts, groups",
+            "hardware": "68 TPU-v3-core-hours-on-a-machine-with-a-long-name",
+        }
+        for i in range(3)
+    ]
+    console.table("", rows)
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for i in range(3):
+        assert f"seresnext101d_32x8d.ah_in1k_{i}" in text
+    for cell in ("84.36 %", "93.6M", "288"):
+        assert text.count(cell) == (3 if width >= 70 else 0)
+    assert ("squeeze" in text) == (width >= 100)
+    assert ("pooled shortcuts, groups" in text) == (width == 200)
+    assert text.count("68 TPU-v3-core-hours-on-a-machine-with-a-long-name") == 3 * (width == 200)
+    assert ("a wider terminal also shows: " in text) == (width < 100)
+
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3|4|9|10)[0-9]")
+
+
+@pytest.mark.parametrize(
+    ("tty", "variables", "styles", "colours", "live"),
+    [
+        (False, {}, False, False, False),
+        (False, {"FORCE_COLOR": "1"}, True, True, False),  # in the log of a build
+        (False, {"TTY_COMPATIBLE": "1"}, True, True, False),
+        (True, {}, True, True, True),
+        (True, {"NO_COLOR": "1"}, True, False, True),
+        (True, {"TERM": "dumb"}, False, False, False),
+        (True, {"TTY_COMPATIBLE": "0"}, False, False, False),
+    ],
+    ids=str,
+)
+def test_variables_decide_on_colours_and_the_stream_on_bars(
+    monkeypatch, tty, variables, styles, colours, live
+):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    out, err = Stream(tty), Stream(tty)
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    console.lines("a heading", style="bold red")
+    assert bool(ESCAPE.search(out.getvalue())) == styles
+    assert bool(COLOURS.search(out.getvalue())) == colours
+    with console.status("starting"), console.counter("counting") as progress:
+        progress(1, 2)
+    assert bool(err.getvalue()) == live
+    assert isinstance(reporter(), LiveDisplay) == live

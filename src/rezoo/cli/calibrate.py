@@ -17,6 +17,7 @@ from rezoo.cli.options import (
     print_json,
 )
 from rezoo.data.datasets import DataOptions
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.calibrating.calibration import Calibrated
@@ -83,7 +84,8 @@ def _print(result: Calibrated) -> None:
 
     found = result.calibration
     loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"
-    lines(f"{result.model} on {result.dataset}, {found.images} validation images", style="bold")
+    images = count_of(found.images, "validation image")
+    lines(f"{result.model} on {result.dataset}, {images}", style="bold")
     fields({**found.in_words(), "loss": loss})
     lines(f"Measure it on the test split: rezoo eval {result.model}", stderr=True)
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)

@@ -22,6 +22,7 @@ from rezoo.cli.options import (
 )
 from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.pairing.comparison import NetworkComparison
@@ -103,7 +104,7 @@ def _print(result: NetworkComparison) -> None:
     _print_networks(result)
     inputs = {network.preprocessing for network in result.networks}
     lines(
-        f"{result.count:,} images of {result.dataset}, {result.split} split"
+        f"{count_of(result.count, 'image')} of {result.dataset}, {result.split} split"
         + (f"; input {inputs.pop()}" if len(inputs) == 1 else ""),
         f"each 95 % interval is for its figure alone; p is that of {result.pairs[0].test}",
     )
@@ -159,7 +160,7 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
         loss += " (95 % interval {:+.4f} to {:+.4f})".format(*pair.loss_interval)
     tested = sum(change.p_adjusted is not None for change in pair.classes)
     lines(
-        f"{pair.won:,} images won and {pair.lost:,} lost; the same answer for "
+        f"{count_of(pair.won, 'image')} won and {pair.lost:,} lost; the same answer for "
         f"{pair.same_answers:,} of {count:,}; {loss}",
         f"{len(pair.changed)} of {len(pair.classes):,} classes changed beyond chance; {tested} "
         f"{'has' if tested == 1 else 'have'} enough flips to tell",
@@ -180,19 +181,7 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Print a table in which long names are folded, not cut off."""
-    from rezoo.cli.console import escaped, new_grid, open_console
+    from rezoo.cli.console import table
 
-    if not rows:
-        return
-    console = open_console()
-    grid = new_grid(console)
-    for place, key in enumerate(rows[0]):
-        text = key in _TEXTS
-        style = "bold" if place == 0 else ""
-        grid.add_column(
-            key, justify="left" if text else "right", overflow="fold", no_wrap=not text, style=style
-        )
-    for row in rows:
-        grid.add_row(*map(escaped, row.values()))
-    console.print(grid)
+    if rows:
+        table("", rows, right=[key for key in rows[0] if key not in _TEXTS])

@@ -10,6 +10,7 @@ import click
 from rezoo.cli.options import columns_option, examples, json_option, parse_settings, print_json
 from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.data.audit.findings import Findings
@@ -151,8 +152,8 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
-    head = f"{findings.dataset}: {_sizes(findings.examples)}; {len(findings.classes):,} classes"
-    lines(head, style="bold")
+    classes = count_of(len(findings.classes), "class")
+    lines(f"{findings.dataset}: {_sizes(findings.examples)}; {classes}", style="bold")
     grid = new_grid(console)
     grid.add_column("problem")
     grid.add_column("found", justify="right")
@@ -174,7 +175,7 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     lines(
         "  data-report.html  all findings, with images",
         "  data-report.json  the same for programs",
-        f"  ignore.txt        {document['ignored']:,} examples to leave out",
+        f"  ignore.txt        {count_of(document['ignored'], 'example')} to leave out",
     )
 
 
@@ -182,7 +183,7 @@ def _print_sheet(sheet: Sheet) -> None:
     from rezoo.cli.console import lines
 
     lines(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", style="bold")
-    lines(f"{sheet.examples} examples of {sheet.split}: {sheet.columns}")
+    lines(f"{count_of(sheet.examples, 'example')} of {sheet.split}: {sheet.columns}")
     lines(*(f"note: {note}" for note in sheet.notes))
 
 

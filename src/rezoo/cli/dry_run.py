@@ -9,6 +9,7 @@ import click
 
 from rezoo.cli.options import print_json
 from rezoo.data.datasets import DataOptions
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
@@ -63,7 +64,9 @@ def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
     counts = f"{profile.macs / 1e9:.2f} GMACs = {profile.flops / 1e9:.2f} GFLOPs"
     yield "network", f"{profile.params:,} parameters; {counts} for an image of {height}×{width}"
     parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
-    batch = f"{recipe.batch_size} images per step{parts if recipe.accumulation > 1 else ''}"
+    batch = (
+        f"{count_of(recipe.batch_size, 'image')} per step{parts if recipe.accumulation > 1 else ''}"
+    )
     yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}" if recipe.epochs else batch
     yield "memory", "\n".join(_memory(found))
     yield "time", "\n".join(_time(found, recipe.batch_size))

@@ -26,6 +26,7 @@ from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.errors import SpecError
 from rezoo.utils.files import refuse_inside_dataset
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.data.unreadable import Faults
@@ -208,9 +209,8 @@ def _print(result: Evaluation, *, classes: bool) -> None:
     from rezoo.cli.console import lines, table
 
     count = len(result.predictions)
-    lines(
-        f"{result.model} on {result.dataset}, {result.split} split, {count:,} images", style="bold"
-    )
+    images = count_of(count, "image")
+    lines(f"{result.model} on {result.dataset}, {result.split} split, {images}", style="bold")
     rows = [
         {"figure": f.name, "value": f.shown, "95 % interval": f.shown_interval}
         for f in result.shown.values()

@@ -22,6 +22,7 @@ from rezoo.cli.options import (
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.damage.lesions import Lesions
@@ -94,5 +95,5 @@ def _print(result: Lesions) -> None:
     low, high = result.intact_interval
     table("", result.rows())
     whole = f"whole network: top-1 {result.intact:.2%} ({low:.2%} to {high:.2%})"
-    lines(f"{whole}, {result.count:,} images")
+    lines(f"{whole}, {count_of(result.count, 'image')}")
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)

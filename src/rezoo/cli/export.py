@@ -21,6 +21,7 @@ from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.exporters.comparing import Comparison
@@ -216,7 +217,7 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     if cost := result.cost:
         median, slow = cost["latency_ms_p50"], cost["latency_ms_p95"]
         yield "one image", f"{median:.1f} ms median, {slow:.1f} ms 95th percentile"
-        threads = f"{cost['threads']} thread{'s' if cost['threads'] > 1 else ''}"
+        threads = f"{count_of(cost['threads'], 'thread')}"
         rate = f"{cost['images_per_s']:.1f} images/s, {cost['batch_size']} at a time"
         yield "throughput", f"{rate}, on {threads}"
         yield "memory", f"{cost['memory_bytes'] / 1e6:.0f} MB more than the program, at its peak"

@@ -26,7 +26,7 @@ from rezoo.cli.options import (
 from rezoo.cli.values import COUNT
 from rezoo.errors import IntegrityError, SpecError
 from rezoo.utils.files import write_bytes
-from rezoo.utils.names import printable
+from rezoo.utils.names import count_of, printable
 
 if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
@@ -237,7 +237,7 @@ def _print(results: Sequence[Prediction]) -> None:
     grid = new_grid(console)
     grid.add_column("image", overflow="fold")
     grid.add_column("class", overflow="fold")
-    grid.add_column("probability", justify="right")
+    grid.add_column("probability", justify="right", no_wrap=True)
     for result in results:
         first = escaped(result.path)
         if result.error:
@@ -251,5 +251,5 @@ def _print(results: Sequence[Prediction]) -> None:
     console.print(grid)
     pictures = [picture for result in results if (picture := getattr(result, "picture", ""))]
     if pictures:
-        count = "1 picture" if len(pictures) == 1 else f"{len(pictures):,} pictures"
+        count = count_of(len(pictures), "picture")
         lines(f"{count} of activation maps, such as {pictures[0]}")

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from rezoo.artifacts.run_files import has_checkpoint
-from rezoo.cli.console import escaped, open_console
+from rezoo.cli.console import escaped, is_live, open_console
 from rezoo.cli.quiet import quietly
 from rezoo.training.printing import Lines, figures_line
 from rezoo.training.reporters import Plan, Reporter, Several
@@ -36,7 +36,7 @@ _FIRST = "compiling the first step"
 def reporter() -> Reporter:
     """Return a live display on a terminal, plain lines elsewhere; both write to stderr."""
     console, worker = open_console(stderr=True), Worker.of_environment()
-    shown = LiveDisplay(console) if console.is_terminal else PlainLines()
+    shown = LiveDisplay(console) if is_live(console) else PlainLines()
     return shown if worker is None else Several(shown, KeptHint(worker))
 
 

@@ -27,6 +27,7 @@ from rezoo.cli.options import (
 from rezoo.cli.values import DatasetReference, Duration, NumberOr
 from rezoo.data.datasets import CACHE, DataOptions
 from rezoo.utils.hosts import Worker
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     pass
@@ -211,9 +212,10 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
     best = task.shown(val, metrics["num_classes"])[0]
     place = shlex.quote(metrics["folder"])
     share = metrics.get("input_wait_share") or 0.0
+    images = count_of(val["count"], "image")
     waiting = f", {share:.0%} of them waiting for images" if share >= 0.01 else ""
     lines(
-        f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
+        f"val {best.figure.name} {best.value} ({best.interval}, {images}), "
         f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training{waiting}"
     )
     lines(f"run folder   {metrics['folder']}", style="bold")

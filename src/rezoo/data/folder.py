@@ -24,7 +24,7 @@ from rezoo.data.file_names import printed, require_utf8, split_of
 from rezoo.data.image_sources import FileSource
 from rezoo.data.listing import LAYOUT, Found, joined, search
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
-from rezoo.utils.names import is_unicode, normalized
+from rezoo.utils.names import count_of, is_unicode, normalized
 
 Layout = dict[str, str]  # split → its folder; `_NO_SPLITS` if the folders are classes
 _NO_SPLITS = {"train": ""}
@@ -219,7 +219,7 @@ def _notes(tree: _Tree, layout: Layout, images: Iterable[str]) -> list[str]:
         ]
         if count := tree.flat[split]:
             first = next(path for path in images if path.rpartition("/")[0] == split)
-            notes.append(f"{count:,} images beside class folders are left out ({first})")
+            notes.append(f"left out beside class folders: {count_of(count, 'image')} ({first})")
     return notes
 
 

@@ -24,7 +24,7 @@ from rezoo.errors import (
     UnsafeFileError,
 )
 from rezoo.utils.files import special_kind
-from rezoo.utils.names import is_unicode
+from rezoo.utils.names import count_of, is_unicode
 from rezoo.utils.paths import expanded
 
 MAX_BYTES = 8 * MAX_PIXELS
@@ -77,7 +77,7 @@ class Found:
         """Return an error for each name that is not UTF-8."""
         return [
             IntegrityError(
-                f"{printed(path)} is not a name in UTF-8 ({count:,} images)",
+                f"{printed(path)} is not a name in UTF-8 ({count_of(count, 'image')})",
                 hint="rename it; `convmv -r -f latin1 -t utf8 --notest FOLDER` renames all, "
                 "if they are in Latin-1.",
             )

@@ -10,7 +10,7 @@ from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import input_wait
 from rezoo.training.reporters import Plan, Reporter
 from rezoo.utils.live_line import LiveLine
-from rezoo.utils.names import printable
+from rezoo.utils.names import count_of, printable
 
 _LISTED = 20  # classes of which each is named
 
@@ -95,9 +95,9 @@ def _course(plan: Plan) -> str:
     recipe = plan.recipe
     if not recipe.epochs:
         return f"linear probe on the features of the weights, no epochs, {recipe.image_size} px"
-    count = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
     return (
-        f"{count} of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{count_of(recipe.epochs, 'epoch')} of {count_of(plan.steps_per_epoch, 'step')}, "
+        f"batch {recipe.batch_size}, "
         f"{recipe.image_size} px, {recipe.optimizer} lr {recipe.learning_rate:g}"
     )
 

@@ -20,6 +20,7 @@ from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_inside_dataset, refuse_unwritable
+from rezoo.utils.names import count_of
 from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
@@ -219,7 +220,7 @@ def settle(
         notes.append(note)
     if recipe.steps is not None:
         epochs = max(math.ceil(recipe.steps / (count // recipe.batch_size)), 1)
-        notes.append(f"{recipe.steps} steps are {epochs} epochs of these data")
+        notes.append(f"{count_of(recipe.steps, 'step')}: {count_of(epochs, 'epoch')} of these data")
         recipe = dataclasses.replace(recipe, epochs=epochs, steps=None)
     if before is not None:
         kept = {k: getattr(before, k) for k in FROM_MACHINE if k not in chosen}
@@ -250,11 +251,12 @@ def _within_the_run(recipe: Recipe, steps_per_epoch: int, *, in_steps: bool) -> 
 
 def _smaller_batch(recipe: Recipe, count: int, chosen: Collection[str]) -> tuple[Recipe, str]:
     size = 2 ** (count.bit_length() - 1)
+    images = count_of(count, "image")
     if "batch_size" in chosen:
         raise SpecError(
-            f"batch_size {recipe.batch_size} is larger than train, which has {count} images",
+            f"batch_size {recipe.batch_size} is larger than train, which has {images}",
             hint=f"set --batch-size to {count} or less.",
         )
     values = {k: v for k, v in scaling(recipe, size).items() if k not in chosen}
     words = describe_scaling(recipe, values)
-    return dataclasses.replace(recipe, **values), f"{words}; train has {count} images"
+    return dataclasses.replace(recipe, **values), f"{words}; train has {images}"
