@@ -55,6 +55,7 @@ def test_a_name_without_layers_is_refused(network, names, message, hint):
     assert hint in caught.value.hint
 
 
+@pytest.mark.ci
 @pytest.mark.backend
 @pytest.mark.parametrize("names", [("conv1",), ("backbone",)], ids=" ".join)
 def test_a_frozen_layer_keeps_every_bit_and_the_others_learn(names):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import fails
+from rezoo.cli.main import cli as cli_group
 from rezoo.data.datasets import dataset_spec
 from rezoo.errors import UnknownNameError
 from rezoo.evaluation.predictions import collect
@@ -243,6 +244,47 @@ def test_wrong_use_of_a_run_is_answered_without_a_framework(trained, tmp_path):
         assert (code, out) == (rc, ""), err
         assert message in err
         assert not FRAMEWORKS & set(modules)
+
+
+def test_json_of_a_command_that_fails_is_empty(tmp_path):
+    """Each command that answers in JSON prints nothing on stdout if it fails."""
+    wrong = {
+        "list": ["--sort", "nosuch"],
+        "info": ["nosuch"],
+        "train": ["nosuch"],
+        "eval": ["nosuch"],
+        "examine": ["nosuch", "--lesion"],
+        "calibrate": ["./nosuch"],
+        "predict": ["nosuch", "a.jpg"],
+        "compare": ["nosuch", "nosuch2"],
+        "export": ["nosuch", "--to", "onnx"],
+        "benchmark": ["nosuch"],
+        "verify": ["nosuch"],
+        "push": ["./nosuch", "me/photos", "--yes"],
+        "doctor": ["nosuch"],
+        "data prepare": ["nosuch"],
+        "data check": ["nosuch"],
+        "data show": ["nosuch"],
+    }
+    lines = [[*name.split(), *words, "--json"] for name, words in wrong.items()]
+    for code, out, err, modules in several(lines, tmp_path).values():
+        assert (code in (2, 3), out) == (True, ""), err
+        assert err.startswith(("Error: ", "Usage: "))
+        assert not FRAMEWORKS & set(modules)
+    answering = {" ".join(path) for path in commands(cli_group) if takes_json(cli_group, path)}
+    assert answering - {path for path in answering if path.startswith("plugin")} == {*wrong}
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        inside = getattr(command, "commands", None)
+        yield from commands(command, (*path, name)) if inside else [(*path, name)]
+
+
+def takes_json(group, path) -> bool:
+    for name in path:
+        group = group.commands[name]
+    return any(parameter.name == "as_json" for parameter in group.params)
 
 
 def test_a_path_as_a_dataset_is_its_reference(photographs, tmp_path, monkeypatch):
