@@ -345,6 +345,11 @@ def test_the_mean_of_views_is_that_of_probabilities():
     for task, of in ((SINGLE_LABEL, softmax), (MULTI_LABEL, lambda x: 1 / (1 + np.exp(-x)))):
         wanted = (of(forward(images)) + of(forward(mirrored))) / 2
         np.testing.assert_allclose(of(averaged(forward, task, "flip")(images)), wanted, rtol=1e-5)
+        y, x = np.ix_([1, 0, 1, 0], [1, 0, 1, 2, 1])  # a border that is the image's reflection
+        larger = images[:, y, x]
+        shifts = [larger[:, i : i + 2, i : i + 3] for i in range(3)]
+        wanted = np.mean([of(forward(v)) for s in shifts for v in (s, s[:, :, ::-1])], axis=0)
+        np.testing.assert_allclose(of(averaged(forward, task, "shift")(images)), wanted, rtol=1e-5)
         crops = random.normal(0, 1, (5, 5, 2, 3, 2))
         views = [view for i in range(5) for view in (crops[:, i], crops[:, i, :, ::-1])]
         wanted = np.mean([of(forward(view)) for view in views], axis=0)
@@ -389,7 +394,7 @@ def test_views_are_averaged_over_a_dataset(trained, digits, tta):
 
 
 def test_an_unknown_view_is_refused(trained, digits):
-    with pytest.raises(SpecError, match="'five'; allowed are 'flip' and 'ten-crop'"):
+    with pytest.raises(SpecError, match="'five'; allowed are 'flip', 'shift', 'ten-crop'"):
         rezoo.evaluate(trained, digits, tta="five")
 
 

@@ -132,7 +132,7 @@ def test_validation_is_held_out_once():
     held = opened.with_validation(0.25)
     assert {s: len(p) for s, p in held.parts.items()} == {"train": 30, "val": 10}
     assert "val: 10 of train's 40 examples" in held.notes[0]
-    assert held.with_validation(0.5) is held
+    assert held.with_validation() is held
     only_test = Splits(parts={"test": examples(4)}, class_names=("a", "b"))
     assert only_test.with_validation() is only_test
 
@@ -156,6 +156,15 @@ def test_every_opened_dataset_has_a_test_split():
     data = load_dataset(spec)
     assert repr(data) == "<Dataset p: 2 classes; train 36, val 4, test 6>"
     assert open_splits(spec).notes == data.splits.notes[:1]
+    assert repr(load_dataset(spec, val_fraction=0.25)).endswith("train 30, val 10, test 6>")
+
+
+def test_a_validation_split_of_the_data_is_kept():
+    parts = {"train": examples(40), "val": examples(6, "v"), "test": examples(4, "t")}
+    spec = DatasetSpec(name="p", open=lambda: Splits(parts=parts, class_names=("a", "b")))
+    data = load_dataset(spec, val_fraction=0.25)
+    assert len(data.examples("val")) == 6
+    assert data.splits.notes == ("val_fraction is not used: the data has a validation split",)
 
 
 def test_joined_and_selected_examples():

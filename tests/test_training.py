@@ -14,7 +14,7 @@ import pytest
 
 import rezoo
 from rezoo.artifacts.safetensors import read_tensors
-from rezoo.errors import DivergedError, Interrupted, SpecError
+from rezoo.errors import DivergedError, IncompatibleError, Interrupted, SpecError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.generations import read_whole
@@ -310,3 +310,21 @@ def test_decay_spares_norm_and_bias():
     decayed = {v.path for v in optimizer.trained if optimizer.decay_of(v)}
     assert all(path.endswith("/kernel") for path in decayed)
     assert len(decayed) == 21
+
+
+@pytest.mark.ci
+def test_a_run_keeps_its_part_for_validation(tmp_path):
+    short = {"epochs": 1, "image_size": 8, "batch_size": 64, "precision": "float32"}
+    runs = []
+    for part, count in ((0.1, 143), (0.3, 434)):
+        run = rezoo.train(
+            NETWORK, "digits", output=tmp_path / str(part), val_fraction=part, **short
+        )
+        runs.append(run.folder)
+        assert run.metrics["images"]["val"] == count
+        assert len(rezoo.evaluate(run.folder, split="val").predictions.keys) == count
+        assert len(rezoo.evaluate(run.folder, "digits", split="val").predictions.keys) == count
+    with pytest.raises(IncompatibleError, match="hold out different parts of train"):
+        rezoo.compare(runs, split="val")
+    with pytest.raises(SpecError, match="the dataset is opened"):
+        rezoo.train(NETWORK, rezoo.load_dataset("digits"), output=tmp_path / "x", val_fraction=0.3)

@@ -25,6 +25,7 @@ from rezoo.errors import IncompatibleError, RezooError, SpecError
 from rezoo.evaluation.pairing.alignment import same_dataset
 from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predictions
 from rezoo.evaluation.predictions import Predictions
+from rezoo.sources.any_model import own_val_fraction
 from rezoo.utils.files import record
 from rezoo.utils.live_line import Progress, counted
 
@@ -126,10 +127,11 @@ def compare_known(
     if batch_size < 1:
         raise SpecError(f"batch_size: {batch_size}; it must be 1 or more")
     networks, found = known.networks, known.predictions
+    fraction = _val_fraction(networks, known)
     names = [one.name for one in networks]
     if None not in found:
         return compare_predictions([p for p in found if p is not None], names)
-    data = load_dataset(known.dataset, options)
+    data = load_dataset(known.dataset, options, val_fraction=fraction)
     keys = _keys(data, known.split)
     outdated = [p is not None and sorted(p.keys) != keys for p in known.kept]
     found = [None if old else p for p, old in zip(found, outdated, strict=True)]
@@ -176,6 +178,23 @@ def _agreed(
                 hint="a comparison needs the same images: evaluate it on them, too.",
             )
     return dataset, split
+
+
+def _val_fraction(networks: Sequence[Compared], known: Known) -> float | None:
+    """Return the part of train that the runs on this dataset hold out, None for the dataset's own.
+
+    Raises:
+        IncompatibleError: The split depends on this part, and the runs have different ones.
+    """
+    runs = [n for n in networks if n.dataset and same_dataset(n.dataset, _name(known.dataset))]
+    parts = {one.name: own_val_fraction(one.source) for one in runs if one.source}
+    if known.split in ("train", "val") and len(set(parts.values())) > 1:
+        listed = "; ".join(f"{name}: {part or 'default'}" for name, part in parts.items())
+        raise IncompatibleError(
+            f"the runs hold out different parts of train ({listed}), so their splits differ",
+            hint="compare them with --split test.",
+        )
+    return next(iter(parts.values()), None)
 
 
 def _name(dataset: DatasetReference | Dataset) -> str:

@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 @images_options
 @click.option(
     "--tta",
-    type=click.Choice(["flip", "ten-crop"]),
-    help="Mean probability with the mirror image, or of four corners, centre and their mirrors.",
+    type=click.Choice(["flip", "shift", "ten-crop"]),
+    help="Mean probability with the mirror image; with shifts by a pixel, too; or of four corners "
+    "and the centre. The last two with their mirror images.",
 )
 @click.option(
     "--unknown",

@@ -257,6 +257,8 @@ def open_splits(reference: DatasetReference) -> Splits:
 def load_dataset(
     reference: DatasetReference | Dataset,
     options: DataOptions = DataOptions(),
+    *,
+    val_fraction: float | None = None,
 ) -> Dataset:
     """Open a dataset. If it must be downloaded, its first use does so.
 
@@ -267,6 +269,8 @@ def load_dataset(
             `"tfds:NAME[:version]"`, `"hf:OWNER/NAME[@revision]"`, or a description. A `Path` is a
             table if it ends in `.csv`, else a folder. An opened dataset is returned as it is.
         options: What happens to images that cannot be read, and which examples are left out.
+        val_fraction: The part of train that is held out, if the data has no validation split;
+            None for that of the dataset.
 
     Raises:
         UnknownNameError: There is no such dataset; the hint has near names.
@@ -289,7 +293,8 @@ def load_dataset(
     if options.ignore:
         splits = without_listed(splits, Path(options.ignore))
     splits = drop_unreadable(splits, options, spec.name)
-    return Dataset(spec.name, spec, splits.with_validation(spec.val_fraction))
+    held_out = splits.with_validation(val_fraction, usual=spec.val_fraction)
+    return Dataset(spec.name, spec, held_out)
 
 
 def _open(module: str, function: str, rest: str) -> Splits:

@@ -142,11 +142,21 @@ class Splits:
         note = f"test: the {len(parts['test'])} images of val, as there is no other test split"
         return dataclasses.replace(self, parts=parts, notes=(*self.notes, note))
 
-    def with_validation(self, fraction: float = splits.VAL_FRACTION) -> Splits:
-        """Return the same splits with a validation part held out of train, if there is none."""
+    def with_validation(
+        self, fraction: float | None = None, *, usual: float = splits.VAL_FRACTION
+    ) -> Splits:
+        """Return the same splits with a validation part held out of train, if there is none.
+
+        Args:
+            fraction: The part, as the user chose it; None for the usual one.
+            usual: The usual part.
+        """
+        if "val" in self.parts and fraction is not None:
+            note = "val_fraction is not used: the data has a validation split"
+            return dataclasses.replace(self, notes=(*self.notes, note))
         if "val" in self.parts or "train" not in self.parts:
             return self
-        return self._divided("val", fraction)
+        return self._divided("val", usual if fraction is None else fraction)
 
     def _divided(self, name: str, fraction: float) -> Splits:
         """Hold a part of train out as another split, by the rule of `Examples.hold_out`."""

@@ -20,7 +20,7 @@ from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.labelled_arrays import dataset_of_arrays
 from rezoo.evaluation.predictions import Predictions
 from rezoo.models.devices import Devices, joined
-from rezoo.sources.any_model import AnyModel, own_dataset, source_of
+from rezoo.sources.any_model import AnyModel, own_dataset, own_val_fraction, source_of
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
 from rezoo.tasks import Task, task_of
@@ -177,10 +177,12 @@ def _opened(dataset: AnyData, source: Source, options: DataOptions) -> Dataset:
     """Open a dataset; None for that of the source's run."""
     if isinstance(dataset, tuple):
         return dataset_of_arrays(dataset, source.config)
-    dataset = own_dataset(source) if dataset is None else dataset
+    own = own_dataset(source)
+    dataset = own if dataset is None else dataset
     if dataset is None:
         raise SpecError(f"{source.reference} does not record its dataset", hint="name a dataset.")
-    return load_dataset(dataset, options)
+    val_fraction = own_val_fraction(source) if dataset == own else None
+    return load_dataset(dataset, options, val_fraction=val_fraction)
 
 
 def _common_task(source: Source, data: Dataset) -> Task:

@@ -53,6 +53,7 @@ class Recipe:
     mixup_alpha: float = 0.0  # alpha of the Beta distribution of mixup; 0 for none
     cutmix_alpha: float = 0.0  # likewise for CutMix; with both, each is used in half of the batches
     repeated_augmentation: int = 1  # copies of an image in a batch, each with its own augmentation
+    val_fraction: float | None = None  # part of train held out, if the data has no validation split
     # time
     epochs: int = 90  # passes over the training images
     steps: int | None = None  # length in steps instead of epochs; rounded up to whole epochs
@@ -172,6 +173,7 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "random_erase": (lambda v: 0 <= v <= 1, "a probability, 0 to 1"),
     "mixup_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
     "cutmix_alpha": (lambda v: 0 <= v <= 100, "0 (none) to 100"),
+    "val_fraction": (lambda v: 0 < v <= 0.5, "above 0, at most 0.5"),
     "repeated_augmentation": (lambda v: 1 <= v <= 64, "1 to 64"),
     "epochs": (lambda v: 0 <= v <= 100_000, "1 or more, or 0 with head_start = probe"),
     "steps": (lambda v: v >= 1, "1 or more"),

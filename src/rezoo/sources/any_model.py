@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from rezoo.artifacts.config import local_facts
+from rezoo.artifacts.run_files import read_recipe_of_run
 from rezoo.errors import SpecError
 from rezoo.sources.references import Source, WithFolder, resolve_weights
 from rezoo.specs import ModelConfig
@@ -66,3 +67,8 @@ def source_of_model(model: keras.Model, config: ModelConfig, image_size: int | N
 def own_dataset(source: Source) -> str | None:
     """Return the dataset that the run of a source was trained on, if it is recorded."""
     return local_facts(source.folder).get("dataset") if source.folder else None
+
+
+def own_val_fraction(source: Source) -> float | None:
+    """Return the part of train that the run of a source held out, if its recipe has chosen it."""
+    return read_recipe_of_run(source.folder).get("val_fraction") if source.folder else None

@@ -81,6 +81,12 @@ class Request:
         spec = opened.spec if opened else dataset_spec(reference)
         base = source.config.preprocessing if source.has_weights else default_preprocessing(spec)
         resolved, reason, notes = _recipe(recipe, spec, source, changes, base)
+        if opened and resolved.val_fraction is not None:
+            raise SpecError(
+                f"recipe key val_fraction = {resolved.val_fraction:g}: the dataset is opened and "
+                "its validation split is chosen",
+                hint="pass the reference of the dataset, or no val_fraction.",
+            )
         return cls(
             source=source,
             dataset=reference,

@@ -88,7 +88,9 @@ class Setup:
             before: The recipe of the run that is resumed.
             devices: That compute together.
         """
-        data = request.opened or load_dataset(request.dataset, options)
+        data = request.opened or load_dataset(
+            request.dataset, options, val_fraction=request.recipe.val_fraction
+        )
         count = len(data.examples("train"))
         check_data(data)
         recipe, settled = settle(
