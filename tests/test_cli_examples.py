@@ -9,6 +9,7 @@ import click
 import pytest
 
 from rezoo.cli.main import cli
+from rezoo.exporters.formats import get_format
 from rezoo.models.factory import list_models
 from rezoo.recipes import list_recipes
 
@@ -49,6 +50,8 @@ def check_names(values: dict[str, object]) -> None:
     for model in [given] if isinstance(given, str) else given:
         if "/" not in model:
             assert model.partition(".")[0] in list_models()
+    if to := values.get("to"):
+        get_format(to, quantize=values["quantize"], takes=values["takes"], gives=values["gives"])
     if recipe := values.get("recipe"):
         assert recipe in list_recipes()
     assert str(values.get("output")) not in ("", ".")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "rezoo export runs/resnet50-photos --to onnx",
-        "rezoo export runs/resnet50-photos --to litert --quantize int8 --input raw",
+        "rezoo export runs/resnet50-photos --to litert --quantize int8",
     )
 )
 @click.argument("model", required=False)

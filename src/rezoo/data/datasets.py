@@ -8,7 +8,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rezoo import registry
 from rezoo.data.csv_rows import parse_reference
@@ -193,8 +193,8 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
             f"not a dataset: an object of the type {type(reference).__name__}",
             hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
         )
-    kind, colon, rest = reference.partition(":")
-    if not colon or kind not in KINDS:
+    kind, _, rest = reference.partition(":")
+    if reference == kind or kind not in KINDS:
         with pointing_to_paths(reference):
             return registry.datasets.get(reference)
     follows, module, function, licence = KINDS[kind]
@@ -213,8 +213,7 @@ def _require_path(kind: str, rest: str) -> None:
     if not os.path.lexists(path):
         what = "folder" if kind == "folder" else "file"
         raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
-    if kind == "folder":
-        require_images(path)
+    require_images(path)
 
 
 def short_name(reference: str) -> str:
@@ -297,6 +296,5 @@ def load_dataset(
     return Dataset(spec.name, spec, held_out)
 
 
-def _open(module: str, function: str, rest: str) -> Splits:
-    splits: Splits = getattr(importlib.import_module(module), function)(rest)
-    return splits
+def _open(module: str, function: str, rest: str) -> Any:
+    return getattr(importlib.import_module(module), function)(rest)
