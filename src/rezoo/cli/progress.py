@@ -68,8 +68,7 @@ class PlainLines(Lines):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Say what takes seconds, and keep the start-up lines of TensorFlow off stderr."""
-        self.note("starting TensorFlow")
+        """Keep the start-up lines of TensorFlow off stderr."""
         with quietly():
             yield
 
