@@ -193,7 +193,8 @@ def print_passport(result: Passport) -> None:
 def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     """Yield the lines of a passport: a heading and a text."""
     facts = result.metadata
-    yield "format", f"{result.format}, {facts['quantization']} quantization"
+    quantization = facts["quantization"] if facts["quantization"] != "none" else "no"
+    yield "format", f"{result.format}, {quantization} quantization"
     height, width, channels = facts["input_shape"]
     shape = "any height and width" if facts["input"] == "raw" else f"{height}×{width}"
     yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
