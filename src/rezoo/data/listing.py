@@ -31,7 +31,7 @@ MAX_BYTES = 8 * MAX_PIXELS
 """Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
 ONLY_REGULAR = "only regular files are read: put a copy of the file itself there."
 LAYOUT = (
-    "one folder per class is needed, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg "
+    "a dataset has one folder per class, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg "
     f"({', '.join(ENDINGS)})."
 )
 _FOLLOWED = 2  # levels of folders in which links to folders are followed
