@@ -55,6 +55,9 @@ def _command(context: Any) -> str:
     records = [p.get_help_record(context) for p in command.get_params(context)]
     rows = [(code(name), escaped(what)) for name, what in filter(None, records) if what]
     options = table(["option", "meaning"], rows)
+    if command.epilog:
+        shown = inspect.cleandoc(command.epilog.removeprefix("\b\nExamples:\n"))
+        options += f"\n\nExamples:\n\n```text\n{shown}\n```"
     return f"## `{context.command_path}`\n\n```text\n{usage}\n```\n\n{text}\n\n{options}"
 
 

@@ -267,7 +267,7 @@ def test_ignore_list(photographs, tmp_path):
     every = data.examples("all")
     assert first not in [every.key(i) for i in range(len(every))]
     assert len(every) == 17
-    assert any("1 examples left out by" in note for note in data.splits.notes)
+    assert any("1 example left out by" in note for note in data.splits.notes)
     (tmp_path / "list").write_text("nosuch.jpg\n")
     with pytest.warns(DataWarning, match=r"1 examples that the dataset does not have: nosuch\.jpg"):
         load_dataset(f"folder:{root}", DataOptions(ignore=str(tmp_path / "list")))

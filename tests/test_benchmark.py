@@ -178,7 +178,7 @@ def test_targets(trained, tmp_path):
         (["resnet18", "--batch-sizes", "0"], 2, "each is 1 to 65536"),
         (["resnet18", "--rounds", "0"], 2, "rounds: 0"),
         (["resnet18", "resnet18"], 2, "named twice"),
-        (["resnet18", "--device", "tpu"], 2, "'tpu' is not one of"),
+        (["resnet18", "--device", "tpu"], 2, "write cpu, gpu or gpu:0"),
         (["resnet18", "--image-size", "0"], 2, "sides are 1 to 8192"),
     ],
 )

@@ -349,7 +349,7 @@ def test_a_run_in_use_is_refused(run, call):
         (["test_resnet"], 2, "no weights"),
         (["RUN", "--false-alarms", "0"], 2, "allowed is above 0, up to 0.5"),
         (["RUN", "--false-alarms", "nan"], 2, "allowed is above 0"),
-        (["RUN", "--batch-size", "0"], 2, "batch_size"),
+        (["RUN", "--batch-size", "0"], 2, "x>=1"),
         (["RUN", "--dataset", "no_such"], 2, "unknown dataset 'no_such'"),
         (["./absent"], 3, "no such folder: ./absent"),
     ],

@@ -105,7 +105,7 @@ def test_one_bad_image_is_named_and_the_run_continues(call, photographs, tmp_pat
     assert answer.rc == 0, answer.err
     assert "Warning: 1 of 150 images" in answer.err
     assert "'dog/notes.jpg': not a JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF image" in answer.err
-    assert "1 files left out" in answer.err
+    assert "1 file left out" in answer.err
 
 
 def test_too_many_bad_images(call, photographs, tmp_path):
@@ -139,9 +139,9 @@ def test_eval_without_weights(call):
 
 def test_eval_out_of_bounds(call, trained, tmp_path):
     for option in ("--batch-size", "--image-size"):
-        fails(call("eval", trained, option, "0"), 2, option[2:].split("-")[1])
+        fails(call("eval", trained, option, "0"), 2, f"'{option}': 0")
     (tmp_path / "x.png").write_bytes(encoded(picture(1), "PNG"))
-    fails(call("predict", trained, tmp_path / "x.png", "--top-k", "0"), 2, "top_k: 0")
+    fails(call("predict", trained, tmp_path / "x.png", "--top-k", "0"), 2, "--top-k")
 
 
 def test_eval_of_a_missing_split(call, run_copy, photographs):
@@ -204,7 +204,7 @@ def test_predict_names_files_that_are_not_images(call, trained, tmp_path):
         (["--batch-size", "-4"], ["batch_size = -4", "1 or more"]),
         (["--lr", "nan"], ["learning_rate = nan", "must be finite"]),
         (["--lr", "0"], ["learning_rate = 0.0", "above 0"]),
-        (["--image-size", "99999"], ["image_size = 99999", "1 to 8192"]),
+        (["--image-size", "99999"], ["'--image-size'", "1<=x<=8192"]),
         (["--seed", "-1"], ["seed = -1", "2147483647"]),
         (["--set", "optimizer=adam"], ["optimizer = 'adam'", "sgd, adamw, lamb, lars or muon"]),
         (["--set", "precision=float16"], ["precision = 'float16'", "mixed_bfloat16"]),
@@ -487,7 +487,7 @@ def test_training_is_quiet_and_depends_on_neither_time_zone_nor_language(cli, tm
     assert answer.rc == 0, answer.err
     assert json.loads(answer.out)["folder"] == "runs/test_resnet-digits"
     starts = ("model ", "dataset ", "classes ", "recipe ", "  ", "output ", "note ", "epoch ")
-    starts += ("starting TensorFlow", "opening ", "writing ")
+    starts += ("opening ", "writing ")
     assert [line for line in answer.err.splitlines() if not line.startswith(starts)] == []
     folder = tmp_path / "runs" / "test_resnet-digits"
     assert (folder / "metrics.json").exists()

@@ -395,7 +395,7 @@ def test_wrong_arguments_of_the_command(call, files, tmp_path):
     fails(call("compare", *files, "--dataset", "digits"), 6, "are for pets, test split, not for")
     fails(call("compare", *files, "--split", "val"), 6, "not for pets, val split")
     fails(call("compare", *files, "--dataset", "digit"), 2, "digits")
-    fails(call("compare", *files, "--batch-size", "0"), 2, "batch_size: 0")
+    fails(call("compare", *files, "--batch-size", "0"), 2, "x>=1")
     (tmp_path / "damaged.npz").write_bytes(b"PK")
     fails(call("compare", files[0], tmp_path / "damaged.npz"), 5, "is damaged")
     fails(call("compare", *files, "--ignore", tmp_path / "notes.txt"), 2, "no network is evaluated")

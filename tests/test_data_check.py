@@ -153,7 +153,7 @@ def test_names_and_links_that_are_refused_are_listed(photographs, tmp_path):
     (root / "a" / "@eaDir" / "1.jpg").write_bytes(b"x")
     findings, document = run(root, tmp_path / "out")
     assert findings.refused == [
-        r"caf\xe9 is not a name in UTF-8 (1 images)",
+        r"caf\xe9 is not a name in UTF-8 (1 image)",
         "b/link.jpg and a/000.jpg are one file, by a link",
     ]
     assert findings.examples == {"train": 2, "val": 2, "test": 2}
@@ -380,7 +380,7 @@ def test_names_that_are_no_unicode(call, tmp_path):
     put(root / "b" / os.fsdecode(b"\xfe.jpg"), encoded(half(drawing(1))))
     answer = call("data", "check", f"folder:{root}", "--output", tmp_path / "out", "--json")
     assert answer.rc == 0, answer.err
-    refused = [rf"{odd}.jpg is not a name in UTF-8 (1 images)" for odd in (r"a/\xff", r"b/\xfe")]
+    refused = [rf"{odd}.jpg is not a name in UTF-8 (1 image)" for odd in (r"a/\xff", r"b/\xfe")]
     assert json.loads(answer.out)["refused"] == refused
     assert refused[0] in (tmp_path / "out" / "data-report.html").read_text("utf-8")
     for command in ("show", "prepare"):

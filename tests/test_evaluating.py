@@ -100,6 +100,7 @@ def test_json_csv_and_npz_agree(call, trained, tmp_path):
 def test_files_that_cannot_be_written_are_named_at_once(call, trained, tmp_path):
     fails(call("eval", trained, "--csv", tmp_path), 2, "is a folder")
     (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "1.jpg").write_bytes(b"")
     inside = tmp_path / "photos" / "p.csv"
     fails(
         call("eval", trained, "--dataset", f"folder:{tmp_path}/photos", "--csv", inside),

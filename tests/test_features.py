@@ -137,7 +137,7 @@ def test_predict_writes_features_of_a_run(trained, call, photographs, tmp_path):
     with np.load(file) as found:
         assert found["global_pool"].shape == tuple(said["arrays"]["global_pool"])
         assert found["images"].tolist() == list(map(str, pictures))
-    fails(call(*arguments, "--features", str(file)), 2, "exists already")
+    fails(call(*arguments, "--features", str(file)), 2, "exists")
     fails(call(*arguments, "--features", str(tmp_path / "a.csv")), 2, "not a .npz file")
     fails(call(*arguments, "--layer", "conv1"), 2, "--layer has no effect without --features")
     fails(call(*arguments, "--features", "b.npz", "--top-k", "2"), 2, "--top-k has no effect")

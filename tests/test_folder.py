@@ -91,7 +91,7 @@ def test_pictures_beside_class_folders_do_not_turn_splits_into_classes(photograp
     opened = open_folder(root)
     assert opened.class_names == ("a", "b")
     assert sizes(opened) == {"train": 6, "test": 2}
-    assert "1 images beside class folders are left out (train/000.jpg)" in opened.notes
+    assert "left out beside class folders: 1 image (train/000.jpg)" in opened.notes
     assert {"folder 'val' has no images", "folder 'notes' has no images"} <= set(opened.notes)
 
 
@@ -217,7 +217,7 @@ def test_what_is_ignored(photographs):
     opened = open_folder(root)
     assert opened.class_names == ("a", "b")
     assert len(opened["all"]) == 6
-    assert "1 images beside class folders are left out (top.jpg)" in opened.notes
+    assert "left out beside class folders: 1 image (top.jpg)" in opened.notes
     assert "skipped: 1 × .txt (a/notes.txt)" in opened.notes
 
 
@@ -297,7 +297,7 @@ def test_names_that_are_not_utf8_are_refused(photographs, name, shown, call, tmp
     path.write_bytes(encoded(picture(1)))
     with pytest.raises(IntegrityError) as caught:
         load_dataset(f"folder:{root}")
-    assert f"{shown} is not a name in UTF-8 (1 images)" in str(caught.value)
+    assert f"{shown} is not a name in UTF-8 (1 image)" in str(caught.value)
     answer = call("train", "test_resnet", "--dataset", f"folder:{root}", "--output", tmp_path / "r")
     fails(answer, 5, shown, "convmv")
     assert not (tmp_path / "r").exists()
@@ -450,7 +450,7 @@ def test_one_bad_image_is_named_and_left_out(photographs, kind):
     assert message.endswith("They are left out.")
     assert "b/bad.jpg" not in keys(opened["all"])
     assert len(opened["all"]) == 149
-    assert "1 files left out that cannot be decoded" in opened.notes
+    assert "1 file left out that cannot be decoded" in opened.notes
 
 
 def test_too_many_bad_images(photographs, call, tmp_path):

@@ -16,7 +16,7 @@ import tensorflow as tf
 import rezoo
 from rezoo.cli import doctor
 from rezoo.data import batches
-from rezoo.errors import DeviceWarning, IntegrityError, SpecError
+from rezoo.errors import DeviceWarning, IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation import evaluate as evaluation
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
@@ -76,6 +76,60 @@ def test_a_reference_batch_is_recorded_in_full_precision(finished_run, tmp_path)
     write_reference(tmp_path, source, pictures, "drawn pictures", forward=forward)
     assert found == [False]
     assert computes_in_tensor_float_32()
+
+
+# the choice of a device
+
+
+@pytest.fixture
+def before_imports(monkeypatch):
+    """Let the backend seem not imported yet, with its libraries for a GPU installed."""
+    monkeypatch.setattr(settings, "sys", SimpleNamespace(modules={}))
+    monkeypatch.setattr(settings, "missing_library", lambda backend: "")
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("visible", "name", "left"),
+    [
+        (None, "cpu", "-1"),
+        (None, "gpu", None),
+        (None, "gpu:1", "GPU-bbbb-2"),
+        ("1", "gpu:0", "GPU-bbbb-2"),
+    ],
+)
+def test_one_device_is_left_to_the_backend(
+    driver, before_imports, monkeypatch, visible, name, left
+):
+    driver(TWO)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    settings.choose_device(name)
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == left
+    assert os.environ["JAX_PLATFORMS"] == ("cpu" if name == "cpu" else "")
+
+
+def test_a_gpu_that_cannot_be_used_is_refused(driver, before_imports, monkeypatch):
+    driver(ONE)
+    with pytest.raises(IncompatibleError, match="there is no such GPU") as caught:
+        settings.choose_device("gpu:1")
+    assert caught.value.hint == "here: gpu:0 NVIDIA H200."
+    monkeypatch.setattr(settings, "missing_library", lambda backend: "pip install it")
+    with pytest.raises(IncompatibleError, match="tensorflow cannot use a GPU") as caught:
+        settings.choose_device("gpu")
+    assert caught.value.hint == "pip install it."
+    driver("")
+    with pytest.raises(IncompatibleError, match="there is no GPU here"):
+        settings.choose_device("gpu")
+
+
+def test_a_device_is_chosen_before_the_backend_is_imported():
+    with pytest.raises(SpecError, match="is imported already"):
+        settings.choose_device("cpu")
 
 
 # errors

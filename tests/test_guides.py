@@ -62,7 +62,9 @@ def of_rezoo(text):
         command: list[str] = []
         for word in [*line, ";"]:
             if set(word) <= set("();<>|&"):
-                starts = [i for i, w in enumerate(command) if w == "rezoo" or w.endswith("bin/rezoo")]
+                starts = [
+                    i for i, w in enumerate(command) if w == "rezoo" or w.endswith("bin/rezoo")
+                ]
                 if starts and "install" not in command:
                     yield ["rezoo", *command[starts[0] + 1 :]]
                 command = []

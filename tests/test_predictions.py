@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import zipfile
 
 import numpy as np
 import pytest
 
+from conftest import fails
 from rezoo.errors import DivergedError, IntegrityError, NotFoundError
+from rezoo.evaluation.predict import Prediction
+from rezoo.evaluation.prediction_table import answers_as_csv
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.scoring.metrics import scored
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -93,3 +98,40 @@ def test_damaged_files_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(IntegrityError, match=r"p\.npz has no predictions of rezoo"):
             Predictions.read(path)
+
+
+def test_answers_as_csv_have_a_row_for_each_image_and_no_formulas():
+    answers = [
+        Prediction("=cmd|'/c calc'!A1.jpg", ("@cat", "-1"), (0.75, 0.25), unknown=False, score=2.0),
+        Prediction("notes.jpg", error="+not an image", index=1),
+        Prediction("", ('a "b",\nc',), (1.0,), index=2, unknown=True, score=0.5),
+    ]
+    rows = [*csv.reader(io.StringIO(answers_as_csv(answers).decode()))]
+    assert rows == [
+        ["image", "class_1", "probability_1", "class_2", "probability_2", "unknown", "error"],
+        ["'=cmd|'/c calc'!A1.jpg", "'@cat", "0.750000", "-1", "0.250000", "no", ""],
+        ["notes.jpg", "", "", "", "", "", "'+not an image"],
+        ["2", 'a "b",\nc', "1.000000", "", "", "yes", ""],
+    ]
+    assert answers_as_csv([]) == b"image,error\n"
+
+
+@pytest.mark.ci
+def test_predict_writes_and_prints_a_table(call, trained, photographs, tmp_path):
+    folder = photographs({"=a": 2})
+    (folder / "notes.jpg").write_text("no image")
+    file = tmp_path / "answers.csv"
+    answer = call("predict", trained, folder, "--csv", file, "--top-k", "2", "--json")
+    assert answer.rc == 5
+    table = [*csv.DictReader(io.StringIO(file.read_text("utf-8")))]
+    for row, found in zip(table, json.loads(answer.out), strict=True):
+        assert row["image"] == found["path"]
+        shown = [(row[f"class_{i}"], row[f"probability_{i}"]) for i in (1, 2)]
+        wanted = [(x["label"], f"{x['probability']:.6f}") for x in found.get("predictions", ())]
+        assert shown == (wanted or [("", ""), ("", "")])
+        assert row["error"] == found.get("error", "")
+    printed = call("predict", trained, folder, "--csv", "-", "--top-k", "2")
+    assert printed.out == file.read_text("utf-8")
+    fails(call("predict", trained, folder, "--csv", file), 2, "answers.csv exists", "--overwrite")
+    fails(call("predict", trained, folder, "--csv", "-", "--json"), 2, "both print the answers")
+    fails(call("predict", trained, folder, "--csv", "a", "--features", "b.npz"), 2, "exclude each")

@@ -7,6 +7,7 @@ import sys
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.printing import Lines, class_lines, describe, epoch_line
 from rezoo.training.reporters import Plan
+from rezoo.utils.names import count_of
 
 
 def plan(classes, counts, **keys) -> Plan:
@@ -72,3 +73,10 @@ def test_a_notebook_gets_the_lines_on_stdout_and_one_that_moves(capsys, monkeypa
     assert err == ""
     assert out.startswith("\repoch 1/2  step 5/10  loss 1.500  top-1 25.0%  100 img/s  0 s left")
     assert out.endswith("\rdone\n")
+
+
+def test_a_number_agrees_with_its_noun():
+    assert [count_of(n, "image") for n in (0, 1, 2, 1234)] == [
+        *("0 images", "1 image", "2 images", "1,234 images"),
+    ]
+    assert [count_of(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]

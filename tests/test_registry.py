@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+import zipfile
 
 import pytest
 
@@ -232,6 +233,19 @@ def test_stale_and_doubled_distributions(install, place, monkeypatch):
         warnings.simplefilter("error")
         assert registry.architectures.get("tiny").name == "tiny"
     assert "ghost" not in registry.architectures.names()
+
+
+def test_a_plugin_in_a_zip_archive(place, monkeypatch):
+    archive = place / "plugin.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("zipped_net.py", GOOD)
+        metadata = "Metadata-Version: 2.1\nName: zipped\nVersion: 1\n"
+        file.writestr("zipped-1.dist-info/METADATA", metadata)
+        entry = "[rezoo.architectures]\ntiny = zipped_net:tiny\n"
+        file.writestr("zipped-1.dist-info/entry_points.txt", entry)
+    monkeypatch.syspath_prepend(str(archive))
+    registry._scan.cache_clear()
+    assert registry.architectures.get("tiny").name == "tiny"
 
 
 @pytest.mark.parametrize(

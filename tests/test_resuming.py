@@ -346,6 +346,7 @@ def test_options_and_keywords_of_train_have_the_same_names():
     keywords |= {*inspect.signature(rezoo.DataOptions).parameters}
     named = {option.replace("-", "_") for option in options}
     of_the_shell = {"json", "dry_run", "set", "max_time", "columns", "require_pinned", "restarts"}
+    of_the_shell |= {"device"}  # a program sets it before it imports the backend
     keys = {field.name for field in dataclasses.fields(Recipe)}  # any of them is a keyword, too
     assert named - keywords - keys <= of_the_shell  # max_time_s; columns in the reference
     assert {"epochs", "batch_size", "lr", "image_size", "seed"} <= named & keywords

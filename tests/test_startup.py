@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from conftest import fails
+from rezoo.cli.main import cli as cli_group
+from rezoo.data.datasets import dataset_spec
+from rezoo.errors import UnknownNameError
 from rezoo.evaluation.predictions import collect
 from rezoo.tasks import SINGLE_LABEL
 
@@ -145,6 +148,13 @@ WRONG = [
     (["eval"], "Missing argument", "MODEL"),
     (["eval", "resnet18", "--split", "tset"], "'tset'", "test"),
     (["list", "a", "extra"], "unexpected extra argument", "extra"),
+    (["train", "resnet18", "--devices", "0"], "--devices", "x>=1"),
+    (["train", "resnet18", "--device", "tpu"], "'tpu'", "write cpu, gpu or gpu:0"),
+    (["train", "resnet18", "--device", "gpu:0", "--devices", "2"], "is one device", "--devices"),
+    (["train", "resnet18", "--max-time", "0"], "not a duration", "90s"),
+    (["eval", "resnet18", "--batch-size", "0"], "--batch-size", "x>=1"),
+    (["eval", "resnet18", "--image-size", "0"], "--image-size", "1<=x<=8192"),
+    (["predict", "resnet18", "a.jpg", "--top-k", "0"], "--top-k", "x>=1"),
 ]
 MISSING = [
     (["train", "./nosuch"], 3, "no such folder: ./nosuch"),
@@ -153,6 +163,10 @@ MISSING = [
     (["train", "resnet18", "--recipe", "nosuch.toml"], 3, "cannot read the recipe nosuch.toml"),
     (["train", "resnet18", "--dataset", "folder:/no/such"], 3, "no such folder: /no/such"),
     (["train", "resnet18", "--dataset", "csv:/no/such"], 3, "no such file: /no/such"),
+    (["train", "resnet18", "--ignore", "nosuch.txt"], 3, "cannot read the list nosuch.txt"),
+    (["train", "resnet18", "--dataset", "folder:no images"], 3, "no images in no images"),
+    (["train", "resnet18", "--dataset", "no images"], 3, "skipped: 1 × .txt (read me.txt)"),
+    (["benchmark", "resnet18", "--device", "gpu"], 6, "there is no GPU here"),
     (["data", "check", "folder:/no/such"], 3, "no such folder: /no/such"),
     (["data", "show", "folder:/no/such"], 3, "no such folder: /no/such"),
     (["data", "prepare", "folder:/no/such"], 3, "no such folder: /no/such"),
@@ -164,14 +178,21 @@ MISSING = [
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """What each of these command lines answered, and the top-level modules loaded by then."""
-    lines = [args for args, *_ in [*WRONG, *MISSING]]
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "no images").mkdir()
+    (folder / "no images" / "read me.txt").write_text("")
+    return several([args for args, *_ in [*WRONG, *MISSING]], folder)
+
+
+def several(lines: list[list[str]], folder) -> dict[tuple[str, ...], list]:
+    """Run command lines in one new process; return code, stdout, stderr and modules of each."""
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL],
         input=json.dumps(lines),
         capture_output=True,
         text=True,
         check=True,
-        cwd=tmp_path_factory.mktemp("several"),
+        cwd=folder,
         timeout=120,
     )
     return {tuple(line): a for line, a in zip(lines, json.loads(done.stdout), strict=True)}
@@ -203,15 +224,88 @@ def test_a_missing_repository_is_answered_by_the_hubs_client_alone(loaded):
     assert "HF_HUB_OFFLINE forbids to fetch it" in done.stderr
 
 
-def test_missing_images_and_existing_runs_are_answered_without_a_framework(loaded, trained):
-    for args, rc, message in (
-        (["predict", str(trained), "nosuch.jpg"], 3, "no such file, folder or match: nosuch.jpg"),
-        (["train", "resnet18", "--output", str(trained)], 2, "already holds a run"),
-    ):
-        done, modules = loaded(*args)
-        assert done.returncode == rc, done.stderr
-        assert not modules & FRAMEWORKS
-        assert message in done.stderr
+def test_wrong_use_of_a_run_is_answered_without_a_framework(trained, tmp_path):
+    run, gone = str(trained), "folder:/no/such"
+    (tmp_path / "there.csv").write_text("")
+    wrong = (
+        (["predict", run, "nosuch.jpg"], 3, "no such file, folder or match: nosuch.jpg"),
+        (["train", "resnet18", "--output", run], 2, "already holds a run"),
+        (["eval", run, "--dataset", gone], 3, "no such folder: /no/such"),
+        (["eval", run, "--unknown", gone], 3, "no such folder: /no/such"),
+        (["eval", run, "--csv", "there.csv"], 2, "there.csv exists"),
+        (["eval", run, "--bad-limit", "2"], 2, "bad_limit: 2.0"),
+        (["export", run, "--to", "onxx"], 2, "Did you mean onnx"),
+        (["export", run, "--to", "onnx", "--dataset", gone], 3, "no such folder: /no/such"),
+        (["calibrate", run, "--dataset", gone], 3, "no such folder: /no/such"),
+    )
+    answers = several([args for args, *_ in wrong], tmp_path)
+    for args, rc, message in wrong:
+        code, out, err, modules = answers[tuple(args)]
+        assert (code, out) == (rc, ""), err
+        assert message in err
+        assert not FRAMEWORKS & set(modules)
+
+
+def test_json_of_a_command_that_fails_is_empty(tmp_path):
+    """Each command that answers in JSON prints nothing on stdout if it fails."""
+    wrong = {
+        "list": ["--sort", "nosuch"],
+        "info": ["nosuch"],
+        "train": ["nosuch"],
+        "eval": ["nosuch"],
+        "examine": ["nosuch", "--lesion"],
+        "calibrate": ["./nosuch"],
+        "predict": ["nosuch", "a.jpg"],
+        "compare": ["nosuch", "nosuch2"],
+        "export": ["nosuch", "--to", "onnx"],
+        "benchmark": ["nosuch"],
+        "verify": ["nosuch"],
+        "push": ["./nosuch", "me/photos", "--yes"],
+        "doctor": ["nosuch"],
+        "data prepare": ["nosuch"],
+        "data check": ["nosuch"],
+        "data show": ["nosuch"],
+    }
+    lines = [[*name.split(), *words, "--json"] for name, words in wrong.items()]
+    for code, out, err, modules in several(lines, tmp_path).values():
+        assert (code in (2, 3), out) == (True, ""), err
+        assert err.startswith(("Error: ", "Usage: "))
+        assert not FRAMEWORKS & set(modules)
+    answering = {" ".join(path) for path in commands(cli_group) if takes_json(cli_group, path)}
+    assert answering - {path for path in answering if path.startswith("plugin")} == {*wrong}
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        inside = getattr(command, "commands", None)
+        yield from commands(command, (*path, name)) if inside else [(*path, name)]
+
+
+def takes_json(group, path) -> bool:
+    for name in path:
+        group = group.commands[name]
+    return any(parameter.name == "as_json" for parameter in group.params)
+
+
+def test_a_path_as_a_dataset_is_its_reference(photographs, tmp_path, monkeypatch):
+    photographs({"digits/cat": 1, "photos/cat": 1}, root=tmp_path)
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    lines = [
+        ["train", "resnet18", "--recipe", "nosuch", "--dataset", name]
+        for name in ("photos", "./photos", "labels.csv", "digits")
+    ]
+    answers = [err for _, _, err, _ in several(lines, tmp_path).values()]
+    notes = [err.splitlines()[0] for err in answers]
+    assert notes == [
+        "Note: photos is read as folder:photos",
+        "Note: ./photos is read as folder:./photos",
+        "Note: labels.csv is read as csv:labels.csv",
+        "Note: the dataset digits is used; what has that name here is folder:digits",
+    ]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="unknown dataset 'photos'") as caught:
+        dataset_spec("photos")
+    assert "write folder:photos" in caught.value.hint
 
 
 @pytest.mark.ci  # a process of 0.5 s
@@ -228,8 +322,16 @@ def test_files_of_predictions_are_compared_without_a_framework(loaded, tmp_path)
     assert not modules & FRAMEWORKS
 
 
+def test_a_name_like_no_other_lists_some_names():
+    from rezoo.sources.references import resolve
+
+    with pytest.raises(UnknownNameError) as caught:
+        resolve("zzzz")
+    assert re.search(r"The models are ecaresnet26t, .* and \d+ more\. All: ", caught.value.hint)
+    assert len(caught.value.hint) < 800
+
+
 def test_near_names_are_several():
-    from rezoo.errors import UnknownNameError
     from rezoo.sources.references import resolve
 
     with pytest.raises(UnknownNameError, match="unknown model 'resnet5'") as caught:

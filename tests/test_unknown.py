@@ -152,7 +152,7 @@ def test_images_with_the_same_content_are_found(photographs, tmp_path):
 def test_an_unknown_folder_must_have_images(tmp_path):
     with pytest.raises(NotFoundError, match="no such folder"):
         opened_unknown(f"folder:{tmp_path / 'absent'}", DataOptions())
-    with pytest.raises(NotFoundError, match="no images found"):
+    with pytest.raises(NotFoundError, match="no images in"):
         opened_unknown(f"folder:{tmp_path}", DataOptions())
 
 

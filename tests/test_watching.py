@@ -455,12 +455,12 @@ def test_several_reporters_receive_all_events():
             return lambda *args, **keys: None
 
     heard = []
-    others = ("interval_s", "loading")
+    others = ("interval_s", "loading", "reason_to_end")  # which are not events
     events_of = [n for n in vars(Reporter) if not n.startswith("_") and n not in others]
     both = Several(Named(1.0), Named(0.5))
     assert both.interval_s == 0.5
     for name in events_of:
-        arguments = {"epoch": ({},), "started": (None, 0, 0), "step": (0, 0, {})}
+        arguments = {"built": (1, 2), "epoch": ({},), "started": (None, 0, 0), "step": (0, 0, {})}
         text = () if name == "finished" else ("text",)
         keys = {"best": True} if name == "epoch" else {}
         getattr(both, name)(*arguments.get(name, text), **keys)

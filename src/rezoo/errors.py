@@ -3,6 +3,7 @@
 ```
 RezooError                        1   any other known error
 ├── RunLockedError                    1   another process uses the folder
+├── CallbackError                     1   a callback of a run fails
 ├── UnknownNameError (LookupError)    2   no such model, dataset, recipe, option; near names
 ├── SpecError (ValueError)            2   a value that is not allowed
 ├── NotFoundError (FileNotFoundError) 3   a path, split or run folder that does not exist
@@ -55,6 +56,10 @@ class RezooError(Exception):
 
 class RunLockedError(RezooError):
     """Another process changes the folder; the message names process, host and start."""
+
+
+class CallbackError(RezooError):
+    """A callback of a run fails; the message names it and its error."""
 
 
 class UnknownNameError(RezooError, LookupError):

@@ -20,9 +20,9 @@ from rezoo.errors import ResourceError, RezooError
 from rezoo.models.settings import require_backend
 from rezoo.sources.references import WithFolder
 from rezoo.utils.device import usable_threads
+from rezoo.utils.live_line import Progress, counted
 from rezoo.utils.paths import switched_on
 
-Progress = Callable[[int, int], None]
 _EXIT_TIMEOUT_S = 20
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow down the process that is measured
@@ -45,7 +45,7 @@ def benchmark(
     round_s: float = 0.5,
     train: bool = False,
     device: str = "auto",
-    progress: Progress = lambda done, total: None,
+    progress: Progress = True,
 ) -> Benchmark:
     """Measure latency, throughput and memory of networks and exported files on this machine.
 
@@ -67,7 +67,8 @@ def benchmark(
         round_s: Seconds that an action runs per round, rounded up to whole calls.
         train: Measure training steps with the largest batch size, too.
         device: `auto` (a GPU if there is one), `cpu` or `gpu`.
-        progress: Called with the number of finished and of all measurements.
+        progress: Called with the number of finished and of all measurements; by default they are
+            shown on a terminal and in a notebook. None for silence.
 
     Returns:
         Figures with their spread; `to_dict()` returns JSON values.
@@ -90,7 +91,8 @@ def benchmark(
         device=device,
     )
     found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
-    return measure(found, options, pretrained=pretrained, progress=progress)
+    show = counted(progress, "measuring")
+    return measure(found, options, pretrained=pretrained, progress=show)
 
 
 def measure(
@@ -98,7 +100,7 @@ def measure(
     options: Options,
     *,
     pretrained: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Benchmark:
     """Measure resolved targets; see `benchmark`."""
     require_backend()
@@ -132,7 +134,9 @@ def measure(
     )
 
 
-def _run_rounds(workers: Sequence[_Worker], options: Options, progress: Progress) -> None:
+def _run_rounds(
+    workers: Sequence[_Worker], options: Options, progress: Callable[[int, int], None]
+) -> None:
     for worker in workers:
         worker.send(worker.job)
     for worker in workers:

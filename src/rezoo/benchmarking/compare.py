@@ -27,8 +27,7 @@ from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predi
 from rezoo.evaluation.predictions import Predictions
 from rezoo.sources.any_model import own_val_fraction
 from rezoo.utils.files import record
-
-Progress = Callable[[int, int], None]
+from rezoo.utils.live_line import Progress, counted
 
 
 def compare(
@@ -40,7 +39,7 @@ def compare(
     require_pinned: bool = False,
     batch_size: int = 32,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Progress = lambda done, total: None,
+    progress: Progress = True,
 ) -> NetworkComparison:
     """Compare networks with the first of them, on the same images.
 
@@ -58,7 +57,8 @@ def compare(
         require_pinned: As for `rezoo.load`.
         batch_size: Images per batch; it does not change the result.
         options: Handling of images that cannot be read, and images to leave out.
-        progress: Called with the number of images done and the total, over all networks.
+        progress: Called with the number of images done and the total, over all networks; by
+            default they are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         SpecError: There are fewer than two networks, one has no weights, or the dataset is not
@@ -69,7 +69,8 @@ def compare(
     """
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
     known = read_known(found, dataset, split, options)
-    return compare_known(known, batch_size=batch_size, options=options, progress=progress)
+    show = counted(progress, "evaluating")
+    return compare_known(known, batch_size=batch_size, options=options, progress=show)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,7 +121,7 @@ def compare_known(
     *,
     batch_size: int = 32,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NetworkComparison:
     """Evaluate the networks whose predictions are not known, and compare all; see `compare`."""
     if batch_size < 1:
@@ -238,7 +239,10 @@ def _keys(data: Dataset, split: str) -> list[str]:
 
 
 def _evaluate(
-    networks: Sequence[Compared], data: Dataset, settings: dict[str, Any], progress: Progress
+    networks: Sequence[Compared],
+    data: Dataset,
+    settings: dict[str, Any],
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Predictions], list[str]]:
     """Return the predictions of networks, of which one at a time is in memory, and remarks.
 

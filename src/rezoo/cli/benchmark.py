@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
-    complete_models,
+    examples,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import DEVICE_HELP, Device, complete_models
+from rezoo.models.settings import choose_device
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rezoo.benchmarking.results import Benchmark, Measured, Speed, Spread
+
+
+_COUNTS = ("px", "parameters", "MACs", "FLOPs", "activations")
+_SPEEDS = (
+    *("target", "what", "images"),
+    *("median", "5 %", "95 %", "TFLOP/s", "of the peak", "memory"),
+)
 
 
 class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
@@ -36,7 +44,12 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
         return tuple(map(int, parts))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo benchmark resnet18 resnet50",
+        "rezoo benchmark runs/a exports/model.onnx --batch-sizes 1,32 --threads 2",
+    )
+)
 @click.argument(
     "targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_models
 )
@@ -58,13 +71,7 @@ class _Sizes(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
 @click.option("--train", is_flag=True, help="Measure training steps with the largest batch, too.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Number of rounds.")
 @click.option("--threads", type=int, help="Processor threads.  [default: all available]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
-)
+@click.option("--device", type=Device(), help=DEVICE_HELP)
 @pretrained_option
 @require_pinned_option
 @json_option
@@ -73,6 +80,7 @@ def benchmark(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
+    device: str | None,
     **measuring: Any,
 ) -> None:
     """Measure the cost of each TARGET: an architecture, weights, a run, an exported file.
@@ -88,8 +96,10 @@ def benchmark(
     from rezoo.benchmarking.targets import Options, find_targets
     from rezoo.cli import console
 
-    options = Options(**measuring)
+    options = Options(device=(device or "auto").partition(":")[0], **measuring)
     found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
+    if device:
+        choose_device(device)  # the environment of the targets' processes
     with console.counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
     print_json(result.to_dict()) if as_json else show(result)
@@ -97,42 +107,20 @@ def benchmark(
 
 def show(result: Benchmark) -> None:
     """Print counts, measurements and their conditions."""
-    from rezoo.cli.console import lines, open_console
+    from rezoo.cli.console import lines, table
 
-    console = open_console()
-    _show_counts(console, result)
-    _show_speeds(console, result)
+    counts = [_counts(row, result) for row in result.targets]
+    table("for one image", counts, right=_COUNTS)
+    speeds = [dict(zip(_SPEEDS, x, strict=True)) for row in result.targets for x in _lines(row)]
+    table("measured: median, 5th and 95th percentile", speeds, right=_SPEEDS[2:])
     lines(*_conditions(result))
 
 
-def _show_counts(console: Console, result: Benchmark) -> None:
-    from rezoo.cli.console import escaped, new_grid
-
-    grid = new_grid(console, "for one image")
-    grid.add_column("target", style="bold", overflow="fold")
-    grid.add_column("kind")
-    for column in ("px", "parameters", "MACs", "FLOPs", "activations"):
-        grid.add_column(column, justify="right")
-    for row in result.targets:
-        kind = row.kind if row.precision == result.precision else f"{row.kind}, {row.precision}"
-        counts = map(_short, (row.params, row.macs, row.flops, row.activations))
-        grid.add_row(escaped(row.target), escaped(kind), _pixels(row.input_shape), *counts)
-    console.print(grid)
-
-
-def _show_speeds(console: Console, result: Benchmark) -> None:
-    from rezoo.cli.console import escaped, new_grid
-
-    grid = new_grid(console, "measured: median, 5th and 95th percentile")
-    grid.add_column("target", style="bold", overflow="fold")
-    for column in ("what", "images"):
-        grid.add_column(column)
-    for column in ("median", "5 %", "95 %", "TFLOP/s", "of the peak", "memory"):
-        grid.add_column(column, justify="right")
-    for row in result.targets:
-        for line in _lines(row):
-            grid.add_row(*map(escaped, line))
-    console.print(grid)
+def _counts(row: Measured, result: Benchmark) -> dict[str, str]:
+    kind = row.kind if row.precision == result.precision else f"{row.kind}, {row.precision}"
+    counts = map(_short, (row.params, row.macs, row.flops, row.activations))
+    numbers = dict(zip(_COUNTS, (_pixels(row.input_shape), *counts), strict=True))
+    return {"target": row.target, "kind": kind, **numbers}
 
 
 def _lines(row: Measured) -> Iterator[tuple[str, ...]]:
@@ -163,7 +151,7 @@ def _conditions(result: Benchmark) -> Iterator[str]:
     peak, threads = result.peak_flops_per_s, result.threads
     yield (
         f"{result.device}; {result.backend}, {result.precision}, "
-        f"{threads} thread{'s' if threads > 1 else ''}; {result.rounds} rounds after a warm-up"
+        f"{count_of(threads, 'thread')}; {count_of(result.rounds, 'round')} after a warm-up"
     )
     yield (
         f"peak {peak.p50 / 1e12:.3g} TFLOP/s ({peak.p5 / 1e12:.3g} to {peak.p95 / 1e12:.3g}): a "

@@ -11,16 +11,24 @@ from rezoo.cli.options import (
     columns_option,
     data_options,
     dataset_option,
+    device_option,
+    examples,
     json_option,
     print_json,
 )
 from rezoo.data.datasets import DataOptions
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.calibrating.calibration import Calibrated
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo calibrate runs/resnet50-photos",
+        "rezoo calibrate runs/resnet50-photos --false-alarms 0.01",
+    )
+)
 @click.argument("run")
 @dataset_option
 @click.option(
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     help="Part of the validation images that may be refused as unknown.",
 )
 @batch_size_option
+@device_option
 @columns_option
 @data_options
 @json_option
@@ -75,7 +84,8 @@ def _print(result: Calibrated) -> None:
 
     found = result.calibration
     loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"
-    lines(f"{result.model} on {result.dataset}, {found.images} validation images", style="bold")
+    images = count_of(found.images, "validation image")
+    lines(f"{result.model} on {result.dataset}, {images}", style="bold")
     fields({**found.in_words(), "loss": loss})
     lines(f"Measure it on the test split: rezoo eval {result.model}", stderr=True)
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)

@@ -12,14 +12,17 @@ from rezoo.cli.options import (
     SPLITS,
     batch_size_option,
     columns_option,
-    complete_models,
     data_options,
+    device_option,
+    examples,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import DatasetReference, complete_models
 from rezoo.data.datasets import DataOptions, dataset_spec
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.pairing.comparison import NetworkComparison
@@ -28,11 +31,19 @@ if TYPE_CHECKING:
 _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are numbers
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo compare runs/a runs/b", "rezoo compare runs/a exports/model.onnx --csv flips.csv"
+    )
+)
 @click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
-@click.option("--dataset", help="Dataset; that of the runs or predictions if not given.")
+@click.option(
+    "--dataset",
+    type=DatasetReference(),
+    help="Dataset; that of the runs or predictions if not given.",
+)
 @click.option(
     "--split",
     type=SPLITS,
@@ -46,6 +57,7 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
     metavar="FILE",
     help="Write the images that flipped, with both answers.",
 )
+@device_option
 @columns_option
 @data_options
 @pretrained_option
@@ -94,7 +106,7 @@ def _print(result: NetworkComparison) -> None:
     _print_networks(result)
     inputs = {network.preprocessing for network in result.networks}
     lines(
-        f"{result.count:,} images of {result.dataset}, {result.split} split"
+        f"{count_of(result.count, 'image')} of {result.dataset}, {result.split} split"
         + (f"; input {inputs.pop()}" if len(inputs) == 1 else ""),
         f"each 95 % interval is for its figure alone; p is that of {result.pairs[0].test}",
     )
@@ -150,7 +162,7 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
         loss += " (95 % interval {:+.4f} to {:+.4f})".format(*pair.loss_interval)
     tested = sum(change.p_adjusted is not None for change in pair.classes)
     lines(
-        f"{pair.won:,} images won and {pair.lost:,} lost; the same answer for "
+        f"{count_of(pair.won, 'image')} won and {pair.lost:,} lost; the same answer for "
         f"{pair.same_answers:,} of {count:,}; {loss}",
         f"{len(pair.changed)} of {len(pair.classes):,} classes changed beyond chance; {tested} "
         f"{'has' if tested == 1 else 'have'} enough flips to tell",
@@ -171,19 +183,7 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Print a table in which long names are folded, not cut off."""
-    from rezoo.cli.console import escaped, new_grid, open_console
+    from rezoo.cli.console import table
 
-    if not rows:
-        return
-    console = open_console()
-    grid = new_grid(console)
-    for place, key in enumerate(rows[0]):
-        text = key in _TEXTS
-        style = "bold" if place == 0 else ""
-        grid.add_column(
-            key, justify="left" if text else "right", overflow="fold", no_wrap=not text, style=style
-        )
-    for row in rows:
-        grid.add_row(*map(escaped, row.values()))
-    console.print(grid)
+    if rows:
+        table("", rows, right=[key for key in rows[0] if key not in _TEXTS])

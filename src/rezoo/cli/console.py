@@ -7,7 +7,7 @@ and no progress bars.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import NoneType
 from typing import Any
@@ -21,6 +21,8 @@ from rezoo.cli.quiet import import_quietly
 from rezoo.utils.names import printable
 
 _WIDE = 160  # columns without a terminal
+_SHORT = 14  # columns of a text that is not broken
+_GAP = 3  # columns between two of a table
 _RIGHT = ("params", "MACs", "top-1")  # columns of numbers that are given as text
 
 
@@ -39,6 +41,14 @@ def open_console(stderr: bool = False) -> Console:
         emoji=False,
         width=None if stream.isatty() else _WIDE,
     )
+
+
+def is_live(console: Console) -> bool:
+    """Return whether a console on stderr can overwrite lines, for spinners and bars.
+
+    `FORCE_COLOR` and `TTY_COMPATIBLE` make Rich take a pipe for a terminal, but only for colours.
+    """
+    return sys.stderr.isatty() and console.is_interactive
 
 
 def new_grid(console: Console, title: str = "") -> Table:
@@ -66,24 +76,60 @@ def lines(*texts: str, stderr: bool = False, style: str = "") -> None:
         console.print(escaped(text, style))
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print records as a table; the keys of the first are the columns."""
+def table(title: str, rows: Sequence[Mapping[str, Any]], right: Iterable[str] = ()) -> None:
+    """Print records as a table; the keys of the first are the columns.
+
+    Columns in `right` are numbers that are given as text.
+
+    Names and numbers are never cut: a narrow terminal cuts the column `summary`, breaks other long
+    texts, and leaves out columns that still do not fit, with a line that says so.
+    """
     console = open_console()
     if not rows:
         console.print(escaped(f"{title}: none"))
         return
+    texts = {key: [_cell(row[key]) for row in rows] for key in rows[0]}
+    widths = {key: max(map(len, (key, *cells))) for key, cells in texts.items()}
+    numeric = {
+        key
+        for key in texts
+        if key in (*_RIGHT, *right)
+        or all(isinstance(row[key], (int, float, NoneType)) for row in rows)
+    }
+    rigid = {k for k in texts if k in numeric or k == "name" or widths[k] <= _SHORT}
+    least = {key: widths[key] if key in rigid else _SHORT for key in texts}
+    shown = _columns_that_fit(least, rigid, console.width)
+    free = console.width - sum(least[key] + _GAP for key in shown if key != "summary")
     grid = new_grid(console, title)
-    for key in rows[0]:
-        numeric = key in _RIGHT or all(isinstance(row[key], (int, float, NoneType)) for row in rows)
+    for key in shown:
         grid.add_column(
             key,
-            justify="right" if numeric else "left",
-            no_wrap=numeric or key == "name",
+            justify="right" if key in numeric else "left",
+            no_wrap=key in rigid or key == "summary",
+            overflow="ellipsis" if key == "summary" else "fold",
+            min_width=least[key],
+            max_width=max(free, least[key]) if key == "summary" else None,
             style="bold" if key == "name" else "",
         )
-    for row in rows:
-        grid.add_row(*(escaped(_cell(value)) for value in row.values()))
+    for cells in zip(*(texts[key] for key in shown), strict=True):
+        grid.add_row(*map(escaped, cells))
     console.print(grid)
+    if left_out := [key for key in texts if key not in shown]:
+        console.print(escaped(f"a wider terminal also shows: {', '.join(left_out)}"))
+
+
+def _columns_that_fit(least: Mapping[str, int], rigid: Container[str], room: int) -> list[str]:
+    """Return the columns that a table of some width has room for, in their order.
+
+    Long texts are left out first, and the rightmost before the others; the first column stays.
+    """
+    shown = list(least)
+    order = sorted(shown[:0:-1], key=lambda key: key in rigid)
+    for key in order:
+        if sum(least[k] + _GAP for k in shown) <= room:
+            break
+        shown.remove(key)
+    return shown
 
 
 def fields(content: Mapping[str, Any]) -> None:
@@ -104,7 +150,7 @@ def fields(content: Mapping[str, Any]) -> None:
 def status(text: str) -> Iterator[Callable[[str], None]]:
     """Show a text with a spinner on a terminal; yields a function that replaces the text."""
     console = open_console(stderr=True)
-    if not console.is_terminal:
+    if not is_live(console):
         yield lambda text: None
         return
     with console.status(escaped(text)) as shown:
@@ -123,19 +169,21 @@ def counter(text: str) -> Iterator[Callable[[int, int], None]]:
     from rich import progress
 
     console = open_console(stderr=True)
-    if not console.is_terminal:
+    if not is_live(console):
         yield lambda done, total: None
         return
     columns = (
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[count]}"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(text, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        task = bars.add_task(text, total=None, count="")
+        yield lambda done, total: bars.update(
+            task, completed=done, total=total, count=f"{done:,}/{total:,}" if total else ""
+        )
 
 
 def _cell(value: Any) -> str:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import columns_option, json_option, parse_settings, print_json
+from rezoo.cli.options import columns_option, examples, json_option, parse_settings, print_json
+from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.data.audit.findings import Findings
@@ -24,8 +26,8 @@ def data() -> None:
     """
 
 
-@data.command()
-@click.argument("dataset")
+@data.command(epilog=examples("rezoo data prepare oxford_iiit_pet"))
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @json_option
 def prepare(dataset: str, as_json: bool) -> None:
@@ -44,8 +46,8 @@ def prepare(dataset: str, as_json: bool) -> None:
     print_json(result.to_dict()) if as_json else _print_prepared(result)
 
 
-@data.command()
-@click.argument("dataset")
+@data.command(epilog=examples("rezoo data check folder:photos --strict"))
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option("--output", type=click.Path(), help="Folder for the report [data-check-<name>].")
 @click.option("--overwrite", is_flag=True, help="Replace files there that are not the report's.")
@@ -82,8 +84,8 @@ def check(
         context.exit(IntegrityError.exit_code)
 
 
-@data.command()
-@click.argument("dataset")
+@data.command(epilog=examples("rezoo data show folder:photos --recipe finetune"))
+@click.argument("dataset", type=DatasetReference())
 @columns_option
 @click.option(
     "--split",
@@ -150,8 +152,8 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
-    head = f"{findings.dataset}: {_sizes(findings.examples)}; {len(findings.classes):,} classes"
-    lines(head, style="bold")
+    classes = count_of(len(findings.classes), "class")
+    lines(f"{findings.dataset}: {_sizes(findings.examples)}; {classes}", style="bold")
     grid = new_grid(console)
     grid.add_column("problem")
     grid.add_column("found", justify="right")
@@ -173,7 +175,7 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     lines(
         "  data-report.html  all findings, with images",
         "  data-report.json  the same for programs",
-        f"  ignore.txt        {document['ignored']:,} examples to leave out",
+        f"  ignore.txt        {count_of(document['ignored'], 'example')} to leave out",
     )
 
 
@@ -181,7 +183,7 @@ def _print_sheet(sheet: Sheet) -> None:
     from rezoo.cli.console import lines
 
     lines(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", style="bold")
-    lines(f"{sheet.examples} examples of {sheet.split}: {sheet.columns}")
+    lines(f"{count_of(sheet.examples, 'example')} of {sheet.split}: {sheet.columns}")
     lines(*(f"note: {note}" for note in sheet.notes))
 
 

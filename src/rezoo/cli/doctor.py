@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import examples, json_option, print_json
 from rezoo.cli.quiet import import_quietly
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
@@ -41,7 +41,7 @@ _EXTRAS = {
 }
 
 
-@click.command()
+@click.command(epilog=examples("rezoo doctor", "rezoo doctor --json"))
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, devices, backends, extras, folders and access to the Hub."""

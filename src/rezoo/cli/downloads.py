@@ -35,10 +35,10 @@ class _Downloads:
 
     def update(self, name: str, received: int, total: int | None) -> None:
         """Show the progress of one file, in bytes; `total` is None if it is not known."""
-        from rezoo.cli.console import escaped, open_console
+        from rezoo.cli.console import escaped, is_live, open_console
 
         console = open_console(stderr=True)
-        if not console.is_terminal:
+        if not is_live(console):
             if received == total and received >= _WORTH_A_LINE:
                 console.print(escaped(f"downloaded {name}, {received:,} bytes"))
             return

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import complete_models
+from rezoo.cli.options import (
+    examples,
+)
+from rezoo.cli.values import complete_models
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
 
@@ -15,7 +18,12 @@ if TYPE_CHECKING:
     from rezoo.drawing.picture import Part
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo draw resnet18 resnet50 -o networks.svg",
+        "rezoo draw resnet34 --part blocks -o blocks.svg",
+    )
+)
 @click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )

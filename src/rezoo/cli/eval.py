@@ -9,19 +9,24 @@ import click
 
 from rezoo.cli.options import (
     columns_option,
-    complete_models,
     data_options,
+    device_option,
     devices_options,
+    examples,
     images_options,
+    is_first_host,
     json_option,
+    new_file,
     pretrained_option,
     print_json,
     require_pinned_option,
     resolve_with_dataset,
 )
+from rezoo.cli.values import DatasetReference, complete_models
 from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.errors import SpecError
-from rezoo.utils.hosts import Worker
+from rezoo.utils.files import refuse_inside_dataset
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.data.unreadable import Faults
@@ -32,7 +37,13 @@ if TYPE_CHECKING:
     from rezoo.sources.references import Source
 
 
-@click.command("eval")
+@click.command(
+    "eval",
+    epilog=examples(
+        "rezoo eval runs/resnet50-photos --record",
+        "rezoo eval resnet50.a1_in1k --dataset imagenet2012 --csv answers.csv",
+    ),
+)
 @click.argument("model", shell_complete=complete_models)
 @images_options
 @click.option(
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--unknown",
+    type=DatasetReference(),
     metavar="DATASET",
     help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
 )
@@ -58,6 +70,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--record", is_flag=True, help="Keep the result in the run folder MODEL.")
 @devices_options
+@device_option
 @columns_option
 @data_options
 @pretrained_option
@@ -100,7 +113,8 @@ def eval_command(
         dataset_spec(unknown)
     kinds = _kinds(corruptions, source, tta)
     options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
-    files = [_new_file(name, dataset, overwrite=overwrite) for name in (csv_file, predictions)]
+    wanted = (("--csv", csv_file), ("--predictions", predictions))
+    files = [_checked(name, option, dataset, overwrite=overwrite) for option, name in wanted]
     where = {"devices": devices, "hosts": hosts}
     evaluating = load("rezoo.evaluation.evaluate")
     recording = _recording(source) if record else None
@@ -108,7 +122,7 @@ def eval_command(
     others = _opened(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
         result = evaluating.evaluate_setting(setting, tta=tta, progress=progress, **where)
-    if first := _is_first():
+    if first := is_first_host():
         _write(result, *files)
     told = _told_apart(result, others) if others else None
     robustness = _robustness(result, kinds, where) if kinds else None
@@ -170,26 +184,12 @@ def _told_apart(result: Evaluation, others: Faults) -> UnknownImages:
         )
 
 
-def _is_first() -> bool:
-    """Return whether this process writes files: the first host, or the only one."""
-    worker = Worker.of_environment()
-    return worker is None or worker.is_first
-
-
-def _new_file(name: str | None, dataset: str, *, overwrite: bool) -> Path | None:
+def _checked(name: str | None, option: str, dataset: str, *, overwrite: bool) -> Path | None:
     """Return the path of a file to be written; raises `SpecError` if it must not be."""
-    from rezoo.utils.files import refuse_inside_dataset, refuse_unwritable
-    from rezoo.utils.paths import expanded
-
     if name is None:
         return None
-    path = expanded(name)
-    if path.is_dir():
-        raise SpecError(f"{path} is a folder", hint="name a file.")
-    if path.exists() and not overwrite:
-        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    path = new_file(name, option=option, overwrite=overwrite)
     refuse_inside_dataset(path, dataset)
-    refuse_unwritable(path.parent)
     return path
 
 
@@ -210,9 +210,8 @@ def _print(result: Evaluation, *, classes: bool) -> None:
     from rezoo.cli.console import lines, table
 
     count = len(result.predictions)
-    lines(
-        f"{result.model} on {result.dataset}, {result.split} split, {count:,} images", style="bold"
-    )
+    images = count_of(count, "image")
+    lines(f"{result.model} on {result.dataset}, {result.split} split, {images}", style="bold")
     rows = [
         {"figure": f.name, "value": f.shown, "95 % interval": f.shown_interval}
         for f in result.shown.values()

@@ -9,8 +9,9 @@ import click
 
 from rezoo.cli.options import (
     columns_option,
-    complete_models,
     data_options,
+    device_option,
+    examples,
     images_options,
     json_option,
     pretrained_option,
@@ -18,15 +19,17 @@ from rezoo.cli.options import (
     require_pinned_option,
     resolve_with_dataset,
 )
+from rezoo.cli.values import complete_models
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.evaluation.damage.lesions import Lesions
 
 
-@click.command()
+@click.command(epilog=examples("rezoo examine runs/resnet18-digits --lesion --output lesions.svg"))
 @click.argument("model", shell_complete=complete_models)
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
 @images_options
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the result into this .svg file.",
 )
+@device_option
 @columns_option
 @data_options
 @pretrained_option
@@ -92,5 +96,5 @@ def _print(result: Lesions) -> None:
     low, high = result.intact_interval
     table("", result.rows())
     whole = f"whole network: top-1 {result.intact:.2%} ({low:.2%} to {high:.2%})"
-    lines(f"{whole}, {result.count:,} images")
+    lines(f"{whole}, {count_of(result.count, 'image')}")
     lines(*(f"Note: {note}." for note in result.notes), stderr=True)

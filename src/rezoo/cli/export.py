@@ -9,22 +9,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
-    complete_models,
+    device_option,
+    examples,
     geometry_options,
     json_option,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import DatasetReference, complete_models
+from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.exporters.comparing import Comparison
     from rezoo.exporters.passport import Choice, Passport
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo export runs/resnet50-photos --to onnx",
+        "rezoo export runs/resnet50-photos --to litert --quantize int8",
+    )
+)
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--to", help=f"Format: {', '.join(FORMATS)}.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the export.")
@@ -52,7 +61,11 @@ if TYPE_CHECKING:
     help="Output of the network.",
 )
 @geometry_options
-@click.option("--dataset", help="Images to compare on.  [default: the data of a run folder]")
+@click.option(
+    "--dataset",
+    type=DatasetReference(),
+    help="Images to compare on.  [default: the data of a run folder]",
+)
 @click.option(
     "--images",
     type=int,
@@ -76,6 +89,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.option("--list", "as_list", is_flag=True, help="List the formats and which are installed.")
+@device_option
 @pretrained_option
 @require_pinned_option
 @json_option
@@ -116,6 +130,8 @@ def export(
     kind.check_threads(options["threads"], own_process=True)
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     options["dataset"] = options["dataset"] or own_dataset(source)
+    if options["dataset"]:
+        dataset_spec(options["dataset"])
     exporting = console.load("rezoo.exporters.export")
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
@@ -177,7 +193,8 @@ def print_passport(result: Passport) -> None:
 def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     """Yield the lines of a passport: a heading and a text."""
     facts = result.metadata
-    yield "format", f"{result.format}, {facts['quantization']} quantization"
+    quantization = facts["quantization"] if facts["quantization"] != "none" else "no"
+    yield "format", f"{result.format}, {quantization} quantization"
     height, width, channels = facts["input_shape"]
     shape = "any height and width" if facts["input"] == "raw" else f"{height}×{width}"
     yield "input", f"{facts['input']}, {shape}, {channels} channels, any number of images"
@@ -201,7 +218,7 @@ def _rows(result: Passport) -> Iterator[tuple[str, str]]:
     if cost := result.cost:
         median, slow = cost["latency_ms_p50"], cost["latency_ms_p95"]
         yield "one image", f"{median:.1f} ms median, {slow:.1f} ms 95th percentile"
-        threads = f"{cost['threads']} thread{'s' if cost['threads'] > 1 else ''}"
+        threads = f"{count_of(cost['threads'], 'thread')}"
         rate = f"{cost['images_per_s']:.1f} images/s, {cost['batch_size']} at a time"
         yield "throughput", f"{rate}, on {threads}"
         yield "memory", f"{cost['memory_bytes'] / 1e6:.0f} MB more than the program, at its peak"

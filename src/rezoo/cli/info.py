@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rezoo.cli.options import (
-    complete_models,
+    examples,
     json_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import complete_models
 
 if TYPE_CHECKING:
     from rezoo.errors import UnknownNameError
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from rezoo.specs import ModelSpec, WeightsSpec
 
 
-@click.command()
+@click.command(
+    epilog=examples("rezoo info resnet50", "rezoo info finetune", "rezoo info runs/resnet18-digits")
+)
 @click.argument("name", shell_complete=complete_models)
 @click.option("--image-size", type=int, help="Height and width in pixels for the counts.")
 @click.option("--num-classes", type=int, help="Width of the head for the counts.")

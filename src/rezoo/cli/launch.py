@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
-from rezoo.cli.options import supervisor_options
+from rezoo.cli.options import examples, supervisor_options
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import MAX_HOSTS
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=examples("rezoo launch 2 -- train resnet18 --dataset digits"),
+)
 @click.argument("count", metavar="N", type=click.IntRange(1, MAX_HOSTS))
 @click.argument("arguments", metavar="-- COMMAND…", nargs=-1, type=click.UNPROCESSED, required=True)
 @click.pass_context

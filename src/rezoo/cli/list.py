@@ -7,40 +7,26 @@ from typing import Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import examples, json_option, print_json
+from rezoo.cli.values import LargeNumber
 from rezoo.errors import NotFoundError, UnknownNameError
 from rezoo.utils.names import natural_key, near
 
-_FACTORS = {"k": 10**3, "M": 10**6, "G": 10**9}
 
-
-class Count(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A number such as 30M, 4.1G or 25557032."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the number."""
-        text = str(value)
-        digits, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1)
-        try:
-            count = float(digits) * factor
-        except ValueError:
-            count = -1
-        if not 0 <= count < float("inf"):
-            self.fail(f"{text!r} is no number such as 30M, 4.1G or 800k.", param, ctx)
-        return count
-
-
-@click.command("list")
+@click.command(
+    "list",
+    epilog=examples(
+        "rezoo list 'resnet*d' --sort params", "rezoo list --weights --max-params 30M --sort top1"
+    ),
+)
 @click.argument("pattern", required=False)
 @click.option("--models", "kinds", flag_value="models", help="Only architectures.")
 @click.option("--datasets", "kinds", flag_value="datasets", help="Only datasets.")
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")
 @click.option("--records", "kinds", flag_value="records", help="Accuracies that recipes claim.")
 @click.option("--weights", "kinds", flag_value="weights", help="Published weights.")
-@click.option("--max-params", type=Count(), help="Most parameters, such as 30M.")
-@click.option("--max-macs", type=Count(), help="Most MACs for one image, such as 4.1G.")
+@click.option("--max-params", type=LargeNumber(), help="Most parameters, such as 30M.")
+@click.option("--max-macs", type=LargeNumber(), help="Most MACs for one image, such as 4.1G.")
 @click.option(
     "--licence",
     help="Licence of --weights, such as apache-2.0, or permissive: Apache, BSD, MIT and the like.",

@@ -6,18 +6,29 @@ import functools
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from rezoo.cli.values import (
+    COUNT,
+    DEVICE_HELP,
+    SIDE,
+    DatasetReference,
+    Device,
+    NumberOr,
+    complete_datasets,
+)
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
-from rezoo.errors import SpecError
-from rezoo.models.settings import choose_jax
+from rezoo.errors import NotFoundError, SpecError
+from rezoo.models.settings import choose_device, choose_jax
 from rezoo.specs import CROP_MODES
 from rezoo.training.timetable import parse_duration
+from rezoo.utils.files import refuse_unwritable
 from rezoo.utils.hosts import Hosts, Worker
+from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
@@ -25,44 +36,9 @@ if TYPE_CHECKING:
 START_VARIABLE = "REZOO_START_TIMEOUT"
 
 
-class NumberOr(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A number, or one word."""
-
-    def __init__(self, word: str) -> None:
-        self.name = f"number or {word}"
-        self._word = word
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        """Return the number, or the word."""
-        return self._word if value == self._word else click.INT.convert(value, param, ctx)
-
-
-def complete_models(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell offers for MODEL: names, after a dot those of weights, and files."""
-    from rezoo.registry import architectures
-    from rezoo.sources.catalogue import list_weights
-
-    return _completions(list_weights() if "." in incomplete else architectures.names(), incomplete)
-
-
-def complete_datasets(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell offers for a dataset."""
-    from rezoo.registry import datasets
-
-    return _completions([*datasets.names(), "folder:", "csv:", "tfds:", "hf:"], incomplete)
-
-
-def complete_recipes(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell offers for a recipe."""
-    from rezoo.recipes import list_recipes
-
-    return _completions(list_recipes(), incomplete)
-
-
-def _completions(names: list[str], incomplete: str) -> list[CompletionItem]:
-    # the first item asks the shell for files, in case that no name begins like this
-    files = CompletionItem(incomplete, type="file")
-    return [files, *(CompletionItem(name) for name in names if name.startswith(incomplete))]
+def examples(*lines: str) -> str:
+    """Return command lines as the end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 json_option = click.option(
@@ -80,7 +56,10 @@ require_pinned_option = click.option(
 )
 
 dataset_option = click.option(
-    "--dataset", shell_complete=complete_datasets, help="Dataset; that of the run if not given."
+    "--dataset",
+    type=DatasetReference(),
+    shell_complete=complete_datasets,
+    help="Dataset; that of the run if not given.",
 )
 
 SPLITS = click.Choice(["test", "val", "train", "all"])
@@ -90,34 +69,16 @@ split_option = click.option(
 )
 
 batch_size_option = click.option(
-    "--batch-size", type=int, default=32, show_default=True, help="Images at a time."
+    "--batch-size", type=COUNT, default=32, show_default=True, help="Images at a time."
 )
-
-
-def subject_options(command: Any) -> Any:
-    """Add MODEL, `--dataset` and `--recipe`: what is trained, on what and how."""
-    for option in (
-        click.option(
-            "--recipe",
-            shell_complete=complete_recipes,
-            help="Name or .toml file; by default chosen by weights and dataset.",
-        ),
-        click.option(
-            "--dataset",
-            shell_complete=complete_datasets,
-            help="Dataset reference [digits, or that of RUN].",
-        ),
-        click.argument("model", required=False, shell_complete=complete_models),
-    ):
-        command = option(command)
-    return command
 
 
 def geometry_options(command: Any) -> Any:
     """Add `--image-size` and `--crop-mode` to a command."""
     modes = "Of images that are not square: crop, squash, or add a border [the weights']."
     crop_mode = click.option("--crop-mode", type=click.Choice(CROP_MODES), help=modes)
-    size = click.option("--image-size", type=int, help="Height and width in pixels [the weights'].")
+    help_text = "Height and width in pixels [the weights']."
+    size = click.option("--image-size", type=SIDE, help=help_text)
     return size(crop_mode(command))
 
 
@@ -126,6 +87,12 @@ def images_options(command: Any) -> Any:
     for option in (geometry_options, batch_size_option, split_option, dataset_option):
         command = option(command)
     return command
+
+
+def _existing_list(context: Any, parameter: Any, value: str) -> str:
+    if value and not os.path.lexists(expanded(value)):
+        raise NotFoundError(f"cannot read the list {value}: no such file", hint="check the path.")
+    return value
 
 
 def data_options(command: Any) -> Any:
@@ -149,6 +116,7 @@ def data_options(command: Any) -> Any:
             click.option(
                 "--ignore",
                 default="",
+                callback=_existing_list,
                 metavar="FILE",
                 help="File with examples to leave out, as `rezoo data check` writes it.",
             ),
@@ -172,6 +140,20 @@ def columns_option(command: Any) -> Any:
         metavar="ROLE=COLUMN,…",
         help="Other names of columns in the table csv:PATH: path=image,label=emotion.",
     )(run)
+
+
+def device_option(command: Any) -> Any:
+    """Add `--device`, which chooses where the backend computes, before it is imported."""
+
+    @functools.wraps(command)
+    def run(*args: Any, device: str | None, **given: Any) -> Any:
+        if device and ":" in device and given.get("devices") not in (None, 1):
+            raise SpecError(f"--device {device} is one device", hint="leave --devices out.")
+        if device:
+            choose_device(device)
+        return command(*args, **given)
+
+    return click.option("--device", type=Device(), help=DEVICE_HELP)(run)
 
 
 def devices_options(command: Any) -> Any:
@@ -214,7 +196,7 @@ def devices_options(command: Any) -> Any:
         ),
         click.option(
             "--devices",
-            type=NumberOr("all"),
+            type=NumberOr("all", least=1),
             help="GPUs of this machine that compute together, with JAX [1; with --hosts all].",
         ),
     ):
@@ -259,6 +241,12 @@ def resolve_with_dataset(
     return source, dataset
 
 
+def is_first_host() -> bool:
+    """Return whether this process writes files: the first host, or the only one."""
+    worker = Worker.of_environment()
+    return worker is None or worker.is_first
+
+
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:
     """Return the recipe keys and values of `--set KEY=VALUE`.
 
@@ -281,19 +269,22 @@ def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[
     return changes
 
 
+def new_file(name: str, *, option: str, overwrite: bool) -> Path:
+    """Return the path of a file that an option is to write.
+
+    Raises:
+        SpecError: It is a folder, or exists and is not to be replaced.
+        ResourceError: Its folder cannot be written.
+    """
+    path = expanded(name)
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder", hint="name a file.")
+    if path.exists() and not overwrite:
+        raise SpecError(f"{path} exists", hint="choose another file, or use --overwrite.")
+    refuse_unwritable(path.parent, option=option)
+    return path
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; its numbers must be finite."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A duration: `90s`, `45m`, `2h`, `1h30m`, `1d`, or a number of seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return seconds, above 0."""
-        seconds = parse_duration(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is not a duration; write 90s, 45m, 2h or 1h30m", param, ctx)
-        return seconds

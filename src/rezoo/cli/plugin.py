@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import examples, json_option, print_json
 
 if TYPE_CHECKING:
     from rezoo.testing.contract import Result
@@ -19,15 +19,12 @@ _MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 @click.group()
 def plugin() -> None:
-    """Write, list and check packages that add names to rezoo.
-
-    \b
-    rezoo plugin new tinynet && pip install -e rezoo-tinynet
-    rezoo plugin check tinynet
-    """  # noqa: D301 - click reads the control character
+    """Write, list and check packages that add names to rezoo."""
 
 
-@plugin.command()
+@plugin.command(
+    epilog=examples("rezoo plugin new tinynet", "rezoo plugin new birds --kind dataset")
+)
 @click.argument("name")
 @click.option(
     "--kind",
@@ -56,7 +53,7 @@ def new(name: str, kind: str, as_json: bool) -> None:
     )
 
 
-@plugin.command("list")
+@plugin.command("list", epilog=examples("rezoo plugin list", "rezoo plugin list --json"))
 @json_option
 def list_plugins(as_json: bool) -> None:
     """List what installed packages add to rezoo, and what of it does not load."""
@@ -86,7 +83,7 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@plugin.command()
+@plugin.command(epilog=examples("rezoo plugin check tinynet", "rezoo plugin check rezoo-tinynet"))
 @click.argument("name")
 @json_option
 def check(name: str, as_json: bool) -> None:

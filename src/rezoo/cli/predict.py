@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,18 +12,21 @@ import click
 
 from rezoo.cli.options import (
     batch_size_option,
-    complete_models,
+    device_option,
     devices_options,
+    examples,
     geometry_options,
+    is_first_host,
     json_option,
+    new_file,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
+from rezoo.cli.values import COUNT, complete_models
 from rezoo.errors import IntegrityError, SpecError
-from rezoo.utils.files import refuse_unwritable
-from rezoo.utils.names import printable
-from rezoo.utils.paths import expanded
+from rezoo.utils.files import write_bytes
+from rezoo.utils.names import count_of, printable
 
 if TYPE_CHECKING:
     from rezoo.evaluation.predict import Prediction
@@ -38,7 +42,13 @@ def _file_options(command: Any) -> Any:
         return command(**given)
 
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace files of --explain, --features."),
+        click.option("--overwrite", is_flag=True, help="Replace files that exist."),
+        click.option(
+            "--csv",
+            "table",
+            metavar="FILE",
+            help="Write a table, a row for each image; - prints it.",
+        ),
         click.option(
             "--layer",
             "layers",
@@ -58,13 +68,20 @@ def _file_options(command: Any) -> Any:
 
 def _check_files(given: dict[str, Any]) -> None:
     """Raise `SpecError` for options without the one that they belong to, and for conflicts."""
-    explain, into = given["explain"], given["into"]
-    if explain is not None and into is not None:
-        raise SpecError("--explain and --features exclude each other", hint="leave one out.")
+    explain, into, table = given["explain"], given["into"], given["table"]
+    for option, other in (("--explain", explain), ("--csv", table)):
+        if other is not None and into is not None:
+            raise SpecError(f"{option} and --features exclude each other", hint="leave one out.")
+    if table == "-" and given["as_json"]:
+        raise SpecError("--csv - and --json both print the answers", hint="leave one out.")
     for option, value, needed in (
         ("--class", given["wanted"], {"--explain FOLDER": explain}),
         ("--layer", given["layers"], {"--features FILE": into}),
-        ("--overwrite", given["overwrite"], {"--explain FOLDER": explain, "--features FILE": into}),
+        (
+            "--overwrite",
+            given["overwrite"],
+            {"--explain FOLDER": explain, "--features FILE": into, "--csv FILE": table},
+        ),
     ):
         if value and all(other is None for other in needed.values()):
             names = " or ".join(name.split()[0] for name in needed)
@@ -81,20 +98,25 @@ def _check_files(given: dict[str, Any]) -> None:
         )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo predict runs/resnet50-photos holiday/ --top-k 3",
+        "rezoo predict resnet50 cat.jpg --pretrained --explain maps",
+        "rezoo predict runs/resnet50-photos 'new/*.jpg' --csv answers.csv",
+    )
+)
 @click.argument("model", shell_complete=complete_models)
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top-k", type=int, help="Classes to show [5; if multi-label, those above 0.5].")
+@click.option("--top-k", type=COUNT, help="Classes to show [5; if multi-label, those above 0.5].")
 @batch_size_option
 @geometry_options
 @_file_options
 @pretrained_option
 @require_pinned_option
 @devices_options
+@device_option
 @json_option
-@click.pass_context
 def predict(
-    context: click.Context,
     model: str,
     images: tuple[str, ...],
     top_k: int | None,
@@ -105,6 +127,7 @@ def predict(
     wanted: str | None,
     into: str | None,
     layers: tuple[str, ...],
+    table: str | None,
     overwrite: bool,
     devices: int | str | None,
     hosts: str | None,
@@ -117,7 +140,8 @@ def predict(
     A multi-label network gives an independent probability for each class.
 
     --explain FOLDER also writes a picture of each image: what the network sees of it, and its class
-    activation map. --features FILE writes what layers give for the images, in place of classes.
+    activation map. --csv FILE writes the answers as a table. --features FILE writes what layers
+    give for the images, in place of classes.
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
@@ -126,20 +150,18 @@ def predict(
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
-    # wrong names are errors before TensorFlow is imported
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     found = find_images(images)
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "image_size": image_size,
-        "crop_mode": crop_mode,
-    }
+    options: dict[str, Any]
+    options = {"batch_size": batch_size, "image_size": image_size, "crop_mode": crop_mode}
     if into is not None:
-        path = _new_file(into, found, overwrite=overwrite)
+        path = _features_file(into, overwrite=overwrite)
         failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)
-        _fail(context, failed)
+        _fail(failed)
         return
     options["top_k"] = top_k
+    to_stdout = table in (None, "-")
+    file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
     if explain is None:
         function = load("rezoo.evaluation.predict").predict
         options |= {"devices": devices, "hosts": hosts}
@@ -149,29 +171,39 @@ def predict(
         options |= {"paths": paths, "wanted": wanted}
     with counter("classifying") as progress:
         answers: Sequence[Prediction] = function(source, found, progress=progress, **options)
-    print_json([answer.to_dict() for answer in answers]) if as_json else _print(answers)
-    _fail(context, [f"{a.path}: {a.error}" for a in answers if a.error])
+    if table is not None and is_first_host():
+        _write_table(answers, file)
+    if table != "-":
+        print_json([a.to_dict() for a in answers]) if as_json else _print(answers)
+    _fail([f"{a.path}: {a.error}" for a in answers if a.error])
 
 
-def _fail(context: click.Context, failed: Sequence[str]) -> None:
+def _fail(failed: Sequence[str]) -> None:
     """Print what failed and end with an exit code, if anything did."""
     for line in failed:
         click.echo(f"Error: {printable(line)}", err=True)
     if failed:
-        context.exit(IntegrityError.exit_code)
+        click.get_current_context().exit(IntegrityError.exit_code)
 
 
-def _new_file(name: str, images: Sequence[str], *, overwrite: bool) -> Path:
+def _features_file(name: str, *, overwrite: bool) -> Path:
     """Return the path of --features, after checks that need no framework."""
-    path = expanded(name)
-    if path.suffix != ".npz":
+    if Path(name).suffix != ".npz":
         raise SpecError(f"--features {name}: not a .npz file", hint="name it, such as out.npz.")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise SpecError(
-            f"{path} exists already", hint="choose another name, or replace a file by --overwrite."
-        )
-    refuse_unwritable(path.parent, option="--features")
-    return path
+    return new_file(name, option="--features", overwrite=overwrite)
+
+
+def _write_table(answers: Sequence[Prediction], file: Path | None) -> None:
+    """Write the table of --csv, on stdout without a file; a terminal gets no control characters."""
+    from rezoo.evaluation.prediction_table import answers_as_csv
+
+    content = answers_as_csv(answers)
+    if file is not None:
+        write_bytes(file, content)
+    elif sys.stdout.isatty():
+        click.echo(printable(content.decode("utf-8", "backslashreplace")), nl=False)
+    else:
+        click.echo(content, nl=False)
 
 
 def _write_features(
@@ -205,7 +237,7 @@ def _print(results: Sequence[Prediction]) -> None:
     grid = new_grid(console)
     grid.add_column("image", overflow="fold")
     grid.add_column("class", overflow="fold")
-    grid.add_column("probability", justify="right")
+    grid.add_column("probability", justify="right", no_wrap=True)
     for result in results:
         first = escaped(result.path)
         if result.error:
@@ -219,5 +251,5 @@ def _print(results: Sequence[Prediction]) -> None:
     console.print(grid)
     pictures = [picture for result in results if (picture := getattr(result, "picture", ""))]
     if pictures:
-        count = "1 picture" if len(pictures) == 1 else f"{len(pictures):,} pictures"
+        count = count_of(len(pictures), "picture")
         lines(f"{count} of activation maps, such as {pictures[0]}")

@@ -20,20 +20,23 @@ from rich.progress import (
 from rich.text import Text
 
 from rezoo.artifacts.run_files import has_checkpoint
-from rezoo.cli.console import escaped, open_console
+from rezoo.cli.console import escaped, is_live, open_console
 from rezoo.cli.quiet import quietly
 from rezoo.training.printing import Lines, figures_line
 from rezoo.training.reporters import Plan, Reporter, Several
 from rezoo.utils.hosts import Worker
+from rezoo.utils.live_line import fitting
 from rezoo.utils.names import printable
 
-_WIDE = 100  # columns from which long bars fit
+_WIDE = 120  # columns from which long bars fit
+_OTHER = 25  # columns of description, time left and gaps
+_FIRST = "compiling the first step"
 
 
 def reporter() -> Reporter:
     """Return a live display on a terminal, plain lines elsewhere; both write to stderr."""
     console, worker = open_console(stderr=True), Worker.of_environment()
-    shown = LiveDisplay(console) if console.is_terminal else PlainLines()
+    shown = LiveDisplay(console) if is_live(console) else PlainLines()
     return shown if worker is None else Several(shown, KeptHint(worker))
 
 
@@ -65,8 +68,7 @@ class PlainLines(Lines):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Say what takes seconds, and keep the start-up lines of TensorFlow off stderr."""
-        self.note("starting TensorFlow")
+        """Keep the start-up lines of TensorFlow off stderr."""
         with quietly():
             yield
 
@@ -77,9 +79,10 @@ class LiveDisplay(PlainLines):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
+        self.bar_width = 28 if console.width >= _WIDE else 8
         self.bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28 if console.width >= _WIDE else 8),
+            BarColumn(bar_width=self.bar_width),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TextColumn("left"),
@@ -89,7 +92,7 @@ class LiveDisplay(PlainLines):
         )
         self.whole: TaskID | None = None
         self.part: TaskID | None = None
-        self.steps = 0
+        self.steps = self.total = 0
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -100,15 +103,15 @@ class LiveDisplay(PlainLines):
     def started(self, plan: Plan, epoch: int, step: int) -> None:
         """Print the plan and show the bars."""
         super().started(plan, epoch, step)
-        if not plan.recipe.epochs:  # a probe has no steps
+        if epoch >= plan.recipe.epochs:  # a finished run; a probe has no steps
             return
-        self.steps = plan.steps_per_epoch
+        self.steps, self.total = plan.steps_per_epoch, plan.recipe.epochs * plan.steps_per_epoch
         # counted in steps, so that the time left is known during the first epoch
         self.whole = self.bars.add_task(
             "run  ",
-            total=plan.recipe.epochs * self.steps,
+            total=self.total,
             completed=epoch * self.steps + step,
-            figures="compiling the first step",
+            figures=_FIRST,
         )
         self.part = self.bars.add_task("epoch", total=self.steps, completed=step, figures="")
         self.bars.start()
@@ -118,11 +121,16 @@ class LiveDisplay(PlainLines):
         if self.whole is None or self.part is None:
             return
         run = (
-            f"epoch {epoch + 1}  lr {figures['learning_rate']:.2g}  "
-            f"grad norm {figures['gradient_norm']:.2g}"
+            f"epoch {epoch + 1}",
+            f"lr {figures['learning_rate']:.2g}",
+            f"grad norm {figures['gradient_norm']:.2g}",
         )
-        self.bars.update(self.whole, completed=epoch * self.steps + step, figures=run)
-        self.bars.update(self.part, completed=step, figures=figures_line(figures, self.task))
+        epochs = figures_line(figures, self.task).split("  ")
+        room = self.console.width - self.bar_width - len(f"{self.total}/{self.total}") - _OTHER
+        self.bars.update(
+            self.whole, completed=epoch * self.steps + step, figures=fitting(run, room)
+        )
+        self.bars.update(self.part, completed=step, figures=fitting(epochs, room))
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""
@@ -135,4 +143,6 @@ class LiveDisplay(PlainLines):
     def finished(self) -> None:
         """Stop the bars; they stay on the terminal."""
         if self.whole is not None:
+            if self.bars.tasks[0].fields["figures"] == _FIRST:  # it ended before its first report
+                self.bars.update(self.whole, figures="")
             self.bars.stop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import json_option, print_json
+from rezoo.cli.options import examples, json_option, print_json
 from rezoo.errors import SpecError
 
 if TYPE_CHECKING:
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from rezoo.publishing.push import Pushed
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "rezoo push runs/resnet50-photos owner/photos --dry-run",
+        "rezoo push runs/resnet50-photos owner/photos --private --yes",
+    )
+)
 @click.argument("run")
 @click.argument("repo")
 @click.option("--dry-run", is_flag=True, help="Show files, sizes and the card; send nothing.")

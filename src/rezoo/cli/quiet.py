@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 from rezoo.models.settings import require_backend
 from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 from rezoo.utils.signals import STOPPING, handling
+from rezoo.utils.silence import silent_stderr
 
 
 def import_quietly(module: str) -> Any:
@@ -36,7 +36,7 @@ def quietly() -> Iterator[None]:
         if switched_on(DEBUG_VARIABLE):
             yield
             return
-        with _silent_stderr():
+        with silent_stderr():
             yield
             if "tensorflow" in sys.modules:
                 sys.modules["tensorflow"].constant(0)  # the first operation logs once more
@@ -56,21 +56,3 @@ def _late_interrupt() -> Iterator[None]:
     finally:
         if asked:
             raise KeyboardInterrupt(asked[0])
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except OSError:  # no stderr at all
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from rezoo.cli.dry_run import print_estimate
 from rezoo.cli.options import (
-    Duration,
-    NumberOr,
     columns_option,
     data_options,
+    device_option,
     devices_options,
+    examples,
     geometry_options,
     json_option,
     parse_settings,
     pretrained_option,
     print_json,
     require_pinned_option,
-    subject_options,
+)
+from rezoo.cli.values import (
+    DatasetReference,
+    Duration,
+    NumberOr,
+    complete_datasets,
+    complete_models,
+    complete_recipes,
 )
 from rezoo.data.datasets import CACHE, DataOptions
 from rezoo.utils.hosts import Worker
-
-if TYPE_CHECKING:
-    from rezoo.sources.references import Source
-    from rezoo.training.estimate import Estimate
-    from rezoo.training.reporters import Plan
+from rezoo.utils.names import count_of
 
 
-@click.command()
-@subject_options
+@click.command(
+    epilog=examples(
+        "rezoo train resnet18 --dataset digits",
+        "rezoo train resnet50 --pretrained --dataset folder:photos",
+        "rezoo train --resume runs/resnet50-photos",
+    )
+)
+@click.argument("model", required=False, shell_complete=complete_models)
+@click.option(
+    "--dataset",
+    type=DatasetReference(),
+    shell_complete=complete_datasets,
+    help="Dataset reference [digits, or that of RUN].",
+)
+@click.option(
+    "--recipe",
+    shell_complete=complete_recipes,
+    help="Name or .toml file; by default chosen by weights and dataset.",
+)
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option(
     "--batch-size",
@@ -44,6 +65,13 @@ if TYPE_CHECKING:
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.")
 @geometry_options
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    callback=lambda context, parameter, names: ",".join(names) or None,
+    metavar="LAYERS",
+    help="Layers that are not trained: stem, layer1, layer1.0 …, backbone; may be repeated.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--output", type=click.Path(), help="Run folder [runs/<model>-<dataset>].")
 @click.option(
@@ -81,6 +109,7 @@ if TYPE_CHECKING:
     "--deterministic", is_flag=True, help="On a GPU: slower kernels that give the same bits."
 )
 @devices_options
+@device_option
 @columns_option
 @data_options
 @click.option(
@@ -133,7 +162,7 @@ def train(
     if dry_run:
         if source is None or run is not False:
             raise click.UsageError("--dry-run is for a new run; leave --resume out.", context)
-        _estimate(source, dataset or "digits", as_json, changes, DataOptions(**options), common)
+        print_estimate(source, dataset or "digits", as_json, changes, options, common)
         return
     result = training.train(
         source,
@@ -184,26 +213,6 @@ def _given_options(context: click.Context, values: dict[str, Any]) -> dict[str, 
     return {k: v for k, v in taken.items() if source(k) is not ParameterSource.DEFAULT}
 
 
-def _estimate(
-    source: Source,
-    dataset: str,
-    as_json: bool,
-    changes: Mapping[str, Any],
-    options: DataOptions,
-    common: dict[str, Any],
-) -> None:
-    """Print what a run would cost."""
-    from rezoo.training import trial
-
-    if common.pop("hosts") is not None:
-        raise click.UsageError("--dry-run is for one machine; leave --hosts out.")
-    plan, found = trial.dry_run(source, dataset, changes=changes, options=options, **common)
-    if as_json:
-        print_json({**plan.to_dict(), **found.to_dict()})
-    else:
-        _print_plan(plan, found)
-
-
 def _print_run(metrics: Mapping[str, Any]) -> None:
     """Print the folder of a run, its score, its files and the next commands."""
     from rezoo.artifacts.run_files import kept_weights
@@ -214,9 +223,10 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
     best = task.shown(val, metrics["num_classes"])[0]
     place = shlex.quote(metrics["folder"])
     share = metrics.get("input_wait_share") or 0.0
+    images = count_of(val["count"], "image")
     waiting = f", {share:.0%} of them waiting for images" if share >= 0.01 else ""
     lines(
-        f"val {best.figure.name} {best.value} ({best.interval}, {val['count']} images), "
+        f"val {best.figure.name} {best.value} ({best.interval}, {images}), "
         f"{kept_weights(metrics)}, {metrics['wall_time_s']:.0f} s of training{waiting}"
     )
     lines(f"run folder   {metrics['folder']}", style="bold")
@@ -229,71 +239,3 @@ def _print_run(metrics: Mapping[str, Any]) -> None:
         f"  rezoo eval {place} --record",
         f"  rezoo predict {place} IMAGE…",
     )
-
-
-def _print_plan(plan: Plan, found: Estimate) -> None:
-    """Print a plan: the run, the recipe in words, and memory, time and disk."""
-    from rezoo.cli.console import fields, lines
-    from rezoo.recipes.describe import explain
-    from rezoo.training.printing import describe
-
-    run: dict[str, list[str]] = {}
-    for name, text in describe(plan):
-        run.setdefault(name or [*run][-1], []).append(text)
-    fields({name: "\n".join(texts) for name, texts in run.items()})
-    lines("")
-    fields(dict(explain(plan.recipe)))
-    lines("")
-    fields(dict(_costs(plan, found)))
-    end = f"without --dry-run the run goes to {plan.folder}"
-    lines("", f"nothing was trained and nothing written; {end}")
-
-
-def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
-    from rezoo.cli.console import size
-
-    recipe, profile = plan.recipe, found.profile
-    height, width, _ = profile.input_shape
-    counts = f"{profile.macs / 1e9:.2f} GMACs = {profile.flops / 1e9:.2f} GFLOPs"
-    yield "network", f"{profile.params:,} parameters; {counts} for an image of {height}×{width}"
-    parts = f" in {recipe.accumulation} micro-batches of {recipe.micro_batch_size}"
-    batch = f"{recipe.batch_size} images per step{parts if recipe.accumulation > 1 else ''}"
-    yield "batch", f"{batch}; learning rate {recipe.learning_rate:g}" if recipe.epochs else batch
-    yield "memory", "\n".join(_memory(found))
-    yield "time", "\n".join(_time(found, recipe.batch_size))
-    yield "disk", f"at most {size(found.disk_bytes)}; {size(found.disk_free)} are free"
-    if found.warnings:
-        yield "warnings", "\n".join(found.warnings)
-    if found.times.loss is not None:
-        yield "loss", f"{found.times.loss:.4f} in the last step"
-
-
-def _memory(found: Estimate) -> Iterator[str]:
-    from rezoo.cli.console import size
-
-    memory = found.memory
-    yield f"at most {size(memory.total + found.before_bytes)}, predicted:"
-    yield f"  {size(memory.activations)} activations"
-    yield f"  {size(memory.work)} gradients and buffers"
-    yield f"  {size(memory.optimizer)} optimizer state and average of the weights"
-    if memory.data:
-        yield f"  {size(memory.data)} image files, kept once they are read"
-    yield f"  {size(found.before_bytes)} before training: libraries, weights, images in memory"
-    if found.peak_bytes is not None:
-        yield f"{size(found.peak_bytes)} measured in a few steps"
-    if found.free_bytes is not None:
-        yield f"{size(found.free_bytes)} free"
-
-
-def _time(found: Estimate, batch_size: int) -> Iterator[str]:
-    from rezoo.training.printing import duration
-
-    times = found.times
-    yield f"{duration(found.total_s)} in all:"
-    if times.step_s:
-        yield f"  {times.step_s:.3g} s per step, {batch_size / times.step_s:.3g} images/s"
-        validation = f"{duration(times.validation_s)} of it validation"
-        yield f"  {duration(found.epoch_s)} per epoch, {validation}"
-    if times.probe_s:
-        yield f"  {duration(times.probe_s)} for the features of the new head"
-    yield f"  {duration(times.compile_s)} to compile"

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 import click
 
 from rezoo.cli.options import (
-    complete_models,
+    device_option,
+    examples,
     json_option,
     pretrained_option,
     print_json,
 )
+from rezoo.cli.values import complete_models
 from rezoo.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
     from rezoo.publishing.verify import Verification
 
 
-@click.command()
+@click.command(epilog=examples("rezoo verify runs/resnet50-photos", "rezoo verify hf://owner/name"))
 @click.argument("model", shell_complete=complete_models)
 @pretrained_option
 @click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")
 @click.option("--image", "images", multiple=True, help="With --record: for the reference batch.")
 @click.option("--overwrite", is_flag=True, help="With --record: replace an existing record.")
+@device_option
 @json_option
 @click.pass_context
 def verify(

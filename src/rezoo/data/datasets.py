@@ -8,12 +8,12 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rezoo import registry
 from rezoo.data.csv_rows import parse_reference
 from rezoo.data.file_names import near_names, require_utf8
-from rezoo.data.listing import joined
+from rezoo.data.listing import joined, pointing_to_paths, require_images
 from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils.paths import expanded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DatasetReference: TypeAlias = str | Path | DatasetSpec
 ON_BAD_IMAGE = ("skip", "error")
 CACHE = ("auto", "off")
-_KINDS = {  # prefix → what follows it, module and function that open it, licence
+KINDS = {  # prefix → what follows it, module and function that open it, licence
     "folder": ("PATH", "folder", "open_folder", "yours"),
     "csv": ("PATH", "csv_files", "open_csv", "yours"),
     "tfds": ("NAME", "tfds", "open_tfds", "unknown"),
@@ -193,10 +193,11 @@ def dataset_spec(reference: DatasetReference) -> DatasetSpec:
             f"not a dataset: an object of the type {type(reference).__name__}",
             hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
         )
-    kind, colon, rest = reference.partition(":")
-    if not colon or kind not in _KINDS:
-        return registry.datasets.get(reference)
-    follows, module, function, licence = _KINDS[kind]
+    kind, _, rest = reference.partition(":")
+    if reference == kind or kind not in KINDS:
+        with pointing_to_paths(reference):
+            return registry.datasets.get(reference)
+    follows, module, function, licence = KINDS[kind]
     if not rest:
         raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
     if follows == "PATH":
@@ -212,6 +213,7 @@ def _require_path(kind: str, rest: str) -> None:
     if not os.path.lexists(path):
         what = "folder" if kind == "folder" else "file"
         raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
+    require_images(path)
 
 
 def short_name(reference: str) -> str:
@@ -294,6 +296,5 @@ def load_dataset(
     return Dataset(spec.name, spec, held_out)
 
 
-def _open(module: str, function: str, rest: str) -> Splits:
-    splits: Splits = getattr(importlib.import_module(module), function)(rest)
-    return splits
+def _open(module: str, function: str, rest: str) -> Any:
+    return getattr(importlib.import_module(module), function)(rest)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rezoo.data.examples import SPLITS
 from rezoo.data.identity import NAMED, UNKNOWN, Identity, SplitIdentity
+from rezoo.utils.names import count_of
 
 
 def differences(before: Identity, now: Identity) -> list[str]:
@@ -25,7 +26,7 @@ def differences(before: Identity, now: Identity) -> list[str]:
         if not texts and recorded is not None and recorded.content != part.content:
             texts = ["files of the same names and sizes with another content"]
         if texts:
-            found.append(f"{split} ({len(part.keys):,} images): {', '.join(texts)}")
+            found.append(f"{split} ({count_of(len(part.keys), 'image')}): {', '.join(texts)}")
     absent = before.splits.keys() - now.splits.keys() if len(now.splits) > 1 else set()
     return found + [f"no split {split}" for split in SPLITS if split in absent]
 

@@ -21,13 +21,10 @@ import numpy as np
 
 from rezoo.data.examples import SPLITS, Examples, Splits
 from rezoo.data.file_names import printed, require_utf8, split_of
-from rezoo.data.image_files import ENDINGS
 from rezoo.data.image_sources import FileSource
-from rezoo.data.listing import Found, joined, search
+from rezoo.data.listing import LAYOUT, Found, joined, search
 from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError
-from rezoo.utils.names import is_unicode, normalized
-
-_LAYOUT = "one folder per class is needed, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg"
+from rezoo.utils.names import count_of, is_unicode, normalized
 
 Layout = dict[str, str]  # split → its folder; `_NO_SPLITS` if the folders are classes
 _NO_SPLITS = {"train": ""}
@@ -76,7 +73,7 @@ def open_folder(path: str | Path) -> Splits:
     if not found.images:
         if faults:
             raise joined(faults, printed(root))
-        hint = f"{_LAYOUT} ({', '.join(ENDINGS)}). {found.note()}"
+        hint = f"{LAYOUT} {found.note()}"
         raise NotFoundError(f"no images in {printed(root)}", hint=hint.strip())
     tree = _Tree(found)
     layout = _layout(root, tree)
@@ -222,7 +219,7 @@ def _notes(tree: _Tree, layout: Layout, images: Iterable[str]) -> list[str]:
         ]
         if count := tree.flat[split]:
             first = next(path for path in images if path.rpartition("/")[0] == split)
-            notes.append(f"{count:,} images beside class folders are left out ({first})")
+            notes.append(f"left out beside class folders: {count_of(count, 'image')} ({first})")
     return notes
 
 

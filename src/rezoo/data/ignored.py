@@ -11,6 +11,7 @@ from rezoo.data.file_names import printed
 from rezoo.data.listing import MAX_BYTES
 from rezoo.errors import DataWarning
 from rezoo.utils.files import read_regular
+from rezoo.utils.names import count_of
 
 
 def without_listed(splits: Splits, path: Path) -> Splits:
@@ -39,4 +40,4 @@ def without_listed(splits: Splits, path: Path) -> Splits:
         text = f"{path} lists {len(unknown)} examples that the dataset does not have: "
         warnings.warn(DataWarning(text + shown + more), stacklevel=3)
     count = sum(map(len, left_out.values()))
-    return splits.without(left_out, f"{count} examples left out by {path.name}")
+    return splits.without(left_out, f"{count_of(count, 'example')} left out by {path.name}")

@@ -9,19 +9,31 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from rezoo.data.file_names import is_system, printed
 from rezoo.data.image_files import ENDINGS, MAX_PIXELS
-from rezoo.errors import IntegrityError, NotFoundError, RezooError, UnsafeFileError
+from rezoo.errors import (
+    IntegrityError,
+    NotFoundError,
+    RezooError,
+    UnknownNameError,
+    UnsafeFileError,
+)
 from rezoo.utils.files import special_kind
-from rezoo.utils.names import is_unicode
+from rezoo.utils.names import count_of, is_unicode
+from rezoo.utils.paths import expanded
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
 ONLY_REGULAR = "only regular files are read: put a copy of the file itself there."
+LAYOUT = (
+    "a dataset has one folder per class, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg "
+    f"({', '.join(ENDINGS)})."
+)
 _FOLLOWED = 2  # levels of folders in which links to folders are followed
 _SHOWN = 5  # faults, and kinds of skipped files, in one message
 
@@ -65,7 +77,7 @@ class Found:
         """Return an error for each name that is not UTF-8."""
         return [
             IntegrityError(
-                f"{printed(path)} is not a name in UTF-8 ({count:,} images)",
+                f"{printed(path)} is not a name in UTF-8 ({count_of(count, 'image')})",
                 hint="rename it; `convmv -r -f latin1 -t utf8 --notest FOLDER` renames all, "
                 "if they are in Latin-1.",
             )
@@ -85,6 +97,46 @@ def search(folder: Path) -> Found:
         place = waiting.pop()
         waiting += reversed(_search_one(folder, place, found))
     return found
+
+
+def require_images(folder: str) -> None:
+    """Raise `NotFoundError` if no file in a folder or below it has the ending of an image.
+
+    The search ends at the first one, and at a link to a folder or a folder that cannot be read,
+    which `search` decides about.
+    """
+    if os.path.isdir(folder) and not _may_hold_images(folder):
+        hint = f"{LAYOUT} {search(Path(folder)).note()}".strip()
+        raise NotFoundError(f"no images in {printed(folder)}", hint=hint)
+
+
+def _may_hold_images(folder: str) -> bool:
+    unread: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=unread.append):
+        if any(name.lower().endswith(ENDINGS) for name in files):
+            return True
+        if unread or any(os.path.islink(os.path.join(place, name)) for name in folders):
+            return True
+    return bool(unread)
+
+
+def reference_of(text: str) -> str:
+    """Return `folder:PATH` for the path of a folder, `csv:PATH` for that of a table, else empty."""
+    path = expanded(text)
+    if path.is_dir():
+        return f"folder:{text}"
+    return f"csv:{text}" if path.suffix.lower() == ".csv" and path.is_file() else ""
+
+
+@contextmanager
+def pointing_to_paths(name: str) -> Iterator[None]:
+    """Name the reference in the hint if a name is unknown, but is a path that has one."""
+    try:
+        yield
+    except UnknownNameError as error:
+        if reference := reference_of(name):
+            error.hint = f"There is such a path: write {reference}. {error.hint}"
+        raise
 
 
 def matching(pattern: str) -> list[str]:

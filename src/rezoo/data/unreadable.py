@@ -16,6 +16,7 @@ import numpy as np
 
 from rezoo.data.image_files import header_fault, unreadable_reason
 from rezoo.errors import DataWarning, IntegrityError
+from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:
     from rezoo.data.datasets import DataOptions
@@ -230,7 +231,8 @@ def drop_unreadable(splits: Splits, options: DataOptions, what: str) -> Splits:
     for position in faults.reasons:
         which, index = joined.place(position)
         left_out[list(files)[which]].add(index)
-    kept = splits.without(left_out, f"{len(faults.reasons)} files left out that cannot be decoded")
+    files_out = count_of(len(faults.reasons), "file")
+    kept = splits.without(left_out, f"{files_out} left out that cannot be decoded")
     notes = _emptied(every, some, list(faults.reasons), splits.class_names)
     return dataclasses.replace(kept, notes=(*kept.notes, *notes))
 

@@ -10,7 +10,7 @@ import numpy as np
 from rezoo.artifacts.config import imagenet1k_classes
 from rezoo.errors import IncompatibleError
 from rezoo.specs import ModelConfig
-from rezoo.utils.names import folded, natural_key, near, normalized
+from rezoo.utils.names import count_of, folded, natural_key, near, normalized
 
 _SHOWN = 6
 
@@ -122,7 +122,7 @@ def _occurring(count: int, labels: np.ndarray | None) -> np.ndarray:
 
 def _note(names: Sequence[str], pairs: Pairs, what: str, config: ModelConfig) -> str:
     matched = int((pairs.indices >= 0).sum())
-    text = f"{matched} classes matched by {what} to {config.num_classes}"
+    text = f"{count_of(matched, 'class')} matched by {what} to {config.num_classes}"
     if pairs.inexact:
         shown = ", ".join(f"{ours!r} = {theirs!r}" for ours, theirs in pairs.inexact[:_SHOWN])
         text += (

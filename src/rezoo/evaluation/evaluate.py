@@ -24,6 +24,7 @@ from rezoo.models.devices import Devices
 from rezoo.sources.any_model import AnyModel
 from rezoo.specs import Origin
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.live_line import Progress, counted
 
 
 def evaluate(
@@ -39,7 +40,7 @@ def evaluate(
     devices: int | str | None = None,
     hosts: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> Evaluation:
     """Measure a network on a split of a dataset, with the preprocessing of its weights.
 
@@ -64,7 +65,8 @@ def evaluate(
             and the first listens there. Each has a part of the images, and all return the same.
         options: Handling of images that cannot be read, and images to leave out. Only the first
             applies to an opened dataset.
-        progress: Called with the number of images done and the total.
+        progress: Called with the number of images done and the total; by default they
+            are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         SpecError: The reference has no weights, an argument is out of bounds, or no dataset is
@@ -78,6 +80,7 @@ def evaluate(
     """
     require_known(tta)
     require_known(tta)
+    show = counted(progress, "evaluating")
     setting = setting_of(
         model,
         dataset,
@@ -88,7 +91,7 @@ def evaluate(
         crop_mode=crop_mode,
         options=options,
     )
-    return evaluate_setting(setting, tta=tta, devices=devices, hosts=hosts, progress=progress)
+    return evaluate_setting(setting, tta=tta, devices=devices, hosts=hosts, progress=show)
 
 
 def evaluate_setting(

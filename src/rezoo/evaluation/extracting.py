@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.sources.load import load
 from rezoo.utils.files import replacing
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.live_line import Progress, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ def features(
     batch_size: int = 32,
     image_size: int | None = None,
     crop_mode: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> Features:
     """Return what layers of a network give for images, with the preprocessing of the weights.
 
@@ -72,7 +73,8 @@ def features(
         image_size: Height and width in pixels; that of the weights if None.
         crop_mode: `"center"`, `"squash"` or `"border"`, see `Preprocessing`; None for that of the
             weights.
-        progress: Called with the number of images done and the total.
+        progress: Called with the number of images done and the total; by default they
+            are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         UnknownNameError: There is no such layer; the hint has similar names.
@@ -82,6 +84,7 @@ def features(
     """
     if batch_size < 1 or (layers is not None and not layers):
         raise SpecError("batch_size must be 1 or more, and layers None or some names")
+    show = counted(progress, "computing features")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = found_pictures(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
@@ -106,7 +109,7 @@ def features(
                 errors[name] = str(error)
         if inputs:
             found.append(forward(np.stack(inputs)))
-        progress(start + len(batch), len(pictures))
+        show(start + len(batch), len(pictures))
     if not found:
         raise IntegrityError(f"none of {len(pictures)} images can be decoded")
     arrays = (np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.tasks import THRESHOLD
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.live_line import Progress, counted
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def predict(
     crop_mode: str | None = None,
     devices: int | str | None = None,
     hosts: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> list[Prediction]:
     """Classify images with the preprocessing of the weights, and their calibration if there is one.
 
@@ -90,7 +91,8 @@ def predict(
             By default one; with `hosts`, all.
         hosts: `"ADDRESS:PORT,N,INDEX"`: this process is number INDEX of N, one on each machine,
             and the first listens there. Each has a part of the images, and all return the same.
-        progress: Called with the number of images done and the total.
+        progress: Called with the number of images done and the total; by default they
+            are shown on a terminal and in a notebook. None for silence.
 
     Returns:
         One `Prediction` per image, in order; each file once. Images that cannot be decoded have an
@@ -104,6 +106,7 @@ def predict(
     """
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise SpecError(f"top_k: {top_k}, batch_size: {batch_size}; both must be 1 or more")
+    show = counted(progress, "classifying")
     source = source_of(model, pretrained=pretrained, image_size=image_size)
     pictures = found_pictures(as_list(images))
     preprocessing = source.config.preprocessing.for_test().at(image_size, crop_mode)
@@ -122,7 +125,7 @@ def predict(
                 top_k,
                 refusal,
             )
-            progress(len(results), len(mine))
+            show(len(results), len(mine))
         if team.hosts > 1:
             of_hosts = team.exchange([asdict(result) for result in results])
             results = [_received(values) for found in of_hosts for values in found]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rezoo.data.csv_rows import SEPARATOR
 from rezoo.evaluation.predictions import Predictions, softmax
 from rezoo.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    from rezoo.evaluation.predict import Prediction
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that spreadsheets compute
 
@@ -35,6 +39,31 @@ def write_csv(predictions: Predictions, path: Path) -> None:
     table.writerows(_rows(predictions))
     # names of files that are not UTF-8 keep their bytes
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def answers_as_csv(answers: Sequence[Prediction]) -> bytes:
+    """Return the answers of `predict` as CSV in UTF-8, one row for each image.
+
+    The columns are `image`, and `class_1`, `probability_1`, and so on, the most likely classes;
+    `unknown`, yes or no, if the network has a threshold; `error`, why an image cannot be
+    classified. The image is a path, or a number if it is no file. Cells are made harmless as by
+    `write_csv`.
+    """
+    count = max((len(answer.labels) for answer in answers), default=0)
+    refuses = any(answer.unknown is not None for answer in answers)
+    ranks = [f"{name}_{i + 1}" for i in range(count) for name in ("class", "probability")]
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", *ranks, *(["unknown"] if refuses else []), "error"])
+    for answer in answers:
+        pairs = zip(answer.labels, answer.probabilities, strict=True)
+        cells = [cell for name, p in pairs for cell in (harmless(name), f"{p:.6f}")]
+        cells += [""] * (2 * count - len(cells))
+        if refuses:
+            cells.append({True: "yes", False: "no", None: ""}[answer.unknown])
+        name = harmless(answer.path) or str(answer.index)
+        table.writerow([name, *cells, harmless(answer.error)])
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _rows(predictions: Predictions) -> Iterator[list[str]]:

@@ -25,6 +25,7 @@ from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
 from rezoo.tasks import Task, task_of
 from rezoo.utils.memory import memory_errors
+from rezoo.utils.names import count_of
 
 AnyData: TypeAlias = DatasetReference | Dataset | tuple[Any, Any] | None
 """A dataset reference, an opened dataset, `(images, labels)`, or None for that of the run."""
@@ -67,7 +68,7 @@ class Setting:
     def notes(self) -> tuple[str, ...]:
         """Rules of the splits, how classes were matched, images that were left out."""
         bad = len(self.faults.reasons)
-        left_out = [f"{bad} images left out: they cannot be decoded"] if bad else []
+        left_out = [f"{count_of(bad, 'image')} left out that cannot be decoded"] if bad else []
         return (*self.data.splits.notes, self.matched, *left_out, *self.faults.lost_classes())
 
     def network(self) -> keras.Model:

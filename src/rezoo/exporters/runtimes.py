@@ -18,6 +18,7 @@ import numpy as np
 from rezoo.errors import IntegrityError
 from rezoo.exporters.formats import FORMATS, INPUT, METADATA, UNKNOWN
 from rezoo.utils.documents import MAX_JSON_BYTES, parse_json, read_document
+from rezoo.utils.silence import silent_stderr
 
 Opened = tuple[str, dict[str, Any], Callable[[np.ndarray], Any]]
 """Name, description, and a function from images to the output, or to a tuple of two outputs."""
@@ -121,8 +122,9 @@ def open_litert(folder: Path, threads: int) -> Opened:
 
     path = folder / FORMATS["litert"].file
     metadata = _archived(path)
-    interpreter = Interpreter(str(path), num_threads=threads)
-    interpreter.allocate_tensors()
+    with silent_stderr():  # it names its delegate
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
     signature = interpreter.get_signature_runner().get_output_details()
     results = [signature[name]["index"] for name in outputs_in(metadata)]

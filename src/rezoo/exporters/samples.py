@@ -22,6 +22,7 @@ from rezoo.evaluation.class_names import match_classes
 from rezoo.evaluation.reference_batch import drawn_pictures, prepared
 from rezoo.sources.references import Source
 from rezoo.specs import Preprocessing
+from rezoo.utils.names import count_of
 
 _SPLITS = ("test", "val", "train")
 _LABELS_PER_IMAGE = 20  # labels that are read for each calibration image, if reading is needed
@@ -129,7 +130,7 @@ def calibration_samples(
             if len(found) == count:
                 break
         if found:
-            what, bad = f"{len(found)} images of {faults.what}", len(faults.reasons)
+            what, bad = f"{count_of(len(found), 'image')} of {faults.what}", len(faults.reasons)
             return np.stack(found), f"{what}; {bad} more cannot be decoded" if bad else what
     raise NotFoundError(
         f"none of the {len(places)} training images of {dataset} can calibrate int8: they cannot "

@@ -8,6 +8,7 @@ other backends and in exports they are the Keras layers.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import keras
@@ -226,14 +227,20 @@ class LayerScale(keras.layers.Layer):
         return {**super().get_config(), "initial": self.initial}
 
 
-def freeze_statistics(model: keras.Model) -> None:
-    """Freeze the moving statistics of every batch normalization; gamma and beta still train.
+def freeze_statistics(model: keras.Model, names: Container[str] | None = None) -> None:
+    """Freeze the moving statistics of batch normalizations; gamma and beta may still train.
+
+    Args:
+        model: The network.
+        names: Names of its layers; None for all.
 
     Raises:
         IncompatibleError: A layer is `keras.layers.BatchNormalization`, which can only be frozen
             as a whole.
     """
     for layer in model.layers:
+        if names is not None and layer.name not in names:
+            continue
         if isinstance(layer, keras.Model):
             freeze_statistics(layer)
         elif isinstance(layer, BatchNormalization):

@@ -92,6 +92,37 @@ def choose_jax() -> None:
     require_backend()
 
 
+def choose_device(name: str) -> None:
+    """Leave one kind of device, or one GPU, to the backend; it must not be imported yet.
+
+    Args:
+        name: `cpu`, `gpu`, or `gpu:N` for number N, from 0, of those that `CUDA_VISIBLE_DEVICES`
+            leaves.
+
+    Raises:
+        SpecError: The backend is imported already.
+        IncompatibleError: There is no such GPU, or the backend lacks the libraries for it.
+    """
+    if imported := {"tensorflow", "jax"} & sys.modules.keys():
+        raise SpecError(f"device: {min(imported)} is imported already", hint="choose before that.")
+    kind, _, number = name.partition(":")
+    if kind == "cpu":
+        os.environ.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
+        return
+    gpus, backend = nvidia.visible_gpus(), _backend()
+    if not gpus:
+        raise IncompatibleError(
+            f"--device {name}: there is no GPU here", hint="rezoo doctor lists the devices."
+        )
+    if backend in BACKENDS and (remedy := missing_library(backend)):
+        raise IncompatibleError(f"--device {name}: {backend} cannot use a GPU", hint=f"{remedy}.")
+    if number and int(number) >= len(gpus):
+        known = ", ".join(f"gpu:{place} {gpu.name}" for place, gpu in enumerate(gpus))
+        raise IncompatibleError(f"--device {name}: there is no such GPU", hint=f"here: {known}.")
+    if number:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[int(number)].uuid
+
+
 def share_gpus() -> None:
     """Leave the GPUs to JAX if it is the backend; else let TensorFlow reserve memory as needed.
 

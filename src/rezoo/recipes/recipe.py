@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -69,6 +70,7 @@ class Recipe:
     optimizer: str = "sgd"  # update rule
     learning_rate: float = 0.1  # peak, after the warm-up, for this batch size
     min_learning_rate: float = 0.0  # learning rate at the end of cosine, linear and poly
+    freeze: tuple[str, ...] = ()  # layers that are not trained: stem, layer1, layer1.0, backbone …
     backbone_lr_scale: float = 1.0  # learning-rate multiplier of all but the head; 0: frozen
     layer_lr_decay: float = 1.0  # learning-rate multiplier of each stage, relative to the next one
     momentum: float = 0.9  # of sgd, lars and muon
@@ -141,6 +143,9 @@ class Recipe:
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
 
+_PREFIX = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")  # of a layer's name
+
+
 def _interval(low: float, high: float) -> Callable[[Any], bool]:
     return lambda pair: low <= pair[0] <= pair[1] <= high
 
@@ -183,6 +188,7 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer": _one_of("sgd", "adamw", "lamb", "lars", "muon"),
     "learning_rate": (lambda v: v > 0, "above 0"),
     "min_learning_rate": (lambda v: v >= 0, "0 or more"),
+    "freeze": (lambda v: all(map(_PREFIX.fullmatch, v)), "stem, backbone, stages or layers"),
     "backbone_lr_scale": (lambda v: 0 <= v <= 1, "0 (frozen) to 1"),
     "layer_lr_decay": (lambda v: 0 < v <= 1, "above 0 to 1"),
     "momentum": (lambda v: 0 <= v < 1, "0 to below 1"),
@@ -212,6 +218,8 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def _coerce(key: str, value: Any, annotation: str) -> Any:
     """Check `value` against the field's annotation; text (from `--set`) is parsed as TOML would."""
     kind = annotation.removesuffix(" | None")
+    if isinstance(value, str) and kind == "tuple[str, ...]" and not value.startswith("["):
+        value = [part.strip() for part in value.split(",")]
     if isinstance(value, str) and kind != "str":
         try:
             value = json.loads(value)
@@ -227,10 +235,21 @@ def _coerce(key: str, value: Any, annotation: str) -> Any:
         "bool": lambda v: isinstance(v, bool),
         "tuple[float, float]": lambda v: _are_numbers(v) and len(v) == 2,
         "tuple[float, ...]": _are_numbers,
+        "tuple[str, ...]": _are_names,
     }[kind]
     if not good(value):
         raise SpecError(f"recipe key {key} = {short(value)}; it must be {_KINDS[kind]}")
+    if kind == "tuple[str, ...]":
+        return tuple(value)
     return tuple(_as_float(key, v) for v in value) if kind.startswith("tuple") else value
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) <= _MOST_NUMBERS
+        and all(isinstance(x, str) and len(x) <= MAX_TEXT for x in value)
+    )
 
 
 def _are_numbers(value: Any) -> bool:
@@ -259,4 +278,5 @@ _KINDS = {
     "bool": "true or false",
     "tuple[float, float]": "two numbers, [low, high]",
     "tuple[float, ...]": "numbers, [first, second …]",
+    "tuple[str, ...]": "names, [first, second …]",
 }

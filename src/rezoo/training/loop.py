@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 
 from rezoo.artifacts import weights
-from rezoo.errors import IntegrityError, Interrupted
+from rezoo.errors import CallbackError, IntegrityError, Interrupted
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.scoring.metrics import AnyScores, measure
 from rezoo.training import checkpoints, input_wait, linear_probe, old_run, run_folder
@@ -138,10 +139,10 @@ class Loop:
         patience, best = self.setup.recipe.early_stopping_epochs, self.progress.best_epoch or 0
         if patience and self.progress.epoch - best >= patience:
             return f"none of the last {patience} was better than epoch {best}"
-        late = self._deadline - time.monotonic() < self.progress.epoch_s
-        if self._devices.from_first(late):
-            return "another one would take longer than the time that is left"
-        return ""
+        why = self.reporter.reason_to_end()
+        if self._deadline - time.monotonic() < self.progress.epoch_s:
+            why = "another one would take longer than the time that is left"
+        return str(self._devices.from_first(why))
 
     def _epoch(self, batches: Iterator[MicroBatch], signals: list[int]) -> None:
         setup, progress, clock = self.setup, self.progress, Clock()
@@ -175,8 +176,24 @@ class Loop:
         """Report the figures of all steps but the last ones, which the device may not have done."""
         if recent := self._readings.read(unread):
             figures = {**self._readings.means(clock), **recent}
-            self.reporter.step(self.progress.epoch, self._readings.last_read, figures)
+            with self._kept_if_a_callback_fails(clock):
+                self.reporter.step(self.progress.epoch, self._readings.last_read, figures)
             self._warn(self.health.after_steps())
+
+    @contextmanager
+    def _kept_if_a_callback_fails(self, clock: Clock) -> Iterator[None]:
+        """Save the state if a callback fails; not on several hosts, which save together."""
+        try:
+            yield
+        except CallbackError:
+            if self._devices.hosts == 1:
+                self._read_and_save(clock)
+            raise
+
+    def _read_and_save(self, clock: Clock) -> None:
+        self._readings.read()
+        self.progress.wall_time_s += clock.new_s()
+        self.save()
 
     def _stop(self, number: int) -> None:
         """Wait until the state is saved, and end the run."""
@@ -202,9 +219,7 @@ class Loop:
                 return [next(batches) for _ in range(self.step.micro_batches)]
         except IntegrityError:
             if self._devices.hosts == 1:
-                self._readings.read()
-                self.progress.wall_time_s += clock.new_s()
-                self.save()
+                self._read_and_save(clock)
             raise
 
     def _fit_head(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import keras
 from rezoo.models.naming import HEADS, stage_of
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.adaptive import LAMB, AdamW
+from rezoo.training.freezing import frozen_layers
 from rezoo.training.muon import Muon, require_normalization
 from rezoo.training.rule import Rule
 from rezoo.training.schedules import schedule
@@ -29,7 +30,8 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
     `backbone_lr_scale`, times `layer_lr_decay` once for each stage from the head down: with layer1
     to layer4 the power is 1 for layer4, 4 for layer1 and 5 for the stem, as in arXiv:2106.08254,
     appendix, by stage instead of by block. A network whose layers have no such names is one stage.
-    If `backbone_lr_scale` is 0, all variables but the head's are frozen.
+    If `backbone_lr_scale` is 0, all variables but the head's are frozen. So are those of the layers
+    that `freeze` names.
     """
     rate = schedule(recipe, steps_per_epoch)
     shared: dict[str, Any] = {
@@ -65,17 +67,26 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
         recipe.backbone_lr_scale * recipe.layer_lr_decay**depth if depth else 1.0
         for depth in _depths(model)
     ]
-    variables = zip(model.trainable_variables, multipliers, strict=True)
-    optimizer.build([v for v, m in variables if m], [m for m in multipliers if m])
+    frozen = frozen_layers(model, recipe)
+    trained = [
+        (variable, multiplier)
+        for variable, multiplier in zip(model.trainable_variables, multipliers, strict=True)
+        if multiplier and _layer_of(variable) not in frozen
+    ]
+    optimizer.build([v for v, _ in trained], [m for _, m in trained])
     return optimizer
 
 
 def _depths(model: keras.Model) -> list[int]:
     """Return the stages to the head of each variable; a final norm is of the last stage."""
-    names = [v.path.split("/", 1)[0] for v in model.trainable_variables]
+    names = [*map(_layer_of, model.trainable_variables)]
     stages = [*dict.fromkeys(filter(None, map(stage_of, names)))]
     current, depths = 0, []
     for name in names:
         current = stages.index(stage_of(name)) + 1 if stage_of(name) else current
         depths.append(0 if name in HEADS else max(len(stages) + 1 - current, 1))
     return depths
+
+
+def _layer_of(variable: keras.Variable) -> str:
+    return str(variable.path).split("/", 1)[0]

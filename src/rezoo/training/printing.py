@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
@@ -10,10 +9,10 @@ from typing import Any, TextIO
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import input_wait
 from rezoo.training.reporters import Plan, Reporter
-from rezoo.utils.names import printable
+from rezoo.utils.live_line import LiveLine
+from rezoo.utils.names import count_of, printable
 
 _LISTED = 20  # classes of which each is named
-_WIDTH = 100  # characters of the line that is overwritten, at most
 
 
 class Lines(Reporter):
@@ -26,16 +25,12 @@ class Lines(Reporter):
         task: Single-label or multi-label.
 
     Args:
-        stream: Where the lines go. By default stderr, or stdout in a notebook, where text on
-            stderr is displayed as an error.
-        live: Whether the last line is overwritten; None for a terminal or a notebook.
+        stream: As of `LiveLine`.
+        live: Likewise.
     """
 
     def __init__(self, stream: TextIO | None = None, *, live: bool | None = None) -> None:
-        notebook = "ipykernel" in sys.modules
-        self._stream = stream or (sys.stdout if notebook else sys.stderr)
-        self._live = (notebook or self._stream.isatty()) if live is None else live
-        self._shown = 0  # characters in the line that is overwritten
+        self._line = LiveLine(stream, live=live)
         self._steps, self._began, self._first = 0, time.monotonic(), 0
         self.epochs = 0
         self.task = SINGLE_LABEL
@@ -56,17 +51,14 @@ class Lines(Reporter):
 
     def step(self, epoch: int, step: int, figures: dict[str, float]) -> None:
         """Overwrite the last line with the figures of the epoch so far."""
-        if not self._live:
-            return
         done = epoch * self._steps + step
         rate = (time.monotonic() - self._began) / max(done - self._first, 1)
-        text = (
-            f"epoch {epoch + 1}/{self.epochs}  step {step}/{self._steps}  "
-            f"{figures_line(figures, self.task)}  "
-            f"{duration(rate * (self.epochs * self._steps - done))} left"
-        )[:_WIDTH]
-        self._write(f"\r{text}{' ' * (self._shown - len(text))}")
-        self._shown = len(text)
+        self._line.show(
+            f"epoch {epoch + 1}/{self.epochs}",
+            f"step {step}/{self._steps}",
+            *figures_line(figures, self.task).split("  "),
+            f"{duration(rate * (self.epochs * self._steps - done))} left",
+        )
 
     def epoch(self, record: dict[str, Any], *, best: bool) -> None:
         """Print the figures of an epoch."""
@@ -74,9 +66,7 @@ class Lines(Reporter):
 
     def note(self, text: str) -> None:
         """Print one line."""
-        over = f"\r{' ' * self._shown}\r" if self._shown else ""
-        self._write(f"{over}{printable(text)}\n")
-        self._shown = 0
+        self._line.print(printable(text))
 
     def warning(self, text: str) -> None:
         """Print one line that begins with `warning`."""
@@ -84,13 +74,7 @@ class Lines(Reporter):
 
     def finished(self) -> None:
         """End the line that is overwritten."""
-        if self._shown:
-            self._write("\n")
-            self._shown = 0
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        self._line.keep()
 
 
 def describe(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -111,9 +95,9 @@ def _course(plan: Plan) -> str:
     recipe = plan.recipe
     if not recipe.epochs:
         return f"linear probe on the features of the weights, no epochs, {recipe.image_size} px"
-    count = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
     return (
-        f"{count} of {plan.steps_per_epoch} steps, batch {recipe.batch_size}, "
+        f"{count_of(recipe.epochs, 'epoch')} of {count_of(plan.steps_per_epoch, 'step')}, "
+        f"batch {recipe.batch_size}, "
         f"{recipe.image_size} px, {recipe.optimizer} lr {recipe.learning_rate:g}"
     )
 

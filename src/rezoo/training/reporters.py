@@ -73,6 +73,9 @@ class Reporter:
         """Return the context in which TensorFlow is imported, which takes seconds."""
         return nullcontext()
 
+    def built(self, network: Any, optimizer: Any) -> None:
+        """Receive the network of the run and its optimizer, before the plan."""
+
     def status(self, text: str) -> None:
         """Receive what takes time now: opening data, timing steps."""
 
@@ -98,6 +101,10 @@ class Reporter:
         """Receive what is probably wrong and why, once in a run; by default it is a note."""
         self.note(text)
 
+    def reason_to_end(self) -> str:
+        """Return why the run should end after this epoch; empty if it should go on."""
+        return ""
+
     def finished(self) -> None:
         """Release resources: no more events follow."""
 
@@ -121,6 +128,11 @@ class Several(Reporter):
         """Return that of the first reporter."""
         return self.reporters[0].loading()
 
+    def reason_to_end(self) -> str:
+        """Return the first of theirs."""
+        return next(filter(None, (reporter.reason_to_end() for reporter in self.reporters)), "")
+
+    built = _for_each("built")
     status = _for_each("status")
     started = _for_each("started")
     step = _for_each("step")

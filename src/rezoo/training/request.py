@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from rezoo.sources.references import Reference, Source, resolve
 from rezoo.specs import DatasetSpec, Preprocessing
 from rezoo.utils import device
 from rezoo.utils.files import refuse_file, refuse_inside_dataset, refuse_unwritable
+from rezoo.utils.names import count_of
 from rezoo.utils.paths import expanded
 
 AUTO = "auto"  # a batch size: the recipe's, in micro-batches that fit into memory
@@ -146,7 +147,14 @@ def _recipe(
             f"{source.reference} have one",
             hint="use another recipe, or --set stem_start=random, which keeps that of the weights.",
         )
-    return resolved, reason, notes
+    return resolved, reason, (*notes, *_notes_of_freeze(resolved, source))
+
+
+def _notes_of_freeze(recipe: Recipe, source: Source) -> Iterator[str]:
+    if recipe.freeze and not source.has_weights:
+        yield f"freeze: {', '.join(recipe.freeze)} of {source.reference} stay random"
+    elif "backbone" in recipe.freeze and recipe.epochs:
+        yield "freeze: the head alone is trained; --recipe probe fits it in one pass"
 
 
 def with_keywords(changes: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +226,7 @@ def settle(
         notes.append(note)
     if recipe.steps is not None:
         epochs = max(math.ceil(recipe.steps / (count // recipe.batch_size)), 1)
-        notes.append(f"{recipe.steps} steps are {epochs} epochs of these data")
+        notes.append(f"{count_of(recipe.steps, 'step')}: {count_of(epochs, 'epoch')} of these data")
         recipe = dataclasses.replace(recipe, epochs=epochs, steps=None)
     if before is not None:
         kept = {k: getattr(before, k) for k in FROM_MACHINE if k not in chosen}
@@ -249,11 +257,12 @@ def _within_the_run(recipe: Recipe, steps_per_epoch: int, *, in_steps: bool) -> 
 
 def _smaller_batch(recipe: Recipe, count: int, chosen: Collection[str]) -> tuple[Recipe, str]:
     size = 2 ** (count.bit_length() - 1)
+    images = count_of(count, "image")
     if "batch_size" in chosen:
         raise SpecError(
-            f"batch_size {recipe.batch_size} is larger than train, which has {count} images",
+            f"batch_size {recipe.batch_size} is larger than train, which has {images}",
             hint=f"set --batch-size to {count} or less.",
         )
     values = {k: v for k, v in scaling(recipe, size).items() if k not in chosen}
     words = describe_scaling(recipe, values)
-    return dataclasses.replace(recipe, **values), f"{words}; train has {count} images"
+    return dataclasses.replace(recipe, **values), f"{words}; train has {images}"

@@ -19,7 +19,7 @@ import keras
 from rezoo.artifacts.run_files import has_checkpoint, read_environment
 from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
-from rezoo.errors import DivergedError, IncompatibleError, Interrupted, ResourceError
+from rezoo.errors import CallbackError, DivergedError, IncompatibleError, Interrupted, ResourceError
 from rezoo.evaluation.recording import remove_scores
 from rezoo.models.devices import Devices
 from rezoo.models.fingerprint import fingerprint
@@ -277,7 +277,9 @@ def resumable_errors(folder: Path) -> Iterator[None]:
     """Add to errors that stop a run how to continue it, if there is a checkpoint."""
     try:
         yield
-    except (DivergedError, Interrupted, ResourceError, KeyboardInterrupt) as error:
+    except (
+        CallbackError, DivergedError, Interrupted, ResourceError, KeyboardInterrupt
+    ) as error:  # fmt: skip
         if has_checkpoint(folder):
             command = command_to_resume(folder)
             if isinstance(error, KeyboardInterrupt):

@@ -22,6 +22,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses, whitening
+from rezoo.training.freezing import frozen_layers
 from rezoo.training.network import (
     agreed,
     build_network,
@@ -98,6 +99,7 @@ class Setup:
         recipe = agreed(recipe, devices)
         config = _config(request, data)
         network = build_network(config, recipe)
+        frozen_layers(network, recipe)  # refuses wrong names, before anything is written
         if request.fit_memory and before is None:
             check_batch(dataclasses.replace(recipe, accumulation=1), devices)
             recipe, note = fit_batch_to_memory(network, config, recipe, devices)

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 
 from rezoo.models.devices import ONE, Devices
-from rezoo.models.primitives import freeze_statistics
 from rezoo.models.settings import keras_settings
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import losses
+from rezoo.training.freezing import freeze
 from rezoo.training.losses import Objective
 from rezoo.training.optimizers import build_optimizer
 from rezoo.training.schedules import warmup_steps
@@ -139,8 +139,7 @@ def training_step(
         IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
             be frozen.
     """
-    if recipe.batch_norm == "frozen":
-        freeze_statistics(model)
+    freeze(model, recipe)
     average = None
     if recipe.ema_decay:
         average = Average(

@@ -6,7 +6,7 @@ Names are resolved before TensorFlow is imported, so a wrong one is reported at 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from rezoo.models.settings import compute_deterministically
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference
 from rezoo.training import old_run
+from rezoo.training.keras_callbacks import KerasCallbacks
 from rezoo.training.other_hosts import check_same_data, folder_of_host, records_for_others
 from rezoo.training.printing import Lines
 from rezoo.training.recorded import Inputs, Recorded, complete, was_deterministic
@@ -67,6 +68,7 @@ def train(
     hosts: str | None = None,
     options: DataOptions | Mapping[str, Any] | None = None,
     verbose: int = 1,
+    callbacks: Sequence[Any] = (),
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Run:
@@ -121,6 +123,9 @@ def train(
             those of the run that is resumed, or of the default ones.
         verbose: Whether the plan and the progress are printed, on stderr or in the notebook; 0
             for silence.
+        callbacks: Objects of `keras.callbacks.Callback`, such as loggers; see
+            `rezoo.training.keras_callbacks` for the hooks that are called. A run that is resumed
+            needs them again.
         reporter: Receives the events of the run, in place of printing.
         settings: Any other recipe key, as `--set KEY=VALUE` sets it.
 
@@ -133,6 +138,7 @@ def train(
             other data.
         LostHostError: Another host has ended, or is not reached.
         RunLockedError: Another process changes the run folder.
+        CallbackError: A callback fails; the state has been saved.
         DivergedError: The loss is not finite, or no gradient is finite in float16.
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
@@ -141,6 +147,7 @@ def train(
     frequent = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = with_keywords(changes, {**frequent, "seed": seed, **settings})
     reporter = reporter or (Lines() if verbose else Reporter())
+    reporter = Several(reporter, KerasCallbacks(callbacks)) if callbacks else reporter
     deterministic = deterministic or was_deterministic(resume, model, output)
     if deterministic:
         with reporter.loading():
@@ -226,6 +233,7 @@ def _train(
         reporter = Several(reporter, TensorBoard())
     deadline = began + limit_s - finish_s if limit_s else None
     step = setup.new_step()
+    reporter.built(setup.network, step.update.optimizer)
     loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
     if changes or setup.signature != setup.signature_before:
         notes += resuming.adopt(loop, changes)

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+_LISTED = 40  # names in a hint
+
 
 def natural_key(name: str) -> tuple[object, ...]:
     """Sort key that puts resnet18 before resnet101."""
@@ -23,12 +25,13 @@ def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return a hint: similar names, else the words `otherwise` and all names."""
+    """Return a hint: similar names, else the words `otherwise` and all names, or the first 40."""
     known = sorted(known, key=natural_key)
     close = near(name, known)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    return f"{otherwise} {', '.join(known)}."
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"{otherwise} {', '.join(known[:_LISTED])}{more}."
 
 
 def normalized(name: str) -> str:
@@ -44,6 +47,12 @@ def folded(name: str) -> str:
 def printable(text: str) -> str:
     """Escape control characters, which would be commands to the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1: `1 class`, `2,000 classes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def _fold(name: str) -> str:

@@ -35,6 +35,7 @@ from rezoo.evaluation.recording import compare_with_run
 from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 from rezoo.evaluation.setting import Setting, setting_of
 from rezoo.sources.references import Reference, Source, resolve_weights
+from rezoo.utils.live_line import Progress, counted
 from rezoo.utils.lock import locked
 
 WIDEST = 4.0  # upper end of the temperature's interval, relative to the lower
@@ -83,7 +84,7 @@ def calibrate(
     false_alarms: float = 0.05,
     batch_size: int = 32,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> Calibrated:
     """Measure temperature and threshold on the validation split, and write them to the run.
 
@@ -98,7 +99,8 @@ def calibrate(
         false_alarms: Fraction of the validation images that are refused as unknown.
         batch_size: Images per batch; it does not change the result.
         options: Handling of images that cannot be read, and images to leave out.
-        progress: Called with the number of images done and the total.
+        progress: Called with the number of images done and the total; by default they
+            are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         SpecError: The network is not in a local folder, an argument is out of bounds, no dataset
@@ -118,7 +120,7 @@ def calibrate(
         check_unchanged(folder)
         setting = setting_of(source, dataset, split="val", batch_size=batch_size, options=options)
         with setting.computing(None, None):
-            val, means = _measured(setting, options, progress)
+            val, means = _measured(setting, options, counted(progress, "calibrating"))
         truth = _truth(setting, val)
         _check_classes(setting, truth)
         temperature, interval = _temperature(setting, val.logits, truth)

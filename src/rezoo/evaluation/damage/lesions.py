@@ -27,6 +27,7 @@ from rezoo.specs import Preprocessing
 from rezoo.utils.bars import Bar, BarChart, draw_bars
 from rezoo.utils.figures import stack
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
+from rezoo.utils.live_line import Progress, counted
 from rezoo.utils.names import printable
 
 _GROUPS = {
@@ -173,7 +174,7 @@ def measure_lesions(
     image_size: int | None = None,
     crop_mode: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> Lesions:
     """Measure a network with each of its blocks replaced by its shortcut.
 
@@ -189,7 +190,8 @@ def measure_lesions(
         image_size: Height and width in pixels; that of the weights if None.
         crop_mode: Geometry of the images; that of the weights if None.
         options: Handling of images that cannot be read, and images to leave out.
-        progress: Called with the number of images done and the total.
+        progress: Called with the number of images done and the total; by default they
+            are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         IncompatibleError: The network has no such blocks, or it is multi-label.
@@ -211,7 +213,7 @@ def measure_lesions(
     with setting.computing(None, None):
         parts = cut_at_blocks(setting.network())
         warn_of_gpu_faults()
-        right, count = _count_right(parts, setting, progress)
+        right, count = _count_right(parts, setting, counted(progress, "measuring"))
     intact, *without = right
     lesions, found = [], iter(without)
     for block in parts.blocks:

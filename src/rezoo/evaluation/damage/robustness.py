@@ -25,6 +25,7 @@ from rezoo.evaluation.scoring.metrics import scored
 from rezoo.evaluation.scoring.multi_label import MultiLabelScores
 from rezoo.evaluation.setting import AnyData, setting_of
 from rezoo.sources.any_model import AnyModel
+from rezoo.utils.live_line import Progress, counted
 
 
 def measure_corruptions(
@@ -41,7 +42,7 @@ def measure_corruptions(
     devices: int | str | None = None,
     hosts: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = True,
 ) -> Robustness:
     """Measure a network on corrupted images of a split, each kind at five severities.
 
@@ -61,12 +62,14 @@ def measure_corruptions(
         devices: Devices of this machine, on JAX.
         hosts: All hosts, and which of them this process is.
         options: Handling of images that cannot be read, and images to leave out.
-        progress: Called with the number of images done and the total, over all kinds.
+        progress: Called with the number of images done and the total, over all kinds; by
+            default they are shown on a terminal and in a notebook. None for silence.
 
     Raises:
         UnknownNameError: There is no such kind; the hint has similar names.
         SpecError: A kind needs colours and the images are grey. Otherwise as `evaluate`.
     """
+    show = counted(progress, "corrupting")
     setting = setting_of(
         model,
         dataset,
@@ -83,7 +86,7 @@ def measure_corruptions(
         setting,
         devices=devices,
         hosts=hosts,
-        progress=lambda done, total: progress(done, total * (1 + passes)),
+        progress=lambda done, total: show(done, total * (1 + passes)),
     )
     return measure_corrupted(
         clean,
@@ -91,7 +94,7 @@ def measure_corruptions(
         seed=seed,
         devices=devices,
         hosts=hosts,
-        progress=lambda done, total: progress(total // passes + done, total // passes + total),
+        progress=lambda done, total: show(total // passes + done, total // passes + total),
     )
 
 
