@@ -10,8 +10,8 @@ import pytest
 
 from rezoo.cli.main import cli
 from rezoo.exporters.formats import get_format
-from rezoo.models.factory import list_models
 from rezoo.recipes import list_recipes
+from rezoo.sources.selection import list_models
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

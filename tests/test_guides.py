@@ -14,6 +14,7 @@ import pytest
 
 import rezoo
 from rezoo.cli.main import cli
+from rezoo.errors import NotFoundError
 from rezoo.recipes import read_all
 from rezoo.registry import architectures
 from rezoo.sources import catalogue
@@ -111,7 +112,7 @@ def fault(command, names):
         kinds = (click.MissingParameter, click.BadOptionUsage)
         named = isinstance(error, kinds) and len(command) < 4  # `rezoo eval --csv`
         return None if named else error.message
-    except click.exceptions.Exit:  # --help
+    except (click.exceptions.Exit, NotFoundError):  # --help; a file of the reader
         return None
     recipe = context.params.get("recipe")
     if recipe and not recipe.endswith(".toml") and recipe not in names:

@@ -183,8 +183,8 @@ def test_options_and_keywords_have_the_same_names(command, functions):
     options = {option.name for option in command.params}
     loading = set(inspect.signature(rezoo.load).parameters)  # the functions take its models
     # the columns of a table are a part of a dataset reference in Python
-    of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite"}
-    files, maps = {"csv_file", "predictions", "output", "into"}, {"explain", "wanted"}
+    of_the_command = {"as_json", "record", "columns", "restarts", "classes", "overwrite", "device"}
+    files, maps = {"csv_file", "table", "predictions", "output", "into"}, {"explain", "wanted"}
     assert options - keywords - loading <= of_the_command | files | maps | {"lesion"}
 
 

@@ -95,7 +95,7 @@ def test_a_time_too_short_for_one_epoch():
 def test_steps_become_epochs():
     found, notes = request.settle(recipe(steps=500, batch_size=512), count=3312, chosen=())
     assert (found.steps, found.epochs) == (None, 84)
-    assert notes == ["500 steps are 84 epochs of these data"]
+    assert notes == ["500 steps: 84 epochs of these data"]
 
 
 def test_a_batch_of_the_recipe_shrinks_to_the_data_and_the_rate_follows():
