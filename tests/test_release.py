@@ -64,7 +64,7 @@ def test_the_address_decides_all_links_of_the_project(metadata, monkeypatch):
     hook.update(other)
     assert set(other["urls"]) == {"Documentation", "Repository", "Changelog", "Issues"}
     assert other["urls"]["Changelog"] == f"{ADDRESS}/blob/v1.2.3/CHANGELOG.md"
-    assert f"({ADDRESS}/raw/v1.2.3/images/hero.svg)" in other["readme"]["text"]
+    assert f"({ADDRESS}/raw/v1.2.3/images/activation-map.jpg)" in other["readme"]["text"]
     hook.update(found)  # a source distribution: what its PKG-INFO says stays
     assert found["urls"] == {}
     monkeypatch.setenv("REZOO_REPOSITORY", "github.com/owner/rezoo")

@@ -102,7 +102,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 
 def train_rezoo(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train and test as `rezoo train` and `rezoo eval --tta flip` do."""
+    """Train and test as `rezoo train` and `rezoo eval --tta shift` do."""
     import rezoo
 
     length = f"{arguments.epochs} epochs" if arguments.epochs else RECIPE
@@ -111,11 +111,11 @@ def train_rezoo(arguments: argparse.Namespace) -> dict[str, float]:
         NETWORK, DATASET, recipe=RECIPE, changes=changes(arguments), output=folder, resume=True
     )
     plain = rezoo.evaluate(folder, DATASET)
-    mirrored = rezoo.evaluate(folder, DATASET, tta="flip")
+    views = rezoo.evaluate(folder, DATASET, tta="shift")
     images = run.metrics["images"]["train"] // run_size(arguments) * run_size(arguments)
     return {
         "top1": plain.scores.top1,
-        "top1_flip": mirrored.scores.top1,
+        "top1_tta": views.scores.top1,
         "train_s": run.metrics["wall_time_s"],
         "images": images * run.metrics["epochs"],
     }
@@ -194,7 +194,7 @@ def table(rows: list[dict[str, Any]]) -> None:
         flops = statistics.mean(row["flops"] for row in mine)
         print(
             f"| {side} | {len(mine)} | {interval([100 * row['top1'] for row in mine])} "
-            f"| {interval([100 * row['top1_flip'] for row in mine])} "
+            f"| {interval([100 * row['top1_tta'] for row in mine])} "
             f"| {statistics.mean(row['train_s'] for row in mine) / 60:.1f} "
             f"| {statistics.mean(row['processor_s'] for row in mine) / 60:.1f} "
             f"| {mine[0]['pflop']:.3f} | {speed:.0f} | {flops / highest:.2f} "

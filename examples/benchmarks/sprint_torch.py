@@ -16,6 +16,8 @@ from torch_wide_resnet8 import Muon, WideResNet8  # beside this file
 
 from rezoo.artifacts.weights import save_model
 from rezoo.data.pipeline import test_batches
+from rezoo.evaluation.averaging import averaged
+from rezoo.tasks import SINGLE_LABEL
 from rezoo.training.setup import Setup
 
 
@@ -45,9 +47,9 @@ def train(setup: Setup, threads: int) -> dict[str, float]:
         if done % setup.steps_per_epoch == 0:
             print(f"epoch {done // setup.steps_per_epoch}: {loss.item():.4f}", file=sys.stderr)
     train_s = time.perf_counter() - began
-    top1, mirrored = scores(model.eval(), setup, input_of)
+    top1, tta = scores(model.eval(), setup, input_of)
     images = done * recipe.batch_size
-    return {"top1": top1, "top1_flip": mirrored, "train_s": train_s, "images": images}
+    return {"top1": top1, "top1_tta": tta, "train_s": train_s, "images": images}
 
 
 def network_of(setup: Setup) -> WideResNet8:
@@ -90,17 +92,17 @@ def normalization(setup: Setup) -> Callable[[Any], torch.Tensor]:
 
 
 def scores(model: WideResNet8, setup: Setup, input_of: Callable[[Any], Any]) -> tuple[float, float]:
-    """Return top-1 on the test split, without and with the mean over mirror images."""
+    """Return top-1 on the test split, without and with the mean over shifts and mirror images."""
+
+    def forward(images: Any) -> np.ndarray:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return model(input_of(images)).float().numpy()
+
     hits, count = [0, 0], 0
+    sides = (forward, averaged(forward, SINGLE_LABEL, "shift"))
     examples = setup.data.examples("test")
-    with torch.no_grad():
-        for images, labels in test_batches(examples, setup.config.preprocessing, batch_size=500):
-            x = input_of(images)
-            wanted = torch.from_numpy(np.array(labels)).long()
-            with torch.autocast("cpu", torch.bfloat16):
-                plain, mirrored = model(x).float(), model(x.flip(3)).float()
-            both = plain.softmax(1) + mirrored.softmax(1)
-            for place, found in enumerate((plain, both)):
-                hits[place] += int((found.argmax(1) == wanted).sum())
-            count += len(wanted)
+    for images, labels in test_batches(examples, setup.config.preprocessing, batch_size=500):
+        for place, logits_of in enumerate(sides):
+            hits[place] += int((logits_of(np.array(images)).argmax(1) == np.array(labels)).sum())
+        count += len(labels)
     return hits[0] / count, hits[1] / count
