@@ -183,7 +183,7 @@ def table(rows: list[dict[str, Any]]) -> None:
     highest = max(max(row["peaks"].values()) for row in rows)
     product = max(v for row in rows for name, v in row["peaks"].items() if "product" in name)
     print(f"peak: {highest / 1e9:.0f} GFLOP/s; of products of matrices: {product / 1e9:.0f}")
-    heads = ("top-1 %", "with mirror images", "minutes", "processor minutes", "PFLOP", "images/s")
+    heads = ("top-1 %", "with views", "minutes", "processor minutes", "PFLOP", "images/s")
     print(f"| side | seeds | {' | '.join(heads)} | of the peak | of products |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for side in SIDES:
