@@ -86,7 +86,7 @@ def wheel_faults(file: Path) -> list[str]:
     info = metadata.removesuffix("METADATA")
     faults = [f"lacks {name}" for name in sorted({*IN_WHEEL} - {*names})]
     strange = [name for name in names if not name.startswith(("rezoo/", info))]
-    strange += [name for name in names if re.search(r"(^|/)(tests?_|tests/|conftest)", name)]
+    strange += [name for name in names if re.search(r"(^|/)(tests/|(test_.*|conftest)\.py$)", name)]
     faults += [f"has {name}, which is not of the package" for name in strange]
     if file.stat().st_size > MAX_WHEEL_BYTES:
         faults.append(f"has more than {MAX_WHEEL_BYTES:,} bytes")
