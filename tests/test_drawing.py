@@ -218,8 +218,13 @@ def test_the_picture_of_resnet50_has_the_figures_of_the_paper(call, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", registry.architectures.names())
 def test_every_architecture_is_drawn(name):
-    side = registry.architectures.get(name).image_size
-    found = outline_of(name, input_shape=(side, side, 3))
+    spec = registry.architectures.get(name)
+    shape = (spec.image_size, spec.image_size, 3)
+    if spec.family in ("res2net", "sknet"):  # their layers are side by side
+        with pytest.raises(IncompatibleError, match="joins branches that are not added"):
+            outline_of(name, input_shape=shape)
+        return
+    found = outline_of(name, input_shape=shape)
     counted = sum(len(stage.layers) for stage in found.stages)
     assert counted == found.profile.weighted_layers
     assert sum(stage.macs for stage in found.stages) == found.profile.macs
