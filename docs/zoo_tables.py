@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
+from rezoo.utils.licences import PERMISSIVE
+
 if TYPE_CHECKING:
     from rezoo.specs import ModelSpec, WeightsSpec
 
@@ -54,14 +56,15 @@ def _group(spec: ModelSpec, weights: Iterable[WeightsSpec]) -> str:
 
 
 def _row(spec: WeightsSpec) -> str:
-    mark = " *" if spec.default else ""
+    marks = {"*": spec.default, "+": spec.extra_data, "!": spec.non_commercial}
+    mark = "".join(f" {mark}" for mark, holds in marks.items() if holds)
     classes = f"{spec.num_classes:,} classes" if spec.num_classes != 1000 else ""
     top1 = classes if spec.top1 is None else f"{spec.top1:.2%}"
     size = str(spec.preprocessing.for_test().size[0])
     pins = filter(None, (spec.commit and "commit", spec.sha256 and "SHA-256"))
     cells = (top1, size, _billions(spec.macs), "", spec.licence, ", ".join(pins))
     name = f"<td><code>{spec.architecture}<wbr>.{escape(spec.tag)}</code>{mark}</td>"
-    commercial = spec.licence in ("apache-2.0", "bsd-3-clause", "mit")
+    commercial = spec.licence in PERMISSIVE
     return f"<tr{' data-commercial' if commercial else ''}>{name}{_cells(cells)}</tr>"
 
 
