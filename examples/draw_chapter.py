@@ -8,8 +8,8 @@ printed as well. For the pictures of the documentation:
     export TFDS_DATA_DIR=data
     python examples/draw_chapter.py --gradients cifar10 --weights resnet50_v1 --photo chelsea.png
 
-`--gradients digits` needs no download. The weights are those of a ResNet-50 v1. The photograph is scikit-image's `chelsea.png`, by Stéfan
-van der Walt, CC0.
+`--gradients digits` needs no download. The weights are those of a ResNet-50 v1. The photograph is
+scikit-image's `chelsea.png`, by Stéfan van der Walt, CC0.
 """
 
 from __future__ import annotations
