@@ -71,25 +71,29 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Train, print the table and draw the picture; return an exit code of rezoo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "networks", nargs="*", default=NETWORKS, help=f"default {', '.join(NETWORKS)}"
+    )
     parser.add_argument("--epochs", type=int, default=6, help="of each network; default 6")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/degradation"), help="default runs/degradation"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     try:
-        found = {name: trained(name, args.runs, args.epochs) for name in NETWORKS}
+        found = {name: trained(name, args.runs, args.epochs) for name in args.networks}
     except RezooError as error:
-        print(f"Error: {error}", *([f"Hint: {error.hint}"] if error.hint else []), sep="\n")
+        hint = [f"Hint: {error.hint}"] if error.hint else []
+        print(f"Error: {error}", *hint, sep="\n", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from there.", file=sys.stderr)
         return 130
     lines = tuple(Line(points(rows, "epoch", "train_top1"), name) for name, rows in found.items())
     path = args.runs / "degradation.svg"
-    chart = Chart("top-1 on the training images", lines, percent=True)
+    chart = Chart("training top-1", lines, percent=True)
     path.write_text(sheet("Deeper became worse", [chart], columns=1), "utf-8")
     print(table(found), path, sep="\n")
     return 0
