@@ -21,7 +21,7 @@ from typing import Any
 import keras
 
 import rezoo
-from rezoo.errors import RezooError, SpecError
+from rezoo.errors import Interrupted, RezooError, SpecError
 from rezoo.utils.figures import Chart, Line, points, sheet
 
 NETWORKS = ("plain20", "plain56", "resnet56")
@@ -85,8 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = {name: trained(name, args.runs, args.epochs) for name in args.networks}
     except RezooError as error:
-        hint = [f"Hint: {error.hint}"] if error.hint else []
-        print(f"Error: {error}", *hint, sep="\n", file=sys.stderr)
+        again = isinstance(error, Interrupted)
+        hint = "the same command goes on from there." if again else error.hint
+        print(f"Error: {error}", *([f"Hint: {hint}"] if hint else []), sep="\n", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on from there.", file=sys.stderr)

@@ -42,6 +42,7 @@ def test_the_experiment_is_trained_once_and_read_again(degradation, tmp_path, ca
     assert "--epochs 1" in capsys.readouterr().err
 
 
+@pytest.mark.ci
 def test_gammas_start_at_one_unless_the_run_is_resumed(degradation):
     model = rezoo.create_model("resnet20", input_shape=(8, 8, 1))
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
