@@ -213,10 +213,7 @@ def as_reference(folder: Path) -> str:
 def resolve_weights(
     reference: Reference, *, pretrained: bool = False, require_pinned: bool = False
 ) -> Source:
-    """Resolve a reference to weights of a known architecture; a bare one is a `SpecError`.
-
-    An architecture that rezoo and its plugins lack is an `UnknownNameError`, before any download.
-    """
+    """Resolve a reference that must have weights, and an architecture that is known."""
     source = resolve(reference, pretrained=pretrained, require_pinned=require_pinned)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
