@@ -207,3 +207,9 @@ def test_other_integer_labels_are_refused_with_the_reason(names, known):
     _, hint = refusal(names, known)
     if len(set(map(int, names))) == len(names):
         assert "positions only from 0 to 999 and for ImageNet's classes" in hint
+
+
+def test_a_network_without_names_is_told_where_to_put_them():
+    """timm writes no names for 1000 classes if the network has no published tag."""
+    _, hint = refusal(["n01440764", "n01530575"], config(count=1000))
+    assert "name the network's classes in its config.json, as label_names" in hint

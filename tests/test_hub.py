@@ -43,6 +43,7 @@ from rezoo.errors import (
     ResourceError,
     RezooError,
     SpecError,
+    UnknownNameError,
     UnsafeFileError,
 )
 from rezoo.models import tensors
@@ -105,6 +106,14 @@ def test_h10_a_pinned_revision_is_fetched_once(hub, net):
     assert asked(hub) == []
     hub.stop()
     rezoo.load(f"hf://team/net@{net}")
+
+
+def test_a_network_that_is_not_built_ends_a_comparison_before_any_download(hub, net):
+    """Twenty networks are not evaluated for half an hour until the last one is refused."""
+    other = hub.add("team/other", {"config.json": timm_config("legacy_seresnet18")})
+    with pytest.raises(UnknownNameError, match="legacy SENet, which rezoo does not build"):
+        rezoo.compare([f"hf://{NET}@{net}", f"hf://team/other@{other}"], "digits")
+    assert not [r.path for r in hub.requests if "model.safetensors" in r.path]
 
 
 def test_h10_main_may_move(hub, net, small_repository, monkeypatch):

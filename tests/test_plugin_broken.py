@@ -20,6 +20,9 @@ from rezoo.testing import (
 )
 from rezoo.testing.contract import FAILED, PASSED, SKIPPED, run
 from rezoo.testing.subjects import named, subject_at
+from test_guides import DOCS, blocks
+
+GUIDE = DOCS / "guides" / "plugins.md"
 
 NET = """
 from rezoo.specs import ModelSpec
@@ -332,6 +335,17 @@ def test_recipes_that_break_the_contract(checked, check, text, reason):
 def test_recipe_without_a_file(checked, source, reason):
     result = checked(recipe_checks.values, source, group="recipes")
     assert (result.outcome, reason in result.text) == (FAILED, True), result
+
+
+@pytest.mark.ci
+def test_the_guides_module_for_a_folder_of_photographs(checked, photographs):
+    """Without mean and std the files are read in colour; the mean of the stripes means grey."""
+    (source,) = [text for text in blocks(GUIDE, "python") if "open_folder" in text]
+    source = source.replace("/data/birds", str(photographs({"robin": 5, "tit": 5, "wren": 5})))
+    result = checked(
+        dataset_checks.images, source, group="datasets", value="broken_one:birds", name="birds"
+    )
+    assert (result.outcome, "read in colour" in result.text) == (PASSED, True), result
 
 
 WEIGHTS = '[[weights]]\narch = "resnet18"\ntag = "x"\nrepo = "a/b"\nlicence = "mit"\n'

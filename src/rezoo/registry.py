@@ -164,7 +164,7 @@ def _explain_name_of_timm(name: str, built: Iterable[str]) -> None:
     architecture = name.partition(".")[0]
     if architecture in NOT_BUILT:
         close = near(architecture, built)
-        others = f"{' and '.join(close)} are near it; " if close else ""
+        others = f"near it: {', '.join(close)}; " if close else ""
         raise UnknownNameError(
             f"unknown model {name!r}: timm's {architecture} of the family "
             f"{NOT_BUILT[architecture]}, which rezoo does not build",
@@ -231,7 +231,7 @@ def load(entry: Entry) -> object:
         text = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
         raise PluginError(
-            f"{who} does not load ({entry.point.value}): {reason}.",
+            f"{who} does not load ({entry.point.value}): {reason.removesuffix('.')}",
             hint=_REMEDY.format(entry.distribution),
         ) from error
     if spoken:

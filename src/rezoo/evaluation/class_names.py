@@ -188,7 +188,9 @@ def _advice(lacking: Sequence[str], others: Sequence[str], known: Sequence[str])
         "evaluate on data with the classes that the network was trained on; "
         "or train a new head for this dataset."
     )
-    if known and _integers(lacking) is not None:
+    if not known:
+        return f"name the network's classes in its config.json, as label_names; or {advice}"
+    if _integers(lacking) is not None:
         return (
             "the labels are integers, the network's classes have names. Integers are taken as "
             f"positions only from 0 to 999 and for ImageNet's classes: write names; or {advice}"

@@ -213,7 +213,7 @@ def as_reference(folder: Path) -> str:
 def resolve_weights(
     reference: Reference, *, pretrained: bool = False, require_pinned: bool = False
 ) -> Source:
-    """Resolve a reference that must have weights: not a bare architecture (`SpecError`)."""
+    """Resolve a reference that must have weights, and an architecture that is known."""
     source = resolve(reference, pretrained=pretrained, require_pinned=require_pinned)
     if not source.has_weights:
         known = catalogue.list_weights(source.config.architecture)
@@ -222,6 +222,7 @@ def resolve_weights(
             f"{source.reference} has no weights: a bare architecture predicts at random",
             hint=f"name a folder with weights, such as a run of rezoo train{published}.",
         )
+    registry.architectures.find(source.config.architecture)
     return source
 
 

@@ -166,8 +166,9 @@ def images(data: OpenedDataset) -> str:
                     f"images have {image.shape[-1]} channels; mean and std have {channels}"
                 )
             found.add("×".join(map(str, image.shape)))
-    some = sorted(found)
-    return f"uint8, {' and '.join(some[:_SHOWN])}" if some else "files, some decoded"
+    if not found:
+        return f"files, some decoded; read in {'colour' if channels == 3 else 'grey'}, as mean says"
+    return f"uint8, {' and '.join(sorted(found)[:_SHOWN])}"
 
 
 def same_each_time(data: OpenedDataset) -> str:
