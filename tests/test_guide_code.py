@@ -30,13 +30,14 @@ ELSEWHERE = {
     "relatives.md": "test_chapter",
     "server.md": "test_export_scripts",
     "phone.md": "test_export_scripts",
-    "plugins.md": "test_example_plugin",
+    "plugins.md": "test_plugin_kit",
 }
 NOT_HERE = {
     "onnxruntime.InferenceSession": "test_calibration opens calibrated exports",
     "import timm": "test_hub_parity loads a pushed run in timm",
     "hf://owner/name": "test_hub loads from a stand-in of the Hub",
     "our_lab/weights.py": "test_catalogue has such a package",
+    "folder:imagenet": "test_compare compares evaluations of several networks",
     "IPython": "IPython is no dependency",
 }
 
