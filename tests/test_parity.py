@@ -1,6 +1,5 @@
 """Weights written by timm give timm's logits here, and weights written here give ours there."""
 
-import copy
 import json
 import re
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from peers import import_timm, logits_of, timm_network, torch_twin
+from peers import import_timm, logits_of, rounding, timm_network, torch_twin
 from rezoo import create_model, load, registry
 from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
@@ -74,17 +73,6 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
         assert difference <= RELATIVE or (
             "_bit" in name and difference <= 2 * rounding(twin, images)
         )
-
-
-def rounding(twin, images):
-    """Return how far torch in float32 is from torch in float64, of the largest logit.
-
-    Standardized filters of mean 0 cancel the mean of features that are not negative, so rounding
-    shows: for `resnetv2_101x1_bit` it is 1e-5.
-    """
-    rough = logits_of(twin, images)
-    exact = logits_of(copy.deepcopy(twin).double(), images.astype(np.float64))
-    return np.abs(rough - exact).max() / np.abs(exact).max()
 
 
 @pytest.mark.parametrize("name", architectures())
