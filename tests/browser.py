@@ -15,6 +15,21 @@ from typing import Any
 
 import pytest
 
+# JavaScript for the contrast of WCAG 2.2. A background below `opaque` shows what is behind it.
+COLOURS = """
+  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element, opaque) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] > opaque) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+"""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 

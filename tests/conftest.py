@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from hub_fixtures import hub, small_repository  # noqa: F401 - fixtures
+from rezoo import registry
 from rezoo.errors import RezooWarning
 
 TRAIN_TINY = {"epochs": 1, "batch_size": 128, "image_size": 8}
@@ -216,3 +217,20 @@ def not_root(tmp_path):
     if os.access(locked, os.R_OK):
         pytest.skip("root may read and write everything")
     locked.rmdir()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder on `sys.path`, for distributions; what they import is forgotten after."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv(registry.DISABLE_VARIABLE, raising=False)
+    before = set(sys.modules)
+    registry._scan.cache_clear()
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    registry._scan.cache_clear()
+    registry.load.cache_clear()

@@ -26,22 +26,6 @@ GROUPS = {
 }
 
 
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A folder on `sys.path` for distributions; what they import is forgotten after."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
-    registry._scan.cache_clear()
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-    registry._scan.cache_clear()
-    registry.load.cache_clear()
-
-
 @pytest.mark.parametrize("kind", NEW_KINDS)
 def test_new_package_is_complete(tmp_path, kind):
     made = write_package("my_thing", kind, tmp_path)
@@ -134,21 +118,21 @@ def test_a_full_disk_leaves_no_half_package(full_disk):
     assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 
-def test_plugins_are_listed_with_what_is_wrong(site, call):
-    (site / "listed_good.py").write_text(
+def test_plugins_are_listed_with_what_is_wrong(place, call):
+    (place / "listed_good.py").write_text(
         "from rezoo.specs import DatasetSpec\ngood = DatasetSpec(name='good', open=list)\n"
     )
-    (site / "listed_bad.py").write_text("import nosuch_module\n")
-    add_distribution(site, "good-data", {"rezoo.datasets": {"good": "listed_good:good"}})
-    add_distribution(site, "bad-net", {"rezoo.architectures": {"bad": "listed_bad:bad"}})
-    add_distribution(site, "typo", {"rezoo.architecture": {"net": "listed_good:good"}})
+    (place / "listed_bad.py").write_text("import nosuch_module\n")
+    add_distribution(place, "good-data", {"rezoo.datasets": {"good": "listed_good:good"}})
+    add_distribution(place, "bad-net", {"rezoo.architectures": {"bad": "listed_bad:bad"}})
+    add_distribution(place, "typo", {"rezoo.architecture": {"net": "listed_good:good"}})
     add_distribution(
-        site,
+        place,
         "newer",
         {"rezoo.recipes": {"late": "listed_good:good"}},
         requires=["rezoo>=99", "numpy"],
     )
-    add_distribution(site, "thief", {"rezoo.datasets": {"digits": "listed_good:good"}})
+    add_distribution(place, "thief", {"rezoo.datasets": {"digits": "listed_good:good"}})
     answer = call("plugin", "list", "--json")
     assert answer.rc == 0, answer.err
     rows = {row["name"]: row for row in json.loads(answer.out)["plugins"]}
@@ -229,8 +213,8 @@ def test_checks_need_a_backend_of_rezoo(cli):
 
 
 @pytest.mark.ci
-def test_new_recipe_passes_its_check(site, tmp_path, call):
-    install_package(write_package("faster", "recipe", tmp_path).folder, site)
+def test_new_recipe_passes_its_check(place, tmp_path, call):
+    install_package(write_package("faster", "recipe", tmp_path).folder, place)
     answer = call("plugin", "check", "faster")
     assert answer.rc == 0, answer.err
     assert "6 checks passed" in answer.out

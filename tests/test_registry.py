@@ -44,23 +44,6 @@ BROKEN = {
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty folder on `sys.path`, for distributions; what they import is forgotten after."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delenv(registry.DISABLE_VARIABLE, raising=False)
-    before = set(sys.modules)
-    registry._scan.cache_clear()
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-    registry._scan.cache_clear()
-    registry.load.cache_clear()
-
-
-@pytest.fixture
 def install(place):
     """Write a distribution: its metadata, one entry point, one module."""
 

@@ -9,36 +9,25 @@ import re
 
 import pytest
 
-from browser import running
+from browser import COLOURS, running
 from report_pages import HOSTILES, Elements, page_of, predictions, records
 
 pytestmark = pytest.mark.ci
 BREEDS = tuple(f"a breed with a long name, number {i}" for i in range(37))
 # The contrast of WCAG 2.2 of each text with what is behind it; texts on drawings are left out.
-CONTRAST = """
-(() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
-    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const low = [];
-  for (const e of document.querySelectorAll("body *:not(svg *)")) {
+CONTRAST = f"""
+(() => {{
+{COLOURS}  const low = [];
+  for (const e of document.querySelectorAll("body *:not(svg *)")) {{
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!own || !e.checkVisibility()) continue;
-    const [a, b] = [getComputedStyle(e).color, behind(e)].map((c) =>
+    const [a, b] = [getComputedStyle(e).color, behind(e, 0)].map((c) =>
       luminance(typeof c === "string" ? parse(c) : c));
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < 4.5) low.push([e.tagName, e.textContent.slice(0, 30), contrast]);
-  }
+    const found = contrast(a, b);
+    if (found < 4.5) low.push([e.tagName, e.textContent.slice(0, 30), found]);
+  }}
   return low;
-})()
+}})()
 """
 
 

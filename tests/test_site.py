@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from browser import running
+from browser import COLOURS, running
 from rezoo.registry import architectures
 from rezoo.sources import catalogue
 from rezoo.utils.licences import PERMISSIVE
@@ -36,25 +36,14 @@ SEARCHED = {
     "keras.applications": "guides/coming-from/",
 }
 # Contrast by WCAG 2.2 of each link in the text with what is behind it, below 4.5.
-PALE_LINKS = """
-(() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
-    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0.9) return colour;
-    }
-    return [255, 255, 255];
-  };
-  return [...document.querySelectorAll("article a:not(.headerlink)")]
+PALE_LINKS = f"""
+(() => {{
+{COLOURS}  return [...document.querySelectorAll("article a:not(.headerlink)")]
     .filter((a) => a.textContent.trim() && a.checkVisibility())
-    .map((a) => [a, luminance(parse(getComputedStyle(a).color)), luminance(behind(a))])
-    .map(([a, x, y]) => [a.textContent, (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05)])
-    .filter(([_, contrast]) => contrast < 4.5);
-})()
+    .map((a) => [a, luminance(parse(getComputedStyle(a).color)), luminance(behind(a, 0.9))])
+    .map(([a, x, y]) => [a.textContent, contrast(x, y)])
+    .filter(([_, found]) => found < 4.5);
+}})()
 """
 # Tables that are wider than the room for them and that cannot be scrolled.
 CUT = """

@@ -28,7 +28,7 @@ from rezoo.training import whitening
 from rezoo.training.muon import Muon, orthogonalized, require_normalization
 from rezoo.training.sgd import SGD
 from same_bits import different
-from test_registry import install, place  # noqa: F401 - fixtures
+from test_registry import install  # noqa: F401 - a fixture
 from test_training import StopAt
 from tiny import tiny3
 

@@ -16,11 +16,12 @@ from rezoo.cli.options import (
     device_option,
     examples,
     json_option,
+    models_argument,
     pretrained_option,
     print_json,
     require_pinned_option,
 )
-from rezoo.cli.values import DatasetReference, complete_models
+from rezoo.cli.values import DatasetReference
 from rezoo.data.datasets import DataOptions, dataset_spec
 from rezoo.utils.names import count_of
 
@@ -36,9 +37,7 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
         "rezoo compare runs/a runs/b", "rezoo compare runs/a exports/model.onnx --csv flips.csv"
     )
 )
-@click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
-)
+@models_argument
 @click.option(
     "--dataset",
     type=DatasetReference(),

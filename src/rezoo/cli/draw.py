@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rezoo.cli.options import (
-    examples,
-)
-from rezoo.cli.values import complete_models
+from rezoo.cli.options import examples, models_argument
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
 
@@ -24,9 +21,7 @@ if TYPE_CHECKING:
         "rezoo draw resnet34 --part blocks -o blocks.svg",
     )
 )
-@click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
-)
+@models_argument
 @click.option(
     "-o",
     "--output",

@@ -19,6 +19,7 @@ from rezoo.cli.values import (
     Device,
     NumberOr,
     complete_datasets,
+    complete_models,
 )
 from rezoo.data.csv_rows import with_columns
 from rezoo.data.datasets import ON_BAD_IMAGE
@@ -53,6 +54,10 @@ require_pinned_option = click.option(
     "--require-pinned",
     is_flag=True,
     help="Refuse weights of the Hub that neither a commit nor a catalogue's SHA-256 pins.",
+)
+
+models_argument = click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 
 dataset_option = click.option(

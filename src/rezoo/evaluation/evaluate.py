@@ -79,7 +79,6 @@ def evaluate(
         LostHostError: Another host has ended, or is not reached.
     """
     require_known(tta)
-    require_known(tta)
     show = counted(progress, "evaluating")
     setting = setting_of(
         model,

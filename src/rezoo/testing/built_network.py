@@ -136,10 +136,3 @@ def check_logits(what: str, logits: np.ndarray) -> None:
         raise BrokenContractError(f"{what}: the logits are {logits.dtype}, not float32")
     if not np.isfinite(logits).all():
         raise BrokenContractError(f"{what}: a logit is not finite")
-
-
-def values(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return the tensors of a network by their names in a weights file."""
-    from rezoo.models.tensors import to_tensors
-
-    return to_tensors(model)

@@ -14,7 +14,6 @@ from rezoo.testing.built_network import (
     check_logits,
     difference,
     forward,
-    values,
 )
 from rezoo.testing.contract import BrokenContractError, NotCheckedError
 
@@ -29,7 +28,9 @@ def determinism(network: BuiltNetwork) -> str:
     """The same seed gives the same weights, and the same images the same logits."""
     import numpy as np
 
-    one, two = (values(network.create()) for _ in range(2))
+    from rezoo.models.tensors import to_tensors
+
+    one, two = (to_tensors(network.create()) for _ in range(2))
     different = [n for n in one if one[n].tobytes() != two[n].tobytes()]
     if different:
         raise BrokenContractError(f"{different[0]} is random whatever the seed is")
@@ -42,10 +43,11 @@ def weights_file(network: BuiltNetwork) -> str:
     """`model.safetensors` gives the same tensors and logits, bit by bit."""
     import numpy as np
 
+    from rezoo.models.tensors import to_tensors
     from rezoo.sources.load import load
 
     model = load(network.folder)
-    wanted, found = values(network.model), values(model)
+    wanted, found = to_tensors(network.model), to_tensors(model)
     for name, value in wanted.items():
         if found[name].tobytes() != value.tobytes():
             raise BrokenContractError(f"{name} is not the same after saving and loading")
