@@ -249,7 +249,7 @@ _CATALOGUE_KEYS = {
     "licence": "licence of the weights, as stated by their authors",
     "default": "whether `--pretrained` loads these weights; requires a `sha256` and a licence that "
     "allows commercial use",
-    "commit": "40 hexadecimal digits; without it, `main` is asked for and the hash decides",
+    "commit": "40 hexadecimal digits; without it, `main` is used and the SHA-256 decides",
     "sha256": "of `model.safetensors`, 64 hexadecimal digits in lower case; without it, the file "
     "is compared with the SHA-256 that the Hub states",
     "bytes": "size of `model.safetensors`; a larger file is not downloaded",

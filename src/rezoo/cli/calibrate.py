@@ -56,7 +56,7 @@ def calibrate(
     Both come from the validation split, and are written to config.json. predict, push, and
     exports that give probabilities use them. A multi-label network gets a temperature only.
 
-    The test split is not used: rezoo eval then measures on it what the calibration is worth.
+    The test split is not used, so rezoo eval measures on it how good the calibration is.
     """
     from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec

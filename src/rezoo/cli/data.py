@@ -31,9 +31,9 @@ def data() -> None:
 @columns_option
 @json_option
 def prepare(dataset: str, as_json: bool) -> None:
-    """Do now what the first use of DATASET takes: download, convert, decode once.
+    """Download and convert DATASET now, not at its first use.
 
-    Later commands then need no network. Prints the folder and its size.
+    Later commands need no network. Prints the folder and its size.
     """
     from rezoo.cli import console
     from rezoo.data.datasets import dataset_spec
@@ -114,9 +114,9 @@ def show(
     seed: int | None,
     **wanted: Any,
 ) -> None:
-    """Draw what a network sees of DATASET, as one PNG file.
+    """Draw images of DATASET as the network receives them, as one PNG file.
 
-    Each example whole, and as training with the recipe gets it in the epochs from --epoch on.
+    Each example is drawn whole, and as training receives it in the epochs from --epoch on.
     """
     changes: dict[str, Any] = {"image_size": image_size, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     "--unknown",
     type=DatasetReference(),
     metavar="DATASET",
-    help="Images of none of the classes, such as folder:PATH: how well they are told from these.",
+    help="Images of none of the classes, such as folder:PATH: measure how many are recognized.",
 )
 @click.option(
     "--corruptions",

@@ -58,7 +58,7 @@ def examine(
     as_json: bool,
     **handling: Any,
 ) -> None:
-    """Measure what the parts of MODEL contribute; it has weights.
+    """Measure what the blocks of MODEL, which has weights, contribute.
 
     With --lesion: top-1 with each block replaced by its shortcut, and with 95 % intervals. In a
     plain network, which has no shortcuts, the layers of the block are removed.

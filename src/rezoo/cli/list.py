@@ -25,8 +25,8 @@ from rezoo.utils.names import natural_key, near
 @click.option("--recipes", "kinds", flag_value="recipes", help="Only recipes.")
 @click.option("--records", "kinds", flag_value="records", help="Accuracies that recipes claim.")
 @click.option("--weights", "kinds", flag_value="weights", help="Published weights.")
-@click.option("--max-params", type=LargeNumber(), help="Most parameters, such as 30M.")
-@click.option("--max-macs", type=LargeNumber(), help="Most MACs for one image, such as 4.1G.")
+@click.option("--max-params", type=LargeNumber(), help="Largest number of parameters: 30M.")
+@click.option("--max-macs", type=LargeNumber(), help="Largest number of MACs for an image: 4.1G.")
 @click.option(
     "--licence",
     help="Licence of --weights, such as apache-2.0, or permissive: Apache, BSD, MIT and the like.",
@@ -50,8 +50,8 @@ def list_command(
 
     PATTERN chooses names, such as 'resnet*d': of architectures if no option names another table.
     With --weights, it matches the architecture, or the whole name as '*.a1_in1k' does. Quote it,
-    or the shell puts names of files in its place. A pattern without a match is exit code 2, limits
-    that leave nothing are 3.
+    or the shell puts names of files in its place. The exit code is 2 for a pattern without a match,
+    and 3 for limits that leave nothing.
 
     With --records: the accuracies that recipes claim, also those of plugins, the best of each
     dataset first. With --weights: the published weights of all catalogues. MACs are multiply-adds

@@ -197,7 +197,7 @@ def devices_options(command: Any) -> Any:
             "--hosts",
             metavar="ADDRESS:PORT,N,INDEX|auto",
             help="Compute on N hosts, each with this command and its INDEX from 0; the first "
-            "listens at ADDRESS:PORT. auto: as SLURM, Cloud TPU, TF_CONFIG or Kubernetes say.",
+            "listens at ADDRESS:PORT. auto: as set by SLURM, Cloud TPU, TF_CONFIG or Kubernetes.",
         ),
         click.option(
             "--devices",

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=complete_models)
 @pretrained_option
 @click.option("--record", is_flag=True, help="First record the present state of the folder MODEL.")
-@click.option("--image", "images", multiple=True, help="With --record: for the reference batch.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    help="With --record: an image for the reference batch; may be repeated.",
+)
 @click.option("--overwrite", is_flag=True, help="With --record: replace an existing record.")
 @device_option
 @json_option
