@@ -22,7 +22,6 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses, whitening
-from rezoo.training.freezing import frozen_layers
 from rezoo.training.network import (
     agreed,
     build_network,
@@ -99,7 +98,6 @@ class Setup:
         recipe = agreed(recipe, devices)
         config = _config(request, data)
         network = build_network(config, recipe)
-        frozen_layers(network, recipe)  # refuses wrong names, before anything is written
         if request.fit_memory and before is None:
             check_batch(dataclasses.replace(recipe, accumulation=1), devices)
             recipe, note = fit_batch_to_memory(network, config, recipe, devices)
@@ -124,7 +122,6 @@ class Setup:
             before=before,
             devices=devices,
         )
-        _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
         if recipe.stem_start == "whitened":
             images = setup.unaugmented_batches(whitening.IMAGES)
             whitening.whiten(network, images, config.preprocessing, devices)

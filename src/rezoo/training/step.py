@@ -136,10 +136,11 @@ def training_step(
             they are the network's input.
 
     Raises:
+        SpecError: See `rezoo.training.freezing.frozen_layers`.
         IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
-            be frozen.
+            be frozen, or the optimizer cannot train the network.
     """
-    freeze(model, recipe)
+    frozen = freeze(model, recipe)
     average = None
     if recipe.ema_decay:
         average = Average(
@@ -149,7 +150,7 @@ def training_step(
             warmup_steps=warmup_steps(recipe, steps_per_epoch),
         )
     scale = LossScale() if recipe.precision == "mixed_float16" else None
-    optimizer = build_optimizer(model, recipe, steps_per_epoch)
+    optimizer = build_optimizer(model, recipe, steps_per_epoch, frozen)
     update = Update(optimizer, clip_norm=recipe.clip_norm, average=average, scale=scale)
     objective = objective or losses.objective(recipe, task)
     return TrainingStep(

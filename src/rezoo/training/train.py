@@ -225,6 +225,7 @@ def _train(
             resuming.refuse(folder, changes)
         notes = [*notes, *more]
     changes = resuming.of_first(changes, devices)
+    step = setup.new_step()  # refuses what cannot be trained, before anything is removed
     if overwrite:
         notes += old_run.remove(folder)
     if changes:
@@ -232,7 +233,6 @@ def _train(
     if inputs.tensorboard and devices.is_first:
         reporter = Several(reporter, TensorBoard())
     deadline = began + limit_s - finish_s if limit_s else None
-    step = setup.new_step()
     reporter.built(setup.network, step.update.optimizer)
     loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
     if changes or setup.signature != setup.signature_before:
