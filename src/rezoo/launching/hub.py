@@ -12,6 +12,7 @@ from typing import Any
 from rezoo.launching.endings import ASKED, DONE, DOUBTFUL, End
 from rezoo.launching.messages import Clocks, Connection, free_port, listen, wait
 from rezoo.utils.hosts import Hosts, join
+from rezoo.utils.names import listed
 
 _STRANGERS = 64  # connections that have not yet said which host they are
 
@@ -84,8 +85,7 @@ class Hub:
 
     def _absent(self) -> str:
         absent = [i for i in range(self._hosts.count) if i not in self._peers]
-        shown = ", ".join(self._hosts.named(i) for i in absent[:8])
-        return shown + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
+        return listed([self._hosts.named(i) for i in absent], 8)
 
     def _missing(self) -> End:
         count = self._hosts.count - len(self._peers)
