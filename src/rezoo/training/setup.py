@@ -16,6 +16,7 @@ import numpy as np
 
 from rezoo.data import batches, splits
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
+from rezoo.data.labels import class_counts
 from rezoo.data.unreadable import Faults
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
@@ -148,9 +149,9 @@ class Setup:
         known = {split: part.labels() for split, part in self.data.splits.parts.items()}
         classes = self.config.num_classes
         return {
-            split: tuple((np.bincount(x, minlength=classes) if x.ndim == 1 else x.sum(0)).tolist())
-            for split, x in known.items()
-            if x is not None
+            split: tuple(class_counts(labels, classes).tolist())
+            for split, labels in known.items()
+            if labels is not None
         }
 
     def plan(self, request: Request, *notes: str) -> Plan:
