@@ -14,9 +14,10 @@ from rezoo.data import datasets, splits
 from rezoo.data.audit.duplicates import Matches, find_duplicates
 from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
-from rezoo.data.audit.scan import Progress, Scan, label_name, scan
+from rezoo.data.audit.scan import Scan, label_name, scan
 from rezoo.data.examples import Splits
 from rezoo.data.labels import class_counts, wrong_labels
+from rezoo.utils.live_line import Show
 from rezoo.utils.paths import expanded
 
 _SMALL, _LARGE, _THIN = 32, 20_000_000, 16  # shorter side, pixels, longer / shorter side
@@ -29,7 +30,7 @@ def check(
     *,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Show | None = None,
 ) -> tuple[Findings, dict[str, Any]]:
     """Check a dataset and write the report; the data are not changed.
 
@@ -53,7 +54,7 @@ def check(
     return findings, write_report(folder, findings, opened)
 
 
-def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = None) -> Findings:
+def check_splits(opened: Splits, dataset: str, *, progress: Show | None = None) -> Findings:
     """Check an opened dataset; nothing is written.
 
     Args:

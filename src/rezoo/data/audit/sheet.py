@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
 from rezoo.utils.files import refuse_inside_dataset, write_bytes
+from rezoo.utils.live_line import Show
 from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
@@ -85,11 +86,7 @@ class SheetRequest:
             dataset=dataset,
             split=split,
             recipe=resolved,
-            preprocessing=dataclasses.replace(
-                base.at(resolved.image_size, resolved.crop_mode),
-                crop_pct=resolved.crop_pct or base.crop_pct,
-                interpolation=resolved.interpolation or base.interpolation,
-            ),
+            preprocessing=recipes.preprocessing_of(resolved, base),
             classes=classes or "",
             count=count,
             epoch=epoch,
@@ -122,9 +119,7 @@ def default_path(dataset: str) -> Path:
     return Path(f"data-sheet-{short_name(dataset)}.png")
 
 
-def draw_sheet(
-    request: SheetRequest, *, progress: Callable[[int, int], None] | None = None
-) -> Sheet:
+def draw_sheet(request: SheetRequest, *, progress: Show | None = None) -> Sheet:
     """Draw a sheet and write it.
 
     Args:
