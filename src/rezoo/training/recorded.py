@@ -180,32 +180,21 @@ def complete(
     folder = _folder(resume, model, output)
     if model is None and (folder is None or pretrained):
         raise SpecError("no model is named", hint="name one, or the folder of a run: --resume RUN.")
-    given: dict[str, Any] = {
-        "pretrained": pretrained, "changes": changes, "deterministic": deterministic
-    }  # fmt: skip
-    if folder is None:
-        assert model is not None
-        return Inputs(
-            model=model,
-            dataset="digits" if dataset is None else dataset,
-            recipe=recipe,
-            output=output,
-            options=_options(options, DataOptions()),
-            max_time_s=max_time_s,
-            tensorboard=tensorboard,
-            **given,
-        )
-    run = _run(folder)
+    run = _run(folder) if folder else Recorded(model="", dataset="digits")  # a new run
+    if recipe is None and folder:
+        recipe = _recipe(folder)
     limit = None if {"epochs", "steps"} & changes.keys() else run.max_time_s
     return Inputs(
         model=run.resolved() if model is None else model,
         dataset=run.dataset if dataset is None else dataset,
-        recipe=_recipe(folder) if recipe is None else recipe,
-        output=folder,
+        pretrained=pretrained,
+        recipe=recipe,
+        changes=changes,
+        output=folder or output,
         options=_options(options, run.options),
         max_time_s=limit if max_time_s is None else max_time_s,
         tensorboard=tensorboard or run.tensorboard,
-        **given,
+        deterministic=deterministic,
     )
 
 

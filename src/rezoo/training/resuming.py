@@ -21,7 +21,6 @@ from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import CallbackError, DivergedError, IncompatibleError, Interrupted, ResourceError
 from rezoo.evaluation.recording import remove_scores
-from rezoo.models.devices import Devices
 from rezoo.models.fingerprint import fingerprint
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import as_reference
@@ -41,6 +40,8 @@ _OF_THE_RATE = ("schedule", "learning_rate", "min_learning_rate", "poly_power", 
 COMPUTING = ("rezoo", "keras", "tensorflow", "jax")
 RECIPE, DATA = "another recipe", "other data"
 NETWORK, VERSIONS, KERNELS = "another network", "other versions", "other kernels"
+# Errors after which a run can go on, from its last checkpoint.
+_STOPPING = (CallbackError, DivergedError, Interrupted, ResourceError, KeyboardInterrupt)
 _ANEW = "start a new run with --overwrite or another --output."
 
 
@@ -95,9 +96,35 @@ def recorded(setup: Setup, request: Request, inputs: Inputs, identity: Identity)
 
 
 def compare(
+    request: Request, setup: Setup, identity: Identity, now: Recorded, *, allow: bool
+) -> tuple[list[Difference], list[str]]:
+    """Return how what a run would go on with differs from its start, and notes for the user.
+
+    Both are empty for a new run. The first host compares, and all hosts must call it.
+
+    Args:
+        request: The inputs of the run.
+        setup: What it would compute with.
+        identity: Its data.
+        now: What it would record of itself.
+        allow: Whether it may differ.
+
+    Raises:
+        IncompatibleError: It differs, and may not.
+    """
+    found: list[Difference] = []
+    notes: list[str] = []
+    if setup.before is not None and setup.devices.is_first:
+        found, notes = _compared(request, setup, identity, now)
+        if not allow:
+            refuse(request.folder, found)
+    same = setup.devices.from_first([dataclasses.asdict(x) for x in found])
+    return [Difference(**x) for x in same], notes
+
+
+def _compared(
     request: Request, setup: Setup, identity: Identity, now: Recorded
 ) -> tuple[list[Difference], list[str]]:
-    """Compare what a run would go on with to its start; return differences, and notes."""
     folder, was = request.folder, Recorded.read(request.folder)
     data, versions, machine = Identity.read(folder), read_environment(folder), environment()
     found = [
@@ -109,11 +136,6 @@ def compare(
     ]
     notes = [f"goes on with {x.what}: {x.text}" for x in found]
     return found, [*notes, describe_data(data, identity), describe_versions(versions, machine)]
-
-
-def of_first(found: Sequence[Difference], devices: Devices) -> list[Difference]:
-    """Return the differences that the first host has found; all hosts must call it."""
-    return [Difference(**x) for x in devices.from_first([dataclasses.asdict(x) for x in found])]
 
 
 def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
@@ -207,10 +229,10 @@ def of_network(before: Recorded, now: Recorded) -> Iterator[Difference]:
 
 def of_versions(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
     """Yield which versions that compute the weights differ from those in `environment.json`."""
-    pairs = _versions(before, now, [name for name in COMPUTING if name in now["packages"]])
-    listed = [f"{name} {found} in place of {was}" for name, was, found in pairs]
+    changed = _changed_packages(before, now)
+    listed = [text for name, text in changed.items() if name in COMPUTING]
     backend = before.get("backend", now["backend"])
-    packages = [f"{name}=={was}" for name, was, _ in pairs]
+    packages = [f"{name}=={before['packages'][name]}" for name in COMPUTING if name in changed]
     remedies = [f"pip install {' '.join(packages)}"] if packages else []
     pipeline = before.get("input_pipeline", 1) if before else now["input_pipeline"]
     if pipeline != now["input_pipeline"]:
@@ -234,10 +256,8 @@ def of_kernels(before: Recorded, now: Recorded) -> Iterator[Difference]:
 
 def describe_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return a note for the user on what else may change the last bits, or empty text."""
-    others = [name for name in now["packages"] if name not in COMPUTING]
-    listed = [f"{name} {found} in place of {was}" for name, was, found in _versions(
-        before, now, others
-    )]  # fmt: skip
+    changed = _changed_packages(before, now)
+    listed = [text for name, text in changed.items() if name not in COMPUTING]
     for key in ("python", "processor", "devices"):
         was, found = before.get(key), now[key]
         if was and was != found:
@@ -246,12 +266,10 @@ def describe_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
     return f"the last bits may differ: {'; '.join(listed)}" if listed else ""
 
 
-def _versions(
-    before: dict[str, Any], now: dict[str, Any], names: Sequence[str]
-) -> list[tuple[str, str, str]]:
-    """Return (package, version before, version now) of those that differ."""
+def _changed_packages(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """Return package → its versions in words, of those whose version differs."""
     old, new = before.get("packages", {}), now["packages"]
-    return [(n, old[n], new[n]) for n in names if n in old and old[n] != new[n]]
+    return {n: f"{n} {new[n]} in place of {old[n]}" for n in new if old.get(n, new[n]) != new[n]}
 
 
 def describe_more_epochs(setup: Setup, progress: Progress) -> str:
@@ -277,9 +295,7 @@ def resumable_errors(folder: Path) -> Iterator[None]:
     """Add to errors that stop a run how to continue it, if there is a checkpoint."""
     try:
         yield
-    except (
-        CallbackError, DivergedError, Interrupted, ResourceError, KeyboardInterrupt
-    ) as error:  # fmt: skip
+    except _STOPPING as error:
         if has_checkpoint(folder):
             command = command_to_resume(folder)
             if isinstance(error, KeyboardInterrupt):

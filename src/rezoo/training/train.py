@@ -218,13 +218,8 @@ def _train(
     identity = Identity.of(setup.data)
     check_same_data(identity, devices)
     recorded = resuming.recorded(setup, request, inputs, identity)
-    changes: list[resuming.Difference] = []
-    if before is not None and devices.is_first:
-        changes, more = resuming.compare(request, setup, identity, recorded)
-        if not allow_change:
-            resuming.refuse(folder, changes)
-        notes = [*notes, *more]
-    changes = resuming.of_first(changes, devices)
+    changes, more = resuming.compare(request, setup, identity, recorded, allow=allow_change)
+    notes = [*notes, *more]
     step = setup.new_step()  # refuses what cannot be trained, before anything is removed
     if overwrite:
         notes += old_run.remove(folder)
