@@ -23,17 +23,12 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses, whitening
-from rezoo.training.network import (
-    agreed,
-    build_network,
-    check_batch,
-    fit_batch_to_memory,
-    start_from,
-)
+from rezoo.training.network import agreed, build_network, check_batch, start_from
 from rezoo.training.opened_data import check_data, opened_splits
 from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
+from rezoo.training.step_memory import fit_batch_to_memory
 from rezoo.training.to_device import as_backend
 from rezoo.utils.memory import memory_errors
 
