@@ -74,7 +74,7 @@ class SheetRequest:
         resolved, _ = recipes.resolve_recipe(
             recipe or spec.recipe, spec, changes or {}, preprocessing=base
         )
-        last = resolved.epochs - 1
+        last = max(resolved.epochs, 1) - 1  # a probe has no epochs, and the test transform
         for name, value, low, high, why in (
             ("count", count, 1, MAX_COUNT, ""),
             ("draws", draws, 1, MAX_DRAWS, ""),
@@ -90,8 +90,8 @@ class SheetRequest:
             classes=classes or "",
             count=count,
             epoch=epoch,
-            draws=min(draws, resolved.epochs - epoch),
-            augment=split == "train" and not no_augment,
+            draws=min(draws, last + 1 - epoch),
+            augment=split == "train" and not no_augment and resolved.epochs > 0,
             path=_checked(expanded(output or default_path(dataset)), dataset, overwrite=overwrite),
         )
 
