@@ -14,13 +14,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
+from rezoo.artifacts.run_files import RECIPE
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference, Source, local_folder, resolve
 from rezoo.training import old_run
-from rezoo.training.request import Request
+from rezoo.training.request import Request, read_run
 from rezoo.utils.documents import read_document
 from rezoo.utils.files import write_json
 from rezoo.utils.paths import expanded
@@ -230,13 +230,13 @@ def _run(folder: Path) -> Recorded:
 
 
 def _recipe(folder: Path) -> Recipe:
-    values = read_recipe_of_run(folder)
-    if not values:
+    recipe = read_run(folder)
+    if recipe is None:
         raise NotFoundError(
             f"{folder} has no {RECIPE}: its run was stopped before it began",
             hint="repeat the whole command, with --resume after the model.",
         )
-    return Recipe.from_dict(values, origin=str(folder / RECIPE))
+    return recipe
 
 
 def _options(given: DataOptions | Mapping[str, Any] | None, base: DataOptions) -> DataOptions:
