@@ -27,6 +27,7 @@ class Hub:
     def __init__(self, hosts: Hosts, own: socket.socket, *, restarts: int, clocks: Clocks) -> None:
         self._hosts, self._restarts, self._clocks = hosts, restarts, clocks
         self._listener = listen(hosts.address, hosts.port)
+        self._listener.setblocking(False)
         self._strangers = [Connection(own)]
         self._peers: dict[int, Connection] = {}
         self._names: dict[int, str] = {}
