@@ -21,7 +21,7 @@ from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.cli.quiet import import_quietly
 from rezoo.training.generations import read_whole
 from rezoo.utils.lock import LOCK, locked
-from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
+from tiny import NETWORK, WITH_BIAS, tiny_network  # noqa: F401 - a fixture
 
 TRAINED = "test_resnet"  # the network of the fixture `trained`
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "8")
@@ -318,15 +318,18 @@ def test_names_that_no_folder_can_have(call, name):
     fails(call("eval", name), 2, name[:9])
 
 
-@pytest.mark.parametrize("reason", ["missing data", "batch too large"])
+@pytest.mark.parametrize("reason", ["missing data", "batch too large", "optimizer"])
 def test_overwrite_that_fails_keeps_the_old_run(call, run_copy, reason):
     """A typing error in --dataset must not destroy the existing run."""
     before = sorted(p.name for p in run_copy.iterdir())
     if reason == "missing data":
         answer = train(call, f"folder:{run_copy}/nosuch", run_copy, *TINY, "--overwrite")
-    else:
+    elif reason == "batch too large":
         answer = train(call, "digits", run_copy, "--batch-size", "5000", "--overwrite")
-    assert answer.rc in (2, 3)
+    else:
+        muon = ("--set", "optimizer=muon", "--overwrite")
+        answer = train(call, "digits", run_copy, *TINY, *muon, model=WITH_BIAS)
+    assert answer.rc in (2, 3, 6)
     assert run_copy.exists()
     assert sorted(p.name for p in run_copy.iterdir()) == before
 

@@ -201,6 +201,8 @@ def test_epochs_end_with_the_recipe(tmp_path):
     assert request.draws == 1
     with pytest.raises(SpecError, match="allowed is 0 to 29"):
         ask("digits", tmp_path, epoch=30, changes={})
+    probe = ask("digits", tmp_path, recipe="probe", changes={})  # it has none
+    assert (probe.epoch, probe.draws, probe.augment) == (0, 1, False)
 
 
 @pytest.mark.ci

@@ -240,8 +240,12 @@ def test_the_second_use_needs_neither_library_nor_network(hub, shapes, monkeypat
     assert "HF_HUB_OFFLINE=0" in caught.value.hint
 
 
-def test_a_branch_that_moves(hub, shapes):
+def test_a_branch_that_moves(hub, shapes, tmp_path):
     assert len(open_hf(REPO)["train"]) == 30
+    (memory,) = (tmp_path / "data").rglob("refs/main")
+    written = memory.stat()
+    assert len(open_hf(REPO)["train"]) == 30
+    assert memory.stat().st_ino == written.st_ino  # nothing is written if it has not moved
     hub.add(REPO, {"data/train-00000-of-00001.parquet": parquet(rows(33))})
     assert len(open_hf(REPO)["train"]) == 33
     assert len(open_hf(f"{REPO}@{shapes}")["train"]) == 30

@@ -24,7 +24,7 @@ from rezoo.data.identity import Identity, resolved_reference
 from rezoo.data.image_sources import ArraySource, FileSource
 from rezoo.errors import IncompatibleError, IntegrityError
 from rezoo.specs import DatasetSpec
-from rezoo.training.resuming import describe_data, of_data
+from rezoo.training.run_differences import describe_data, of_data
 from rezoo.utils.pages import for_others
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 

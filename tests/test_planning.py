@@ -10,8 +10,9 @@ from rezoo.errors import SpecError
 from rezoo.models.factory import create_model
 from rezoo.models.profile import profile
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import estimate, network, request
+from rezoo.training import estimate, request
 from rezoo.training.estimate import Times
+from rezoo.training.step_memory import FREE_PART, predict_memory, smallest_accumulation
 from rezoo.utils import device
 
 TIMES = Times(compile_s=5.0, step_s=1.0, validation_s=9.0, save_s=1.0, probe_s=0.0, loss=1.0)
@@ -31,40 +32,40 @@ def counted():
 
 
 def test_memory_grows_with_the_batch_and_the_precision(counted):
-    once, twice = (network.predict_memory(counted, recipe(batch_size=n)) for n in (32, 64))
-    half = network.predict_memory(counted, recipe(batch_size=32, precision="mixed_bfloat16"))
+    once, twice = (predict_memory(counted, recipe(batch_size=n)) for n in (32, 64))
+    half = predict_memory(counted, recipe(batch_size=32, precision="mixed_bfloat16"))
     assert twice.activations == pytest.approx(2 * once.activations, rel=1e-6)
     assert half.activations == pytest.approx(once.activations / 2, rel=1e-6)
     assert once.total == once.activations + once.optimizer + once.work
-    lamb = network.predict_memory(counted, recipe(batch_size=32, optimizer="lamb", ema_decay=0.9))
+    lamb = predict_memory(counted, recipe(batch_size=32, optimizer="lamb", ema_decay=0.9))
     assert lamb.optimizer == 3 * once.optimizer == 3 * 4 * counted.params
 
 
 def test_the_micro_batch_that_fits(counted):
     plain = recipe(batch_size=96)
-    whole = network.predict_memory(counted, plain).total
-    assert network.smallest_accumulation(counted, plain, 2 * whole) == 1
-    third = network.predict_memory(counted, dataclasses.replace(plain, accumulation=3)).total
-    assert network.smallest_accumulation(counted, plain, round(third / network.FREE_PART) + 1) == 3
-    assert network.smallest_accumulation(counted, plain, 0) == 96  # single images, at the worst
+    whole = predict_memory(counted, plain).total
+    assert smallest_accumulation(counted, plain, 2 * whole) == 1
+    third = predict_memory(counted, dataclasses.replace(plain, accumulation=3)).total
+    assert smallest_accumulation(counted, plain, round(third / FREE_PART) + 1) == 3
+    assert smallest_accumulation(counted, plain, 0) == 96  # single images, at the worst
     mixing = recipe(batch_size=96, mixup_alpha=0.2)
-    assert network.smallest_accumulation(counted, mixing, 0) == 48
+    assert smallest_accumulation(counted, mixing, 0) == 48
 
 
 def test_a_gpu_also_holds_batches_ahead_and_the_workspace_of_convolutions(counted):
     one, two = (recipe(batch_size=n, precision="mixed_bfloat16") for n in (32, 64))
     host, gpu, larger = (
-        network.predict_memory(counted, one),
-        network.predict_memory(counted, one, gpu=True),
-        network.predict_memory(counted, two, gpu=True),
+        predict_memory(counted, one),
+        predict_memory(counted, one, gpu=True),
+        predict_memory(counted, two, gpu=True),
     )
     images = (2 + 4) * 64 * 64 * 3  # two ahead in uint8, one in the step in float32
     more = 32 * (images + 2 * 2 * 32 * 32 * 64)  # conv1 has the largest output
     assert gpu.work - host.work == larger.work - gpu.work == more
     assert gpu.activations == host.activations
-    limit = round(host.total / network.FREE_PART) + 1
-    assert network.smallest_accumulation(counted, one, limit) == 1
-    assert network.smallest_accumulation(counted, one, limit, gpu=True) > 1
+    limit = round(host.total / FREE_PART) + 1
+    assert smallest_accumulation(counted, one, limit) == 1
+    assert smallest_accumulation(counted, one, limit, gpu=True) > 1
 
 
 def test_free_memory_of_this_machine():

@@ -23,7 +23,7 @@ from rezoo.cli.train import train as train_command
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import IncompatibleError, SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.training import recorded, resuming, run_folder
+from rezoo.training import recorded, resuming, run_differences, run_folder
 from rezoo.training.reporters import Reporter
 from rezoo.training.request import Request, settle
 from rezoo.training.run_folder import environment
@@ -49,7 +49,7 @@ def recipe(**keys) -> Recipe:
     ],
 )
 def test_a_run_may_go_on(before, now, chosen):
-    assert not [*resuming.of_recipe(recipe(**before), recipe(**now), chosen)]
+    assert not [*run_differences.of_recipe(recipe(**before), recipe(**now), chosen)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_run_may_go_on(before, now, chosen):
 )
 def test_other_keys_are_named(tmp_path, now, chosen, message, hint):
     with pytest.raises(IncompatibleError, match=message) as caught:
-        resuming.refuse(tmp_path, [*resuming.of_recipe(recipe(), recipe(**now), chosen)])
+        resuming.refuse(tmp_path, [*run_differences.of_recipe(recipe(), recipe(**now), chosen)])
     assert hint in caught.value.hint
 
 
@@ -294,11 +294,11 @@ def test_another_version_is_refused_or_recorded(constant, call, tmp_path):
 def test_a_run_with_other_batches_from_the_same_seed_is_refused():
     now = environment()
     before = {key: value for key, value in now.items() if key != "input_pipeline"}
-    (found,) = resuming.of_versions(before, now)  # a run of rezoo before it recorded this
+    (found,) = run_differences.of_versions(before, now)  # a run of rezoo before it recorded this
     assert found.text == f"input pipeline {now['input_pipeline']} in place of 1"
     assert found.remedy == "use the rezoo of its start"
-    assert not list(resuming.of_versions(now, now))
-    assert not list(resuming.of_versions({}, now))  # nothing is recorded
+    assert not list(run_differences.of_versions(now, now))
+    assert not list(run_differences.of_versions({}, now))  # nothing is recorded
 
 
 def test_another_backend_and_another_network_are_named(constant, call, tmp_path):

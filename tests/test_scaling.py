@@ -7,7 +7,7 @@ import pytest
 from rezoo import recipes
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
-from rezoo.recipes.scaling import describe_scaling, scaled, scaling
+from rezoo.recipes.scaling import describe_changes, describe_scaling, scaled, scaling
 from rezoo.specs import DatasetSpec, Preprocessing
 
 BASE = Recipe(
@@ -142,3 +142,8 @@ def test_images_of_a_short_run_grow_to_their_full_size(tmp_path):
     recipe, (note,) = resolved({"epochs": 5}, str(path))
     assert recipe.grow_epochs == (2.0, 4.0)
     assert note == "grow_epochs [4, 8] → [2, 4]: the run is shorter than its recipe"
+
+
+def test_a_note_has_every_digit_of_a_number_of_steps():
+    recipe = Recipe(name="t", steps=4_194_304)
+    assert describe_changes(recipe, {"steps": 2_097_152}) == "steps 4194304 → 2097152"

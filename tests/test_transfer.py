@@ -14,7 +14,7 @@ import rezoo
 from conftest import fails
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.errors import SpecError
-from rezoo.training import network, trial
+from rezoo.training import step_memory, trial
 from rezoo.training.reporters import Reporter
 from rezoo.utils import device
 from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
@@ -176,7 +176,7 @@ def test_a_time_limit_shortens_the_schedule(tmp_path):
 def test_an_automatic_batch_is_the_recipes_in_parts(monkeypatch, tmp_path):
     plain = {"image_size": 16}
     whole = trial.dry_run(NETWORK, "digits", changes=plain, output=tmp_path)[1].memory
-    free = (whole.total - whole.activations // 3) / network.FREE_PART
+    free = (whole.total - whole.activations // 3) / step_memory.FREE_PART
     monkeypatch.setattr(device, "free_bytes", lambda: round(free))
     changes = {**plain, "batch_size": "auto"}
     plan, found = trial.dry_run(NETWORK, "digits", changes=changes, output=tmp_path)

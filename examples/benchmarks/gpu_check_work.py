@@ -249,7 +249,7 @@ def memory() -> None:
     """Predicted and measured peaks; the batches grow, as a peak never falls."""
     from rezoo.models.profile import profile
     from rezoo.recipes.recipe import Recipe
-    from rezoo.training.network import predict_memory
+    from rezoo.training.step_memory import predict_memory
     from rezoo.utils import device as ours
 
     for count in (2, 4) if TINY else (64, 128, 256):

@@ -44,10 +44,12 @@ class RezooError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if exit_code is not None:
+            self.exit_code = exit_code
 
     def __str__(self) -> str:
         """Return the message alone; OSError would add an error number."""
@@ -141,19 +143,11 @@ class ResourceError(RezooError, OSError):
 class WorkerError(RezooError):
     """A host of a run on several has failed; the exit code is that of its failure."""
 
-    def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
-
 
 class Interrupted(RezooError):  # noqa: N818 - it is a request, not a fault
     """The user or the system asked to stop; the state has been saved first."""
 
     exit_code = 130
-
-    def __init__(self, message: str, *, hint: str = "", exit_code: int = 130) -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
 
 
 class RezooWarning(UserWarning):

@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from rezoo import errors
 from rezoo.artifacts.config import WEIGHTS
 from rezoo.benchmarking.results import PEAK, Benchmark, Measured, Spread
 from rezoo.benchmarking.targets import Options, Target, find_targets
+from rezoo.benchmarking.worker import LESS_MEMORY
 from rezoo.errors import ResourceError, RezooError
 from rezoo.models.settings import require_backend
 from rezoo.sources.references import WithFolder
 from rezoo.utils.device import usable_threads
-from rezoo.utils.live_line import Progress, counted
-from rezoo.utils.paths import switched_on
+from rezoo.utils.live_line import Progress, Show, counted
+from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 
 _EXIT_TIMEOUT_S = 20
 _ENVIRONMENT = {
@@ -100,7 +101,7 @@ def measure(
     options: Options,
     *,
     pretrained: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Show = lambda done, total: None,
 ) -> Benchmark:
     """Measure resolved targets; see `benchmark`."""
     require_backend()
@@ -134,9 +135,7 @@ def measure(
     )
 
 
-def _run_rounds(
-    workers: Sequence[_Worker], options: Options, progress: Callable[[int, int], None]
-) -> None:
+def _run_rounds(workers: Sequence[_Worker], options: Options, progress: Show) -> None:
     for worker in workers:
         worker.send(worker.job)
     for worker in workers:
@@ -203,13 +202,10 @@ class _Worker:
         code, name = self._process.wait(), self.job["reference"]
         if code in (-9, ResourceError.exit_code):  # killed by Linux, or std::bad_alloc
             found = "was killed, most likely for memory" if code == -9 else "is out of memory"
-            return ResourceError(
-                f"{name}: its process {found}",
-                hint="use smaller --batch-sizes or --image-size, or fewer targets at a time.",
-            )
+            return ResourceError(f"{name}: its process {found}", hint=LESS_MEMORY)
         return RezooError(
             f"{name}: its process ended with exit code {code}",
-            hint="REZOO_DEBUG=1 shows its output.",
+            hint=f"{DEBUG_VARIABLE}=1 shows its output.",
         )
 
 
@@ -223,7 +219,7 @@ def _started(job: dict[str, Any], options: Options) -> Iterator[_Worker]:
         [sys.executable, "-P", "-m", "rezoo.benchmarking.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=None if switched_on("REZOO_DEBUG") else subprocess.DEVNULL,
+        stderr=None if switched_on(DEBUG_VARIABLE) else subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
         env=environment,

@@ -7,7 +7,7 @@ are in `rezoo.evaluation.pairing.comparison`. Loads without Keras and TensorFlow
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predi
 from rezoo.evaluation.predictions import Predictions
 from rezoo.sources.any_model import own_val_fraction
 from rezoo.utils.files import record
-from rezoo.utils.live_line import Progress, counted
+from rezoo.utils.live_line import Progress, Show, counted
 
 
 def compare(
@@ -121,7 +121,7 @@ def compare_known(
     *,
     batch_size: int = 32,
     options: DataOptions = DataOptions(),  # noqa: B008 - it is frozen
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Show = lambda done, total: None,
 ) -> NetworkComparison:
     """Evaluate the networks whose predictions are not known, and compare all; see `compare`."""
     if batch_size < 1:
@@ -242,7 +242,7 @@ def _evaluate(
     networks: Sequence[Compared],
     data: Dataset,
     settings: dict[str, Any],
-    progress: Callable[[int, int], None],
+    progress: Show,
 ) -> tuple[list[Predictions], list[str]]:
     """Return the predictions of networks, of which one at a time is in memory, and remarks.
 

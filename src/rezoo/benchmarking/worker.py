@@ -18,8 +18,9 @@ from rezoo.benchmarking.results import TRAIN
 from rezoo.errors import ResourceError, RezooError
 from rezoo.utils import device
 from rezoo.utils.memory import is_out_of_memory, memory_errors
+from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 
-_LESS_MEMORY = "use smaller --batch-sizes or --image-size, or fewer targets at a time."
+LESS_MEMORY = "use smaller --batch-sizes or --image-size, or fewer targets at a time."
 _WARM_UP_CALLS = 3  # the first compiles
 
 
@@ -28,13 +29,13 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        with memory_errors("the benchmark", hint=_LESS_MEMORY):
+        with memory_errors("the benchmark", hint=LESS_MEMORY):
             serve(sys.stdin, answers)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         _answer(answers, {"error": error_record(error)})
-        if os.environ.get("REZOO_DEBUG"):
+        if switched_on(DEBUG_VARIABLE):
             raise
         sys.exit(1)
 
@@ -67,7 +68,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 def error_record(error: Exception) -> dict[str, Any]:
     """Return an error as JSON values, for the benchmark to raise."""
     if not isinstance(error, RezooError) and is_out_of_memory(error):
-        error = ResourceError("out of memory", hint=_LESS_MEMORY)
+        error = ResourceError("out of memory", hint=LESS_MEMORY)
     if isinstance(error, RezooError):
         return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     first = (str(error).strip().splitlines() or [""])[0]

@@ -37,19 +37,15 @@ class MemorySource(ImageSource):
     base: Examples  # as they were read
     contents: Any  # tf.string `(N,)`: files, or pixels as `tf.io.serialize_tensor` writes them
     targets: Any  # int32 `(N,)`; for multi-label data float32 `(N, K)`
-    decoded: bool
+    encoded: bool
     channels: int  # of the pixels
-
-    @property
-    def encoded(self) -> bool:  # type: ignore[override]
-        return not self.decoded
 
     def __len__(self) -> int:
         return len(self.base)
 
     def fetch(self, position: Any) -> tuple[Any, Any]:
         content, label = tf.gather(self.contents, position), tf.gather(self.targets, position)
-        if not self.decoded:
+        if self.encoded:
             return content, label
         pixels = tf.io.parse_tensor(content, tf.uint8)
         return tf.ensure_shape(pixels, (None, None, self.channels)), label
@@ -162,7 +158,7 @@ def _held(
     contents, targets = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     with tf.device("CPU:0"):
         held = tf.constant(contents, tf.string), tf.constant(targets)
-    source = MemorySource(examples, *held, decoded, channels)
+    source = MemorySource(examples, *held, not decoded, channels)
     what = "decoded in memory" if decoded else "files in memory"
     return Examples(source), f"{what}: {_megabytes(total)}"
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezoo.data.file_names import printed, split_of
-from rezoo.data.image_files import ENDINGS
-from rezoo.data.listing import MAX_BYTES
+from rezoo.data.image_files import ENDINGS, MAX_FILE_BYTES
 from rezoo.errors import (
     IncompatibleError,
     IntegrityError,
@@ -134,7 +133,7 @@ def read_table(path: Path, names: Mapping[str, str]) -> CsvTable:
 
 def _text(path: Path) -> str:
     """Return the text of a table."""
-    content = read_regular(path, most=MAX_BYTES)
+    content = read_regular(path, most=MAX_FILE_BYTES)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise IntegrityError(f"{path} is in UTF-16", hint="save it as CSV in UTF-8.")
     try:

@@ -98,10 +98,10 @@ def _resolve(address: Address, memory: Path) -> Address:
         return address
     from huggingface_hub import constants
 
+    last = memory.read_text("utf-8", "replace") if memory.is_file() else ""
     try:
         commit = repository(address).sha
     except NetworkError as error:
-        last = memory.read_text("utf-8", "replace") if memory.is_file() else ""
         if not is_commit(last) or isinstance(error, AccessError):
             raise
         if not constants.HF_HUB_OFFLINE:
@@ -110,7 +110,8 @@ def _resolve(address: Address, memory: Path) -> Address:
         return address.at(last)
     if not is_commit(commit):
         raise NetworkError(f"the answer for {address} names no commit: {commit!r}")
-    write_bytes(memory, commit.encode())
+    if commit != last:  # a folder that cannot be written serves what is there
+        write_bytes(memory, commit.encode())
     return address.at(commit)
 
 

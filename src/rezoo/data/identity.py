@@ -54,11 +54,15 @@ class SplitIdentity:
     examples: Examples | None = None
 
     def __post_init__(self) -> None:
-        arrays = {"keys": self.keys, "labels": self.labels, "sizes": self.sizes}
-        for name, array in arrays.items():
+        for name, array in self.arrays.items():
             wanted = np.uint64 if name == "keys" else np.uint32
             if array.dtype != wanted or array.shape != (len(self.keys),):
                 raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name → what is known of each image."""
+        return {"keys": self.keys, "labels": self.labels, "sizes": self.sizes}
 
     @classmethod
     def of(cls, examples: Examples) -> Self:
@@ -113,8 +117,7 @@ class Identity:
         values = {"class_names": np.frombuffer(names, np.uint8)}
         metadata = {"reference": self.reference}
         for split, part in self.splits.items():
-            arrays = {"keys": part.keys, "labels": part.labels, "sizes": part.sizes}
-            values |= {f"{split}.{name}": array for name, array in arrays.items()}
+            values |= {f"{split}.{name}": array for name, array in part.arrays.items()}
             metadata |= {f"{split}.sha256": part.sha256, f"{split}.content": part.content}
         write_tensors(folder / DATA, values, metadata=metadata)
 

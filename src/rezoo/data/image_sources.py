@@ -11,7 +11,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +201,7 @@ class JoinedSource(ImageSource):
     def encoded(self) -> bool:  # type: ignore[override]
         return self.parts[0].encoded
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """int64 `(parts,)`: the position after the last image of each part."""
         return np.cumsum([len(part) for part in self.parts])

@@ -33,31 +33,46 @@ def check_labels(opened: Splits, what: str) -> None:
                 hint="return one label for each image.",
             )
         labels = np.asarray(known)[part.positions]
-        names, several = opened.class_names, opened.multi_label
-        if (wrong := wrong_label(labels, names, multi_label=several)) is not None:
-            raise label_error(part, wrong, labels[wrong], f"{what} ({split})", names)
+        names = opened.class_names
+        wrong = wrong_labels(labels, names, multi_label=opened.multi_label)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise label_error(part, first, labels[first], f"{what} ({split})", names)
 
 
-def wrong_label(labels: np.ndarray, names: Sequence[str], *, multi_label: bool) -> int | None:
-    """Return the index of the first label that is not a class, or None.
+def wrong_labels(labels: np.ndarray, names: Sequence[str], *, multi_label: bool) -> np.ndarray:
+    """Return which labels are not classes, bool `(N,)`.
+
+    All are if their shape or type is wrong, such as whole numbers as floats.
 
     Args:
         labels: Integers `(N,)` from 0 to `len(names) - 1`; for multi-label data zeros and ones
-            `(N, len(names))`, of any number type.
+            `(N, len(names))`, of any type of numbers.
         names: Of the classes.
         multi_label: Whether an image has any number of classes.
     """
     expected = (len(labels), len(names)) if multi_label else (len(labels),)
-    bad: np.ndarray
-    if labels.shape == expected and labels.dtype.kind in "iubf":
-        allowed = np.arange(2 if multi_label else len(names))
-        wrong = np.asarray(~np.isin(labels, allowed))
-        bad = np.asarray(wrong.any(axis=tuple(range(1, labels.ndim))))
-        if not multi_label and labels.dtype.kind == "f" and not bad.any():
-            bad = np.ones(len(labels), bool)  # floats, even if they are whole
-    else:
-        bad = np.ones(len(labels), bool)
-    return int(bad.argmax()) if bad.any() else None
+    if labels.shape != expected or labels.dtype.kind not in "iubf":
+        return np.ones(len(labels), bool)
+    wrong = np.isin(labels, np.arange(2 if multi_label else len(names)), invert=True)
+    if multi_label:
+        return np.asarray(wrong.any(axis=1))
+    whole = labels.dtype.kind == "f" and not wrong.any()  # floats are not numbers of classes
+    return np.ones(len(labels), bool) if whole else wrong
+
+
+def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the number of examples of each class, int64 `(classes,)`.
+
+    Args:
+        labels: Numbers `(N,)`, or for multi-label data `(N, K)`; those that are not classes are
+            not counted.
+        classes: Number of classes.
+    """
+    if labels.ndim == 2:
+        return (labels == 1).sum(0)
+    known = labels[(labels >= 0) & (labels < classes)]
+    return np.bincount(known.astype(np.int64), minlength=classes)
 
 
 def label_error(

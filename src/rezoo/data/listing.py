@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from rezoo.data.file_names import is_system, printed
-from rezoo.data.image_files import ENDINGS, MAX_PIXELS
+from rezoo.data.image_files import ENDINGS, MAX_FILE_BYTES
 from rezoo.errors import (
     IntegrityError,
     NotFoundError,
@@ -27,8 +27,6 @@ from rezoo.utils.files import special_kind
 from rezoo.utils.names import count_of, is_unicode
 from rezoo.utils.paths import expanded
 
-MAX_BYTES = 8 * MAX_PIXELS
-"""Largest image file that is read: 512 MiB, as the largest image has with 16 bits in 4 channels."""
 ONLY_REGULAR = "only regular files are read: put a copy of the file itself there."
 LAYOUT = (
     "a dataset has one folder per class, with images in it: PATH/cat/1.jpg, PATH/dog/2.jpg "
@@ -154,12 +152,12 @@ def matching(pattern: str) -> list[str]:
 
 def irregular(status: os.stat_result) -> str:
     """Return why a file is not read: its kind or its size; `""` if it is."""
-    large = f"file over {MAX_BYTES >> 20} MiB" if status.st_size > MAX_BYTES else ""
+    large = f"file over {MAX_FILE_BYTES >> 20} MiB" if status.st_size > MAX_FILE_BYTES else ""
     return special_kind(status.st_mode) or large
 
 
 def require_regular(path: str) -> None:
-    """Refuse everything but regular files of at most `MAX_BYTES`; links are followed.
+    """Refuse everything but regular files of at most `MAX_FILE_BYTES`; links are followed.
 
     Raises:
         NotFoundError: The file cannot be reached.

@@ -9,7 +9,7 @@ import numpy as np
 
 from rezoo.data.examples import Examples
 from rezoo.data.image_files import UnreadableImageError
-from rezoo.data.image_sources import ArraySource, FileSource, JoinedSource
+from rezoo.data.image_sources import ArraySource, FileSource, ImageSource, JoinedSource
 
 
 def same_content(some: Examples, others: Examples) -> list[int]:
@@ -30,12 +30,18 @@ def same_content(some: Examples, others: Examples) -> list[int]:
     return [i for i, size in asked.items() if size in there and _digest(some, i) in known]
 
 
-def _size(examples: Examples, index: int) -> int:
-    """Return the size of the content in bytes, -1 if it is not at hand."""
+def _place(examples: Examples, index: int) -> tuple[ImageSource, int]:
+    """Return what an example is read from, behind the splits that are joined, and where there."""
     source, position = examples.source, int(examples.positions[index])
     if isinstance(source, JoinedSource):
-        which, inner = source.place(position)
-        return _size(source.parts[which], inner)
+        part, inner = source.place(position)
+        return _place(source.parts[part], inner)
+    return source, position
+
+
+def _size(examples: Examples, index: int) -> int:
+    """Return the size of the content in bytes, -1 if it is not at hand."""
+    source, position = _place(examples, index)
     if isinstance(source, ArraySource):
         return int(source.images[position].nbytes)
     try:
@@ -46,10 +52,7 @@ def _size(examples: Examples, index: int) -> int:
 
 def _digest(examples: Examples, index: int) -> bytes:
     """Return the SHA-256 of the content, empty if it cannot be read."""
-    source, position = examples.source, int(examples.positions[index])
-    if isinstance(source, JoinedSource):
-        which, inner = source.place(position)
-        return _digest(source.parts[which], inner)
+    source, position = _place(examples, index)
     if isinstance(source, ArraySource):
         pixels = np.ascontiguousarray(source.images[position])
         return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()

@@ -7,6 +7,7 @@ offsets is kept in rezoo's cache.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -20,7 +21,8 @@ import numpy as np
 
 from rezoo.data.image_sources import pick
 from rezoo.errors import IntegrityError
-from rezoo.utils.paths import cache_dir, keep
+from rezoo.utils.files import write_bytes
+from rezoo.utils.paths import cache_dir
 
 LENGTH_BYTES = 8
 FRAME_BYTES = 16  # the length, its checksum and the data's checksum
@@ -102,7 +104,8 @@ def open_records(paths: Sequence[Path], *, counts: Sequence[int] | None = None) 
         table = _scan(paths, [s.st_size for s in stats])
         content = io.BytesIO()
         np.save(content, table)
-        keep(cached, content.getvalue())
+        with contextlib.suppress(OSError):  # a cache that cannot be written
+            write_bytes(cached, content.getvalue())
     found = np.bincount(table[:, 0], minlength=len(paths))
     for path, has, wanted in zip(paths, found, found if counts is None else counts, strict=True):
         if has != wanted:

@@ -26,6 +26,7 @@ from rezoo.errors import (
     writing,
 )
 from rezoo.utils.lock import locked
+from rezoo.utils.paths import DEBUG_VARIABLE
 
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 5.0, 15.0
 _ROOM = "free some space or set TFDS_DATA_DIR to another folder."
@@ -228,7 +229,7 @@ def _explained(builder: Any, manual: Path) -> Iterator[None]:
                 raise known from error
         raise RezooError(
             f"TFDS could not prepare {builder.name}: {type(error).__name__}: {error}",
-            hint="REZOO_DEBUG=1 shows where; what was downloaded is kept.",
+            hint=f"{DEBUG_VARIABLE}=1 shows where; what was downloaded is kept.",
         ) from error
 
 

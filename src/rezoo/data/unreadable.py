@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rezoo.data.image_files import header_fault, unreadable_reason
+from rezoo.data.labels import class_counts, label_error, wrong_labels
 from rezoo.errors import DataWarning, IntegrityError
-from rezoo.utils.names import count_of
+from rezoo.utils.names import count_of, listed
 
 if TYPE_CHECKING:
     from rezoo.data.datasets import DataOptions
@@ -70,8 +71,6 @@ class Faults:
         """
         import tensorflow as tf
 
-        from rezoo.data.labels import label_error, wrong_label
-
         attempt = self._attempt(channels)
 
         def look(index: int) -> tuple[str, Any]:
@@ -87,14 +86,13 @@ class Faults:
             self.add(reasons)
         elif self.class_names:
             labels = np.array([label for _, label in found])
-            several = labels.ndim == 2
-            wrong = wrong_label(labels, self.class_names, multi_label=several)
-            if wrong is not None:
-                index, label = int(indices[wrong]), labels[wrong]
+            wrong = wrong_labels(labels, self.class_names, multi_label=labels.ndim == 2)
+            if wrong.any():
+                index, label = int(indices[wrong.argmax()]), labels[wrong.argmax()]
                 raise label_error(self.examples, index, label, self.what, self.class_names)
         return bool(reasons)
 
-    def add(self, reasons: dict[int, str]) -> None:
+    def add(self, found: dict[int, str]) -> None:
         """Add unreadable examples, by index, with the reasons.
 
         The first ones are named in a warning, then those up to each doubling of their number.
@@ -102,14 +100,13 @@ class Faults:
         Raises:
             IntegrityError: The options allow none, or fewer.
         """
-        self.reasons.update(reasons)
-        self._unsaid.update(reasons)
+        self.reasons.update(found)
+        self._unsaid.update(found)
         count, total = len(self.reasons), self.looked_at or len(self.examples)
         images = f"the {total:,} images looked at" if self.looked_at else f"{total} images"
         text = f"{count} of {images} in {self.what} cannot be decoded: "
-        listed = [f"{self.examples.key(i)!r}: {reason}" for i, reason in self._unsaid.items()]
-        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-        text += "; ".join(listed[:_SHOWN]) + more
+        reasons = [f"{self.examples.key(i)!r}: {reason}" for i, reason in self._unsaid.items()]
+        text += listed(reasons, _SHOWN, separator="; ")
         if self.options.on_bad_image == "error":
             raise IntegrityError(text, hint="repair or remove these files, or skip bad images.")
         if count > self._allowed():
@@ -150,7 +147,7 @@ class Faults:
         labels, names = self.examples.labels(), self.class_names
         if labels is None or not names:
             return []
-        all_, bad = (_counts(x, len(names)) for x in (labels, labels[list(self.reasons)]))
+        all_, bad = (class_counts(x, len(names)) for x in (labels, labels[list(self.reasons)]))
         lost = np.flatnonzero((bad == all_) & (bad > 0)).tolist()
         return [f"class {names[i]!r} has no image left in {self.what}" for i in lost]
 
@@ -262,7 +259,8 @@ def _emptied(
     labels = examples.labels()
     if labels is None:
         return []
-    total, looked, found = (_counts(labels[i], len(names)) for i in (slice(None), looked_at, bad))
+    some = (slice(None), looked_at, bad)
+    total, looked, found = (class_counts(labels[i], len(names)) for i in some)
     notes = []
     for i in np.flatnonzero((found == looked) & (found > 0)).tolist():
         none = f": none of the {looked[i]} images that were looked at can be decoded"
@@ -270,10 +268,3 @@ def _emptied(
             f"class {names[i]!r}" + (" has no image left" if found[i] == total[i] else none)
         )
     return notes
-
-
-def _counts(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return the number of examples of each class, int64 `(classes,)`."""
-    if labels.ndim == 2:
-        return labels.astype(bool).sum(0)
-    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)

@@ -10,11 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import IntegrityError, SpecError
 from rezoo.evaluation.forward import compiled_outputs
-from rezoo.evaluation.pictures import Pictures, as_list, prepare
-from rezoo.evaluation.predict import found_pictures
+from rezoo.evaluation.pictures import Pictures, as_list
+from rezoo.evaluation.predict import found_pictures, inputs_of
 from rezoo.models.factory import deep_graphs
 from rezoo.models.feature_maps import POOLED, stage_outputs, tensors_of
 from rezoo.sources.any_model import AnyModel, source_of
@@ -98,15 +97,11 @@ def features(
     read: list[str] = []
     errors: dict[str, str] = {}
     for start in range(0, len(pictures), batch_size):
-        batch = pictures[start : start + batch_size]
-        inputs = []
-        for number, picture in enumerate(batch, start):
-            name = picture if isinstance(picture, str) else str(number)
-            try:
-                inputs.append(prepare(picture, preprocessing))
-                read.append(name)
-            except UnreadableImageError as error:
-                errors[name] = str(error)
+        batch = dict(enumerate(pictures[start : start + batch_size], start))
+        named = {n: p if isinstance(p, str) else str(n) for n, p in batch.items()}
+        inputs, refused = inputs_of(batch, preprocessing)
+        read += [name for n, name in named.items() if n not in refused]
+        errors |= {named[n]: reason for n, reason in refused.items()}
         if inputs:
             found.append(forward(np.stack(inputs)))
         show(start + len(batch), len(pictures))

@@ -190,6 +190,19 @@ def _answers(
     return zip(answer(probabilities_of(outputs[0], config), count), verdicts, strict=True)
 
 
+def inputs_of(
+    pictures: Mapping[int, Any], preprocessing: Preprocessing
+) -> tuple[list[np.ndarray], dict[int, str]]:
+    """Return the inputs of the images that can be decoded, and number → why not of the others."""
+    inputs, errors = [], {}
+    for number, picture in pictures.items():
+        try:
+            inputs.append(prepare(picture, preprocessing))
+        except UnreadableImageError as error:
+            errors[number] = str(error)
+    return inputs, errors
+
+
 def predict_batch(
     pictures: Mapping[int, Any],
     preprocessing: Preprocessing,
@@ -208,12 +221,7 @@ def predict_batch(
         count: Number of classes per image; None for the usual one.
         refusal: The rule by which an image is unknown; None without one.
     """
-    inputs, errors = [], {}
-    for index, picture in pictures.items():
-        try:
-            inputs.append(prepare(picture, preprocessing))
-        except UnreadableImageError as error:
-            errors[index] = str(error)
+    inputs, errors = inputs_of(pictures, preprocessing)
     found = iter(_answers(forward(np.stack(inputs)), config, count, refusal) if inputs else ())
     results = []
     for index, picture in pictures.items():

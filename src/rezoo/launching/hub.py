@@ -12,6 +12,7 @@ from typing import Any
 from rezoo.launching.endings import ASKED, DONE, DOUBTFUL, End
 from rezoo.launching.messages import Clocks, Connection, free_port, listen, wait
 from rezoo.utils.hosts import Hosts, join
+from rezoo.utils.names import listed
 
 _STRANGERS = 64  # connections that have not yet said which host they are
 
@@ -26,6 +27,7 @@ class Hub:
     def __init__(self, hosts: Hosts, own: socket.socket, *, restarts: int, clocks: Clocks) -> None:
         self._hosts, self._restarts, self._clocks = hosts, restarts, clocks
         self._listener = listen(hosts.address, hosts.port)
+        self._listener.setblocking(False)
         self._strangers = [Connection(own)]
         self._peers: dict[int, Connection] = {}
         self._names: dict[int, str] = {}
@@ -39,7 +41,7 @@ class Hub:
         try:
             end = self._conduct()
             over = {"code": end.code, "text": end.text, "hint": end.hint, "now": self._again}
-            self._send(self._peers, "over", **over)
+            self._send_all("over", **over)
             deadline = time.monotonic() + self._clocks.patience + self._clocks.silence
             while self._peers and time.monotonic() < deadline:
                 self._turn()
@@ -84,8 +86,7 @@ class Hub:
 
     def _absent(self) -> str:
         absent = [i for i in range(self._hosts.count) if i not in self._peers]
-        shown = ", ".join(self._hosts.named(i) for i in absent[:8])
-        return shown + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
+        return listed([self._hosts.named(i) for i in absent], 8)
 
     def _missing(self) -> End:
         count = self._hosts.count - len(self._peers)
@@ -124,7 +125,7 @@ class Hub:
             asked = [end.code - 128 for end in ends if end.kind == ASKED]
             self._asked = self._asked or (asked[0] if asked else 0)
             if self._asked and not told:
-                self._send(self._peers, "stop", signal=self._asked)
+                self._send_all("stop", signal=self._asked)
                 told = now
             doubtful = any(end.kind == DOUBTFUL for end in ends) and not self._asked
             doubted = (doubted or now) if doubtful else 0.0
@@ -158,7 +159,7 @@ class Hub:
 
     def _end_workers(self, members: Iterable[int]) -> None:
         """Wait until the workers of all peers have ended; who does not end them is lost."""
-        self._send(self._peers, "kill")
+        self._send_all("kill")
         deadline = time.monotonic() + self._clocks.patience + self._clocks.silence
         while left := [i for i in members if i in self._peers and i not in self._ends]:
             self._turn()
@@ -166,9 +167,9 @@ class Hub:
                 for host in left:
                     self._drop(host, "its worker does not end")
 
-    def _send(self, hosts: Iterable[int], what: str, **values: Any) -> None:
-        for host in hosts:
-            self._peers[host].send(what, **values)
+    def _send_all(self, what: str, **values: Any) -> None:
+        for peer in self._peers.values():
+            peer.send(what, **values)
 
     def _note(self, words: str) -> None:
         if 0 in self._peers:

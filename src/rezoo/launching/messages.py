@@ -177,11 +177,10 @@ def listen(address: str, port: int) -> socket.socket:
     try:
         if own:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            return _unblocked(socket.create_server((address, port), family=family))
+            return socket.create_server((address, port), family=family)
         with contextlib.suppress(OSError, ValueError):
-            server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-            return _unblocked(server)
-        return _unblocked(socket.create_server(("", port)))  # without IPv6
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))  # without IPv6
     except OSError as error:
         message = f"host 0 cannot listen at {join(address, port)}: {error.strerror or error}"
         raise SpecError(message, hint="choose another PORT for all hosts.") from error
@@ -192,8 +191,3 @@ def free_port() -> int:
     with socket.create_server(("", 0)) as server:
         port: int = server.getsockname()[1]
     return port
-
-
-def _unblocked(server: socket.socket) -> socket.socket:
-    server.setblocking(False)
-    return server

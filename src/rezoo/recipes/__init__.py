@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,10 @@ def list_recipes() -> list[str]:
     return sorted({*_own(), *registry.recipes.names()})
 
 
-def _own() -> set[str]:
+@cache
+def _own() -> frozenset[str]:
     found = (Path(entry.name) for entry in files(__name__).iterdir())
-    return {path.stem for path in found if path.suffix == ".toml"}
+    return frozenset(path.stem for path in found if path.suffix == ".toml")
 
 
 def read_all() -> Iterator[tuple[Recipe, Claim | None]]:
@@ -153,6 +155,21 @@ def resolve_recipe(
         interpolation=recipe.interpolation or preprocessing.interpolation,
     )
     return resolved, tuple(notes)
+
+
+def preprocessing_of(recipe: Recipe, base: Preprocessing) -> Preprocessing:
+    """Return the preprocessing of a run: what the recipe sets, all else from the weights or data.
+
+    Args:
+        recipe: From `resolve_recipe`.
+        base: Of the weights, or of the dataset where there are none.
+    """
+    return dataclasses.replace(
+        base.at(recipe.image_size, recipe.crop_mode),
+        crop_pct=recipe.crop_pct or base.crop_pct,
+        interpolation=recipe.interpolation or base.interpolation,
+        test_crop_pct=None,
+    )
 
 
 def _for_batch_size(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def explain(recipe: Recipe) -> list[tuple[str, str]]:
         shown = (recipe.epochs and field.name in _ALWAYS) or value != field.default
         if shown and field.name not in _ELSEWHERE:
             meaning = meanings().get(field.name, "")
-            rows.append((field.name, f"{_text(value)}: {meaning}" if meaning else _text(value)))
+            rows.append((field.name, f"{as_text(value)}: {meaning}" if meaning else as_text(value)))
     if recipe.steps is not None:
         rows = [row for row in rows if row[0] != "epochs"]  # steps replace them
     return rows
@@ -68,9 +68,10 @@ def expected(claim: Claim) -> str:
     return f"top-1 of {figures}, ± {100 * claim.tolerance:g}, on {claim.dataset}{views}"
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return the value of a key as TOML has it; a float has six digits."""
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(as_text, value))}]"
     if isinstance(value, bool):
-        return str(value).lower()  # as TOML has it
+        return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

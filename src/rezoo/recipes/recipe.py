@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -218,45 +219,30 @@ RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def _coerce(key: str, value: Any, annotation: str) -> Any:
     """Check `value` against the field's annotation; text (from `--set`) is parsed as TOML would."""
     kind = annotation.removesuffix(" | None")
+    allowed, wanted = _KINDS[kind]
     if isinstance(value, str) and kind == "tuple[str, ...]" and not value.startswith("["):
         value = [part.strip() for part in value.split(",")]
     if isinstance(value, str) and kind != "str":
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except (ValueError, RecursionError):
-            wanted = _KINDS[kind]
-            raise SpecError(f"recipe key {key} = {short(value)}; it must be {wanted}") from None
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = _as_float(key, value)
-    good = {
-        "str": lambda v: isinstance(v, str) and len(v) <= MAX_TEXT and is_unicode(v),
-        "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
-        "float": lambda v: isinstance(v, float),
-        "bool": lambda v: isinstance(v, bool),
-        "tuple[float, float]": lambda v: _are_numbers(v) and len(v) == 2,
-        "tuple[float, ...]": _are_numbers,
-        "tuple[str, ...]": _are_names,
-    }[kind]
-    if not good(value):
-        raise SpecError(f"recipe key {key} = {short(value)}; it must be {_KINDS[kind]}")
-    if kind == "tuple[str, ...]":
-        return tuple(value)
-    return tuple(_as_float(key, v) for v in value) if kind.startswith("tuple") else value
+    if not allowed(value):
+        raise SpecError(f"recipe key {key} = {short(value)}; it must be {wanted}")
+    if kind.startswith("tuple"):
+        return tuple(_as_float(key, v) if "float" in kind else v for v in value)
+    return _as_float(key, value) if kind == "float" else value
 
 
-def _are_names(value: Any) -> bool:
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _all(value: Any, allowed: Callable[[Any], bool]) -> bool:
     return (
-        isinstance(value, (list, tuple))
-        and len(value) <= _MOST_NUMBERS
-        and all(isinstance(x, str) and len(x) <= MAX_TEXT for x in value)
-    )
-
-
-def _are_numbers(value: Any) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) <= _MOST_NUMBERS
-        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
+        isinstance(value, (list, tuple)) and len(value) <= _MOST_VALUES and all(map(allowed, value))
     )
 
 
@@ -270,13 +256,20 @@ def _as_float(key: str, value: float) -> float:
     return number
 
 
-_MOST_NUMBERS = 100  # in a list; step_at has a number for each step of the schedule
-_KINDS = {
-    "str": f"text in Unicode of at most {MAX_TEXT:,} characters",
-    "int": "an integer",
-    "float": "a number",
-    "bool": "true or false",
-    "tuple[float, float]": "two numbers, [low, high]",
-    "tuple[float, ...]": "numbers, [first, second …]",
-    "tuple[str, ...]": "names, [first, second …]",
+_MOST_VALUES = 100  # in a list; step_at has a number for each step of the schedule
+# annotation of a field: a test of its values, and their description in messages
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (
+        lambda v: _is_name(v) and is_unicode(v),
+        f"text in Unicode of at most {MAX_TEXT:,} characters",
+    ),
+    "int": (lambda v: isinstance(v, int) and not isinstance(v, bool), "an integer"),
+    "float": (_is_number, "a number"),
+    "bool": (lambda v: isinstance(v, bool), "true or false"),
+    "tuple[float, float]": (
+        lambda v: _all(v, _is_number) and len(v) == 2,
+        "two numbers, [low, high]",
+    ),
+    "tuple[float, ...]": (lambda v: _all(v, _is_number), "numbers, [first, second …]"),
+    "tuple[str, ...]": (lambda v: _all(v, _is_name), "names, [first, second …]"),
 }

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from rezoo.recipes.describe import as_text
 from rezoo.recipes.recipe import Recipe
 
 _LINEAR = ("sgd", "lars")
@@ -99,14 +100,8 @@ def shortening(recipe: Recipe, asked: Recipe) -> dict[str, Any]:
 def describe_changes(recipe: Recipe, values: Mapping[str, Any]) -> str:
     """Return keys with their values before, in `recipe`, and after."""
     return ", ".join(
-        f"{key} {_text(getattr(recipe, key))} → {_text(value)}" for key, value in values.items()
+        f"{key} {as_text(getattr(recipe, key))} → {as_text(value)}" for key, value in values.items()
     )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_text, value))}]"
-    return f"{value:.6g}"
 
 
 def _parts(recipe: Recipe, batch_size: int) -> int:

@@ -19,10 +19,10 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.profile import Profile, profile
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.health import Health
-from rezoo.training.network import Memory, predict_memory
 from rezoo.training.printing import duration
 from rezoo.training.setup import Setup
 from rezoo.training.step import TrainingStep
+from rezoo.training.step_memory import Memory, predict_memory
 from rezoo.utils import device
 
 STEPS = 2  # at least: the first also compiles

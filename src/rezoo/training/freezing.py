@@ -45,12 +45,12 @@ def frozen_layers(model: keras.Model, recipe: Recipe) -> frozenset[str]:
     return frozenset(frozen)
 
 
-def freeze(model: keras.Model, recipe: Recipe) -> None:
+def freeze(model: keras.Model, recipe: Recipe) -> frozenset[str]:
     """Freeze the statistics of the layers that a recipe freezes, or of all; raises as both parts.
 
-    Their weights are left out by `rezoo.training.optimizers.build_optimizer`.
+    Returns:
+        `frozen_layers`, whose weights `rezoo.training.optimizers.build_optimizer` leaves out.
     """
-    if recipe.batch_norm == "frozen":
-        freeze_statistics(model)
-    elif recipe.freeze:
-        freeze_statistics(model, frozen_layers(model, recipe))
+    frozen = frozen_layers(model, recipe)
+    freeze_statistics(model, None if recipe.batch_norm == "frozen" else frozen)
+    return frozen

@@ -26,9 +26,9 @@ from rezoo.training.reporters import Reporter
 from rezoo.training.saving import Saver
 from rezoo.training.setup import Setup
 from rezoo.training.step import MicroBatch, TrainingStep
-from rezoo.training.stop_signals import stop_signals
 from rezoo.training.timetable import Clock, Timetable
 from rezoo.utils import device
+from rezoo.utils.signals import stop_signals
 
 _BEHIND = 2  # steps that a GPU has before it while their predecessors' figures are read
 _TIMED_EVERY = 50  # steps: a GPU then has none before it, so it does wait for the next batch

@@ -17,6 +17,7 @@ from rezoo.artifacts.run_files import CARD, CHECKPOINTS, EVENTS, EXPORTS, LAST_W
 from rezoo.errors import NotFoundError, RezooError, SpecError, writing
 from rezoo.utils.documents import read_document
 from rezoo.utils.lock import LOCK
+from rezoo.utils.names import listed
 
 _FOLDERS = (CHECKPOINTS, EVENTS, EXPORTS)
 _STATE = (
@@ -46,7 +47,7 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
     elif overwrite:
         if found := _in_the_way(folder):
             raise SpecError(
-                f"rezoo did not write {_listed(found)} in {folder}, and the new run would",
+                f"rezoo did not write {listed(found, _SHOWN)} in {folder}, and the new run would",
                 hint="move it elsewhere, or choose another folder with --output.",
             )
     elif not resume:
@@ -87,14 +88,14 @@ def remove(folder: Path) -> list[str]:
         links = [name for name in own if (folder / name).is_symlink()]
         if links:
             shown = [f"{name} → {(folder / name).readlink()}" for name in links]
-            notes.append(f"removed links, but not what they lead to: {_listed(shown)}")
+            notes.append(f"removed links, but not what they lead to: {listed(shown, _SHOWN)}")
         for name in own:
             (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # the first that is not empty
                 for above in _parents(name):
                     (folder / above).rmdir()
     if others := _names(folder):
-        notes.append(f"kept in {folder}, since rezoo did not write it: {_listed(others)}")
+        notes.append(f"kept in {folder}, since rezoo did not write it: {listed(others, _SHOWN)}")
     return notes
 
 
@@ -209,8 +210,3 @@ def _names(folder: Path) -> list[str]:
         else:
             found.append(path.name)
     return [name for name in found if name not in (LOCK, LOCAL)]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -9,6 +9,7 @@ In formulas w is a variable, g its gradient, r the learning rate, d the weight d
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import keras
@@ -16,14 +17,18 @@ import keras
 from rezoo.models.naming import HEADS, stage_of
 from rezoo.recipes.recipe import Recipe
 from rezoo.training.adaptive import LAMB, AdamW
-from rezoo.training.freezing import frozen_layers
 from rezoo.training.muon import Muon, require_normalization
 from rezoo.training.rule import Rule
 from rezoo.training.schedules import schedule
 from rezoo.training.sgd import LARS, SGD
 
 
-def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> Rule:
+def build_optimizer(
+    model: keras.Model,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    frozen: Set[str] = frozenset(),
+) -> Rule:
     """Return a recipe's optimizer, built for the variables of a network that it trains.
 
     The head has the recipe's learning rate. The multiplier of all other variables is
@@ -31,7 +36,7 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
     to layer4 the power is 1 for layer4, 4 for layer1 and 5 for the stem, as in arXiv:2106.08254,
     appendix, by stage instead of by block. A network whose layers have no such names is one stage.
     If `backbone_lr_scale` is 0, all variables but the head's are frozen. So are those of the layers
-    that `freeze` names.
+    in `frozen`, by name.
     """
     rate = schedule(recipe, steps_per_epoch)
     shared: dict[str, Any] = {
@@ -67,7 +72,6 @@ def build_optimizer(model: keras.Model, recipe: Recipe, steps_per_epoch: int) ->
         recipe.backbone_lr_scale * recipe.layer_lr_decay**depth if depth else 1.0
         for depth in _depths(model)
     ]
-    frozen = frozen_layers(model, recipe)
     trained = [
         (variable, multiplier)
         for variable, multiplier in zip(model.trainable_variables, multipliers, strict=True)

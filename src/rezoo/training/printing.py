@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from rezoo.tasks import SINGLE_LABEL, Task
 from rezoo.training import input_wait
 from rezoo.training.reporters import Plan, Reporter
 from rezoo.utils.live_line import LiveLine
-from rezoo.utils.names import count_of, printable
+from rezoo.utils.names import count_of, listed, printable
 
 _LISTED = 20  # classes of which each is named
 
@@ -112,12 +112,7 @@ def class_lines(plan: Plan) -> Iterator[str]:
     for split, found in plan.class_counts.items():
         missing = [name for name, count in zip(names, found, strict=True) if not count]
         if missing:
-            yield f"{split} has no image of {_few(missing)}"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+            yield f"{split} has no image of {listed(missing, _LISTED)}"
 
 
 def figures_line(figures: dict[str, float], task: Task) -> str:

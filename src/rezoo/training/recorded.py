@@ -14,13 +14,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
+from rezoo.artifacts.run_files import RECIPE
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import Reference, Source, local_folder, resolve
 from rezoo.training import old_run
-from rezoo.training.request import Request
+from rezoo.training.request import Request, read_run
 from rezoo.utils.documents import read_document
 from rezoo.utils.files import write_json
 from rezoo.utils.paths import expanded
@@ -180,32 +180,21 @@ def complete(
     folder = _folder(resume, model, output)
     if model is None and (folder is None or pretrained):
         raise SpecError("no model is named", hint="name one, or the folder of a run: --resume RUN.")
-    given: dict[str, Any] = {
-        "pretrained": pretrained, "changes": changes, "deterministic": deterministic
-    }  # fmt: skip
-    if folder is None:
-        assert model is not None
-        return Inputs(
-            model=model,
-            dataset="digits" if dataset is None else dataset,
-            recipe=recipe,
-            output=output,
-            options=_options(options, DataOptions()),
-            max_time_s=max_time_s,
-            tensorboard=tensorboard,
-            **given,
-        )
-    run = _run(folder)
+    run = _run(folder) if folder else Recorded(model="", dataset="digits")  # a new run
+    if recipe is None and folder:
+        recipe = _recipe(folder)
     limit = None if {"epochs", "steps"} & changes.keys() else run.max_time_s
     return Inputs(
         model=run.resolved() if model is None else model,
         dataset=run.dataset if dataset is None else dataset,
-        recipe=_recipe(folder) if recipe is None else recipe,
-        output=folder,
+        pretrained=pretrained,
+        recipe=recipe,
+        changes=changes,
+        output=folder or output,
         options=_options(options, run.options),
         max_time_s=limit if max_time_s is None else max_time_s,
         tensorboard=tensorboard or run.tensorboard,
-        **given,
+        deterministic=deterministic,
     )
 
 
@@ -241,13 +230,13 @@ def _run(folder: Path) -> Recorded:
 
 
 def _recipe(folder: Path) -> Recipe:
-    values = read_recipe_of_run(folder)
-    if not values:
+    recipe = read_run(folder)
+    if recipe is None:
         raise NotFoundError(
             f"{folder} has no {RECIPE}: its run was stopped before it began",
             hint="repeat the whole command, with --resume after the model.",
         )
-    return Recipe.from_dict(values, origin=str(folder / RECIPE))
+    return recipe
 
 
 def _options(given: DataOptions | Mapping[str, Any] | None, base: DataOptions) -> DataOptions:

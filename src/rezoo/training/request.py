@@ -93,12 +93,7 @@ class Request:
             opened=opened,
             recipe=resolved,
             recipe_reason=reason,
-            preprocessing=dataclasses.replace(
-                base.at(resolved.image_size, resolved.crop_mode),
-                crop_pct=resolved.crop_pct or base.crop_pct,
-                interpolation=resolved.interpolation or base.interpolation,
-                test_crop_pct=None,
-            ),
+            preprocessing=recipes.preprocessing_of(resolved, base),
             folder=expanded(output or default_folder(source.reference, reference)),
             notes=notes,
             chosen=frozenset({*changes, "epochs"} if "steps" in changes else changes),

@@ -1,31 +1,25 @@
-"""Whether a run can go on: what differs from its start, by name.
-
-A run goes on to the same bits if nothing differs. More epochs are no difference if it is certain
-how the learning rate goes on.
-"""
+"""Whether a run can go on, how it adopts what has changed, and how to continue it."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
 from rezoo.artifacts.run_files import has_checkpoint, read_environment
-from rezoo.data.differences import differences
 from rezoo.data.identity import Identity
 from rezoo.errors import CallbackError, DivergedError, IncompatibleError, Interrupted, ResourceError
 from rezoo.evaluation.recording import remove_scores
-from rezoo.models.devices import Devices
 from rezoo.models.fingerprint import fingerprint
-from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import as_reference
+from rezoo.training import run_differences
 from rezoo.training.recorded import Inputs, Recorded, lasting
+from rezoo.training.run_differences import DATA, Difference
 from rezoo.training.run_folder import environment, record_changes
 from rezoo.training.schedules import schedule
 
@@ -35,30 +29,9 @@ if TYPE_CHECKING:
     from rezoo.training.request import Request
     from rezoo.training.setup import Setup
 
-# Keys that may change with more epochs: they set the learning rate, and no state depends on them.
-_OF_THE_RATE = ("schedule", "learning_rate", "min_learning_rate", "poly_power", "step_at")
-# Packages that compute the weights: their versions decide about the last bits.
-COMPUTING = ("rezoo", "keras", "tensorflow", "jax")
-RECIPE, DATA = "another recipe", "other data"
-NETWORK, VERSIONS, KERNELS = "another network", "other versions", "other kernels"
+# Errors after which a run can go on, from its last checkpoint.
+_STOPPING = (CallbackError, DivergedError, Interrupted, ResourceError, KeyboardInterrupt)
 _ANEW = "start a new run with --overwrite or another --output."
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a run would go on with, in place of what it was started with.
-
-    Attributes:
-        what: `RECIPE`, `DATA`, `NETWORK`, `VERSIONS` or `KERNELS`.
-        text: For the user: names and values.
-        record: The same without names of images and paths, for `environment.json`.
-        remedy: How to go on without the difference.
-    """
-
-    what: str
-    text: str
-    record: str
-    remedy: str
 
 
 def refuse(folder: Path, found: Sequence[Difference]) -> None:
@@ -95,25 +68,50 @@ def recorded(setup: Setup, request: Request, inputs: Inputs, identity: Identity)
 
 
 def compare(
+    request: Request, setup: Setup, identity: Identity, now: Recorded, *, allow: bool
+) -> tuple[list[Difference], list[str]]:
+    """Return how what a run would go on with differs from its start, and notes for the user.
+
+    Both are empty for a new run. The first host compares, and all hosts must call it.
+
+    Args:
+        request: The inputs of the run.
+        setup: What it would compute with.
+        identity: Its data.
+        now: What it would record of itself.
+        allow: Whether it may differ.
+
+    Raises:
+        IncompatibleError: It differs, and may not.
+    """
+    found: list[Difference] = []
+    notes: list[str] = []
+    if setup.before is not None and setup.devices.is_first:
+        found, notes = _compared(request, setup, identity, now)
+        if not allow:
+            refuse(request.folder, found)
+    same = setup.devices.from_first([dataclasses.asdict(x) for x in found])
+    return [Difference(**x) for x in same], notes
+
+
+def _compared(
     request: Request, setup: Setup, identity: Identity, now: Recorded
 ) -> tuple[list[Difference], list[str]]:
-    """Compare what a run would go on with to its start; return differences, and notes."""
     folder, was = request.folder, Recorded.read(request.folder)
     data, versions, machine = Identity.read(folder), read_environment(folder), environment()
     found = [
-        *of_recipe(setup.before or setup.recipe, setup.recipe, request.chosen),
-        *of_data(data, identity),
-        *of_network(was, now),
-        *of_versions(versions, machine),
-        *of_kernels(was, now),
+        *run_differences.of_recipe(setup.before or setup.recipe, setup.recipe, request.chosen),
+        *run_differences.of_data(data, identity),
+        *run_differences.of_network(was, now),
+        *run_differences.of_versions(versions, machine),
+        *run_differences.of_kernels(was, now),
     ]
+    others = (
+        run_differences.describe_data(data, identity),
+        run_differences.describe_versions(versions, machine),
+    )
     notes = [f"goes on with {x.what}: {x.text}" for x in found]
-    return found, [*notes, describe_data(data, identity), describe_versions(versions, machine)]
-
-
-def of_first(found: Sequence[Difference], devices: Devices) -> list[Difference]:
-    """Return the differences that the first host has found; all hosts must call it."""
-    return [Difference(**x) for x in devices.from_first([dataclasses.asdict(x) for x in found])]
+    return found, [*notes, *others]
 
 
 def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
@@ -133,125 +131,6 @@ def adopt(loop: Loop, changes: Sequence[Difference]) -> list[str]:
     texts = [*(f"{x.what}: {x.record}" for x in changes), *notes]
     record_changes(loop.folder, texts, progress)
     return notes
-
-
-def of_data(before: Identity | None, now: Identity) -> Iterator[Difference]:
-    """Yield how data differ from those of the run; nothing if those are not recorded."""
-    if before is None or before.sha256 == now.sha256:
-        return
-    nameless = {s: dataclasses.replace(part, examples=None) for s, part in now.splits.items()}
-    text, without_names = (
-        "; ".join(differences(before, data) or ["the images are in another order"])
-        for data in (now, dataclasses.replace(now, splits=nameless))
-    )
-    remedy = f"resume it with its own data, {before.reference}"
-    yield Difference(DATA, text, without_names, remedy)
-
-
-def describe_data(before: Identity | None, now: Identity) -> str:
-    """Return a note for the user on the data, or empty text."""
-    if before is None:
-        return "the run does not record which data it has: they are not compared"
-    if before.reference == now.reference or before.sha256 != now.sha256:
-        return ""
-    return f"the run was started with the same images in {before.reference}"
-
-
-def of_recipe(before: Recipe, now: Recipe, chosen: Collection[str]) -> Iterator[Difference]:
-    """Yield how a recipe differs from that of the run, unless it only has more epochs.
-
-    More epochs are allowed if the learning rate is constant, or if the user sets the schedule.
-
-    Args:
-        before: The recipe of the run.
-        now: The recipe to go on with.
-        chosen: Keys that the user set.
-    """
-    keys = [field.name for field in dataclasses.fields(Recipe)]
-    changed = [key for key in keys if getattr(before, key) != getattr(now, key)]
-    more = now.epochs > before.epochs and {*changed} <= {"epochs", *_OF_THE_RATE}
-    constant = before.schedule == now.schedule == "constant"
-    if not changed or (more and (constant or "schedule" in chosen)):
-        return
-    listed = ", ".join(
-        f"{key} = {getattr(now, key)!r} in place of {getattr(before, key)!r}" for key in changed
-    )
-    text, remedy = listed, "resume with the options it was started with (see its recipe.toml)"
-    if more:
-        text += f": its learning rate, schedule {before.schedule}, has its last value there"
-        remedy = (
-            "add --set schedule=constant and --lr for a rate that stays, or "
-            f"--set schedule={now.schedule} for the rate that a run of {now.epochs} epochs has "
-            "from there on"
-        )
-    yield Difference(RECIPE, text, listed, remedy)
-
-
-def of_network(before: Recorded, now: Recorded) -> Iterator[Difference]:
-    """Yield how the network differs from that of the run, as far as it is recorded."""
-    texts, records = [], []
-    remedy = f"resume it with its own model, {before.model}"
-    for key in ("architecture", "fingerprint"):
-        was, found = getattr(before, key), getattr(now, key)
-        if was and was != found:
-            texts.append(f"{key} {found} in place of {was}")
-            records.append(texts[-1])
-    if before.source and before.source != now.source and not texts:
-        texts.append(f"model {now.model} in place of {before.model}")
-        records.append("other start weights")
-    elif before.source == now.source and texts:
-        remedy = "resume it with the plugin or the rezoo of its start"
-    if texts:
-        yield Difference(NETWORK, ", ".join(texts), ", ".join(records), remedy)
-
-
-def of_versions(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
-    """Yield which versions that compute the weights differ from those in `environment.json`."""
-    pairs = _versions(before, now, [name for name in COMPUTING if name in now["packages"]])
-    listed = [f"{name} {found} in place of {was}" for name, was, found in pairs]
-    backend = before.get("backend", now["backend"])
-    packages = [f"{name}=={was}" for name, was, _ in pairs]
-    remedies = [f"pip install {' '.join(packages)}"] if packages else []
-    pipeline = before.get("input_pipeline", 1) if before else now["input_pipeline"]
-    if pipeline != now["input_pipeline"]:
-        listed.append(f"input pipeline {now['input_pipeline']} in place of {pipeline}")
-        remedies.append("use the rezoo of its start")
-    if backend != now["backend"]:
-        listed.append(f"Keras's backend {now['backend']} in place of {backend}")
-        remedies.append(f"set KERAS_BACKEND={backend}")
-    if listed:
-        text = ", ".join(listed)
-        yield Difference(VERSIONS, text, text, " and ".join(remedies))
-
-
-def of_kernels(before: Recorded, now: Recorded) -> Iterator[Difference]:
-    """Yield whether a run would get deterministic kernels, or lose them, if that is recorded."""
-    was, wish = before.deterministic, now.deterministic
-    if was is not None and was != wish:
-        text = f"deterministic = {wish} in place of {was}"
-        yield Difference(KERNELS, text, text, f"{'add' if was else 'omit'} --deterministic")
-
-
-def describe_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return a note for the user on what else may change the last bits, or empty text."""
-    others = [name for name in now["packages"] if name not in COMPUTING]
-    listed = [f"{name} {found} in place of {was}" for name, was, found in _versions(
-        before, now, others
-    )]  # fmt: skip
-    for key in ("python", "processor", "devices"):
-        was, found = before.get(key), now[key]
-        if was and was != found:
-            shown = [", ".join(x) if isinstance(x, list) else x for x in (found, was)]
-            listed.append(f"{key} {shown[0]} in place of {shown[1]}")
-    return f"the last bits may differ: {'; '.join(listed)}" if listed else ""
-
-
-def _versions(
-    before: dict[str, Any], now: dict[str, Any], names: Sequence[str]
-) -> list[tuple[str, str, str]]:
-    """Return (package, version before, version now) of those that differ."""
-    old, new = before.get("packages", {}), now["packages"]
-    return [(n, old[n], new[n]) for n in names if n in old and old[n] != new[n]]
 
 
 def describe_more_epochs(setup: Setup, progress: Progress) -> str:
@@ -277,9 +156,7 @@ def resumable_errors(folder: Path) -> Iterator[None]:
     """Add to errors that stop a run how to continue it, if there is a checkpoint."""
     try:
         yield
-    except (
-        CallbackError, DivergedError, Interrupted, ResourceError, KeyboardInterrupt
-    ) as error:  # fmt: skip
+    except _STOPPING as error:
         if has_checkpoint(folder):
             command = command_to_resume(folder)
             if isinstance(error, KeyboardInterrupt):

@@ -16,24 +16,19 @@ import numpy as np
 
 from rezoo.data import batches, splits
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
+from rezoo.data.labels import class_counts
 from rezoo.data.unreadable import Faults
 from rezoo.models.devices import ONE, Devices
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import ModelConfig
 from rezoo.tasks import MULTI_LABEL, Task, task_of
 from rezoo.training import losses, whitening
-from rezoo.training.freezing import frozen_layers
-from rezoo.training.network import (
-    agreed,
-    build_network,
-    check_batch,
-    fit_batch_to_memory,
-    start_from,
-)
+from rezoo.training.network import agreed, build_network, check_batch, start_from
 from rezoo.training.opened_data import check_data, opened_splits
 from rezoo.training.reporters import Plan
 from rezoo.training.request import Request, settle
 from rezoo.training.step import TrainingStep, training_step
+from rezoo.training.step_memory import fit_batch_to_memory
 from rezoo.training.to_device import as_backend
 from rezoo.utils.memory import memory_errors
 
@@ -99,7 +94,6 @@ class Setup:
         recipe = agreed(recipe, devices)
         config = _config(request, data)
         network = build_network(config, recipe)
-        frozen_layers(network, recipe)  # refuses wrong names, before anything is written
         if request.fit_memory and before is None:
             check_batch(dataclasses.replace(recipe, accumulation=1), devices)
             recipe, note = fit_batch_to_memory(network, config, recipe, devices)
@@ -124,7 +118,6 @@ class Setup:
             before=before,
             devices=devices,
         )
-        _ = setup.class_weights  # refuses a loss that does not suit, before anything is written
         if recipe.stem_start == "whitened":
             images = setup.unaugmented_batches(whitening.IMAGES)
             whitening.whiten(network, images, config.preprocessing, devices)
@@ -151,9 +144,9 @@ class Setup:
         known = {split: part.labels() for split, part in self.data.splits.parts.items()}
         classes = self.config.num_classes
         return {
-            split: tuple((np.bincount(x, minlength=classes) if x.ndim == 1 else x.sum(0)).tolist())
-            for split, x in known.items()
-            if x is not None
+            split: tuple(class_counts(labels, classes).tolist())
+            for split, labels in known.items()
+            if labels is not None
         }
 
     def plan(self, request: Request, *notes: str) -> Plan:

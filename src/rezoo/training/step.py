@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -62,6 +63,7 @@ class Outcome:
         return np.asarray(self._values)[4:].tolist()
 
 
+@dataclass(frozen=True, eq=False)
 class TrainingStep:
     """`step(batch)` does one optimizer step.
 
@@ -75,22 +77,13 @@ class TrainingStep:
         model: The network.
         update: Holds the optimizer, the average of the weights and the loss scale.
         micro_batches: Micro-batches of a batch, which go through the network in turn.
+        run: The compiled step.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        update: Update,
-        objective: Objective,
-        *,
-        micro_batches: int = 1,
-        devices: Devices = ONE,
-        preprocessing: Preprocessing | None = None,
-    ) -> None:
-        self.model = model
-        self.update = update
-        self.micro_batches = micro_batches
-        self._run = _compile(model, update, objective, preprocessing, micro_batches, devices)
+    model: keras.Model
+    update: Update
+    micro_batches: int
+    run: Compiled
 
     @keras_settings()
     def __call__(self, batch: Sequence[MicroBatch], wishes: Sequence[float] = ()) -> Outcome:
@@ -99,7 +92,7 @@ class TrainingStep:
             raise ValueError(
                 f"received {len(batch)} micro-batches; the step was built for {self.micro_batches}"
             )
-        return Outcome(self._run(batch, wishes))
+        return Outcome(self.run(batch, wishes))
 
     def state(self) -> Iterator[tuple[str, Any]]:
         """Yield every variable of the run with a name that does not change, unlike Keras's."""
@@ -136,10 +129,11 @@ def training_step(
             they are the network's input.
 
     Raises:
+        SpecError: See `rezoo.training.freezing.frozen_layers`.
         IncompatibleError: Batch statistics of a layer that is not `rezoo.models.layers.norm` are to
-            be frozen.
+            be frozen, or the optimizer cannot train the network.
     """
-    freeze(model, recipe)
+    frozen = freeze(model, recipe)
     average = None
     if recipe.ema_decay:
         average = Average(
@@ -149,17 +143,12 @@ def training_step(
             warmup_steps=warmup_steps(recipe, steps_per_epoch),
         )
     scale = LossScale() if recipe.precision == "mixed_float16" else None
-    optimizer = build_optimizer(model, recipe, steps_per_epoch)
-    update = Update(optimizer, clip_norm=recipe.clip_norm, average=average, scale=scale)
+    optimizer = build_optimizer(model, recipe, steps_per_epoch, frozen)
+    update = Update(optimizer, recipe.clip_norm, average, scale)
     objective = objective or losses.objective(recipe, task)
-    return TrainingStep(
-        model,
-        update,
-        objective,
-        micro_batches=recipe.accumulation,
-        devices=devices,
-        preprocessing=preprocessing,
-    )
+    micro_batches = recipe.accumulation
+    run = _compile(model, update, objective, preprocessing, micro_batches, devices)
+    return TrainingStep(model, update, micro_batches, run)
 
 
 def _compile(

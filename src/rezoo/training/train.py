@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rezoo.artifacts.run_files import has_checkpoint
 from rezoo.data.datasets import DataOptions, Dataset
@@ -160,51 +160,50 @@ def train(
             max_time_s=max_time_s, tensorboard=tensorboard, deterministic=deterministic,
             pretrained=pretrained, changes=changes,
         )  # fmt: skip
-        return _in_folder(
-            inputs, reporter, team, began=began, resume=resume is not False, overwrite=overwrite,
-            allow_change=allow_change, timetable=timetable,
-        )  # fmt: skip
+        terms = _Terms(began, resume is not False, overwrite, allow_change, timetable)
+        return _in_folder(inputs, terms, reporter, team)
 
 
-def _in_folder(
-    inputs: Inputs,
-    reporter: Reporter,
-    devices: Devices,
-    *,
-    began: float,
-    resume: bool,
-    overwrite: bool,
-    allow_change: bool,
-    timetable: Timetable,
-) -> Run:
+class _Terms(NamedTuple):
+    """On which terms a run trains.
+
+    Attributes:
+        began: When `train` was called, on the monotonic clock.
+        resume: Whether it continues the run in its folder, if there is one.
+        overwrite: Whether it replaces that run.
+        allow_change: Whether what it continues with may differ.
+        timetable: When it is saved inside an epoch.
+    """
+
+    began: float
+    resume: bool
+    overwrite: bool
+    allow_change: bool
+    timetable: Timetable
+
+
+def _in_folder(inputs: Inputs, terms: _Terms, reporter: Reporter, devices: Devices) -> Run:
     """Lock the run folder, look whether the run may write there, and train."""
-    request = inputs.request()
+    request, resume = inputs.request(), terms.resume
     folder = request.folder
-    request.check_folder(resume=resume, overwrite=overwrite)
+    request.check_folder(resume=resume, overwrite=terms.overwrite)
     with locked(folder, what="training"):
-        old_run.check(folder, resume=resume, overwrite=overwrite)
+        old_run.check(folder, resume=resume, overwrite=terms.overwrite)
         if devices.is_first:
             records_for_others(devices, folder, resume=resume)
         resumed = devices.from_first(resume and has_checkpoint(folder))
         notes = ["nothing to resume: a new run"] if resume and not resumed else []
-        return _train(
-            request, inputs, reporter, devices, began=began, timetable=timetable,
-            before=read_run(folder) if resumed else None, overwrite=overwrite,
-            allow_change=allow_change, notes=notes,
-        )  # fmt: skip
+        before = read_run(folder) if resumed else None
+        return _train(request, inputs, terms, reporter, devices, before, notes)
 
 
 def _train(
     request: Request,
     inputs: Inputs,
+    terms: _Terms,
     reporter: Reporter,
     devices: Devices,
-    *,
-    began: float,
     before: Recipe | None,
-    overwrite: bool,
-    allow_change: bool,
-    timetable: Timetable,
     notes: list[str],
 ) -> Run:
     """Train; `before` is the recipe of the run that is resumed."""
@@ -214,27 +213,24 @@ def _train(
         from rezoo.training.loop import Loop
         from rezoo.training.time_limit import set_up
     folder, limit_s = request.folder, inputs.max_time_s
-    setup, finish_s = set_up(request, inputs.options, reporter, limit_s, began, before, devices)
+    setup, finish_s = set_up(
+        request, inputs.options, reporter, limit_s, terms.began, before, devices
+    )
     identity = Identity.of(setup.data)
     check_same_data(identity, devices)
     recorded = resuming.recorded(setup, request, inputs, identity)
-    changes: list[resuming.Difference] = []
-    if before is not None and devices.is_first:
-        changes, more = resuming.compare(request, setup, identity, recorded)
-        if not allow_change:
-            resuming.refuse(folder, changes)
-        notes = [*notes, *more]
-    changes = resuming.of_first(changes, devices)
-    if overwrite:
+    changes, more = resuming.compare(request, setup, identity, recorded, allow=terms.allow_change)
+    notes = [*notes, *more]
+    step = setup.new_step()  # refuses what cannot be trained, before anything is removed
+    if terms.overwrite:
         notes += old_run.remove(folder)
     if changes:
         setup = setup.in_place_of(Recorded.read(folder).signature)
     if inputs.tensorboard and devices.is_first:
         reporter = Several(reporter, TensorBoard())
-    deadline = began + limit_s - finish_s if limit_s else None
-    step = setup.new_step()
+    deadline = terms.began + limit_s - finish_s if limit_s else None
     reporter.built(setup.network, step.update.optimizer)
-    loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=timetable)
+    loop = Loop(setup, step, folder, reporter, deadline=deadline, timetable=terms.timetable)
     if changes or setup.signature != setup.signature_before:
         notes += resuming.adopt(loop, changes)
     plan = setup.plan(request, *filter(None, notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -119,6 +120,7 @@ class LossScale:
         self.good_steps.assign(ops.where(keep, steps, 0))
 
 
+@dataclass(frozen=True, eq=False)
 class Update:
     """Divides, clips and applies gradients, and moves the average.
 
@@ -132,18 +134,10 @@ class Update:
         scale: Of the loss in float16, or None.
     """
 
-    def __init__(
-        self,
-        optimizer: Rule,
-        *,
-        clip_norm: float = 0.0,
-        average: Average | None = None,
-        scale: LossScale | None = None,
-    ) -> None:
-        self.optimizer = optimizer
-        self.clip_norm = clip_norm
-        self.average = average
-        self.scale = scale
+    optimizer: Rule
+    clip_norm: float
+    average: Average | None
+    scale: LossScale | None
 
     def state(self) -> Iterator[tuple[str, Any]]:
         """Yield every variable of the update, each with a name that does not change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, as_svg, new_figure, settings
+from rezoo.utils.figures import COLOURS, HEIGHT, INK, WIDTH, as_svg, finish, new_figure, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def draw_bars(chart: BarChart, width: int) -> str:
     with settings():
         figure = new_figure(width, HEIGHT)
         _draw_on(figure, chart, width)
-        return as_svg(figure).replace(f'width="{width}pt" height="{HEIGHT}pt"', "", 1)
+        return as_svg(figure, sized=False)
 
 
 def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:
@@ -85,15 +85,4 @@ def _draw_on(figure: Figure, chart: BarChart, width: int) -> None:
     axes.set_xticks(range(len(bars)), [bar.name for bar in bars], rotation=90, size="small")
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], [f"{y} %" for y in range(0, 101, 20)])
     axes.tick_params(axis="x", length=0)
-    axes.set_title(chart.title, loc="left", size="medium", weight="bold", pad=22)
-    axes.set_xlabel(chart.x_title)
-    axes.patch.set_visible(False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1, 1),  # between title and axes
-        borderaxespad=0.2,
-        ncols=5,
-        frameon=False,
-        handlelength=1,
-    )
+    finish(axes, chart, columns=5, pad=22)

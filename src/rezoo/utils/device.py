@@ -141,12 +141,8 @@ def free_bytes() -> int | None:
     if not on_gpu():
         return free_host_bytes()
     used = used_bytes() or 0
-    if backend() == "jax":
-        import jax
-
-        limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-        if limit is not None:
-            return max(int(limit) - used, 0)
+    if backend() == "jax" and (limit := _of_gpu("bytes_limit", "")) is not None:
+        return max(int(limit) - used, 0)
     return free_gpu_bytes(names()[0], used=used)
 
 
@@ -189,15 +185,7 @@ def used_bytes() -> int | None:
 
     None if it cannot be determined on this platform.
     """
-    if not on_gpu():
-        return resident_bytes()
-    if backend() == "jax":
-        import jax
-
-        return (jax.devices()[0].memory_stats() or {}).get("bytes_in_use")
-    import tensorflow as tf
-
-    return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+    return _of_gpu("bytes_in_use", "current") if on_gpu() else resident_bytes()
 
 
 def resident_bytes() -> int:
@@ -217,15 +205,18 @@ def peak_bytes() -> int | None:
 
     None if it cannot be determined on this platform.
     """
-    if not on_gpu():
-        return peak_host_bytes()
+    return _of_gpu("peak_bytes_in_use", "peak") if on_gpu() else peak_host_bytes()
+
+
+def _of_gpu(of_jax: str, of_tensorflow: str) -> int | None:
+    """Return a figure of the backend's allocator, by its name in JAX and in TensorFlow."""
     if backend() == "jax":
         import jax
 
-        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return (jax.devices()[0].memory_stats() or {}).get(of_jax)
     import tensorflow as tf
 
-    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return int(tf.config.experimental.get_memory_info("GPU:0")[of_tensorflow])
 
 
 def peak_host_bytes() -> int | None:

@@ -25,10 +25,10 @@ MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_TOML_BYTES = 1024 * 1024
 # rezoo's and timm's documents have at most 6 levels; what works on values recurses.
 MAX_DEPTH = 32
-# TOML, NumPy and most readers of JSON have integers of 64 bits.
 MAX_TEXT = 1000  # characters of a name, a licence or a tag; a page has room for fewer
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80  # characters
+# TOML, NumPy and most readers of JSON have integers of 64 bits.
 _INTEGERS = range(-(2**63), 2**64)
 # Python's parser needs quadratic time for a key of many parts, a.a.a.a.
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""

@@ -97,7 +97,7 @@ def draw(chart: Chart) -> str:
     with settings():
         figure = new_figure(WIDTH, HEIGHT)
         _draw_axes(figure.add_axes((0.13, 0.19, 0.80 if chart.x_percent else 0.84, 0.67)), chart)
-        return as_svg(figure).replace(f'width="{WIDTH}pt" height="{HEIGHT}pt"', "", 1)
+        return as_svg(figure, sized=False)
 
 
 @contextmanager
@@ -120,8 +120,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def as_svg(figure: Figure) -> str:
-    """Return a figure as an `<svg>` element whose texts and axes have the page's colour of text."""
+def as_svg(figure: Figure, *, sized: bool = True) -> str:
+    """Return a figure as an `<svg>` element whose texts and axes have the page's colour of text.
+
+    Without a size, it has that of the element around it.
+    """
     file = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with warnings.catch_warnings():
@@ -130,7 +133,32 @@ def as_svg(figure: Figure) -> str:
     svg = re.sub(r'<g id="[^"]*">', "<g>", file.getvalue())
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     own = rf"\g<0>{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"  # a page has several figures
-    return re.sub("<[^>]*>", lambda tag: re.sub(r'id="|href="#|url\(#', own, tag[0]), svg)
+    svg = re.sub("<[^>]*>", lambda tag: re.sub(r'id="|href="#|url\(#', own, tag[0]), svg)
+    return svg if sized else re.sub(r'width="[^"]*" height="[^"]*"', "", svg, count=1)
+
+
+def finish(axes: Axes, chart: Any, *, columns: int, pad: float | None = None) -> None:
+    """Write the titles of a chart and its legend; leave out all of the frame but two axes.
+
+    Args:
+        axes: With everything that is drawn.
+        chart: Has `title` and `x_title`.
+        columns: Of the legend, at most.
+        pad: Of the title above the axes; None for the usual one.
+    """
+    axes.set_title(chart.title, loc="left", size="medium", weight="bold", pad=pad)
+    axes.set_xlabel(chart.x_title)
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),  # above the axes
+            borderaxespad=0.2,
+            ncols=columns,
+            frameon=False,
+            handlelength=1,
+        )
 
 
 def sheet(title: str, charts: Sequence[Chart], *, columns: int = 2) -> str:
@@ -166,20 +194,8 @@ def _draw_axes(axes: Axes, chart: Chart) -> None:
             for place, (low, high) in zip(x, line.ranges, strict=False):
                 axes.plot((place, place), (low, high), color=colour, alpha=0.45, clip_on=False)
     _scale(axes, chart)
-    axes.set_title(chart.title, loc="left", size="medium", weight="bold")
-    axes.set_xlabel(chart.x_title)
     axes.grid(axis="y", alpha=0.15)
-    axes.patch.set_visible(False)
-    axes.spines[["top", "right"]].set_visible(False)
-    if any(line.points and line.name for line in chart.lines):
-        axes.legend(
-            loc="lower right",
-            bbox_to_anchor=(1, 1),  # above the axes
-            borderaxespad=0.2,
-            ncols=4,
-            frameon=False,
-            handlelength=1,
-        )
+    finish(axes, chart, columns=4)
 
 
 def _scale(axes: Axes, chart: Chart) -> None:

@@ -235,7 +235,7 @@ def write_json(path: Path, content: Any) -> None:
 
     Characters that are not Unicode, as names of files can have, become escapes in the text.
     """
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(storable(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 
@@ -245,11 +245,12 @@ def canonical_digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _finite(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return what `write_json` writes for a value: finite numbers, Unicode, mappings and lists."""
     if isinstance(value, Mapping):
-        return {_unicode(str(k)): _finite(v) for k, v in value.items()}
+        return {_unicode(str(k)): storable(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [storable(v) for v in value]
     if hasattr(value, "item"):  # a scalar of NumPy
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

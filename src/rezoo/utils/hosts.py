@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from rezoo.errors import RezooError, SpecError
 from rezoo.utils.documents import parse_json, short
@@ -53,7 +53,7 @@ class Hosts:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, given: str, environment: Mapping[str, str] = os.environ) -> Self:
+    def parse(cls, given: str, environment: Mapping[str, str] = os.environ) -> Hosts:
         """Return the hosts of `ADDRESS:PORT,N,INDEX`, or of the environment for `auto`.
 
         Args:
@@ -64,7 +64,7 @@ class Hosts:
             SpecError: The text has another form, or a variable is missing or not allowed.
         """
         if given.strip() == "auto":
-            return cls(**_from_environment(environment))
+            return _from_environment(environment)
         found = re.fullmatch(r"(.+):([0-9]{1,5}),([0-9]{1,5}),([0-9]{1,5})", given.strip())
         if not found:
             raise SpecError(f"--hosts {short(given)} is not ADDRESS:PORT,N,INDEX", hint=_FORM)
@@ -75,7 +75,7 @@ class Hosts:
         hosts = cls(address=address, port=port, count=count, index=index)
         return hosts._checked(f"--hosts {short(given)}", bracketed=bool(inside))
 
-    def _checked(self, origin: str, *, bracketed: bool) -> Self:
+    def _checked(self, origin: str, *, bracketed: bool) -> Hosts:
         if not (_is_ipv6(self.address) if bracketed else _NAME.fullmatch(self.address)):
             brackets = "; an IPv6 address stands in brackets" if ":" in self.address else ""
             raise SpecError(f"{origin}: {short(self.address)} is not an address{brackets}")
@@ -170,8 +170,8 @@ def _is_ipv6(address: str) -> bool:
         return False
 
 
-def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the attributes of `Hosts` from the first system that has set its variables."""
+def _from_environment(env: Mapping[str, str]) -> Hosts:
+    """Return the hosts from the first system that has set its variables."""
     for variable, read in (
         ("SLURM_PROCID", _of_slurm),
         ("TPU_WORKER_HOSTNAMES", _of_tpu),
@@ -180,13 +180,12 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     ):
         if env.get(variable):
             found = read(env)
-            Hosts(**found)._checked("--hosts auto", bracketed=":" in found["address"])
-            return found
+            return found._checked("--hosts auto", bracketed=":" in found.address)
     systems = "SLURM, Cloud TPU, TF_CONFIG, or an Indexed Job of Kubernetes"
     raise SpecError(f"--hosts auto: there are no variables of {systems}", hint=_FORM)
 
 
-def _of_slurm(env: Mapping[str, str]) -> dict[str, Any]:
+def _of_slurm(env: Mapping[str, str]) -> Hosts:
     if not env.get("SLURM_STEP_NODELIST"):
         hint = "start it with srun --ntasks-per-node=1 rezoo …"
         raise SpecError("--hosts auto: SLURM_STEP_NODELIST is not set", hint=hint)
@@ -201,17 +200,16 @@ def _of_slurm(env: Mapping[str, str]) -> dict[str, Any]:
     # the same for all tasks of a step, and above the ports that Linux gives to connections
     port = 61440 + (_number(env, "SLURM_JOB_ID") + _number(env, "SLURM_STEP_ID", "0")) % 4000
     index = _number(env, "SLURM_PROCID")
-    return {"address": names[0], "port": port, "count": tasks, "index": index, "names": names}
+    return Hosts(address=names[0], port=port, count=tasks, index=index, names=names)
 
 
-def _of_tpu(env: Mapping[str, str]) -> dict[str, Any]:
+def _of_tpu(env: Mapping[str, str]) -> Hosts:
     names = tuple(name.strip() for name in env["TPU_WORKER_HOSTNAMES"].split(","))
     index = _number(env, "TPU_WORKER_ID")
-    sizes = {"port": _PORT, "count": len(names), "index": index}
-    return {"address": names[0], "names": names, **sizes}
+    return Hosts(address=names[0], port=_PORT, count=len(names), index=index, names=names)
 
 
-def _of_tf_config(env: Mapping[str, str]) -> dict[str, Any]:
+def _of_tf_config(env: Mapping[str, str]) -> Hosts:
     places = text(300, pattern=r"[^\s,]+:[0-9]{1,5}", words="host:port")
     schema = {
         "cluster": {"chief?": [places], "worker?": [places]},
@@ -230,20 +228,16 @@ def _of_tf_config(env: Mapping[str, str]) -> dict[str, Any]:
     names = tuple(place.rpartition(":")[0].strip("[]") for place in chiefs + workers)
     port = int((chiefs + workers)[0].rpartition(":")[2])
     index = task["index"] + (len(chiefs) if task["type"] == "worker" else 0)
-    sizes = {"port": port, "count": len(names), "index": index}
-    return {"address": names[0], "names": names, **sizes}
+    return Hosts(address=names[0], port=port, count=len(names), index=index, names=names)
 
 
-def _of_kubernetes(env: Mapping[str, str]) -> dict[str, Any]:
+def _of_kubernetes(env: Mapping[str, str]) -> Hosts:
     missing = [name for name in ("JOB_COMPLETIONS", "JOB_FIRST_HOST") if not env.get(name)]
     if missing:
         hint = "set them in the Job: its completions, and <job>-0.<service>, the first pod's name."
         raise SpecError(f"--hosts auto: {' and '.join(missing)} must be set, too", hint=hint)
-    sizes = {
-        "count": _number(env, "JOB_COMPLETIONS"),
-        "index": _number(env, "JOB_COMPLETION_INDEX"),
-    }
-    return {"address": env["JOB_FIRST_HOST"], "port": _PORT, **sizes}
+    count, index = _number(env, "JOB_COMPLETIONS"), _number(env, "JOB_COMPLETION_INDEX")
+    return Hosts(address=env["JOB_FIRST_HOST"], port=_PORT, count=count, index=index)
 
 
 def _number(env: Mapping[str, str], name: str, default: str | None = None) -> int:

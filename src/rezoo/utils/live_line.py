@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TextIO, TypeAlias
 
-Progress: TypeAlias = Callable[[int, int], None] | bool | None
-"""Called with the number done and the total; True shows them, False and None do not."""
+Show: TypeAlias = Callable[[int, int], None]
+"""Called with the number done and the total."""
+Progress: TypeAlias = Show | bool | None
+"""A function to call with them; True shows them, False and None do not."""
 
 _WIDTH = 100  # characters, at most
 _EVERY_S = 0.1
@@ -87,7 +89,7 @@ class CountedLine:
             self._line.show(f"{self._what} {done:,} of {total:,}", f"{left_s:.0f} s left")
 
 
-def counted(progress: Progress, what: str) -> Callable[[int, int], None]:
+def counted(progress: Progress, what: str) -> Show:
     """Return the function to call with the number done and the total; `what` names the work."""
     if callable(progress):
         return progress

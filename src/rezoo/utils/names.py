@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LISTED = 40  # names in a hint
 
@@ -30,8 +30,13 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     close = near(name, known)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f"{otherwise} {', '.join(known[:_LISTED])}{more}."
+    return f"{otherwise} {listed(known, _LISTED)}."
+
+
+def listed(texts: Sequence[str], most: int, *, separator: str = ", ") -> str:
+    """Return at most `most` texts in a line, and how many more there are."""
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
 
 
 def normalized(name: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from rezoo.errors import SpecError
@@ -54,20 +52,6 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Return the folder of prepared datasets: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`."""
     return Path(os.environ.get(DATA_VARIABLE) or "~/tensorflow_datasets").expanduser()
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache atomically; does nothing if the cache cannot be written."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
 
 
 def switched_on(variable: str) -> bool:

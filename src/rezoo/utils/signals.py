@@ -1,4 +1,4 @@
-"""Handlers of Ctrl-C and SIGTERM for a while."""
+"""Ctrl-C and SIGTERM, handled for a while."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ def handling(
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM inside the block; the second signal interrupts at once."""
+    received: list[int] = []
+
+    def receive(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt(number)
+        received.append(number)
+
+    with handling(receive):
+        yield received

@@ -14,8 +14,10 @@ from rezoo.data import datasets, splits
 from rezoo.data.audit.duplicates import Matches, find_duplicates
 from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
-from rezoo.data.audit.scan import Progress, Scan, label_name, scan
+from rezoo.data.audit.scan import Scan, label_name, scan
 from rezoo.data.examples import Splits
+from rezoo.data.labels import class_counts, wrong_labels
+from rezoo.utils.live_line import Show
 from rezoo.utils.paths import expanded
 
 _SMALL, _LARGE, _THIN = 32, 20_000_000, 16  # shorter side, pixels, longer / shorter side
@@ -28,7 +30,7 @@ def check(
     *,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Show | None = None,
 ) -> tuple[Findings, dict[str, Any]]:
     """Check a dataset and write the report; the data are not changed.
 
@@ -52,7 +54,7 @@ def check(
     return findings, write_report(folder, findings, opened)
 
 
-def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = None) -> Findings:
+def check_splits(opened: Splits, dataset: str, *, progress: Show | None = None) -> Findings:
     """Check an opened dataset; nothing is written.
 
     Args:
@@ -67,7 +69,7 @@ def check_splits(opened: Splits, dataset: str, *, progress: Progress | None = No
     extremes = _extremes(rows)
     repeated, wrong_endings = _keys(scanned)
     names, labels = opened.class_names, scanned.labels_by_split()
-    counts = {split: _class_counts(some, len(names)) for split, some in labels.items()}
+    counts = {split: class_counts(some, len(names)) for split, some in labels.items()}
     present = {split: numbers[numbers > 0] for split, numbers in counts.items()}
     return Findings(
         dataset=dataset,
@@ -111,22 +113,11 @@ def _example(scanned: Scan, row: int, note: str = "") -> Example:
     return Example(split, index, scanned.source.key(row), label, width, height, note)
 
 
-def _class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return the number of examples of each class, int64 `(K,)`."""
-    if labels.ndim == 2:
-        return (labels == 1).sum(0)
-    known = labels[(labels >= 0) & (labels < classes)].astype(np.int64)
-    return np.bincount(known, minlength=classes)
-
-
 def _bad_labels(scanned: Scan) -> list[Example]:
     """Return the examples whose label is not a class, except those that could not be read."""
     labels = scanned.labels
-    if labels.ndim == 2:
-        bad = ((labels != 0) & (labels != 1)).any(1)
-    else:
-        bad = (labels < 0) | (labels >= len(scanned.classes)) | (labels.dtype.kind == "f")
-    rows = [row for row in np.flatnonzero(bad).tolist() if row not in scanned.faults]
+    wrong = wrong_labels(labels, scanned.classes, multi_label=labels.ndim == 2)
+    rows = [row for row in np.flatnonzero(wrong).tolist() if row not in scanned.faults]
     return [_example(scanned, row, f"label {labels[row]}") for row in rows]
 
 

@@ -23,7 +23,7 @@ from rezoo.data.datasets import short_name
 from rezoo.data.examples import Splits
 from rezoo.errors import RezooError, SpecError
 from rezoo.utils.documents import read_document
-from rezoo.utils.files import refuse_file, refuse_unwritable, write_bytes, write_json
+from rezoo.utils.files import refuse_file, refuse_unwritable, storable, write_bytes, write_json
 from rezoo.utils.names import printable
 from rezoo.utils.pages import render
 
@@ -76,18 +76,17 @@ def write_report(folder: Path, findings: Findings, opened: Splits) -> dict[str, 
         PAGE: render_page(findings, opened).encode("utf-8", "backslashreplace"),
         IGNORE: "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"),
     }
-    document = {
+    document: dict[str, Any] = {
         "written_by": WRITTEN_BY,
         **findings.to_dict(),
         "ignored": sum(bool(line) and line[0] != "#" for line in lines),
         "folder": str(folder),
         "sha256": {name: _sha256(content) for name, content in files.items()},
     }
-    document = _unicode(document)
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_json(folder / DOCUMENT, document)
-    return document
+    return dict(storable(document))
 
 
 def render_page(findings: Findings, opened: Splits) -> str:
@@ -172,12 +171,3 @@ def _digests(path: Path) -> dict[str, str]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _unicode(value: Any) -> Any:
-    """Return JSON values in which names that are not Unicode are escaped."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_unicode(k): _unicode(v) for k, v in value.items()}
-    return [_unicode(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -12,7 +12,7 @@ import os
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,7 @@ from rezoo.data.image_files import UnreadableImageError, open_image, unreadable_
 from rezoo.data.image_sources import ImageSource, JoinedSource
 from rezoo.data.images import decode, stated_reason
 from rezoo.errors import writing
+from rezoo.utils.live_line import Show
 
 SIDE = 32  # of the grey thumbnails
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -48,8 +49,6 @@ _AHEAD = 4  # examples in flight per thread
 _MAX_THREADS = 16  # each may hold a decoded image of 200 MB
 
 SEPARATOR, NO_LABEL = "; ", "(no label)"
-
-Progress = Callable[[int, int], None]
 
 
 class Scan:
@@ -91,7 +90,7 @@ class Scan:
         return dict(zip(self.splits, parts, strict=True))
 
 
-def scan(opened: Splits, *, progress: Progress | None = None) -> Scan:
+def scan(opened: Splits, *, progress: Show | None = None) -> Scan:
     """Read every example of every split once.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size
 from rezoo.specs import Preprocessing
 from rezoo.utils.files import refuse_inside_dataset, write_bytes
+from rezoo.utils.live_line import Show
 from rezoo.utils.paths import expanded
 
 MAX_COUNT, MAX_DRAWS = 500, 8
@@ -73,7 +74,7 @@ class SheetRequest:
         resolved, _ = recipes.resolve_recipe(
             recipe or spec.recipe, spec, changes or {}, preprocessing=base
         )
-        last = resolved.epochs - 1
+        last = max(resolved.epochs, 1) - 1  # a probe has no epochs, and the test transform
         for name, value, low, high, why in (
             ("count", count, 1, MAX_COUNT, ""),
             ("draws", draws, 1, MAX_DRAWS, ""),
@@ -85,16 +86,12 @@ class SheetRequest:
             dataset=dataset,
             split=split,
             recipe=resolved,
-            preprocessing=dataclasses.replace(
-                base.at(resolved.image_size, resolved.crop_mode),
-                crop_pct=resolved.crop_pct or base.crop_pct,
-                interpolation=resolved.interpolation or base.interpolation,
-            ),
+            preprocessing=recipes.preprocessing_of(resolved, base),
             classes=classes or "",
             count=count,
             epoch=epoch,
-            draws=min(draws, resolved.epochs - epoch),
-            augment=split == "train" and not no_augment,
+            draws=min(draws, last + 1 - epoch),
+            augment=split == "train" and not no_augment and resolved.epochs > 0,
             path=_checked(expanded(output or default_path(dataset)), dataset, overwrite=overwrite),
         )
 
@@ -122,9 +119,7 @@ def default_path(dataset: str) -> Path:
     return Path(f"data-sheet-{short_name(dataset)}.png")
 
 
-def draw_sheet(
-    request: SheetRequest, *, progress: Callable[[int, int], None] | None = None
-) -> Sheet:
+def draw_sheet(request: SheetRequest, *, progress: Show | None = None) -> Sheet:
     """Draw a sheet and write it.
 
     Args:
