@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -49,7 +49,7 @@ def calibrate(
     false_alarms: float,
     batch_size: int,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Measure the temperature of RUN's probabilities, and a threshold for "unknown".
 
@@ -58,7 +58,7 @@ def calibrate(
 
     The test split is not used: rezoo eval then measures on it what the calibration is worth.
     """
-    from rezoo.cli.console import counter, load
+    from rezoo.cli.console import counter, starting
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
@@ -66,14 +66,16 @@ def calibrate(
     source = resolve_weights(run)
     if dataset:
         dataset_spec(dataset)
-    calibration = load("rezoo.evaluation.calibrating.calibration")
+    with starting():
+        from rezoo.evaluation.calibrating import calibration
+
     with counter("calibrating") as progress:
         result = calibration.calibrate(
             source,
             dataset,
             false_alarms=false_alarms,
             batch_size=batch_size,
-            options=DataOptions(**handling),
+            options=options,
             progress=progress,
         )
     print_json(result.to_dict()) if as_json else _print(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -71,7 +71,7 @@ def compare(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Compare each MODEL with the first on the same images: is it better, beyond chance?
 
@@ -81,16 +81,16 @@ def compare(
     """
     from rezoo.benchmarking.compare import compare_known, read_known
     from rezoo.benchmarking.compared import find_compared
-    from rezoo.cli.console import counter, load
+    from rezoo.cli.console import counter, starting
 
     # wrong names are errors before TensorFlow is imported
-    options = DataOptions(**handling)
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
     if dataset is not None:
         dataset_spec(dataset)
     known = read_known(found, dataset, split, options)
     if None in known.predictions:
-        load("rezoo.evaluation.evaluate")
+        with starting():
+            import rezoo.evaluation.evaluate  # noqa: F401 - `compare_known` uses it
     with counter("evaluating") as progress:
         result = compare_known(known, batch_size=batch_size, options=options, progress=progress)
     print_json(result.to_dict()) if as_json else _print(result)

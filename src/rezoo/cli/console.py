@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
-from rezoo.cli.quiet import import_quietly
+from rezoo.cli.quiet import quietly
 from rezoo.utils.names import printable
 
 _WIDE = 160  # columns without a terminal
@@ -157,10 +157,11 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(escaped(text))
 
 
-def load(module: str) -> Any:
-    """Import a module that imports TensorFlow, with a spinner on a terminal."""
-    with status("starting TensorFlow"):
-        return import_quietly(module)
+@contextmanager
+def starting() -> Iterator[None]:
+    """Show a spinner on a terminal while TensorFlow is imported inside the block; see `quietly`."""
+    with status("starting TensorFlow"), quietly():
+        yield
 
 
 @contextmanager

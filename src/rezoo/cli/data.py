@@ -39,7 +39,8 @@ def prepare(dataset: str, as_json: bool) -> None:
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
-    console.load("tensorflow")
+    with console.starting():
+        import tensorflow  # noqa: F401 - opening uses it
     from rezoo.data.prepare import prepare_dataset
 
     result = prepare_dataset(dataset)
@@ -74,7 +75,9 @@ def check(
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
-    audit = console.load("rezoo.data.audit.check")
+    with console.starting():
+        from rezoo.data.audit import check as audit
+
     with console.counter("reading") as progress:
         findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
@@ -125,7 +128,8 @@ def show(
     from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
     request = SheetRequest.of(dataset, changes=changes, **wanted)
-    console.load("tensorflow")
+    with console.starting():
+        import tensorflow  # noqa: F401 - drawing uses it
     with console.counter("drawing") as progress:
         sheet = draw_sheet(request, progress=progress)
     print_json(sheet.to_dict()) if as_json else _print_sheet(sheet)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rezoo.cli.options import examples, json_option, print_json
-from rezoo.cli.quiet import import_quietly
+from rezoo.cli.quiet import quietly
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
 from rezoo.utils import device, nvidia
@@ -78,8 +78,8 @@ def _extra(name: str) -> str:
 
 def _backend() -> dict[str, Any]:
     try:
-        import_quietly("keras")
-        import keras
+        with quietly():
+            import keras
     except RezooError as error:
         return {"backend": f"{error}. {error.hint}", "devices": []}
     except Exception as error:  # any of them: this command reports what does not work

@@ -42,23 +42,25 @@ def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: i
     ruler: the layers that the name counts, in stages. blocks: weights and multiply-adds of the
     layers of a block; those of several networks have the same number of channels, if possible.
     """
-    from rezoo.cli.console import lines, load, status
+    from rezoo.cli.console import lines, starting, status
     from rezoo.sources.references import resolve
 
     if output.suffix.lower() != ".svg":
         raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
     configs = [resolve(model).config for model in models]  # wrong names first
-    picture = load("rezoo.drawing.picture")
+    with starting():
+        from rezoo.drawing.picture import draw_networks, outline_of
+
     outlines = []
     for config in configs:
         with status(f"building {config.architecture}"):
             pre = config.preprocessing.at(image_size)
             outlines.append(
-                picture.outline_of(
+                outline_of(
                     config.architecture,
                     input_shape=(*pre.size, pre.channels),
                     num_classes=config.num_classes,
                 )
             )
-    write_bytes(output, picture.draw_networks(outlines, part).encode())
+    write_bytes(output, draw_networks(outlines, part).encode())
     lines(str(output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -56,14 +56,14 @@ def examine(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Measure what the parts of MODEL contribute; it has weights.
 
     With --lesion: top-1 with each block replaced by its shortcut, and with 95 % intervals. In a
     plain network, which has no shortcuts, the layers of the block are removed.
     """
-    from rezoo.cli.console import counter, load
+    from rezoo.cli.console import counter, starting
 
     if not lesion:
         raise SpecError("nothing to examine is given", hint="give --lesion.")
@@ -72,16 +72,18 @@ def examine(
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )
-    lesions = load("rezoo.evaluation.damage.lesions")
+    with starting():
+        from rezoo.evaluation.damage.lesions import measure_lesions
+
     with counter("measuring") as progress:
-        result = lesions.measure_lesions(
+        result = measure_lesions(
             source,
             dataset,
             split=split,
             batch_size=batch_size,
             image_size=image_size,
             crop_mode=crop_mode,
-            options=DataOptions(**handling),
+            options=options,
             progress=progress,
         )
     if output is not None:

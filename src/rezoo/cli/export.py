@@ -132,7 +132,9 @@ def export(
     options["dataset"] = options["dataset"] or own_dataset(source)
     if options["dataset"]:
         dataset_spec(options["dataset"])
-    exporting = console.load("rezoo.exporters.export")
+    with console.starting():
+        from rezoo.exporters import export as exporting
+
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
     print_json(passport.to_dict()) if as_json else print_passport(passport)

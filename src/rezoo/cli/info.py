@@ -156,13 +156,14 @@ def _show_network(
 
 def _built(architecture: str, classes: int, shape: tuple[int, int, int]) -> Profile:
     """Build a network, and count it; TensorFlow is loaded here."""
-    from rezoo.cli.console import load
-    from rezoo.models.factory import create_model
+    from rezoo.cli.console import starting
 
-    profile = load("rezoo.models.profile").profile
+    with starting():
+        from rezoo.models.factory import create_model
+        from rezoo.models.profile import profile
+
     model = create_model(architecture, num_classes=classes, input_shape=shape)
-    counted: Profile = profile(model, input_shape=shape)
-    return counted
+    return profile(model, input_shape=shape)
 
 
 def _counts(spec: ModelSpec, counted: Profile | None) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def check(name: str, as_json: bool) -> None:
     from rezoo.testing.subjects import named, subject_at
 
     entries = named(name)
-    console.load("keras")
+    with console.starting():
+        import keras  # noqa: F401 - the checks use it
     found: dict[str, list[Result]] = {}
     with TemporaryDirectory() as scratch:
         for number, (kind, entry) in enumerate(entries):

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.distributed import devices_options, is_first_host
 from rezoo.cli.options import (
     batch_size_option,
     device_option,
-    devices_options,
     examples,
     geometry_options,
-    is_first_host,
     json_option,
     new_file,
     pretrained_option,
@@ -145,7 +144,7 @@ def predict(
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
-    from rezoo.cli.console import counter, load
+    from rezoo.cli.console import counter, starting
     from rezoo.data.finding import find_images
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
@@ -162,15 +161,19 @@ def predict(
     options["top_k"] = top_k
     to_stdout = table in (None, "-")
     file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
-    if explain is None:
-        function = load("rezoo.evaluation.predict").predict
-        options |= {"devices": devices, "hosts": hosts}
-    else:
-        paths = picture_paths(found, explain, images, overwrite=overwrite)
-        function = load("rezoo.evaluation.explaining.explanations").explain
-        options |= {"paths": paths, "wanted": wanted}
+    paths = None if explain is None else picture_paths(found, explain, images, overwrite=overwrite)
+    with starting():
+        from rezoo.evaluation import predict as predicting
+
+    answers: Sequence[Prediction]
     with counter("classifying") as progress:
-        answers: Sequence[Prediction] = function(source, found, progress=progress, **options)
+        options["progress"] = progress
+        if paths is None:
+            answers = predicting.predict(source, found, devices=devices, hosts=hosts, **options)
+        else:
+            from rezoo.evaluation.explaining import explanations
+
+            answers = explanations.explain(source, found, paths, wanted=wanted, **options)
     if table is not None and is_first_host():
         _write_table(answers, file)
     if table != "-":
@@ -216,11 +219,13 @@ def _write_features(
     **options: Any,
 ) -> list[str]:
     """Write the features of images; return what is wrong with those that cannot be decoded."""
-    from rezoo.cli.console import counter, lines, load
+    from rezoo.cli.console import counter, lines, starting
 
-    function = load("rezoo.evaluation.extracting").features
+    with starting():
+        from rezoo.evaluation.extracting import features
+
     with counter("computing features") as progress:
-        found = function(source, images, layers=layers or None, progress=progress, **options)
+        found = features(source, images, layers=layers or None, progress=progress, **options)
     found.save(path)
     shapes = {name: list(array.shape) for name, array in found.arrays.items()}
     if as_json:

@@ -10,12 +10,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rezoo.cli.distributed import devices_options
 from rezoo.cli.dry_run import print_estimate
 from rezoo.cli.options import (
     columns_option,
-    data_options,
+    data_flags,
     device_option,
-    devices_options,
     examples,
     geometry_options,
     json_option,
@@ -111,7 +111,7 @@ from rezoo.utils.names import count_of
 @devices_options
 @device_option
 @columns_option
-@data_options
+@data_flags
 @click.option(
     "--cache",
     type=click.Choice(CACHE),

@@ -53,7 +53,9 @@ def verify(
         raise SpecError("--image and --overwrite need --record")
     # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
-    verification = console.load("rezoo.publishing.verify")
+    with console.starting():
+        from rezoo.publishing import verify as verification
+
     if record:
         verification.record_proof(model, images=images, overwrite=overwrite)
         source = resolve_weights(model)
