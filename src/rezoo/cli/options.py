@@ -16,7 +16,6 @@ from rezoo.cli.values import (
     SIDE,
     DatasetReference,
     Device,
-    complete_datasets,
     complete_models,
 )
 from rezoo.data.csv_rows import with_columns
@@ -55,10 +54,7 @@ models_argument = click.argument(
 )
 
 dataset_option = click.option(
-    "--dataset",
-    type=DatasetReference(),
-    shell_complete=complete_datasets,
-    help="Dataset; that of the run if not given.",
+    "--dataset", type=DatasetReference(), help="Dataset; that of the run if not given."
 )
 
 SPLITS = click.Choice(["test", "val", "train", "all"])

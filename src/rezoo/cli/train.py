@@ -28,7 +28,6 @@ from rezoo.cli.values import (
     DatasetReference,
     Duration,
     NumberOr,
-    complete_datasets,
     complete_models,
     complete_recipes,
 )
@@ -46,10 +45,7 @@ from rezoo.utils.names import count_of
 )
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option(
-    "--dataset",
-    type=DatasetReference(),
-    shell_complete=complete_datasets,
-    help="Dataset reference [digits, or that of RUN].",
+    "--dataset", type=DatasetReference(), help="Dataset reference [digits, or that of RUN]."
 )
 @click.option(
     "--recipe",

@@ -63,6 +63,11 @@ class DatasetReference(click.ParamType):  # type: ignore[type-arg]  # generic si
             click.echo(f"Note: {printable(note)}", err=True)
         return text if known else meant
 
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell offers: names, the beginnings of references, and files."""
+        names = registry.datasets.names()
+        return _completions([*names, *(f"{kind}:" for kind in KINDS)], incomplete)
+
 
 class LargeNumber(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
     """A number such as 30M, 4.1G or 25557032."""
@@ -101,17 +106,10 @@ DEVICE_HELP = "Where to compute; gpu must be there [a GPU if there is one]."
 
 def complete_models(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
     """Return what a shell offers for MODEL: names, after a dot those of weights, and files."""
-    from rezoo.registry import architectures
     from rezoo.sources.catalogue import list_weights
 
-    return _completions(list_weights() if "." in incomplete else architectures.names(), incomplete)
-
-
-def complete_datasets(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell offers for a dataset."""
-    from rezoo.registry import datasets
-
-    return _completions([*datasets.names(), "folder:", "csv:", "tfds:", "hf:"], incomplete)
+    names = list_weights() if "." in incomplete else registry.architectures.names()
+    return _completions(names, incomplete)
 
 
 def complete_recipes(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
