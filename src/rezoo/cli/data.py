@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import columns_option, examples, json_option, parse_settings, print_json
+from rezoo.cli.options import (
+    SPLITS,
+    columns_option,
+    examples,
+    json_option,
+    parse_settings,
+    print_json,
+)
 from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import count_of
@@ -92,7 +99,7 @@ def check(
 @columns_option
 @click.option(
     "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
+    type=SPLITS,
     default="train",
     show_default=True,
     help="Part of the data; only train is augmented.",

@@ -17,6 +17,7 @@ from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
 from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults, missing_library
+from rezoo.utils.names import count_of
 
 HUB_TIMEOUT_S = 3.0
 _PACKAGES = (
@@ -106,20 +107,17 @@ def _all_devices() -> str:
 def _devices_of_jax() -> str:
     """Return them in words; JAX is asked only if it is the backend: it would take GPU memory."""
     if device.backend() == "jax":
-        return _counted("device", device.names())
+        names = device.names()
+        return f"{count_of(len(names), 'device')}: {', '.join(names)}"
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return "the CPU: JAX_PLATFORMS is cpu"
     if gpus := nvidia.visible_gpus():
         if missing := missing_library("jax"):
             return f"the CPU: {missing}"
-        return _counted("GPU", [gpu.name for gpu in gpus])
+        return f"{count_of(len(gpus), 'GPU')}: {', '.join(gpu.name for gpu in gpus)}"
     if find_spec("libtpu"):
         return "the TPU: KERAS_BACKEND=jax rezoo doctor counts its chips"
     return "the CPU: there is no GPU"
-
-
-def _counted(kind: str, names: list[str]) -> str:
-    return f"{len(names)} {kind}{'s'[: len(names) > 1]}: {', '.join(names)}"
 
 
 def _gpu(gpu: nvidia.Gpu) -> str:

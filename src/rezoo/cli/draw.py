@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rezoo.cli.options import examples, models_argument
-from rezoo.errors import SpecError
+from rezoo.cli.values import Drawing
 from rezoo.utils.files import write_bytes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Drawing(),
     required=True,
     help="The .svg file; an existing one is replaced.",
 )
@@ -45,8 +45,6 @@ def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: i
     from rezoo.cli.console import lines, starting, status
     from rezoo.sources.references import resolve
 
-    if output.suffix.lower() != ".svg":
-        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
     configs = [resolve(model).config for model in models]  # wrong names first
     with starting():
         from rezoo.drawing.picture import draw_networks, outline_of

@@ -19,7 +19,7 @@ from rezoo.cli.options import (
     require_pinned_option,
     resolve_with_dataset,
 )
-from rezoo.cli.values import complete_models
+from rezoo.cli.values import Drawing, complete_models
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
@@ -33,11 +33,7 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=complete_models)
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
 @images_options
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the result into this .svg file.",
-)
+@click.option("--output", type=Drawing(), help="Draw the result into this .svg file.")
 @device_option
 @columns_option
 @data_options
@@ -67,8 +63,6 @@ def examine(
 
     if not lesion:
         raise SpecError("nothing to examine is given", hint="give --lesion.")
-    if output is not None and output.suffix.lower() != ".svg":
-        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )

@@ -144,7 +144,6 @@ def predict(
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
-    from rezoo.cli.console import counter, starting
     from rezoo.data.finding import find_images
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
@@ -162,23 +161,39 @@ def predict(
     to_stdout = table in (None, "-")
     file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
     paths = None if explain is None else picture_paths(found, explain, images, overwrite=overwrite)
-    with starting():
-        from rezoo.evaluation import predict as predicting
-
-    answers: Sequence[Prediction]
-    with counter("classifying") as progress:
-        options["progress"] = progress
-        if paths is None:
-            answers = predicting.predict(source, found, devices=devices, hosts=hosts, **options)
-        else:
-            from rezoo.evaluation.explaining import explanations
-
-            answers = explanations.explain(source, found, paths, wanted=wanted, **options)
+    answers = _classify(
+        source, found, paths, wanted=wanted, devices=devices, hosts=hosts, **options
+    )
     if table is not None and is_first_host():
         _write_table(answers, file)
     if table != "-":
         print_json([a.to_dict() for a in answers]) if as_json else _print(answers)
     _fail([f"{a.path}: {a.error}" for a in answers if a.error])
+
+
+def _classify(
+    source: Source,
+    images: Sequence[str],
+    paths: Sequence[Path] | None,
+    *,
+    wanted: str | None,
+    devices: int | str | None,
+    hosts: str | None,
+    **options: Any,
+) -> Sequence[Prediction]:
+    """Classify images; with paths, draw a picture of each, too."""
+    from rezoo.cli.console import counter, starting
+
+    with starting():
+        from rezoo.evaluation import predict as predicting
+
+    with counter("classifying") as progress:
+        options["progress"] = progress
+        if paths is None:
+            return predicting.predict(source, images, devices=devices, hosts=hosts, **options)
+        from rezoo.evaluation.explaining import explanations
+
+        return explanations.explain(source, images, paths, wanted=wanted, **options)
 
 
 def _fail(failed: Sequence[str]) -> None:

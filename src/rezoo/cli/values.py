@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from click.shell_completion import CompletionItem
 from rezoo import registry
 from rezoo.data.datasets import KINDS
 from rezoo.data.listing import reference_of
+from rezoo.errors import SpecError
 from rezoo.specs import MAX_IMAGE_SIZE
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Worker
@@ -85,6 +87,19 @@ class LargeNumber(click.ParamType):  # type: ignore[type-arg]  # generic since 8
         if not 0 <= count < float("inf"):
             self.fail(f"{text!r} is no number such as 30M, 4.1G or 800k.", param, ctx)
         return count
+
+
+class Drawing(click.Path):
+    """The path of a drawing, an .svg file."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path."""
+        if Path(value).suffix.lower() != ".svg":
+            raise SpecError(f"--output {value}: drawings are .svg", hint="choose such a name.")
+        return super().convert(value, param, ctx)
 
 
 class Device(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
