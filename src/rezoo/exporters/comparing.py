@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.predictions import softmax
+from rezoo.evaluation.predictions import probabilities
 from rezoo.evaluation.scoring.intervals import Z_95, wilson_interval
 from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples
@@ -254,6 +254,4 @@ def in_batches(inputs: np.ndarray) -> list[np.ndarray]:
 
 def as_output(logits: np.ndarray, function: str) -> np.ndarray:
     """Apply the function after the logits: softmax, sigmoid, or none if empty."""
-    if function == "softmax":
-        return softmax(logits)
-    return 1 / (1 + np.exp(-logits.astype(np.float64))) if function else logits
+    return probabilities(logits, multi_label=function == "sigmoid") if function else logits
