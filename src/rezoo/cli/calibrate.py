@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import counter, fields, lines, starting
 from rezoo.cli.options import (
     batch_size_option,
     columns_option,
@@ -58,7 +59,6 @@ def calibrate(
 
     The test split is not used: rezoo eval then measures on it what the calibration is worth.
     """
-    from rezoo.cli.console import counter, starting
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
@@ -82,7 +82,6 @@ def calibrate(
 
 
 def _print(result: Calibrated) -> None:
-    from rezoo.cli.console import fields, lines
 
     found = result.calibration
     loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from rezoo.cli.console import fields, status
 from rezoo.cli.options import examples, json_option, print_json
 from rezoo.cli.quiet import quietly
 from rezoo.errors import RezooError
@@ -46,8 +47,6 @@ _EXTRAS = {
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, devices, backends, extras, folders and access to the Hub."""
-    from rezoo.cli.console import fields, status
-
     with status("checking the installation"):
         document = {
             "rezoo": version("rezoo"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import lines, starting, status
 from rezoo.cli.options import examples, models_argument
 from rezoo.cli.values import Drawing
 from rezoo.utils.files import write_bytes
@@ -42,7 +43,6 @@ def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: i
     ruler: the layers that the name counts, in stages. blocks: weights and multiply-adds of the
     layers of a block; those of several networks have the same number of channels, if possible.
     """
-    from rezoo.cli.console import lines, starting, status
     from rezoo.sources.references import resolve
 
     configs = [resolve(model).config for model in models]  # wrong names first

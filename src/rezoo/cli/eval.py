@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import counter, lines, starting, table
 from rezoo.cli.distributed import devices_options, is_first_host
 from rezoo.cli.options import (
     columns_option,
@@ -100,8 +101,6 @@ def eval_command(
     Images are preprocessed as the weights require. The folder of a run stays as it is; with
     --record it gets the predictions, a new report and, for its own test split, scores and card.
     """
-    from rezoo.cli.console import counter, starting
-
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )
@@ -148,7 +147,6 @@ def _measure_more(
     result: Evaluation, others: Faults | None, kinds: tuple[str, ...], where: dict[str, Any]
 ) -> tuple[UnknownImages | None, Robustness | None]:
     """Compare an evaluation with unknown images and with corrupted ones, if there are any."""
-    from rezoo.cli.console import counter
     from rezoo.evaluation.calibrating.unknown_images import tell_apart
     from rezoo.evaluation.damage.robustness import measure_corrupted
 
@@ -193,7 +191,6 @@ def _print(
     robustness: Robustness | None,
     classes: bool,
 ) -> None:
-    from rezoo.cli.console import lines, table
 
     images = count_of(len(result.predictions), "image")
     lines(f"{result.model} on {result.dataset}, {result.split} split, {images}", style="bold")

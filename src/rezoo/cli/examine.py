@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import counter, lines, starting, table
 from rezoo.cli.options import (
     columns_option,
     data_options,
@@ -59,8 +60,6 @@ def examine(
     With --lesion: top-1 with each block replaced by its shortcut, and with 95 % intervals. In a
     plain network, which has no shortcuts, the layers of the block are removed.
     """
-    from rezoo.cli.console import counter, starting
-
     if not lesion:
         raise SpecError("nothing to examine is given", hint="give --lesion.")
     source, dataset = resolve_with_dataset(
@@ -86,7 +85,6 @@ def examine(
 
 
 def _print(result: Lesions) -> None:
-    from rezoo.cli.console import lines, table
 
     lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
     low, high = result.intact_interval

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli import console
 from rezoo.cli.options import (
     device_option,
     examples,
@@ -112,7 +113,6 @@ def export(
     Batch normalization is folded into the convolutions. Class names, preprocessing, licence and
     origin are in the file. Tensors are (N, height, width, channels).
     """
-    from rezoo.cli import console
     from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
@@ -164,8 +164,6 @@ def _row(name: str) -> dict[str, Any]:
 
 def print_formats(rows: list[dict[str, Any]]) -> None:
     """Print the formats as a table."""
-    from rezoo.cli import console
-
     shown = ("name", "summary", "quantize", "input")
     table = [
         {
@@ -179,8 +177,6 @@ def print_formats(rows: list[dict[str, Any]]) -> None:
 
 def print_passport(result: Passport) -> None:
     """Print the passport of an export as text."""
-    from rezoo.cli import console
-
     console.lines(str(result.folder))
     console.fields(dict(_rows(result)))
     if result.choice and len(result.choice.attempts) > 1:

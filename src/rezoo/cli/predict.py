@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import counter, escaped, lines, new_grid, open_console, starting
 from rezoo.cli.distributed import devices_options, is_first_host
 from rezoo.cli.options import (
     batch_size_option,
@@ -182,8 +183,6 @@ def _classify(
     **options: Any,
 ) -> Sequence[Prediction]:
     """Classify images; with paths, draw a picture of each, too."""
-    from rezoo.cli.console import counter, starting
-
     with starting():
         from rezoo.evaluation import predict as predicting
 
@@ -234,8 +233,6 @@ def _write_features(
     **options: Any,
 ) -> list[str]:
     """Write the features of images; return what is wrong with those that cannot be decoded."""
-    from rezoo.cli.console import counter, lines, starting
-
     with starting():
         from rezoo.evaluation.extracting import features
 
@@ -251,7 +248,6 @@ def _write_features(
 
 
 def _print(results: Sequence[Prediction]) -> None:
-    from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
     grid = new_grid(console)

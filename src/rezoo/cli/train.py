@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rezoo.cli.console import lines
 from rezoo.cli.distributed import devices_options
 from rezoo.cli.dry_run import print_estimate
 from rezoo.cli.options import (
@@ -212,7 +213,6 @@ def _given_options(context: click.Context, values: dict[str, Any]) -> dict[str, 
 def _print_run(metrics: Mapping[str, Any]) -> None:
     """Print the folder of a run, its score, its files and the next commands."""
     from rezoo.artifacts.run_files import kept_weights
-    from rezoo.cli.console import lines
     from rezoo.tasks import task_of
 
     val, task = metrics["val"], task_of(metrics.get("multi_label", False))
