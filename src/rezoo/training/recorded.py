@@ -13,8 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
+from rezoo.artifacts.run_files import LOCAL, RECIPE, read_recipe_of_run
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
