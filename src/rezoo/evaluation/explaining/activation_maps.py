@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from rezoo.data.image_files import image_of
 from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.evaluation.class_names import pair_names
@@ -29,11 +30,10 @@ from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source
 from rezoo.specs import MAX_IMAGE_SIZE, ModelConfig, Preprocessing
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.names import near, suggest
+from rezoo.utils.names import suggest
 
 _COLOURS = "plasma"  # ascending in lightness: also readable in grey and by the colour-blind
 _OPACITY = 0.85  # of the largest value
-_SHOWN = 50  # class names in a message
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,10 +236,9 @@ def _class_index(wanted: str | int, config: ModelConfig) -> int:
                 hint=f"name one of them by its id: {ids}.",
             )
     every = list(dict.fromkeys(name for names in known for name in names))
-    close = near(wanted, every)
     raise UnknownNameError(
         f"the network has no class {wanted!r}",
-        hint=suggest(wanted, close or every[:_SHOWN], "the first classes are"),
+        hint=suggest(wanted, every, "the classes are"),
     )
 
 
@@ -285,11 +284,16 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     most = max(float(np.max(values)), 0)
     large = enlarged(values, pixels.shape[:2])
     strength = np.clip(large / most, 0, 1) if most else np.zeros_like(large)
-    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
+    grey = np.asarray(image_of(pixels).convert("L"), np.float32)[:, :, None]
     colours = 255 * matplotlib.colormaps[_COLOURS](strength)[:, :, :3]
     opacity = _OPACITY * strength[:, :, None]
     return np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
+
+
+def magnified(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Repeat the pixels of an image `(H, W, C)` whose longer side is half of `side` or less."""
+    times = max(1, side // max(pixels.shape[:2]))
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

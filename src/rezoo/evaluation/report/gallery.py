@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from rezoo.data.examples import Examples
+from rezoo.data.image_files import image_of
 from rezoo.data.transforms import test_levels
 from rezoo.errors import IncompatibleError
-from rezoo.evaluation.explaining.activation_maps import FeatureForward, overlay
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, magnified, overlay
 from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.scoring.reliability import confidences
 from rezoo.models.normalization import normalized
@@ -220,19 +220,13 @@ def _maps(
 
 
 def _shot(pixels: np.ndarray, values: np.ndarray | None) -> Shot:
-    photo = _enlarged(pixels)
+    photo = magnified(pixels, _SIDE)
     return Shot(_jpeg(photo), "" if values is None else _jpeg(overlay(photo, values)))
-
-
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of an image that is much smaller than those of a report."""
-    times = max(1, _SIDE // max(pixels.shape[:2]))
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _jpeg(pixels: np.ndarray) -> str:
     """Return uint8 `(H, W, 1 or 3)` as a data URL of a small JPEG."""
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    image = image_of(pixels)
     image.thumbnail((_SIDE, _SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, optimize=True)
