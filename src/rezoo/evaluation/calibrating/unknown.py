@@ -24,12 +24,7 @@ import numpy as np
 
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY
 from rezoo.errors import RunWarning
-from rezoo.evaluation.calibrating.features import (
-    BothForward,
-    forward_with_features,
-    without_features,
-)
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.calibrating.features import forward_with_features
 from rezoo.evaluation.logits import require_finite
 from rezoo.evaluation.predictions import log_sum_exp
 from rezoo.evaluation.scoring.intervals import Z_95
@@ -135,15 +130,6 @@ class Refusal:
         return similarity(features, self.means)
 
 
-def forward_for(
-    network: keras.Model, means: np.ndarray | None, preprocessing: Preprocessing | None = None
-) -> BothForward:
-    """Return the forward pass with features, if there are class means; see `compiled_forward`."""
-    if means is None:
-        return without_features(compiled_forward(network, preprocessing))
-    return forward_with_features(network, preprocessing)
-
-
 class ScoredForward:
     """A forward pass that keeps each score of the images it has seen.
 
@@ -158,7 +144,8 @@ class ScoredForward:
     ) -> None:
         self._means = getattr(network, "rezoo_class_means", None)
         self._temperature = config.calibration.temperature if config.calibration else 1.0
-        self._forward = forward_for(network, self._means, preprocessing)
+        needed = self._means is not None
+        self._forward = forward_with_features(network, preprocessing, needed=needed)
         self._found: list[dict[str, np.ndarray]] = []
 
     def __call__(self, images: Any) -> np.ndarray:
