@@ -22,13 +22,7 @@ from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import prepared
 from rezoo.exporters.comparing import DROP
-from rezoo.exporters.export import (
-    calibrated,
-    export,
-    read_bundle,
-    write_and_compare,
-    write_verified,
-)
+from rezoo.exporters.export import calibrated, export, read_bundle
 from rezoo.exporters.folders import new_folder
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.graph import read_graph
@@ -36,6 +30,7 @@ from rezoo.exporters.keras_file import to_keras
 from rezoo.exporters.mixed_precision import keep_accuracy
 from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import calibration_samples, comparison_samples
+from rezoo.exporters.verified import write_and_compare, write_verified
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.utils.device import usable_threads
