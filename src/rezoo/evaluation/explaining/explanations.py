@@ -13,7 +13,8 @@ from PIL import Image
 
 from rezoo.data.audit.layout import line_height, write
 from rezoo.errors import SpecError
-from rezoo.evaluation.explaining.activation_maps import FeatureForward, class_indices, overlay
+from rezoo.evaluation.class_names import class_indices
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, overlay
 from rezoo.evaluation.predict import Prediction, predict_batch, probabilities_of
 from rezoo.models.normalization import visible
 from rezoo.sources.references import Source
