@@ -20,12 +20,8 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
-from rezoo.evaluation.explaining.activation_maps import (
-    activation_map,
-    class_indices,
-    enlarged,
-    overlay,
-)
+from rezoo.evaluation.class_names import class_indices
+from rezoo.evaluation.explaining.activation_maps import activation_map, enlarged, overlay
 from rezoo.evaluation.explaining.linear_head import linear_head
 from rezoo.evaluation.explaining.picture_files import picture_paths
 from rezoo.evaluation.forward import compiled_forward

@@ -75,7 +75,7 @@ def test_train_on_one_class(call, photographs, tmp_path):
 
 def test_train_without_a_train_split(call, photographs, tmp_path):
     data = photographs({"test/cat": 3, "test/dog": 3})
-    fails(train(call, f"folder:{data}", tmp_path / "run"), 3, "no split 'train'", "it has test")
+    fails(train(call, f"folder:{data}", tmp_path / "run"), 3, "no split 'train'", "it has test.")
 
 
 def test_train_with_one_image_a_class(call, photographs, tmp_path):
@@ -148,7 +148,7 @@ def test_eval_out_of_bounds(call, trained, tmp_path):
 def test_eval_of_a_missing_split(call, run_copy, photographs):
     data = photographs({"test/0": 3, "test/1": 3})
     answer = call("eval", run_copy, "--dataset", f"folder:{data}", "--split", "val")
-    fails(answer, 3, "no split 'val'", "it has test, all")
+    fails(answer, 3, "no split 'val'", "it has test; ", "(--split all)")
 
 
 def test_damaged_weights(call, run_copy):

@@ -447,7 +447,7 @@ def test_a_model_of_load_is_exported(folder, tmp_path):
 @pytest.mark.ci
 def test_a_run_keeps_its_exports(trained, tmp_path, call, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
-    passport = export(str(run), "keras", dataset="digits", images=20, measure=False)
+    passport = export(str(run), "keras", images=20, measure=False)
     assert passport.folder == run / "exports" / "keras"
     assert (run / "exports" / "keras" / "model.keras").is_file()
     print_passport(passport)

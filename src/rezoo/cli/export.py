@@ -129,9 +129,8 @@ def export(
     )
     kind.check_threads(options["threads"], own_process=True)
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
-    options["dataset"] = options["dataset"] or own_dataset(source)
-    if options["dataset"]:
-        dataset_spec(options["dataset"])
+    if dataset := options["dataset"] or own_dataset(source):
+        dataset_spec(dataset)
     with console.starting():
         from rezoo.exporters import export as exporting
 

@@ -146,10 +146,12 @@ def predict(
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
     from rezoo.data.finding import find_images
+    from rezoo.evaluation.class_names import class_indices
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
+    class_indices(wanted, source.config, 1)  # a wrong name fails before TensorFlow is imported
     found = find_images(images)
     options: dict[str, Any]
     options = {"batch_size": batch_size, "image_size": image_size, "crop_mode": crop_mode}

@@ -28,7 +28,7 @@ from rezoo.exporters.samples import (
 )
 from rezoo.exporters.verified import write_verified
 from rezoo.models.feature_maps import pooled
-from rezoo.sources.any_model import source_of
+from rezoo.sources.any_model import own_dataset, source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
 from rezoo.utils.files import write_json
@@ -77,8 +77,10 @@ def export(
         gives: `"logits"`, `"probabilities"` or `"features"`, the pooled vector `(N, D)`.
         image_size: Height and width in pixels; None for the test size of the weights.
         crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
-        dataset: A dataset reference with images to compare on; None for the reference batch only.
-        calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
+        dataset: A dataset reference with images to compare on. None for the data of a run folder;
+            other weights are compared on the reference batch only.
+        calibrate: A dataset reference whose training images calibrate int8. None for that of
+            `dataset`.
         images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
             on one half of them, and is compared on the other.
         calibration_images: Maximum number of training images for calibration.
@@ -100,8 +102,9 @@ def export(
     """
     kind = get_format(to, quantize=quantize, takes=takes, gives=gives)
     kind.check_threads(threads, own_process=True)
-    calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
+    dataset = dataset or own_dataset(source)
+    calibrate = _calibration_data(quantize, calibrate or dataset)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")

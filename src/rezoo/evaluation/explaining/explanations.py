@@ -14,12 +14,8 @@ from PIL import Image
 from rezoo.data.audit.layout import line_height, write
 from rezoo.data.image_files import image_of
 from rezoo.errors import SpecError
-from rezoo.evaluation.explaining.activation_maps import (
-    FeatureForward,
-    class_indices,
-    magnified,
-    overlay,
-)
+from rezoo.evaluation.class_names import class_indices
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, magnified, overlay
 from rezoo.evaluation.predict import Prediction, predict_batch, probabilities_of
 from rezoo.models.normalization import visible
 from rezoo.sources.references import Source
