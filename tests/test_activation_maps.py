@@ -20,12 +20,8 @@ from rezoo.errors import (
     SpecError,
     UnknownNameError,
 )
-from rezoo.evaluation.explaining.activation_maps import (
-    activation_map,
-    class_indices,
-    enlarged,
-    overlay,
-)
+from rezoo.evaluation.class_names import class_indices
+from rezoo.evaluation.explaining.activation_maps import activation_map, enlarged, overlay
 from rezoo.evaluation.explaining.linear_head import linear_head
 from rezoo.evaluation.explaining.picture_files import picture_paths
 from rezoo.evaluation.forward import compiled_forward
@@ -138,7 +134,7 @@ def test_images_in_any_form_and_classes_by_name_or_index(model, tmp_path):
 def test_a_class_that_does_not_exist_is_refused_with_similar_names(model):
     for classes, error, message, hint in (
         ("dgo", UnknownNameError, "no class 'dgo'", "Did you mean dog?"),
-        ("giraffe", UnknownNameError, "no class 'giraffe'", "the first classes are cat, cow, dog."),
+        ("giraffe", UnknownNameError, "no class 'giraffe'", "the classes are cat, cow, dog."),
         (3, SpecError, "class 3; allowed are names, and 0 to 2", ""),
         (2.0, SpecError, "classes: an object of the type float", "indices as integers"),
         ([1.5], SpecError, "class 1.5; allowed are names, and 0 to 2", ""),

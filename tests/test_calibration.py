@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 import rezoo
 from conftest import fails
@@ -21,7 +22,7 @@ from rezoo.data.image_sources import ArraySource
 from rezoo.errors import DivergedError, IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.calibrating.calibration import calibrate
 from rezoo.evaluation.calibrating.temperature import fit_temperature, temperature_interval
-from rezoo.evaluation.predictions import cross_entropy, softmax
+from rezoo.evaluation.predictions import cross_entropy
 from rezoo.evaluation.scoring.reliability import calibration_error
 from rezoo.publishing.push import push
 from rezoo.utils.lock import locked
@@ -43,7 +44,7 @@ def drawn(count, classes, temperature, seed=0):
     """Logits whose right temperature is known, and classes drawn with its probabilities."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2 * temperature, (count, classes))
-    sums = softmax(logits / temperature).cumsum(1)
+    sums = softmax(logits / temperature, axis=1).cumsum(1)
     return logits, (random.random(count)[:, None] > sums).sum(1).clip(0, classes - 1)
 
 
@@ -85,7 +86,7 @@ def test_the_calibration_error_becomes_small():
     wrong = 3 * logits
 
     def error(temperature):
-        sure = softmax(wrong / temperature)
+        sure = softmax(wrong / temperature, axis=1)
         return calibration_error(sure.max(1), sure.argmax(1) == truth)
 
     assert error(1.0) > 0.1
@@ -122,7 +123,7 @@ def test_the_interval_has_the_width_that_theory_gives():
     best = fit_temperature(logits, truth)
     low, high = temperature_interval(logits, truth, best)
     z = logits / best
-    p = softmax(z)
+    p = softmax(z, axis=1)
     information = ((p * z**2).sum(1) - (p * z).sum(1) ** 2).mean()
     width = 2 * 1.96 / np.sqrt(len(z) * information)
     assert low < best < high

@@ -42,7 +42,7 @@ def offered(script, tmp_path):
     [
         ("rezoo train resnetv2_15", {"plain,resnetv2_152", "plain,resnetv2_152d"}),
         ("rezoo predict resnet50.a1", {"plain,resnet50.a1_in1k", "plain,resnet50.a1h_in1k"}),
-        ("rezoo train --dataset ox", {"plain,oxford_iiit_pet"}),
+        ("rezoo eval --unknown ox", {"plain,oxford_iiit_pet"}),
         ("rezoo train --recipe ffcv_r18_1", {"plain,ffcv_r18_16"}),
     ],
 )

@@ -12,6 +12,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -25,7 +26,7 @@ from rezoo.data.transforms import test_levels as levels_of
 from rezoo.errors import DivergedError, IncompatibleError, NotFoundError, SpecError
 from rezoo.evaluation.averaging import averaged
 from rezoo.evaluation.prediction_table import harmless, write_csv
-from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.recording import record_evaluation
 from rezoo.specs import Preprocessing
 from rezoo.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -75,7 +76,7 @@ def test_json_csv_and_npz_agree(call, trained, tmp_path):
     assert [row["key"] for row in rows] == list(found.keys)
     assert [found.labels[i] for i in found.truth] == truth
     assert [found.labels[i] for i in found.top[:, 0]] == answers
-    probabilities = softmax(found.logits)
+    probabilities = softmax(found.logits.astype(np.float64), axis=1)
     for rank in range(5):
         column = [float(row[f"probability_{rank + 1}"]) for row in rows]
         wanted = probabilities[np.arange(len(found)), found.top[:, rank]]
@@ -342,7 +343,10 @@ def test_the_mean_of_views_is_that_of_probabilities():
 
     images = random.normal(0, 1, (5, 2, 3, 2))
     mirrored = images[:, :, ::-1]
-    for task, of in ((SINGLE_LABEL, softmax), (MULTI_LABEL, lambda x: 1 / (1 + np.exp(-x)))):
+    for task, of in (
+        (SINGLE_LABEL, lambda x: softmax(x, axis=1)),
+        (MULTI_LABEL, lambda x: 1 / (1 + np.exp(-x))),
+    ):
         wanted = (of(forward(images)) + of(forward(mirrored))) / 2
         np.testing.assert_allclose(of(averaged(forward, task, "flip")(images)), wanted, rtol=1e-5)
         y, x = np.ix_([1, 0, 1, 0], [1, 0, 1, 2, 1])  # a border that is the image's reflection
@@ -386,8 +390,8 @@ def test_views_are_averaged_over_a_dataset(trained, digits, tta):
     result = rezoo.evaluate(trained, (images, labels), tta=tta, batch_size=7)
     if tta == "flip":
         both = [rezoo.evaluate(trained, (x, labels)) for x in (images, images[..., ::-1])]
-        wanted = np.mean([softmax(one.predictions.logits) for one in both], axis=0)
-        np.testing.assert_allclose(softmax(result.predictions.logits), wanted, atol=3e-3)
+        wanted = np.mean([one.predictions.probabilities for one in both], axis=0)
+        np.testing.assert_allclose(result.predictions.probabilities, wanted, atol=3e-3)
     assert "mean" in result.preprocessing
     again = rezoo.evaluate(trained, (images, labels), tta=tta, batch_size=80)
     np.testing.assert_allclose(again.predictions.logits, result.predictions.logits, atol=5e-3)

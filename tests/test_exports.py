@@ -22,13 +22,7 @@ from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import prepared
 from rezoo.exporters.comparing import DROP
-from rezoo.exporters.export import (
-    calibrated,
-    export,
-    read_bundle,
-    write_and_compare,
-    write_verified,
-)
+from rezoo.exporters.export import calibrated, export, read_bundle
 from rezoo.exporters.folders import new_folder
 from rezoo.exporters.formats import FORMATS
 from rezoo.exporters.graph import read_graph
@@ -36,6 +30,7 @@ from rezoo.exporters.keras_file import to_keras
 from rezoo.exporters.mixed_precision import keep_accuracy
 from rezoo.exporters.runner import open_exported
 from rezoo.exporters.samples import calibration_samples, comparison_samples
+from rezoo.exporters.verified import write_and_compare, write_verified
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.utils.device import usable_threads
@@ -452,7 +447,7 @@ def test_a_model_of_load_is_exported(folder, tmp_path):
 @pytest.mark.ci
 def test_a_run_keeps_its_exports(trained, tmp_path, call, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
-    passport = export(str(run), "keras", dataset="digits", images=20, measure=False)
+    passport = export(str(run), "keras", images=20, measure=False)
     assert passport.folder == run / "exports" / "keras"
     assert (run / "exports" / "keras" / "model.keras").is_file()
     print_passport(passport)

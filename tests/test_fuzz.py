@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 
 import rezoo
 from rezoo.artifacts.card import model_card
-from rezoo.artifacts.config import local_facts, read_config, read_json
+from rezoo.artifacts.config import read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds
-from rezoo.artifacts.run_files import read_history
+from rezoo.artifacts.run_files import local_facts, read_history
 from rezoo.artifacts.safetensors import read_tensors
 from rezoo.data import datasets
 from rezoo.data.ignored import without_listed

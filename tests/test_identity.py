@@ -14,8 +14,15 @@ import pytest
 
 import rezoo
 from conftest import fails, picture
-from rezoo.artifacts.config import CONFIG, LOCAL, local_facts, read_config
-from rezoo.artifacts.run_files import DATA, ENVIRONMENT, PUBLISHED, REPORT
+from rezoo.artifacts.config import CONFIG, read_config
+from rezoo.artifacts.run_files import (
+    DATA,
+    ENVIRONMENT,
+    LOCAL,
+    PUBLISHED,
+    REPORT,
+    local_facts,
+)
 from rezoo.artifacts.safetensors import read_tensors, write_tensors
 from rezoo.data.datasets import Dataset, load_dataset
 from rezoo.data.differences import differences

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
@@ -21,7 +22,7 @@ from rezoo.errors import NotFoundError, SpecError
 from rezoo.evaluation.calibrating.unknown_images import measure_unknown
 from rezoo.evaluation.damage.lesions import measure_lesions
 from rezoo.evaluation.damage.robustness import measure_corruptions
-from rezoo.evaluation.predictions import softmax, top_k
+from rezoo.evaluation.predictions import top_k
 from rezoo.evaluation.scoring.intervals import wilson_interval
 from rezoo.evaluation.scoring.metrics import measure
 from rezoo.publishing.verify import record_proof
@@ -75,7 +76,7 @@ def test_scores_equal_those_of_scikit_learn(classes):
         assert scores.top5 == pytest.approx(wanted)
     else:
         assert scores.top5 == 1.0
-    probabilities = softmax(logits)
+    probabilities = softmax(logits.astype(np.float64), axis=1)
     assert scores.loss == pytest.approx(log_loss(truth, probabilities, labels=labels), rel=1e-6)
     assert scores.top1_interval == wilson_interval(round(scores.top1 * 257), 257)
     assert sum(n for _, n, _ in scores.per_class) == 257
@@ -110,12 +111,10 @@ def test_scores_as_json():
     assert list(scores.to_dict()) == fields
 
 
-def test_softmax_and_top_k():
+def test_top_k():
     logits = np.array([[1.0, 3.0, 2.0, 3.0]])
     assert top_k(logits, 3).tolist() == [[1, 3, 2]]  # ties in the order of the classes
     assert top_k(logits, 9).shape == (1, 4)
-    np.testing.assert_allclose(softmax(logits).sum(), 1)
-    np.testing.assert_allclose(softmax(logits + 1e6), softmax(logits))
 
 
 # what can be evaluated

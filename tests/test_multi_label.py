@@ -28,7 +28,7 @@ from rezoo.data.examples import Examples, Splits
 from rezoo.data.image_sources import ArraySource, JoinedSource
 from rezoo.data.pipeline import train_batches
 from rezoo.errors import IncompatibleError, Interrupted, NotFoundError, SpecError
-from rezoo.evaluation.predict import _several_labels
+from rezoo.evaluation.predict import likeliest
 from rezoo.evaluation.scoring.metrics import measure
 from rezoo.evaluation.scoring.multi_label import scores_of, weighted_precision
 from rezoo.recipes.recipe import Recipe
@@ -434,9 +434,9 @@ def test_scores_of_nothing():
 
 def test_answers_are_what_is_above_one_half():
     rows = expit(np.array([[1.0, -1, 3], [-3, -1, -2]]))
-    assert [[i for i, _ in row] for row in _several_labels(rows, None)] == [[2, 0], [1]]
-    assert [[i for i, _ in row] for row in _several_labels(rows, 2)] == [[2, 0], [1, 2]]
-    assert list(_several_labels(np.full((1, 1), 0.5), None)) == [[(0, 0.5)]]
+    assert [likeliest(row, None, multi_label=True) for row in rows] == [[2, 0], [1]]
+    assert [likeliest(row, 2, multi_label=True) for row in rows] == [[2, 0], [1, 2]]
+    assert likeliest(np.array([0.5]), None, multi_label=True) == [0]
 
 
 # the command line

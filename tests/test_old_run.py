@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rezoo.artifacts import run_files
-from rezoo.artifacts.config import LOCAL
+from rezoo.artifacts.run_files import LOCAL
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.training import old_run
 from rezoo.utils.files import write_json

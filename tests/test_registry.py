@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import warnings
 import zipfile
 
 import pytest
 
-from conftest import fails
+from conftest import fails, start
 from rezoo import registry
 from rezoo.errors import PluginError, PluginWarning, UnknownNameError
 from rezoo.models.factory import create_model
@@ -168,6 +169,22 @@ def test_plugin_that_writes_past_python(install, place, cli):
     """C libraries write to the file descriptor; `--json` stays pure all the same."""
     install("chatty", "tiny", code=f"import os\nos.write(1, b'hello\\n')\n{GOOD}")
     json.loads(cli("list", "--json", env={"PYTHONPATH": str(place)}).out)
+
+
+@pytest.mark.slow  # waits five seconds, in two processes
+@pytest.mark.parametrize("command", [["list", "--models"], ["plugin", "list"]])
+def test_an_import_that_never_ends_is_named_and_can_be_stopped(install, place, command):
+    install("sleepy", "net", code="import time\ntime.sleep(1000)\n")
+    with start(*command, env={"PYTHONPATH": str(place)}) as process:
+        try:
+            line = process.stderr.readline()
+            assert line.startswith("Warning: the import of plugin sleepy 1 takes more than 5 s; ")
+            assert "Ctrl-C ends it, and REZOO_DISABLE_PLUGINS=1 leaves plugins out" in line
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err.strip()) == (130, "", "Interrupted.")
 
 
 def test_one_name_twice(install, place, cli):

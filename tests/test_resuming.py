@@ -16,8 +16,7 @@ import pytest
 
 import rezoo
 from conftest import fails
-from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import read_history
+from rezoo.artifacts.run_files import LOCAL, read_history
 from rezoo.cli.train import _model_and_run
 from rezoo.cli.train import train as train_command
 from rezoo.data.datasets import DataOptions

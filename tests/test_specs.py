@@ -10,7 +10,8 @@ import pytest
 
 from hub_fixtures import PUBLISHED_CONFIG
 from rezoo import recipes
-from rezoo.artifacts.config import config_from_json, config_to_json, local_facts, read_config
+from rezoo.artifacts.config import config_from_json, config_to_json, read_config
+from rezoo.artifacts.run_files import local_facts
 from rezoo.data.digits import digits
 from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe
@@ -53,6 +54,9 @@ def test_near_names():
     assert len(near("resnet5", known, most=1)) == 1
     assert suggest("digts", ["digits"], "there are").startswith("Did you mean digits?")
     assert suggest("x", ["b10", "b9"], "There are") == "There are b9, b10."
+    hint = suggest("x", [f"b{number}" for number in range(100)], "There are")
+    assert hint.startswith("There are b0, b1, b2, ")
+    assert hint.endswith(", b39 and 60 more.")
 
 
 # recipes

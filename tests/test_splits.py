@@ -117,7 +117,9 @@ def test_digits_are_split_as_ever():
     assert np.bincount(parts["test"].labels()).min() >= 34
     with pytest.raises(NotFoundError, match="no split 'tset'") as caught:
         data.examples("tset")
-    assert caught.value.hint == "it has train, val, test, all."
+    assert caught.value.hint == (
+        'it has train, val, test; split "all" (--split all) has every image.'
+    )
 
 
 def examples(count: int, tag: str = "") -> Examples:

@@ -229,6 +229,7 @@ def test_wrong_use_of_a_run_is_answered_without_a_framework(trained, tmp_path):
     (tmp_path / "there.csv").write_text("")
     wrong = (
         (["predict", run, "nosuch.jpg"], 3, "no such file, folder or match: nosuch.jpg"),
+        (["predict", run, "nosuch.jpg", "--explain", "maps", "--class", "33"], 2, "no class '33'"),
         (["train", "resnet18", "--output", run], 2, "already holds a run"),
         (["eval", run, "--dataset", gone], 3, "no such folder: /no/such"),
         (["eval", run, "--unknown", gone], 3, "no such folder: /no/such"),

@@ -186,7 +186,7 @@ def test_w5_w14_w16_w17_other_kinds_of_files(tmp_path, content, message):
 
 
 def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(NotFoundError, match=r"has no x\.safetensors"):
+    with pytest.raises(NotFoundError, match=r"cannot read .*x\.safetensors: No such file"):
         read_tensors(tmp_path / "x.safetensors")
 
 

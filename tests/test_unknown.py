@@ -310,9 +310,8 @@ def test_an_int8_export_refuses_the_same_images(trained, tmp_path, to, quantize)
     run = shutil.copytree(trained, tmp_path / "run")
     calibrate(run)
     done = export(
-        run, to, gives="probabilities", quantize=quantize, dataset="digits",
-        output=tmp_path / "out", measure=False,
-    )  # fmt: skip
+        run, to, gives="probabilities", quantize=quantize, output=tmp_path / "out", measure=False
+    )  # calibrated with the digits that the run was trained on
     assert done.comparison.refusals.agreement > 0.93
 
 

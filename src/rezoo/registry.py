@@ -18,6 +18,7 @@ import io
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
 BUILTIN = "rezoo"
 DISABLE_VARIABLE = "REZOO_DISABLE_PLUGINS"
 _GROUPS = "rezoo."  # prefix of all groups
+_LONG_S = 5.0  # an import that takes longer is named
 
 Spec = TypeVar("Spec")
 
@@ -223,7 +225,7 @@ def load(entry: Entry) -> object:
     try:
         if entry.builtin:
             return entry.point.load()
-        with _stdout_aside() as spoken:
+        with _named_if_long(who), _stdout_aside() as spoken:
             found = entry.point.load()
     except KeyboardInterrupt:
         raise
@@ -238,6 +240,22 @@ def load(entry: Entry) -> object:
         line = spoken[0].splitlines()[0]
         warnings.warn(PluginWarning(f"{who} printed at import: {line!r}."), stacklevel=2)
     return found
+
+
+@contextlib.contextmanager
+def _named_if_long(who: str) -> Iterator[None]:
+    """Warn which plugin is being imported, if that takes long or never ends."""
+    text = (
+        f"the import of {who} takes more than {_LONG_S:.0f} s; Ctrl-C ends it, and "
+        f"{DISABLE_VARIABLE}=1 leaves plugins out."
+    )
+    timer = threading.Timer(_LONG_S, warnings.warn, [PluginWarning(text)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

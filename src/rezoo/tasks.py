@@ -23,14 +23,12 @@ class Figure:
         name: Name in texts.
         hub_type: Metric type on the Hub.
         above: The score is shown only if there are more classes than this.
-        in_report: Whether `report.html` shows it.
     """
 
     key: str
     name: str
     hub_type: str
     above: int = 0
-    in_report: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,6 @@ class Task:
         does: What a network of this task does; `{}` is the number of classes.
         limits: What it does with images of other classes, and what its probabilities are.
         intervals: How the intervals are computed.
-        class_key: Key of a class's score in `rezoo eval --json`.
         worst: Title of a list of the worst classes.
         worst_columns: Column titles of such a list, after the class.
         worst_cells: Function from an entry of `worst_classes` to the cells after the class.
@@ -76,7 +73,6 @@ class Task:
     does: str
     limits: tuple[str, str]
     intervals: str
-    class_key: str
     worst: str
     worst_columns: tuple[str, ...]
     worst_cells: Callable[[Mapping[str, Any]], list[str]]
@@ -131,7 +127,7 @@ _TOP1 = Figure("top1", "top-1", "accuracy")
 SINGLE_LABEL = Task(
     name="single-label",
     multi_label=False,
-    figures=(_TOP1, Figure("top5", "top-5", "accuracy", above=5, in_report=False)),
+    figures=(_TOP1, Figure("top5", "top-5", "accuracy", above=5)),
     hits=_TOP1,
     charts=(("top-1", ("train_top1", "val_top1"), ("train", "val")),),
     does="classifies images into {} classes",
@@ -141,7 +137,6 @@ SINGLE_LABEL = Task(
     ),
     intervals="The intervals are Wilson intervals: they show how far the accuracy on other "
     "images of the same kind may differ.",
-    class_key="right",
     worst="lowest accuracy",
     worst_columns=("right", "most often confused with"),
     worst_cells=_accuracy_cells,
@@ -169,7 +164,6 @@ MULTI_LABEL = Task(
     ),
     intervals="mAP is the mean of the classes' average precision; its interval is computed from "
     "1000 bootstrap resamples of the images. F1 and exact match are computed at the threshold 0.5.",
-    class_key="ap",
     worst="lowest average precision",
     worst_columns=("average precision", "images with this class"),
     worst_cells=_precision_cells,

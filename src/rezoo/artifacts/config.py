@@ -27,19 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.confidence import Calibration
-from rezoo.errors import IncompatibleError, NotFoundError, RezooError, SpecError, UnsafeFileError
+from rezoo.errors import IncompatibleError, NotFoundError, SpecError, UnsafeFileError
 from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
-from rezoo.utils.documents import MAX_JSON_BYTES, number, numbers, read_document, triple, typed
+from rezoo.utils.documents import number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
 from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-# Paths on this machine; checkpoints/ is never published.
-LOCAL = "checkpoints/local.json"
-MAX_CONFIG_BYTES = MAX_JSON_BYTES
 FORMAT_VERSION = 1
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
@@ -185,15 +182,6 @@ def config_to_json(
 def _given(**values: Any) -> dict[str, Any]:
     """Return the values that are neither empty, zero nor None."""
     return {key: value for key, value in values.items() if value}
-
-
-def local_facts(folder: Path) -> dict[str, str]:
-    """Return the model and dataset references that a run was started with, if it is a run."""
-    try:
-        facts = read_document(folder / LOCAL)
-    except RezooError:
-        return {}
-    return {key: value for key, value in facts.items() if isinstance(value, str)}
 
 
 def _check_version(content: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo.artifacts.config import CONFIG, WEIGHTS
-from rezoo.errors import IncompatibleError, IntegrityError
+from rezoo.errors import IncompatibleError, IntegrityError, RezooError
 from rezoo.specs import MAX_CLASS_NAME, MAX_CLASSES
 from rezoo.tasks import task_of
 from rezoo.utils.documents import MAX_TEXT, read_document, short
@@ -39,6 +39,7 @@ CURVES = "curves.svg"
 PREDICTIONS = {split: f"predictions-{split}.npz" for split in ("train", "val", "test", "all")}
 EVENTS = "events"  # a folder for TensorBoard
 CHECKPOINTS = "checkpoints"
+LOCAL = f"{CHECKPOINTS}/local.json"  # what the run was started with: paths of this machine
 DATA = f"{CHECKPOINTS}/data.safetensors"  # which data the run has; see rezoo.data.identity
 CHECKPOINT = f"{CHECKPOINTS}/last.safetensors"  # the complete state, to resume from
 PREVIOUS = f"{CHECKPOINTS}/previous.safetensors"  # the one before, for when that is damaged
@@ -116,6 +117,15 @@ _MAX_HISTORY_BYTES = 64 * 1024 * 1024  # the lines of 100,000 epochs, the most o
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a run folder has a file to resume from."""
     return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+
+
+def local_facts(folder: Path) -> dict[str, str]:
+    """Return the model and dataset references that a run was started with, if it is a run."""
+    try:
+        facts = read_document(folder / LOCAL)
+    except RezooError:
+        return {}
+    return {key: value for key, value in facts.items() if isinstance(value, str)}
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rezoo.errors import IncompatibleError, IntegrityError, NotFoundError, UnsafeFileError
+from rezoo.errors import IncompatibleError, IntegrityError, UnsafeFileError
 from rezoo.utils.documents import parse_json
 from rezoo.utils.files import FileRecord, digest, open_regular, write_bytes
 
@@ -84,15 +84,7 @@ class TensorFile:
         max_header_bytes: int = MAX_HEADER_BYTES,
     ) -> None:
         self.path = path
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - only opening it may raise these
-        except FileNotFoundError:
-            raise NotFoundError(
-                f"{path.parent} has no {path.name}", hint="weights are read from safetensors only."
-            ) from None
-        except OSError as error:
-            raise NotFoundError(f"cannot read {path}: {error.strerror}") from error
-        with file:
+        with open_regular(path) as file:
             length = _check_start(file, path, expected, max_header_bytes)
             self.sha256 = digest(file)
             if expected:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import counter, lines, size, table
 from rezoo.cli.options import (
     examples,
     json_option,
@@ -94,21 +95,18 @@ def benchmark(
     """
     from rezoo.benchmarking.benchmark import measure
     from rezoo.benchmarking.targets import Options, find_targets
-    from rezoo.cli import console
 
     options = Options(device=(device or "auto").partition(":")[0], **measuring)
     found = find_targets(targets, pretrained=pretrained, require_pinned=require_pinned)
     if device:
         choose_device(device)  # the environment of the targets' processes
-    with console.counter("measuring") as progress:
+    with counter("measuring") as progress:
         result = measure(found, options, pretrained=pretrained, progress=progress)
     print_json(result.to_dict()) if as_json else show(result)
 
 
 def show(result: Benchmark) -> None:
     """Print counts, measurements and their conditions."""
-    from rezoo.cli.console import lines, table
-
     counts = [_counts(row, result) for row in result.targets]
     table("for one image", counts, right=_COUNTS)
     speeds = [dict(zip(_SPEEDS, x, strict=True)) for row in result.targets for x in _lines(row)]
@@ -134,7 +132,6 @@ def _lines(row: Measured) -> Iterator[tuple[str, ...]]:
 
 
 def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
-    from rezoo.cli.console import size
 
     return (
         str(speed.batch_size),
@@ -146,7 +143,6 @@ def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
 
 
 def _conditions(result: Benchmark) -> Iterator[str]:
-    from rezoo.cli.console import size
 
     peak, threads = result.peak_flops_per_s, result.threads
     yield (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import counter, fields, lines, starting
 from rezoo.cli.options import (
     batch_size_option,
     columns_option,
@@ -49,7 +50,7 @@ def calibrate(
     false_alarms: float,
     batch_size: int,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Measure the temperature of RUN's probabilities, and a threshold for "unknown".
 
@@ -58,7 +59,6 @@ def calibrate(
 
     The test split is not used, so rezoo eval measures on it how good the calibration is.
     """
-    from rezoo.cli.console import counter, load
     from rezoo.data.datasets import dataset_spec
     from rezoo.sources.references import resolve_weights
 
@@ -66,21 +66,22 @@ def calibrate(
     source = resolve_weights(run)
     if dataset:
         dataset_spec(dataset)
-    calibration = load("rezoo.evaluation.calibrating.calibration")
+    with starting():
+        from rezoo.evaluation.calibrating import calibration
+
     with counter("calibrating") as progress:
         result = calibration.calibrate(
             source,
             dataset,
             false_alarms=false_alarms,
             batch_size=batch_size,
-            options=DataOptions(**handling),
+            options=options,
             progress=progress,
         )
     print_json(result.to_dict()) if as_json else _print(result)
 
 
 def _print(result: Calibrated) -> None:
-    from rezoo.cli.console import fields, lines
 
     found = result.calibration
     loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import counter, lines, starting, table
 from rezoo.cli.options import (
     SPLITS,
     batch_size_option,
@@ -51,7 +52,7 @@ _TEXTS = ("network", "class", "verdict", "input")  # columns; the others are num
 @batch_size_option
 @click.option(
     "--csv",
-    "table",
+    "csv_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the images that flipped, with both answers.",
@@ -67,11 +68,11 @@ def compare(
     dataset: str | None,
     split: str | None,
     batch_size: int,
-    table: Path | None,
+    csv_file: Path | None,
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Compare each MODEL with the first on the same images: is it better, beyond chance?
 
@@ -81,25 +82,23 @@ def compare(
     """
     from rezoo.benchmarking.compare import compare_known, read_known
     from rezoo.benchmarking.compared import find_compared
-    from rezoo.cli.console import counter, load
 
     # wrong names are errors before TensorFlow is imported
-    options = DataOptions(**handling)
     found = find_compared(models, pretrained=pretrained, require_pinned=require_pinned)
     if dataset is not None:
         dataset_spec(dataset)
     known = read_known(found, dataset, split, options)
     if None in known.predictions:
-        load("rezoo.evaluation.evaluate")
+        with starting():
+            import rezoo.evaluation.evaluate  # noqa: F401 - `compare_known` uses it
     with counter("evaluating") as progress:
         result = compare_known(known, batch_size=batch_size, options=options, progress=progress)
     print_json(result.to_dict()) if as_json else _print(result)
-    if table:
-        result.write_flips(table)
+    if csv_file:
+        result.write_flips(csv_file)
 
 
 def _print(result: NetworkComparison) -> None:
-    from rezoo.cli.console import lines
 
     lines(result.summary, style="bold")
     _print_networks(result)
@@ -154,7 +153,6 @@ def _p(value: float) -> str:
 
 
 def _print_changes(pair: PairedDifference, count: int) -> None:
-    from rezoo.cli.console import lines
 
     loss = f"loss {pair.loss_difference:+.4f}"
     if pair.loss_interval:
@@ -182,7 +180,6 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    from rezoo.cli.console import table
 
     if rows:
         table("", rows, right=[key for key in rows[0] if key not in _TEXTS])

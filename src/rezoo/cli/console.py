@@ -1,7 +1,7 @@
 """Printing with Rich: answers on stdout, progress on stderr.
 
 Text from files and plugins is never read as markup. Without a terminal there are no colours
-and no progress bars.
+and no progress bars. Rich is imported by the functions that need it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text as RichText
-
-from rezoo.cli.quiet import import_quietly
+from rezoo.cli.quiet import quietly
 from rezoo.utils.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text as RichText
 
 _WIDE = 160  # columns without a terminal
 _SHORT = 14  # columns of a text that is not broken
@@ -28,11 +28,15 @@ _RIGHT = ("params", "MACs", "top-1")  # columns of numbers that are given as tex
 
 def escaped(content: str, style: str = "") -> RichText:
     """Return text without markup and without control characters."""
+    from rich.text import Text as RichText
+
     return RichText(printable(content), style)
 
 
 def open_console(stderr: bool = False) -> Console:
     """Return a console on stdout or stderr, as wide as the terminal, or wide without one."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         stderr=stderr,
@@ -53,6 +57,9 @@ def is_live(console: Console) -> bool:
 
 def new_grid(console: Console, title: str = "") -> Table:
     """Return an empty table, with borders in ASCII if the stream is not in Unicode."""
+    from rich import box
+    from rich.table import Table
+
     unicode = console.encoding.startswith("utf")
     return Table(
         title=title or None,
@@ -134,6 +141,8 @@ def _columns_that_fit(least: Mapping[str, int], rigid: Container[str], room: int
 
 def fields(content: Mapping[str, Any]) -> None:
     """Print one key and its value per line; the entries of a mapping below each other."""
+    from rich.table import Table
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
@@ -157,10 +166,11 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(escaped(text))
 
 
-def load(module: str) -> Any:
-    """Import a module that imports TensorFlow, with a spinner on a terminal."""
-    with status("starting TensorFlow"):
-        return import_quietly(module)
+@contextmanager
+def starting() -> Iterator[None]:
+    """Show a spinner on a terminal while TensorFlow is imported inside the block; see `quietly`."""
+    with status("starting TensorFlow"), quietly():
+        yield
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rezoo.cli.options import columns_option, examples, json_option, parse_settings, print_json
+from rezoo.cli.console import counter, escaped, lines, new_grid, open_console, starting
+from rezoo.cli.options import (
+    SPLITS,
+    columns_option,
+    examples,
+    json_option,
+    parse_settings,
+    print_json,
+)
 from rezoo.cli.values import DatasetReference
 from rezoo.errors import IntegrityError
 from rezoo.utils.names import count_of
@@ -35,11 +43,11 @@ def prepare(dataset: str, as_json: bool) -> None:
 
     Later commands need no network. Prints the folder and its size.
     """
-    from rezoo.cli import console
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
-    console.load("tensorflow")
+    with starting():
+        import tensorflow  # noqa: F401 - opening uses it
     from rezoo.data.prepare import prepare_dataset
 
     result = prepare_dataset(dataset)
@@ -70,12 +78,13 @@ def check(
 
     Writes data-report.html, data-report.json and ignore.txt, the list of examples to leave out.
     """
-    from rezoo.cli import console
     from rezoo.data.datasets import dataset_spec
 
     dataset_spec(dataset)
-    audit = console.load("rezoo.data.audit.check")
-    with console.counter("reading") as progress:
+    with starting():
+        from rezoo.data.audit import check as audit
+
+    with counter("reading") as progress:
         findings, document = audit.check(
             dataset, output=output, overwrite=overwrite, progress=progress
         )
@@ -89,7 +98,7 @@ def check(
 @columns_option
 @click.option(
     "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
+    type=SPLITS,
     default="train",
     show_default=True,
     help="Part of the data; only train is augmented.",
@@ -121,18 +130,17 @@ def show(
     changes: dict[str, Any] = {"image_size": image_size, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     changes.update(parse_settings(settings, changes))
-    from rezoo.cli import console
     from rezoo.data.audit.sheet import SheetRequest, draw_sheet
 
     request = SheetRequest.of(dataset, changes=changes, **wanted)
-    console.load("tensorflow")
-    with console.counter("drawing") as progress:
+    with starting():
+        import tensorflow  # noqa: F401 - drawing uses it
+    with counter("drawing") as progress:
         sheet = draw_sheet(request, progress=progress)
     print_json(sheet.to_dict()) if as_json else _print_sheet(sheet)
 
 
 def _print_prepared(result: PreparedDataset) -> None:
-    from rezoo.cli.console import lines
 
     state = {True: "prepared now", False: "already prepared", None: "ready"}[result.new]
     size = "unknown" if result.size is None else f"{result.size:,} bytes"
@@ -149,8 +157,6 @@ def _print_prepared(result: PreparedDataset) -> None:
 
 def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
     """Print the findings, the first cases of each problem, and the files of the report."""
-    from rezoo.cli.console import escaped, lines, new_grid, open_console
-
     console = open_console()
     classes = count_of(len(findings.classes), "class")
     lines(f"{findings.dataset}: {_sizes(findings.examples)}; {classes}", style="bold")
@@ -180,7 +186,6 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
 
 
 def _print_sheet(sheet: Sheet) -> None:
-    from rezoo.cli.console import lines
 
     lines(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", style="bold")
     lines(f"{count_of(sheet.examples, 'example')} of {sheet.split}: {sheet.columns}")

@@ -11,12 +11,14 @@ from typing import Any
 
 import click
 
+from rezoo.cli.console import fields, status
 from rezoo.cli.options import examples, json_option, print_json
-from rezoo.cli.quiet import import_quietly
+from rezoo.cli.quiet import quietly
 from rezoo.errors import RezooError
 from rezoo.models.settings import BACKENDS
 from rezoo.utils import device, nvidia
 from rezoo.utils.gpu_faults import gpu_faults, missing_library
+from rezoo.utils.names import count_of
 
 HUB_TIMEOUT_S = 3.0
 _PACKAGES = (
@@ -45,8 +47,6 @@ _EXTRAS = {
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, devices, backends, extras, folders and access to the Hub."""
-    from rezoo.cli.console import fields, status
-
     with status("checking the installation"):
         document = {
             "rezoo": version("rezoo"),
@@ -78,8 +78,8 @@ def _extra(name: str) -> str:
 
 def _backend() -> dict[str, Any]:
     try:
-        import_quietly("keras")
-        import keras
+        with quietly():
+            import keras
     except RezooError as error:
         return {"backend": f"{error}. {error.hint}", "devices": []}
     except Exception as error:  # any of them: this command reports what does not work
@@ -106,20 +106,17 @@ def _all_devices() -> str:
 def _devices_of_jax() -> str:
     """Return them in words; JAX is asked only if it is the backend: it would take GPU memory."""
     if device.backend() == "jax":
-        return _counted("device", device.names())
+        names = device.names()
+        return f"{count_of(len(names), 'device')}: {', '.join(names)}"
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return "the CPU: JAX_PLATFORMS is cpu"
     if gpus := nvidia.visible_gpus():
         if missing := missing_library("jax"):
             return f"the CPU: {missing}"
-        return _counted("GPU", [gpu.name for gpu in gpus])
+        return f"{count_of(len(gpus), 'GPU')}: {', '.join(gpu.name for gpu in gpus)}"
     if find_spec("libtpu"):
         return "the TPU: KERAS_BACKEND=jax rezoo doctor counts its chips"
     return "the CPU: there is no GPU"
-
-
-def _counted(kind: str, names: list[str]) -> str:
-    return f"{len(names)} {kind}{'s'[: len(names) > 1]}: {', '.join(names)}"
 
 
 def _gpu(gpu: nvidia.Gpu) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import lines, starting, status
 from rezoo.cli.options import examples, models_argument
-from rezoo.errors import SpecError
+from rezoo.cli.values import Drawing
 from rezoo.utils.files import write_bytes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Drawing(),
     required=True,
     help="The .svg file; an existing one is replaced.",
 )
@@ -42,23 +43,22 @@ def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: i
     ruler: the layers that the name counts, in stages. blocks: weights and multiply-adds of the
     layers of a block; those of several networks have the same number of channels, if possible.
     """
-    from rezoo.cli.console import lines, load, status
     from rezoo.sources.references import resolve
 
-    if output.suffix.lower() != ".svg":
-        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
     configs = [resolve(model).config for model in models]  # wrong names first
-    picture = load("rezoo.drawing.picture")
+    with starting():
+        from rezoo.drawing.picture import draw_networks, outline_of
+
     outlines = []
     for config in configs:
         with status(f"building {config.architecture}"):
             pre = config.preprocessing.at(image_size)
             outlines.append(
-                picture.outline_of(
+                outline_of(
                     config.architecture,
                     input_shape=(*pre.size, pre.channels),
                     num_classes=config.num_classes,
                 )
             )
-    write_bytes(output, picture.draw_networks(outlines, part).encode())
+    write_bytes(output, draw_networks(outlines, part).encode())
     lines(str(output))

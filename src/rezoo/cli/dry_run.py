@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import fields, lines, size
 from rezoo.cli.options import print_json
 from rezoo.data.datasets import DataOptions
 from rezoo.utils.names import count_of
@@ -40,7 +41,6 @@ def print_estimate(
 
 def _print_plan(plan: Plan, found: Estimate) -> None:
     """Print a plan: the run, the recipe in words, and memory, time and disk."""
-    from rezoo.cli.console import fields, lines
     from rezoo.recipes.describe import explain
     from rezoo.training.printing import describe
 
@@ -57,7 +57,6 @@ def _print_plan(plan: Plan, found: Estimate) -> None:
 
 
 def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
-    from rezoo.cli.console import size
 
     recipe, profile = plan.recipe, found.profile
     height, width, _ = profile.input_shape
@@ -78,7 +77,6 @@ def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
 
 
 def _memory(found: Estimate) -> Iterator[str]:
-    from rezoo.cli.console import size
 
     memory = found.memory
     yield f"at most {size(memory.total + found.before_bytes)}, predicted:"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import counter, lines, starting, table
+from rezoo.cli.distributed import devices_options, is_first_host
 from rezoo.cli.options import (
     columns_option,
     data_options,
     device_option,
-    devices_options,
     examples,
     images_options,
-    is_first_host,
     json_option,
     new_file,
     pretrained_option,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from rezoo.evaluation.calibrating.separation import UnknownImages
     from rezoo.evaluation.damage.drops import Robustness
     from rezoo.evaluation.result import Evaluation
-    from rezoo.evaluation.setting import Setting
     from rezoo.sources.references import Source
 
 
@@ -92,9 +91,7 @@ def eval_command(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    on_bad_image: str,
-    bad_limit: float,
-    ignore: str,
+    options: DataOptions,
     **images: Any,
 ) -> None:
     """Measure MODEL, which has weights: accuracy, F1, calibration, with 95 % intervals.
@@ -104,44 +101,34 @@ def eval_command(
     Images are preprocessed as the weights require. The folder of a run stays as it is; with
     --record it gets the predictions, a new report and, for its own test split, scores and card.
     """
-    from rezoo.cli.console import counter, load
-
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )
     if unknown:
         dataset_spec(unknown)
     kinds = _kinds(corruptions, source, tta)
-    options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
     wanted = (("--csv", csv_file), ("--predictions", predictions))
     files = [_checked(name, option, dataset, overwrite=overwrite) for option, name in wanted]
-    where = {"devices": devices, "hosts": hosts}
-    evaluating = load("rezoo.evaluation.evaluate")
-    recording = _recording(source) if record else None
-    setting = evaluating.setting_of(source, dataset, options=options, **images)
-    others = _opened(setting, unknown, options) if unknown else None
+    where: dict[str, Any] = {"devices": devices, "hosts": hosts}
+    with starting():
+        from rezoo.evaluation.calibrating.unknown_images import unknown_for
+        from rezoo.evaluation.evaluate import evaluate_setting
+        from rezoo.evaluation.recording import record_evaluation, require_run
+        from rezoo.evaluation.setting import setting_of
+
+    if record:
+        require_run(source)
+    setting = setting_of(source, dataset, options=options, **images)
+    others = unknown_for(setting, unknown, options) if unknown else None
     with counter("evaluating") as progress:
-        result = evaluating.evaluate_setting(setting, tta=tta, progress=progress, **where)
-    if first := is_first_host():
+        result = evaluate_setting(setting, tta=tta, progress=progress, **where)
+    if is_first_host():
         _write(result, *files)
-    told = _told_apart(result, others) if others else None
-    robustness = _robustness(result, kinds, where) if kinds else None
-    if as_json:
-        _print_json(result, unknown=told, corruptions=robustness)
-    else:
-        _print(result, classes=classes)
-        _print_more(result, told, robustness)
-    if recording and first:
-        _print_recorded(recording.record_evaluation(result, robustness), source.folder)
-
-
-def _recording(source: Source) -> Any:
-    """Return the module that records results, after a check that the source is a run."""
-    from rezoo.cli.console import load
-
-    recording = load("rezoo.evaluation.recording")
-    recording.require_run(source)
-    return recording
+    told, robustness = _measure_more(result, others, kinds, where)
+    _print_json(result, told, robustness) if as_json else _print(result, told, robustness, classes)
+    if record and is_first_host():
+        names = record_evaluation(result, robustness)
+        click.echo(f"recorded in {source.folder}: {', '.join(names)}", err=True)
 
 
 def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[str, ...]:
@@ -156,32 +143,21 @@ def _kinds(corruptions: str | None, source: Source, tta: str | None) -> tuple[st
     return select_kinds(names, channels=source.config.preprocessing.channels)
 
 
-def _robustness(result: Evaluation, kinds: tuple[str, ...], where: dict[str, Any]) -> Robustness:
-    """Measure the network on corrupted images."""
-    from rezoo.cli.console import counter, load
+def _measure_more(
+    result: Evaluation, others: Faults | None, kinds: tuple[str, ...], where: dict[str, Any]
+) -> tuple[UnknownImages | None, Robustness | None]:
+    """Compare an evaluation with unknown images and with corrupted ones, if there are any."""
+    from rezoo.evaluation.calibrating.unknown_images import tell_apart
+    from rezoo.evaluation.damage.robustness import measure_corrupted
 
-    robustness = load("rezoo.evaluation.damage.robustness")
-    with counter("corrupting") as progress:
-        return robustness.measure_corrupted(result, kinds, progress=progress, **where)
-
-
-def _opened(setting: Setting, unknown: str, options: DataOptions) -> Faults:
-    """Open the images of none of the classes."""
-    from rezoo.cli.console import load
-
-    return load("rezoo.evaluation.calibrating.unknown_images").unknown_for(
-        setting, unknown, options
-    )
-
-
-def _told_apart(result: Evaluation, others: Faults) -> UnknownImages:
-    """Measure how well other images are told from those of an evaluation."""
-    from rezoo.cli.console import counter, load
-
-    with counter("comparing with unknown images") as progress:
-        return load("rezoo.evaluation.calibrating.unknown_images").tell_apart(
-            result, others, progress
-        )
+    told = robustness = None
+    if others:
+        with counter("comparing with unknown images") as progress:
+            told = tell_apart(result, others, progress)
+    if kinds:
+        with counter("corrupting") as progress:
+            robustness = measure_corrupted(result, kinds, progress=progress, **where)
+    return told, robustness
 
 
 def _checked(name: str | None, option: str, dataset: str, *, overwrite: bool) -> Path | None:
@@ -202,15 +178,21 @@ def _write(result: Evaluation, csv_file: Path | None, predictions: Path | None) 
         result.predictions.write(predictions)
 
 
-def _print_json(result: Evaluation, **more: UnknownImages | Robustness | None) -> None:
+def _print_json(
+    result: Evaluation, told: UnknownImages | None, robustness: Robustness | None
+) -> None:
+    more = {"unknown": told, "corruptions": robustness}
     print_json(result.to_dict() | {key: found.to_dict() for key, found in more.items() if found})
 
 
-def _print(result: Evaluation, *, classes: bool) -> None:
-    from rezoo.cli.console import lines, table
+def _print(
+    result: Evaluation,
+    told: UnknownImages | None,
+    robustness: Robustness | None,
+    classes: bool,
+) -> None:
 
-    count = len(result.predictions)
-    images = count_of(count, "image")
+    images = count_of(len(result.predictions), "image")
     lines(f"{result.model} on {result.dataset}, {result.split} split, {images}", style="bold")
     rows = [
         {"figure": f.name, "value": f.shown, "95 % interval": f.shown_interval}
@@ -222,13 +204,6 @@ def _print(result: Evaluation, *, classes: bool) -> None:
     elif weakest := result.task.weakest(result.classes):
         lines(weakest)
     lines(f"input {result.preprocessing}")
-
-
-def _print_more(
-    result: Evaluation, told: UnknownImages | None, robustness: Robustness | None
-) -> None:
-    from rezoo.cli.console import lines, table
-
     if told:
         table(f"known images against {told.unknown}", told.rows())
         lines(*told.summary())
@@ -237,9 +212,3 @@ def _print_more(
         lines(robustness.summary())
     notes = dict.fromkeys((*result.notes, *(told.notes if told else ())))
     lines(*(f"Note: {note}." for note in notes), stderr=True)
-
-
-def _print_recorded(names: list[str], folder: Path | None) -> None:
-    from rezoo.cli.console import lines
-
-    lines(f"recorded in {folder}: {', '.join(names)}", stderr=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import counter, lines, starting, table
 from rezoo.cli.options import (
     columns_option,
     data_options,
@@ -19,7 +20,7 @@ from rezoo.cli.options import (
     require_pinned_option,
     resolve_with_dataset,
 )
-from rezoo.cli.values import complete_models
+from rezoo.cli.values import Drawing, complete_models
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import SpecError
 from rezoo.utils.files import write_bytes
@@ -33,11 +34,7 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=complete_models)
 @click.option("--lesion", is_flag=True, help="Replace each block by its shortcut.")
 @images_options
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the result into this .svg file.",
-)
+@click.option("--output", type=Drawing(), help="Draw the result into this .svg file.")
 @device_option
 @columns_option
 @data_options
@@ -56,32 +53,30 @@ def examine(
     pretrained: bool,
     require_pinned: bool,
     as_json: bool,
-    **handling: Any,
+    options: DataOptions,
 ) -> None:
     """Measure what the blocks of MODEL, which has weights, contribute.
 
     With --lesion: top-1 with each block replaced by its shortcut, and with 95 % intervals. In a
     plain network, which has no shortcuts, the layers of the block are removed.
     """
-    from rezoo.cli.console import counter, load
-
     if not lesion:
         raise SpecError("nothing to examine is given", hint="give --lesion.")
-    if output is not None and output.suffix.lower() != ".svg":
-        raise SpecError(f"--output {output}: drawings are .svg", hint="choose such a name.")
     source, dataset = resolve_with_dataset(
         model, dataset, pretrained=pretrained, require_pinned=require_pinned
     )
-    lesions = load("rezoo.evaluation.damage.lesions")
+    with starting():
+        from rezoo.evaluation.damage.lesions import measure_lesions
+
     with counter("measuring") as progress:
-        result = lesions.measure_lesions(
+        result = measure_lesions(
             source,
             dataset,
             split=split,
             batch_size=batch_size,
             image_size=image_size,
             crop_mode=crop_mode,
-            options=DataOptions(**handling),
+            options=options,
             progress=progress,
         )
     if output is not None:
@@ -90,7 +85,6 @@ def examine(
 
 
 def _print(result: Lesions) -> None:
-    from rezoo.cli.console import lines, table
 
     lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
     low, high = result.intact_interval

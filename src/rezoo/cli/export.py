@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli import console
 from rezoo.cli.options import (
     device_option,
     examples,
@@ -112,7 +113,6 @@ def export(
     Batch normalization is folded into the convolutions. Class names, preprocessing, licence and
     origin are in the file. Tensors are (N, height, width, channels).
     """
-    from rezoo.cli import console
     from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 
@@ -129,10 +129,11 @@ def export(
     )
     kind.check_threads(options["threads"], own_process=True)
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
-    options["dataset"] = options["dataset"] or own_dataset(source)
-    if options["dataset"]:
-        dataset_spec(options["dataset"])
-    exporting = console.load("rezoo.exporters.export")
+    if dataset := options["dataset"] or own_dataset(source):
+        dataset_spec(dataset)
+    with console.starting():
+        from rezoo.exporters import export as exporting
+
     with console.status("exporting") as progress:
         passport = exporting.export(source, to, progress=progress, **options)
     print_json(passport.to_dict()) if as_json else print_passport(passport)
@@ -162,8 +163,6 @@ def _row(name: str) -> dict[str, Any]:
 
 def print_formats(rows: list[dict[str, Any]]) -> None:
     """Print the formats as a table."""
-    from rezoo.cli import console
-
     shown = ("name", "summary", "quantize", "input")
     table = [
         {
@@ -177,8 +176,6 @@ def print_formats(rows: list[dict[str, Any]]) -> None:
 
 def print_passport(result: Passport) -> None:
     """Print the passport of an export as text."""
-    from rezoo.cli import console
-
     console.lines(str(result.folder))
     console.fields(dict(_rows(result)))
     if result.choice and len(result.choice.attempts) > 1:

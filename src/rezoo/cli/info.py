@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import escaped, fields, lines, new_grid, open_console, starting
 from rezoo.cli.options import (
     examples,
     json_option,
@@ -72,7 +73,6 @@ def info(
 
 
 def _show(content: Mapping[str, Any], as_json: bool) -> None:
-    from rezoo.cli.console import fields
 
     print_json(content) if as_json else fields(content)
 
@@ -87,7 +87,6 @@ def _show_recipe(name: str, as_json: bool) -> None:
     if as_json:
         print_json({**recipe.to_dict(), "claim": claim.to_dict() if claim else None})
         return
-    from rezoo.cli.console import fields, lines
 
     summary = f": {recipe.summary}" if recipe.summary else ""
     lines(f"{recipe.name}{summary}", style="bold")
@@ -110,7 +109,6 @@ def _show_weights(spec: WeightsSpec, require_pinned: bool, as_json: bool) -> Non
 def _show_network(
     source: Source, image_size: int | None, num_classes: int | None, layers: bool, as_json: bool
 ) -> None:
-    from rezoo.cli.console import fields
     from rezoo.registry import architectures
     from rezoo.utils.licences import forbids_commercial_use
 
@@ -156,13 +154,12 @@ def _show_network(
 
 def _built(architecture: str, classes: int, shape: tuple[int, int, int]) -> Profile:
     """Build a network, and count it; TensorFlow is loaded here."""
-    from rezoo.cli.console import load
-    from rezoo.models.factory import create_model
+    with starting():
+        from rezoo.models.factory import create_model
+        from rezoo.models.profile import profile
 
-    profile = load("rezoo.models.profile").profile
     model = create_model(architecture, num_classes=classes, input_shape=shape)
-    counted: Profile = profile(model, input_shape=shape)
-    return counted
+    return profile(model, input_shape=shape)
 
 
 def _counts(spec: ModelSpec, counted: Profile | None) -> dict[str, Any]:
@@ -183,8 +180,6 @@ def _counts(spec: ModelSpec, counted: Profile | None) -> dict[str, Any]:
 
 def _print_network(document: Mapping[str, Any], counted: Profile | None) -> None:
     """Print the counts of a network, and its layer table if it was built."""
-    from rezoo.cli.console import lines
-
     lines(f"{document['name']}: {document['summary']}", style="bold")
     lines(document["source"])
     if counted is not None:
@@ -193,7 +188,6 @@ def _print_network(document: Mapping[str, Any], counted: Profile | None) -> None
 
 
 def _print_layers(counted: Profile) -> None:
-    from rezoo.cli.console import escaped, new_grid, open_console
 
     console = open_console()
     grid = new_grid(console)

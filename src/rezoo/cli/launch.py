@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rezoo.cli.options import examples, supervisor_options
+from rezoo.cli.distributed import supervisor_options
+from rezoo.cli.options import examples
 from rezoo.errors import SpecError
 from rezoo.utils.hosts import MAX_HOSTS
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rezoo.cli.console import lines, table
 from rezoo.cli.options import examples, json_option, print_json
 from rezoo.cli.values import LargeNumber
 from rezoo.errors import NotFoundError, UnknownNameError
@@ -70,7 +71,6 @@ def list_command(
     if as_json:
         print_json(tables)
         return
-    from rezoo.cli.console import lines, table
 
     for name, rows in tables.items():
         table(*_without_one_origin(name, [_SHOWN[name](row) for row in rows]))
@@ -219,7 +219,6 @@ def _show_records(as_json: bool) -> None:
     if as_json:
         print_json({"records": records})
         return
-    from rezoo.cli.console import lines, table
 
     table("records", [_record_row(record) for record in records])
     lines(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +16,18 @@ from rezoo.cli.values import (
     SIDE,
     DatasetReference,
     Device,
-    NumberOr,
-    complete_datasets,
     complete_models,
 )
 from rezoo.data.csv_rows import with_columns
-from rezoo.data.datasets import ON_BAD_IMAGE
+from rezoo.data.datasets import ON_BAD_IMAGE, DataOptions
 from rezoo.errors import NotFoundError, SpecError
-from rezoo.models.settings import choose_device, choose_jax
+from rezoo.models.settings import choose_device
 from rezoo.specs import CROP_MODES
-from rezoo.training.timetable import parse_duration
 from rezoo.utils.files import refuse_unwritable
-from rezoo.utils.hosts import Hosts, Worker
 from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from rezoo.sources.references import Source
-
-START_VARIABLE = "REZOO_START_TIMEOUT"
 
 
 def examples(*lines: str) -> str:
@@ -61,10 +54,7 @@ models_argument = click.argument(
 )
 
 dataset_option = click.option(
-    "--dataset",
-    type=DatasetReference(),
-    shell_complete=complete_datasets,
-    help="Dataset; that of the run if not given.",
+    "--dataset", type=DatasetReference(), help="Dataset; that of the run if not given."
 )
 
 SPLITS = click.Choice(["test", "val", "train", "all"])
@@ -101,7 +91,18 @@ def _existing_list(context: Any, parameter: Any, value: str) -> str:
 
 
 def data_options(command: Any) -> Any:
-    """Add the options of `DataOptions` to a command."""
+    """Add `data_flags` to a command, which receives them as one `DataOptions`, `options`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, on_bad_image: str, bad_limit: float, ignore: str, **given: Any) -> Any:
+        options = DataOptions(on_bad_image=on_bad_image, bad_limit=bad_limit, ignore=ignore)
+        return command(*args, options=options, **given)
+
+    return data_flags(run)
+
+
+def data_flags(command: Any) -> Any:
+    """Add the options of `DataOptions` that all commands with a dataset have."""
     for option in reversed(
         (
             click.option(
@@ -161,69 +162,6 @@ def device_option(command: Any) -> Any:
     return click.option("--device", type=Device(), help=DEVICE_HELP)(run)
 
 
-def devices_options(command: Any) -> Any:
-    """Add `--devices`, `--hosts` and `--restarts`; several devices compute with JAX.
-
-    A command with `--hosts` supervises its worker, a process of its own in which the command
-    itself runs. It receives `hosts` as `rezoo.train` does.
-    """
-
-    @functools.wraps(command)
-    def run(*args: Any, hosts: str | None, restarts: int, **given: Any) -> Any:
-        worker = Worker.of_environment()
-        if worker is not None or given["devices"] not in (None, 1):
-            choose_jax()  # before the command loads Keras
-        if worker is not None:
-            return command(*args, hosts=worker.place, **given)
-        if hosts is None:
-            if restarts:
-                raise SpecError("--restarts is for a run on several hosts", hint="give --hosts.")
-            return command(*args, hosts=None, **given)
-        from rezoo.launching.supervisor import supervise
-
-        options = supervisor_options()
-        return supervise(Hosts.parse(hosts), sys.argv[1:], restarts, **options)
-
-    for option in (
-        click.option(
-            "--restarts",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            metavar="K",
-            help="Start all hosts again from the last checkpoint, at most K times, if one fails.",
-        ),
-        click.option(
-            "--hosts",
-            metavar="ADDRESS:PORT,N,INDEX|auto",
-            help="Compute on N hosts, each with this command and its INDEX from 0; the first "
-            "listens at ADDRESS:PORT. auto: as set by SLURM, Cloud TPU, TF_CONFIG or Kubernetes.",
-        ),
-        click.option(
-            "--devices",
-            type=NumberOr("all", least=1),
-            help="GPUs of this machine that compute together, with JAX [1; with --hosts all].",
-        ),
-    ):
-        run = option(run)
-    return run
-
-
-def supervisor_options() -> dict[str, Any]:
-    """Return the options of `supervise` that the command line sets.
-
-    Raises:
-        SpecError: `REZOO_START_TIMEOUT` is not a duration.
-    """
-    from rezoo.launching.messages import Clocks
-
-    value = os.environ.get(START_VARIABLE) or "10m"
-    seconds = parse_duration(value)
-    if seconds is None:
-        raise SpecError(f"{START_VARIABLE}={value!r} is not a duration", hint="write 90s or 30m.")
-    return {"clocks": Clocks(start=seconds), "say": functools.partial(click.echo, err=True)}
-
-
 def resolve_with_dataset(
     model: str, dataset: str | None, *, pretrained: bool, require_pinned: bool
 ) -> tuple[Source, str]:
@@ -244,12 +182,6 @@ def resolve_with_dataset(
         raise SpecError(f"{source.reference} does not record its dataset", hint="give --dataset.")
     dataset_spec(dataset)
     return source, dataset
-
-
-def is_first_host() -> bool:
-    """Return whether this process writes files: the first host, or the only one."""
-    worker = Worker.of_environment()
-    return worker is None or worker.is_first
 
 
 def parse_settings(settings: tuple[str, ...], frequent: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import lines, starting, status, table
 from rezoo.cli.options import examples, json_option, print_json
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def list_plugins(as_json: bool) -> None:
     if as_json:
         print_json({"disabled": registry.plugins_disabled(), "plugins": rows})
         return
-    from rezoo.cli.console import lines, table
 
     if registry.plugins_disabled():
         lines(f"{registry.DISABLE_VARIABLE} is set: no plugin is loaded.")
@@ -93,12 +93,12 @@ def check(name: str, as_json: bool) -> None:
     that rezoo does not support. A dataset is opened, which may download it: without a network, the
     exit code is 4.
     """
-    from rezoo.cli import console
     from rezoo.testing.contract import require
     from rezoo.testing.subjects import named, subject_at
 
     entries = named(name)
-    console.load("keras")
+    with starting():
+        import keras  # noqa: F401 - the checks use it
     found: dict[str, list[Result]] = {}
     with TemporaryDirectory() as scratch:
         for number, (kind, entry) in enumerate(entries):
@@ -112,7 +112,7 @@ def check(name: str, as_json: bool) -> None:
         print_json({"checked": rows})
     require(found, reasons=False)
     if not as_json:
-        console.lines(_counted(found))
+        lines(_counted(found))
 
 
 def _counted(found: dict[str, list[Result]]) -> str:
@@ -125,7 +125,6 @@ def _counted(found: dict[str, list[Result]]) -> str:
 
 def _run(title: str, subject: Any, *, quiet: bool) -> list[Result]:
     """Run the checks of a subject and print each result."""
-    from rezoo.cli.console import lines, status
     from rezoo.testing.subjects import results
 
     found = []

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rezoo.cli.console import counter, escaped, lines, new_grid, open_console, starting
+from rezoo.cli.distributed import devices_options, is_first_host
 from rezoo.cli.options import (
     batch_size_option,
     device_option,
-    devices_options,
     examples,
     geometry_options,
-    is_first_host,
     json_option,
     new_file,
     pretrained_option,
@@ -145,12 +145,13 @@ def predict(
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """
-    from rezoo.cli.console import counter, load
     from rezoo.data.finding import find_images
+    from rezoo.evaluation.class_names import class_indices
     from rezoo.evaluation.explaining.picture_files import picture_paths
     from rezoo.sources.references import resolve_weights
 
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
+    class_indices(wanted, source.config, 1)  # a wrong name fails before TensorFlow is imported
     found = find_images(images)
     options: dict[str, Any]
     options = {"batch_size": batch_size, "image_size": image_size, "crop_mode": crop_mode}
@@ -162,20 +163,38 @@ def predict(
     options["top_k"] = top_k
     to_stdout = table in (None, "-")
     file = None if to_stdout else new_file(table or "", option="--csv", overwrite=overwrite)
-    if explain is None:
-        function = load("rezoo.evaluation.predict").predict
-        options |= {"devices": devices, "hosts": hosts}
-    else:
-        paths = picture_paths(found, explain, images, overwrite=overwrite)
-        function = load("rezoo.evaluation.explaining.explanations").explain
-        options |= {"paths": paths, "wanted": wanted}
-    with counter("classifying") as progress:
-        answers: Sequence[Prediction] = function(source, found, progress=progress, **options)
+    paths = None if explain is None else picture_paths(found, explain, images, overwrite=overwrite)
+    answers = _classify(
+        source, found, paths, wanted=wanted, devices=devices, hosts=hosts, **options
+    )
     if table is not None and is_first_host():
         _write_table(answers, file)
     if table != "-":
         print_json([a.to_dict() for a in answers]) if as_json else _print(answers)
     _fail([f"{a.path}: {a.error}" for a in answers if a.error])
+
+
+def _classify(
+    source: Source,
+    images: Sequence[str],
+    paths: Sequence[Path] | None,
+    *,
+    wanted: str | None,
+    devices: int | str | None,
+    hosts: str | None,
+    **options: Any,
+) -> Sequence[Prediction]:
+    """Classify images; with paths, draw a picture of each, too."""
+    with starting():
+        from rezoo.evaluation import predict as predicting
+
+    with counter("classifying") as progress:
+        options["progress"] = progress
+        if paths is None:
+            return predicting.predict(source, images, devices=devices, hosts=hosts, **options)
+        from rezoo.evaluation.explaining import explanations
+
+        return explanations.explain(source, images, paths, wanted=wanted, **options)
 
 
 def _fail(failed: Sequence[str]) -> None:
@@ -216,11 +235,11 @@ def _write_features(
     **options: Any,
 ) -> list[str]:
     """Write the features of images; return what is wrong with those that cannot be decoded."""
-    from rezoo.cli.console import counter, lines, load
+    with starting():
+        from rezoo.evaluation.extracting import features
 
-    function = load("rezoo.evaluation.extracting").features
     with counter("computing features") as progress:
-        found = function(source, images, layers=layers or None, progress=progress, **options)
+        found = features(source, images, layers=layers or None, progress=progress, **options)
     found.save(path)
     shapes = {name: list(array.shape) for name, array in found.arrays.items()}
     if as_json:
@@ -231,7 +250,6 @@ def _write_features(
 
 
 def _print(results: Sequence[Prediction]) -> None:
-    from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
     grid = new_grid(console)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import escaped, lines, new_grid, open_console, status
 from rezoo.cli.options import examples, json_option, print_json
 from rezoo.errors import SpecError
 
@@ -47,7 +48,6 @@ def push(
     Checkpoints and other files in the folder are not sent. The token is read from HF_TOKEN or
     from `hf auth login`.
     """
-    from rezoo.cli import console
     from rezoo.publishing import push
     from rezoo.publishing.plan import plan_push
 
@@ -56,7 +56,7 @@ def push(
             "cannot ask for confirmation without a terminal", hint="add --yes, or --dry-run."
         )
     if dry_run:
-        with console.status("comparing the run with the Hub"):
+        with status("comparing the run with the Hub"):
             plan = plan_push(
                 run, repo, private=private, licence=licence, force=force, offline_ok=True
             )
@@ -74,7 +74,6 @@ def push(
 
 
 def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = False) -> None:
-    from rezoo.cli.console import escaped, new_grid, open_console
 
     console = open_console(stderr=to_stderr)
     where = {True: "exists", False: "will be created", None: "was not reached"}[plan.exists]
@@ -97,7 +96,6 @@ def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = Fa
 
 
 def _print_result(result: Pushed) -> None:
-    from rezoo.cli.console import lines
 
     if not result.changed:
         lines(f"{result.url} has all of these files already, at {result.commit}")

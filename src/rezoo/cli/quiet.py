@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rezoo.models.settings import require_backend
 from rezoo.utils.paths import DEBUG_VARIABLE, switched_on
 from rezoo.utils.signals import STOPPING, handling
 from rezoo.utils.silence import silent_stderr
-
-
-def import_quietly(module: str) -> Any:
-    """Import a module that imports TensorFlow; see `quietly`."""
-    with quietly():
-        return importlib.import_module(module)
 
 
 @contextmanager

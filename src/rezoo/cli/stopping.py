@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from rezoo.utils.signals import STOPPING
+
 _PATIENCE_S = 0.6  # between the second signal and the end of the process
 
 
@@ -59,7 +60,7 @@ def _watch(receiver: socket.socket, ended: threading.Event) -> None:
     with receiver:
         while content := receiver.recv(64):
             for number in content:
-                count += number in _SIGNALS
-                if number in _SIGNALS and count > 1 and not ended.wait(_PATIENCE_S):
+                count += number in STOPPING
+                if number in STOPPING and count > 1 and not ended.wait(_PATIENCE_S):
                     os.write(2, b"\nInterrupted.\n")
                     os._exit(128 + number)

@@ -10,12 +10,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rezoo.cli.console import lines
+from rezoo.cli.distributed import devices_options
 from rezoo.cli.dry_run import print_estimate
 from rezoo.cli.options import (
     columns_option,
-    data_options,
+    data_flags,
     device_option,
-    devices_options,
     examples,
     geometry_options,
     json_option,
@@ -28,7 +29,6 @@ from rezoo.cli.values import (
     DatasetReference,
     Duration,
     NumberOr,
-    complete_datasets,
     complete_models,
     complete_recipes,
 )
@@ -46,10 +46,7 @@ from rezoo.utils.names import count_of
 )
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option(
-    "--dataset",
-    type=DatasetReference(),
-    shell_complete=complete_datasets,
-    help="Dataset reference [digits, or that of RUN].",
+    "--dataset", type=DatasetReference(), help="Dataset reference [digits, or that of RUN]."
 )
 @click.option(
     "--recipe",
@@ -111,7 +108,7 @@ from rezoo.utils.names import count_of
 @devices_options
 @device_option
 @columns_option
-@data_options
+@data_flags
 @click.option(
     "--cache",
     type=click.Choice(CACHE),
@@ -216,7 +213,6 @@ def _given_options(context: click.Context, values: dict[str, Any]) -> dict[str, 
 def _print_run(metrics: Mapping[str, Any]) -> None:
     """Print the folder of a run, its score, its files and the next commands."""
     from rezoo.artifacts.run_files import kept_weights
-    from rezoo.cli.console import lines
     from rezoo.tasks import task_of
 
     val, task = metrics["val"], task_of(metrics.get("multi_label", False))

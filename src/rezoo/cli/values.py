@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from click.shell_completion import CompletionItem
 from rezoo import registry
 from rezoo.data.datasets import KINDS
 from rezoo.data.listing import reference_of
+from rezoo.errors import SpecError
 from rezoo.specs import MAX_IMAGE_SIZE
 from rezoo.training.timetable import parse_duration
 from rezoo.utils.hosts import Worker
@@ -63,6 +65,11 @@ class DatasetReference(click.ParamType):  # type: ignore[type-arg]  # generic si
             click.echo(f"Note: {printable(note)}", err=True)
         return text if known else meant
 
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell offers: names, the beginnings of references, and files."""
+        names = registry.datasets.names()
+        return _completions([*names, *(f"{kind}:" for kind in KINDS)], incomplete)
+
 
 class LargeNumber(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
     """A number such as 30M, 4.1G or 25557032."""
@@ -80,6 +87,19 @@ class LargeNumber(click.ParamType):  # type: ignore[type-arg]  # generic since 8
         if not 0 <= count < float("inf"):
             self.fail(f"{text!r} is no number such as 30M, 4.1G or 800k.", param, ctx)
         return count
+
+
+class Drawing(click.Path):
+    """The path of a drawing, an .svg file."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path."""
+        if Path(value).suffix.lower() != ".svg":
+            raise SpecError(f"--output {value}: drawings are .svg", hint="choose such a name.")
+        return super().convert(value, param, ctx)
 
 
 class Device(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
@@ -101,17 +121,10 @@ DEVICE_HELP = "Where to compute; gpu must be there [a GPU if there is one]."
 
 def complete_models(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
     """Return what a shell offers for MODEL: names, after a dot those of weights, and files."""
-    from rezoo.registry import architectures
     from rezoo.sources.catalogue import list_weights
 
-    return _completions(list_weights() if "." in incomplete else architectures.names(), incomplete)
-
-
-def complete_datasets(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell offers for a dataset."""
-    from rezoo.registry import datasets
-
-    return _completions([*datasets.names(), "folder:", "csv:", "tfds:", "hf:"], incomplete)
+    names = list_weights() if "." in incomplete else registry.architectures.names()
+    return _completions(names, incomplete)
 
 
 def complete_recipes(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:

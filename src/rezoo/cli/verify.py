@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rezoo.cli.console import escaped, lines, new_grid, open_console, starting, status
 from rezoo.cli.options import (
     device_option,
     examples,
@@ -51,18 +52,19 @@ def verify(
     --record is for weights of another origin: it writes the SHA-256 of the files, the
     fingerprint and a reference batch into the folder.
     """
-    from rezoo.cli import console
     from rezoo.sources.references import resolve_weights
 
     if not record and (images or overwrite):
         raise SpecError("--image and --overwrite need --record")
     # before TensorFlow is loaded, so that the error for a wrong name comes at once
     source = resolve_weights(model, pretrained=pretrained)
-    verification = console.load("rezoo.publishing.verify")
+    with starting():
+        from rezoo.publishing import verify as verification
+
     if record:
         verification.record_proof(model, images=images, overwrite=overwrite)
         source = resolve_weights(model)
-    with console.status("comparing"):
+    with status("comparing"):
         result = verification.verify(source)
     print_json(result.to_dict()) if as_json else _print(result)
     if not result.holds:
@@ -70,7 +72,6 @@ def verify(
 
 
 def _print(result: Verification) -> None:
-    from rezoo.cli.console import escaped, lines, new_grid, open_console
 
     console = open_console()
     grid = new_grid(console)

@@ -114,9 +114,9 @@ class Splits:
             return self.parts[split]
         if split == "all":
             return Examples(JoinedSource([self.parts[s] for s in SPLITS if s in self.parts]))
+        whole = "" if split == "train" else '; split "all" (--split all) has every image'
         raise NotFoundError(
-            f"the dataset has no split {split!r}",
-            hint=f"it has {', '.join([*self.parts, 'all'])}.",
+            f"the dataset has no split {split!r}", hint=f"it has {', '.join(self.parts)}{whole}."
         )
 
     def without(self, left_out: Mapping[str, Collection[int]], note: str) -> Splits:

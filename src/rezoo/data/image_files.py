@@ -257,6 +257,13 @@ def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
     return upright
 
 
+def image_of(pixels: np.ndarray) -> Image.Image:
+    """Return uint8 `(H, W, 3)` or `(H, W, 1)` as an image of Pillow, in colour or grey."""
+    from PIL import Image
+
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+
+
 def _levels(band: Image.Image, channels: int) -> np.ndarray:
     import numpy as np
     from PIL import Image

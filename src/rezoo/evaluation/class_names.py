@@ -1,4 +1,4 @@
-"""Which class of a network's head is which class of a dataset."""
+"""Which class of a network's head is meant: by a class of a dataset, or by a name or index."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.artifacts.config import imagenet1k_classes
-from rezoo.errors import IncompatibleError
+from rezoo.errors import IncompatibleError, SpecError, UnknownNameError
 from rezoo.specs import ModelConfig
-from rezoo.utils.names import count_of, folded, natural_key, near, normalized
+from rezoo.utils.names import count_of, folded, natural_key, near, normalized, suggest
 
 _SHOWN = 6
 
@@ -101,6 +101,57 @@ def pair_names(names: Sequence[str], known: Sequence[str]) -> Pairs:
             if form is folded:
                 inexact.append((names[ours[key]], known[theirs[key]]))
     return Pairs(indices, tuple(sorted(inexact)))
+
+
+def class_indices(
+    classes: str | int | Sequence[str | int] | None, config: ModelConfig, count: int
+) -> np.ndarray | None:
+    """Return the index in the head of the class of each of `count` images; None if None.
+
+    Raises:
+        SpecError: An index is out of bounds, or there are neither one class nor `count`.
+        UnknownNameError: The network has no such class, or several of this name.
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, (str, int, np.integer)):
+        return np.full(count, _class_index(classes, config), np.int64)
+    if not hasattr(classes, "__len__"):
+        kind = type(classes).__name__
+        raise SpecError(
+            f"classes: an object of the type {kind}", hint="pass names, or indices as integers."
+        )
+    if len(classes) != count:
+        raise SpecError(
+            f"classes: {len(classes)} for {count} images",
+            hint="pass one class for all images, or one for each.",
+        )
+    return np.array([_class_index(one, config) for one in classes], np.int64)
+
+
+def _class_index(wanted: str | int, config: ModelConfig) -> int:
+    if not isinstance(wanted, str):
+        if not isinstance(wanted, (int, np.integer)) or not 0 <= wanted < config.num_classes:
+            raise SpecError(f"class {wanted}; allowed are names, and 0 to {config.num_classes - 1}")
+        return int(wanted)
+    known = [list(names) for names in (config.class_names, config.class_descriptions) if names]
+    known = known or [[str(index) for index in range(config.num_classes)]]
+    for names in known:
+        if (index := int(pair_names([wanted], names).indices[0])) >= 0:
+            return index
+    for names in known:
+        if (number := names.count(wanted)) > 1:
+            places = [index for index, name in enumerate(names) if name == wanted]
+            ids = ", ".join(config.class_names[index] for index in places)
+            raise UnknownNameError(
+                f"{number} classes of the network are called {wanted!r}",
+                hint=f"name one of them by its id: {ids}.",
+            )
+    every = list(dict.fromkeys(name for names in known for name in names))
+    raise UnknownNameError(
+        f"the network has no class {wanted!r}",
+        hint=suggest(wanted, every, "the classes are"),
+    )
 
 
 def _unambiguous(names: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:

@@ -100,10 +100,10 @@ def features(
         batch = dict(enumerate(pictures[start : start + batch_size], start))
         named = {n: p if isinstance(p, str) else str(n) for n, p in batch.items()}
         inputs, refused = inputs_of(batch, preprocessing)
-        read += [name for n, name in named.items() if n not in refused]
+        read += [named[n] for n in inputs]
         errors |= {named[n]: reason for n, reason in refused.items()}
         if inputs:
-            found.append(forward(np.stack(inputs)))
+            found.append(forward(np.stack(list(inputs.values()))))
         show(start + len(batch), len(pictures))
     if not found:
         raise IntegrityError(f"none of {len(pictures)} images can be decoded")

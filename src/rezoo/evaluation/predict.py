@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.calibrating.features import BothForward
-from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
+from rezoo.evaluation.calibrating.features import BothForward, forward_with_features
+from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
-from rezoo.evaluation.predictions import softmax, top_k
+from rezoo.evaluation.predictions import probabilities, top_k
 from rezoo.models.devices import joined
 from rezoo.sources.any_model import AnyModel, source_of
 from rezoo.specs import ModelConfig, Preprocessing
@@ -113,7 +112,8 @@ def predict(
     with joined(devices, hosts) as team:
         network = network_of(model, source)
         refusal = Refusal.of(source.config, network)
-        forward = forward_for(network, refusal.means if refusal else None)
+        needed = refusal is not None and refusal.means is not None
+        forward = forward_with_features(network, needed=needed)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):
@@ -148,11 +148,6 @@ def found_pictures(pictures: Sequence[Any]) -> list[Any]:
     return found
 
 
-Pairs = Iterable[list[tuple[int, float]]]
-Verdict = tuple[float | None, bool | None]
-"""The score of an image, and whether it is unknown; None if there is no threshold."""
-
-
 def probabilities_of(logits: np.ndarray, config: ModelConfig) -> np.ndarray:
     """Return the softmax of the logits, or for a multi-label network their sigmoid, float64.
 
@@ -160,44 +155,17 @@ def probabilities_of(logits: np.ndarray, config: ModelConfig) -> np.ndarray:
     """
     temperature = config.calibration.temperature if config.calibration else 1.0
     calibrated = np.asarray(logits, np.float64) / temperature
-    return expit(calibrated) if config.multi_label else softmax(calibrated)
-
-
-def _one_label(rows: np.ndarray, count: int | None) -> Pairs:
-    """Yield the most likely classes of each image and their probabilities."""
-    for row, best in zip(rows, top_k(rows, count or 5), strict=True):
-        yield [(int(i), float(row[i])) for i in best]
-
-
-def _several_labels(rows: np.ndarray, count: int | None) -> Pairs:
-    """Yield the classes of each image above the threshold, or the most likely `count`."""
-    for row in rows:
-        most = count or max(1, int((row > THRESHOLD).sum()))
-        yield [(int(i), float(row[i])) for i in top_k(row[None], most)[0]]
-
-
-def _answers(
-    outputs: tuple[np.ndarray, np.ndarray],
-    config: ModelConfig,
-    count: int | None,
-    refusal: Refusal | None,
-) -> Iterable[tuple[list[tuple[int, float]], Verdict]]:
-    """Return classes with probabilities, and the verdict, of each image."""
-    answer = _several_labels if config.multi_label else _one_label
-    verdicts: list[Verdict] = [(None, None)] * len(outputs[0])
-    if refusal is not None:
-        verdicts = [(s, s < refusal.threshold) for s in refusal.scores(*outputs).tolist()]
-    return zip(answer(probabilities_of(outputs[0], config), count), verdicts, strict=True)
+    return probabilities(calibrated, multi_label=config.multi_label)
 
 
 def inputs_of(
     pictures: Mapping[int, Any], preprocessing: Preprocessing
-) -> tuple[list[np.ndarray], dict[int, str]]:
-    """Return the inputs of the images that can be decoded, and number → why not of the others."""
-    inputs, errors = [], {}
+) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """Return number → input of the images that can be decoded, and → why not of the others."""
+    inputs, errors = {}, {}
     for number, picture in pictures.items():
         try:
-            inputs.append(prepare(picture, preprocessing))
+            inputs[number] = prepare(picture, preprocessing)
         except UnreadableImageError as error:
             errors[number] = str(error)
     return inputs, errors
@@ -221,18 +189,32 @@ def predict_batch(
         count: Number of classes per image; None for the usual one.
         refusal: The rule by which an image is unknown; None without one.
     """
+    paths = {i: picture if isinstance(picture, str) else "" for i, picture in pictures.items()}
     inputs, errors = inputs_of(pictures, preprocessing)
-    found = iter(_answers(forward(np.stack(inputs)), config, count, refusal) if inputs else ())
-    results = []
-    for index, picture in pictures.items():
-        path = picture if isinstance(picture, str) else ""
-        if index in errors:
-            results.append(Prediction(path, error=errors[index], index=index))
-            continue
-        pairs, (score, unknown) = next(found)
-        indices, probabilities = zip(*pairs, strict=True)
-        labels = tuple(map(config.label, indices))
-        results.append(
-            Prediction(path, labels, probabilities, index=index, unknown=unknown, score=score)
-        )
-    return results
+    answers = {i: Prediction(paths[i], error=text, index=i) for i, text in errors.items()}
+    if inputs:
+        logits, features = forward(np.stack(list(inputs.values())))
+        scores: list[Any] = [None] * len(inputs)
+        if refusal is not None:
+            scores = refusal.scores(logits, features).tolist()
+        found = zip(inputs, probabilities_of(logits, config), scores, strict=True)
+        for index, shares, score in found:
+            best = likeliest(shares, count, multi_label=config.multi_label)
+            answers[index] = Prediction(
+                paths[index],
+                tuple(map(config.label, best)),
+                tuple(shares[best].tolist()),
+                index=index,
+                unknown=None if refusal is None else score < refusal.threshold,
+                score=score,
+            )
+    return [answers[index] for index in pictures]
+
+
+def likeliest(shares: np.ndarray, count: int | None, *, multi_label: bool) -> list[int]:
+    """Return the classes with the `count` largest probabilities `(K,)`, in descending order.
+
+    If it is None: five, or for a multi-label network those above the threshold, at least one.
+    """
+    usual = max(1, int((shares > THRESHOLD).sum())) if multi_label else 5
+    return top_k(shares[None], count or usual)[0].tolist()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rezoo.data.csv_rows import SEPARATOR
-from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.evaluation.predictions import Predictions, probabilities
 from rezoo.utils.files import write_bytes
 
 if TYPE_CHECKING:
@@ -70,28 +70,20 @@ def _rows(predictions: Predictions) -> Iterator[list[str]]:
     names = [harmless(name) for name in predictions.labels]
     keys = predictions.keys or map(str, range(len(predictions)))
     for row, key in enumerate(keys):
-        top = predictions.top[row]
+        top, logits = predictions.top[row].tolist(), predictions.logits[row]
         if predictions.multi_label:
-            truth, answers, sure = _several(predictions, row)
+            truth = predictions.classes[predictions.truth[row]].tolist()
+            answers = predictions.classes[logits > 0].tolist()
         else:
-            truth, answers = [int(predictions.truth[row])], [int(top[0])]
-            sure = softmax(predictions.logits[row])[top]
+            truth, answers = [int(predictions.truth[row])], top[:1]
+        shares = np.sort(probabilities(logits, multi_label=predictions.multi_label))[::-1]
         ranked = [
             cell
-            for index, probability in zip(top.tolist(), sure.tolist(), strict=True)
+            for index, probability in zip(top, shares, strict=False)
             for cell in (names[index], f"{probability:.6f}")
         ]
         given = [SEPARATOR.join(names[i] for i in indices) for indices in (truth, answers)]
         yield [harmless(key), *given, f"{predictions.losses[row]:.6f}", *ranked]
-
-
-def _several(predictions: Predictions, row: int) -> tuple[list[int], list[int], np.ndarray]:
-    """Return the classes of an image, those that are predicted, and the largest probabilities."""
-    classes, logits = predictions.classes, predictions.logits[row].astype(np.float64)
-    places = {int(index): place for place, index in enumerate(classes)}
-    sure = 1 / (1 + np.exp(-logits[[places[int(i)] for i in predictions.top[row]]]))
-    truth = classes[predictions.truth[row]].tolist()
-    return truth, classes[logits > 0].tolist(), sure
 
 
 def harmless(name: str) -> str:

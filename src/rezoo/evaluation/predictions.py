@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from rezoo.errors import IntegrityError, NotFoundError
 from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
@@ -71,6 +72,11 @@ class Predictions:
         if self.multi_label:
             return seen
         return self.logits.shape[1] or max(seen, int(self.truth.max(initial=-1)) + 1)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits, or for multi-label data their sigmoid, float64, of their shape."""
+        return probabilities(self.logits, multi_label=self.multi_label)
 
     @property
     def right(self) -> np.ndarray:
@@ -265,8 +271,7 @@ def log_sum_exp(logits: np.ndarray) -> np.ndarray:
     return (most + np.log(np.exp(values - most).sum(axis=-1, keepdims=True)))[:, 0]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of logits `(N, K)`, float64."""
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+def probabilities(logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Return the softmax of logits `(N, K)`, or for multi-label data their sigmoid, float64."""
+    values = np.asarray(logits, np.float64)
+    return expit(values) if multi_label else softmax(values, axis=-1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import model_card, written_by_hand
-from rezoo.artifacts.config import CONFIG, WEIGHTS, local_facts, read_config, read_json
+from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds, update_manifest
 from rezoo.data.datasets import Dataset
 from rezoo.data.differences import differences
@@ -45,7 +45,7 @@ def compare_with_run(source: Source, data: Dataset, split: str) -> tuple[bool, t
         IntegrityError: The record of the run's data is damaged.
     """
     folder = source.folder
-    facts = local_facts(folder) if folder and source.address is None else {}
+    facts = run_files.local_facts(folder) if folder and source.address is None else {}
     if folder is None or "dataset" not in facts or data.reference == ARRAYS:
         return False, ()
     before = Identity.read(folder)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rezoo.evaluation.predictions import softmax
 from rezoo.evaluation.scoring.intervals import Z_95, wilson_interval
 from rezoo.exporters.runner import Runner
 from rezoo.exporters.samples import Samples
@@ -232,11 +231,6 @@ def _paired(lost: int, won: int, count: int) -> tuple[float, float]:
     return difference, Z_95 * math.sqrt(variance / total)
 
 
-def outputs_of(run: Runner, samples: Samples) -> np.ndarray:
-    """Return the outputs of an export for all samples, `(N, K)` float32."""
-    return both_of(run, samples)[0]
-
-
 def both_of(run: Runner, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the outputs of an export for all samples, and its second output, if it has one."""
     if run.input == "raw":
@@ -250,10 +244,3 @@ def both_of(run: Runner, samples: Samples) -> tuple[np.ndarray, np.ndarray | Non
 def in_batches(inputs: np.ndarray) -> list[np.ndarray]:
     """Return prepared images in batches of a size that all formats can hold in memory."""
     return [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
-
-
-def as_output(logits: np.ndarray, function: str) -> np.ndarray:
-    """Apply the function after the logits: softmax, sigmoid, or none if empty."""
-    if function == "softmax":
-        return softmax(logits)
-    return 1 / (1 + np.exp(-logits.astype(np.float64))) if function else logits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from rezoo.errors import IncompatibleError, SpecError
-from rezoo.evaluation.calibrating.features import BothForward
-from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
+from rezoo.errors import SpecError
+from rezoo.evaluation.calibrating.unknown import Refusal
 from rezoo.evaluation.reference_batch import full_precision
 from rezoo.exporters.bundle import Bundle, without_classes
-from rezoo.exporters.comparing import Comparison, as_output, compare, in_batches
 from rezoo.exporters.folders import check_folder, default_folder, new_folder
 from rezoo.exporters.formats import FEATURES, PASSPORT, Format, get_format
 from rezoo.exporters.graph import read_graph
-from rezoo.exporters.localize import first_difference
 from rezoo.exporters.measuring import measure as measure_cost
-from rezoo.exporters.mixed_precision import keep_accuracy
-from rezoo.exporters.passport import Int8Calibration, Passport, describe_files
-from rezoo.exporters.runner import open_exported
+from rezoo.exporters.passport import Int8Calibration, Passport
 from rezoo.exporters.samples import (
     Samples,
     calibration_samples,
     comparison_samples,
     halves,
 )
+from rezoo.exporters.verified import write_verified
 from rezoo.models.feature_maps import pooled
-from rezoo.sources.any_model import source_of
+from rezoo.sources.any_model import own_dataset, source_of
 from rezoo.sources.load import load
 from rezoo.sources.references import Reference, Source
 from rezoo.utils.files import write_json
@@ -82,8 +77,10 @@ def export(
         gives: `"logits"`, `"probabilities"` or `"features"`, the pooled vector `(N, D)`.
         image_size: Height and width in pixels; None for the test size of the weights.
         crop_mode: Geometry of the images, as for `evaluate`; None for that of the weights.
-        dataset: A dataset reference with images to compare on; None for the reference batch only.
-        calibrate: A dataset reference whose training images calibrate int8; None for `dataset`.
+        dataset: A dataset reference with images to compare on. None for the data of a run folder;
+            other weights are compared on the reference batch only.
+        calibrate: A dataset reference whose training images calibrate int8. None for that of
+            `dataset`.
         images: Maximum number of images of `dataset`. int8 chooses the layers that stay in float32
             on one half of them, and is compared on the other.
         calibration_images: Maximum number of training images for calibration.
@@ -105,8 +102,9 @@ def export(
     """
     kind = get_format(to, quantize=quantize, takes=takes, gives=gives)
     kind.check_threads(threads, own_process=True)
-    calibrate = _calibration_data(quantize, calibrate or dataset)
     source = source_of(model, pretrained=pretrained)
+    dataset = dataset or own_dataset(source)
+    calibrate = _calibration_data(quantize, calibrate or dataset)
     folder = Path(output) if output is not None else default_folder(source, kind, quantize)
     check_folder(folder, overwrite=overwrite)
     progress("loading the network and images")
@@ -189,105 +187,3 @@ def calibrated(kind: Format, bundle: Bundle, images: np.ndarray) -> Bundle:
     bundle = dataclasses.replace(bundle, quantize="int8")
     quantizer = import_module(kind.quantizer).calibrate(bundle, images)
     return dataclasses.replace(bundle, quantizer=quantizer)
-
-
-def write_verified(
-    kind: Format,
-    bundle: Bundle,
-    samples: Samples,
-    folder: Path,
-    *,
-    choosing: Samples | None = None,
-    tolerance: float | None = None,
-    progress: Progress = lambda text: None,
-) -> Passport:
-    """Write a bundle to an empty folder and compare it with its source; raises as `export`.
-
-    Args:
-        kind: The format.
-        bundle: The network.
-        samples: The images to compare on.
-        folder: The folder.
-        choosing: For int8: other images, on which the layers in float32 are chosen.
-        tolerance: The largest relative difference of outputs; None for that of the quantization.
-        progress: Called with a description of each step.
-    """
-    if bundle.gives == FEATURES:  # there is no accuracy
-        samples = dataclasses.replace(samples, labels=samples.labels[:0])
-    means = bundle.refusal.means if bundle.refusal else None
-    forward = forward_for(bundle.network, means)
-    progress(f"writing {kind.name} and comparing it with its source")
-    attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
-    wanted, unknown = _wanted(bundle, forward, samples)
-    if choosing is None:
-        passport = attempt(bundle, folder, samples=samples, wanted=wanted, unknown=unknown)
-    else:
-        first, second = _wanted(bundle, forward, choosing)
-        attempt = partial(attempt, samples=choosing, wanted=first, unknown=second)
-        passport = keep_accuracy(bundle, folder, attempt)
-        run = open_exported(folder)
-        found = compare(run, samples, wanted, unknown=unknown, tolerance=tolerance)
-        passport = dataclasses.replace(passport, comparison=found)
-    if not passport.comparison.holds:
-        # a quantized network differs in every layer; timm runs no part of a network
-        localizable = bundle.quantize == "none" and kind.name != "torch"
-        place = first_difference(kind, bundle, samples) if localizable else ""
-        raise _too_different(kind, bundle, passport.comparison, place)
-    return passport
-
-
-def _wanted(
-    bundle: Bundle, forward: BothForward, samples: Samples
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the outputs of the source, `(N, K)`, and its threshold minus score, `(N,)`, if any."""
-    parts = map(forward, in_batches(samples.inputs))
-    logits, features = map(np.concatenate, zip(*parts, strict=True))
-    temperature = bundle.calibration.temperature if bundle.calibration else 1.0
-    outputs = as_output(logits / np.float32(temperature), bundle.function)
-    if bundle.refusal is None:
-        return outputs, None
-    return outputs, bundle.refusal.threshold - bundle.refusal.scores(logits, features)
-
-
-def write_and_compare(
-    bundle: Bundle,
-    folder: Path,
-    *,
-    kind: Format,
-    samples: Samples,
-    wanted: np.ndarray,
-    tolerance: float | None,
-    unknown: np.ndarray | None = None,
-) -> Passport:
-    """Write a bundle to an empty folder, open it and compare it with its source; see `compare`."""
-    import_module(kind.writer).write(bundle, folder)
-    run = open_exported(folder)
-    return Passport(
-        folder=folder,
-        format=kind.name,
-        metadata=run.metadata,
-        files=describe_files(folder),
-        comparison=compare(run, samples, wanted, unknown=unknown, tolerance=tolerance),
-        runtime=run.runtime,
-    )
-
-
-def _too_different(
-    kind: Format, bundle: Bundle, found: Comparison, place: str
-) -> IncompatibleError:
-    far = f"{found.relative:.2g} of the largest output, {found.agreement:.1%} equal predictions"
-    if found.accuracy:
-        far += f", top-1 {found.accuracy.before:.1%} → {found.accuracy.after:.1%}"
-    if found.refusals:
-        far += f', {found.refusals.agreement:.1%} equal answers about "unknown"'
-    first = f"; the first layer that differs is {place}" if place else ""
-    return IncompatibleError(
-        f"the {kind.name} export differs from its source by {far} on {found.what}; "
-        f"allowed is {found.tolerance}{first}",
-        hint="no file was written. "
-        + (
-            "calibrate with more images (--calibrate), or use --quantize float16."
-            if bundle.quantize in ("int8", "dynamic")
-            else "this is a fault of the export, not of the network: please report it."
-        ),
-    )

@@ -24,12 +24,11 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry
 
 from rezoo.exporters.bundle import RANKED_ON, Bundle
+from rezoo.exporters.comparing import in_batches
 from rezoo.exporters.formats import INPUT, UNKNOWN
 from rezoo.exporters.graph import Graph
 from rezoo.exporters.onnx_graph import to_onnx
 from rezoo.exporters.runtimes import onnx_session
-
-_BATCH = 16  # images
 
 
 def calibrate(bundle: Bundle, images: np.ndarray) -> OnnxQuantizer:
@@ -118,7 +117,7 @@ def _values(model: onnx.ModelProto, names: list[str], images: np.ndarray) -> dic
         model.graph.output.append(kind)
     session = onnx_session(model.SerializeToString())
     outputs = [tensors[name] for name in names]
-    parts = [session.run(outputs, {INPUT: batch}) for batch in _batches(images)]
+    parts = [session.run(outputs, {INPUT: batch}) for batch in in_batches(images)]
     return {name: np.concatenate(values) for name, *values in zip(names, *parts, strict=True)}
 
 
@@ -128,17 +127,12 @@ def _relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 class _Batches(CalibrationDataReader):
     def __init__(self, images: np.ndarray) -> None:
-        self._batches = _batches(images)
+        self._batches = iter(in_batches(images))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return the next batch, or None after the last one."""
         batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
-
-
-def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    for i in range(0, len(images), _BATCH):
-        yield images[i : i + _BATCH]
 
 
 @contextmanager

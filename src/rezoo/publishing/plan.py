@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import MARK
-from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, read_config
+from rezoo.artifacts.config import CONFIG, read_config
 from rezoo.errors import (
     AccessError,
     IncompatibleError,
@@ -23,6 +23,7 @@ from rezoo.sources import hub_fetch
 from rezoo.sources.hub_address import Address
 from rezoo.sources.hub_client import hub_errors, open_api, repository
 from rezoo.sources.references import WithFolder, local_folder
+from rezoo.utils.documents import MAX_JSON_BYTES
 from rezoo.utils.files import record
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
@@ -197,7 +198,7 @@ def _listed(address: Address, card: Path, names: set[str]) -> bool:
     """Whether the repository's manifest lists a card, so that it was pushed by rezoo."""
     if CONFIG not in names:
         return False
-    path = hub_fetch.fetch(address, CONFIG, limit=MAX_CONFIG_BYTES)
+    path = hub_fetch.fetch(address, CONFIG, limit=MAX_JSON_BYTES)
     try:
         listed = read_config(path.parent).files.get(run_files.CARD)
     except RezooError:

@@ -9,8 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from rezoo.artifacts.config import local_facts
-from rezoo.artifacts.run_files import read_recipe_of_run
+from rezoo.artifacts.run_files import local_facts, read_recipe_of_run
 from rezoo.errors import SpecError
 from rezoo.sources.references import Source, WithFolder, resolve_weights
 from rezoo.specs import ModelConfig

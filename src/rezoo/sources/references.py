@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from rezoo import registry
-from rezoo.artifacts.config import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, read_config
+from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config
 from rezoo.errors import (
     AccessError,
     HubNote,
@@ -44,6 +44,7 @@ from rezoo.sources.refusals import (
     with_near_names,
 )
 from rezoo.specs import ModelConfig, Origin, WeightsSpec
+from rezoo.utils.documents import MAX_JSON_BYTES
 from rezoo.utils.files import FileRecord
 from rezoo.utils.paths import expanded
 from rezoo.utils.timm_names import NOT_BUILT, OLD_NAMES
@@ -276,9 +277,9 @@ def _of_hub(reference: str, address: Address, require_pinned: bool) -> Source:
 def _opened(reference: str, address: Address, spec: WeightsSpec | None) -> Source:
     try:
         pinned = hub_fetch.resolve_commit(
-            address, probe=CONFIG, limit=MAX_CONFIG_BYTES, announce=spec is None
+            address, probe=CONFIG, limit=MAX_JSON_BYTES, announce=spec is None
         )
-        path = hub_fetch.fetch(pinned, CONFIG, limit=MAX_CONFIG_BYTES)
+        path = hub_fetch.fetch(pinned, CONFIG, limit=MAX_JSON_BYTES)
     except (NotFoundError, AccessError) as error:
         raise with_near_names(error, address) from error
     if spec and not spec.sha256:

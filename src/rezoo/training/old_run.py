@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from rezoo.artifacts import run_files
 from rezoo.artifacts.card import written_by_hand
-from rezoo.artifacts.config import CONFIG, LOCAL, WEIGHTS, local_facts, read_config
-from rezoo.artifacts.run_files import CARD, CHECKPOINTS, EVENTS, EXPORTS, LAST_WEIGHTS
+from rezoo.artifacts.config import CONFIG, WEIGHTS, read_config
+from rezoo.artifacts.run_files import CARD, CHECKPOINTS, EVENTS, EXPORTS, LAST_WEIGHTS, LOCAL
 from rezoo.errors import NotFoundError, RezooError, SpecError, writing
 from rezoo.utils.documents import read_document
 from rezoo.utils.lock import LOCK
@@ -69,9 +69,8 @@ def holds_run(folder: Path) -> bool:
     These are `checkpoints/local.json`, which training writes first, and the manifest of a finished
     run. A `recipe.toml` is none: users write such files, too.
     """
-    return local_facts(folder).keys() >= {"model", "dataset"} or run_files.RECIPE in _manifest(
-        folder
-    )
+    facts = run_files.local_facts(folder)
+    return facts.keys() >= {"model", "dataset"} or run_files.RECIPE in _manifest(folder)
 
 
 def remove(folder: Path) -> list[str]:

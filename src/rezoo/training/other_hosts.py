@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import ENVIRONMENT, RECIPE
+from rezoo.artifacts.run_files import ENVIRONMENT, LOCAL, RECIPE
 from rezoo.errors import IncompatibleError
 from rezoo.models.devices import Devices
 from rezoo.sources.references import Reference

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from rezoo.artifacts.config import LOCAL
-from rezoo.artifacts.run_files import RECIPE
+from rezoo.artifacts.run_files import LOCAL, RECIPE
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.errors import NotFoundError, SpecError
 from rezoo.recipes.recipe import Recipe

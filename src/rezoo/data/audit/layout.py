@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rezoo.data.image_files import image_of
 from rezoo.utils.names import printable
 
 CELL = 160  # pixels of the longer side of an image
@@ -85,7 +86,7 @@ def fit(image: np.ndarray, side: int) -> Image.Image:
 
     A smaller image is enlarged by an integer factor, so that its pixels stay squares.
     """
-    fitted = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).convert("RGB")
+    fitted = image_of(image).convert("RGB")
     if (longer := max(fitted.size)) > side:
         fitted.thumbnail((side, side))
         return fitted

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from rezoo.data.audit.findings import Example, Findings
 from rezoo.data.audit.scan import decoded
 from rezoo.data.datasets import short_name
 from rezoo.data.examples import Splits
+from rezoo.data.image_files import image_of
 from rezoo.errors import RezooError, SpecError
 from rezoo.utils.documents import read_document
 from rezoo.utils.files import refuse_file, refuse_unwritable, storable, write_bytes, write_json
@@ -151,7 +151,7 @@ def _pictures(opened: Splits, examples: list[Example]) -> dict[tuple[str, int], 
     for split, part in opened.parts.items():
         indices = np.unique(np.array([e.index for e in examples if e.split == split], np.int64))
         for place, pixels, _ in decoded(part, indices):
-            image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+            image = image_of(pixels)
             image.thumbnail((_SIDE, _SIDE))
             stream = io.BytesIO()
             image.save(stream, "JPEG", quality=80)

@@ -148,7 +148,7 @@ def _labels_of(text: str, class_names: Sequence[str]) -> list[int]:
         if name not in class_names:
             raise UnknownNameError(
                 f"the dataset has no class {name!r}",
-                hint=suggest(name, list(class_names)[:50], "the first classes are"),
+                hint=suggest(name, class_names, "the classes are"),
             )
     return [class_names.index(name) for name in names]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from rezoo.evaluation.forward import compiled_forward, compiled_outputs
-from rezoo.evaluation.logits import Forward, logits_and_labels, require_finite
+from rezoo.evaluation.forward import compiled_outputs
+from rezoo.evaluation.logits import logits_and_labels, require_finite
 from rezoo.models.factory import deep_graphs
 from rezoo.models.naming import head_of
 from rezoo.specs import Preprocessing
@@ -35,32 +35,22 @@ class Answers:
 
 
 def forward_with_features(
-    network: keras.Model, preprocessing: Preprocessing | None = None
+    network: keras.Model, preprocessing: Preprocessing | None = None, *, needed: bool = True
 ) -> BothForward:
     """Return the compiled forward pass of a network that gives logits; see `network_of`.
 
-    For `preprocessing` see `compiled_forward`.
+    For `preprocessing` see `compiled_forward`. There are no features if they are not needed, or the
+    network has no head.
     """
-    head = head_of(network)
-    if head is None:
-        return without_features(compiled_forward(network, preprocessing))
+    head = head_of(network) if needed else None
     with deep_graphs():
-        both = keras.Model(network.inputs, [network.output, head.input])
+        both = keras.Model(network.inputs, [network.output, head.input]) if head else network
         forward = compiled_outputs(both, preprocessing)
 
     def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
-        logits, found = forward(images)
-        return logits, found.astype(np.float32)
-
-    return run
-
-
-def without_features(forward: Forward) -> BothForward:
-    """Return a forward pass that gives logits, and no features."""
-
-    def run(images: Any) -> tuple[np.ndarray, np.ndarray]:
-        logits = forward(images)
-        return logits, np.zeros((len(logits), 0), np.float32)
+        logits, *found = forward(images)
+        none = np.zeros((len(logits), 0), np.float32)
+        return logits, found[0].astype(np.float32) if found else none
 
     return run
 

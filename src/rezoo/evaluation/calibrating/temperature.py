@@ -58,9 +58,8 @@ def temperature_interval(logits: np.ndarray, truth: np.ndarray, temperature: flo
         bend = np.maximum(low - 2 * mid + high, 1e-12)
         return grid[at] + step * np.clip((low - high) / (2 * bend), -1, 1)
 
-    found = bootstrap_interval(len(logits), minimum)
-    assert found is not None  # a resample always has a minimum
-    low, high = (min(max(math.exp(x), COLDEST), HOTTEST) for x in found)
+    ends = bootstrap_interval(len(logits), minimum)
+    low, high = (min(max(math.exp(x), COLDEST), HOTTEST) for x in ends)
     return low, high
 
 

@@ -24,21 +24,16 @@ import numpy as np
 
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY
 from rezoo.errors import RunWarning
-from rezoo.evaluation.calibrating.features import (
-    BothForward,
-    forward_with_features,
-    without_features,
-)
-from rezoo.evaluation.forward import compiled_forward
+from rezoo.evaluation.calibrating.features import forward_with_features
 from rezoo.evaluation.logits import require_finite
 from rezoo.evaluation.predictions import log_sum_exp
+from rezoo.evaluation.scoring.intervals import Z_95
 from rezoo.specs import ModelConfig, Preprocessing
 
 if TYPE_CHECKING:
     import keras
 
 FOLDS = 5
-_Z_95 = 1.959963984540054
 
 
 def energy(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -135,15 +130,6 @@ class Refusal:
         return similarity(features, self.means)
 
 
-def forward_for(
-    network: keras.Model, means: np.ndarray | None, preprocessing: Preprocessing | None = None
-) -> BothForward:
-    """Return the forward pass with features, if there are class means; see `compiled_forward`."""
-    if means is None:
-        return without_features(compiled_forward(network, preprocessing))
-    return forward_with_features(network, preprocessing)
-
-
 class ScoredForward:
     """A forward pass that keeps each score of the images it has seen.
 
@@ -158,7 +144,8 @@ class ScoredForward:
     ) -> None:
         self._means = getattr(network, "rezoo_class_means", None)
         self._temperature = config.calibration.temperature if config.calibration else 1.0
-        self._forward = forward_for(network, self._means, preprocessing)
+        needed = self._means is not None
+        self._forward = forward_with_features(network, preprocessing, needed=needed)
         self._found: list[dict[str, np.ndarray]] = []
 
     def __call__(self, images: Any) -> np.ndarray:
@@ -181,8 +168,6 @@ def held_out_auroc(
     features: np.ndarray,
     truth: np.ndarray,
     means: np.ndarray | None,
-    *,
-    seed: int = 0,
 ) -> dict[str, float]:
     """Return the AUROC of each score on classes that are left out of the head.
 
@@ -197,9 +182,8 @@ def held_out_auroc(
         features: `(N, D)`.
         truth: Class of each image, int `(N,)`; there are at least two.
         means: `(K, D)` of length 1, or None.
-        seed: Of the division of the classes.
     """
-    present = np.random.default_rng(seed).permutation(np.unique(truth))
+    present = np.random.default_rng(0).permutation(np.unique(truth))
     found: dict[str, list[float]] = {}
     for part in np.array_split(present, min(FOLDS, len(present))):
         kept, unknown = np.setdiff1d(np.arange(logits.shape[1]), part), np.isin(truth, part)
@@ -245,7 +229,7 @@ def auroc_interval(known: np.ndarray, unknown: np.ndarray) -> tuple[float, float
         return (edge, 1.0) if area == 1 else (0.0, 1.0 if area else 1 - edge)
     error = math.sqrt(above.var(ddof=1) / m + below.var(ddof=1) / n) / (area * (1 - area))
     odds = math.log(area / (1 - area))
-    low, high = odds - _Z_95 * error, odds + _Z_95 * error
+    low, high = odds - Z_95 * error, odds + Z_95 * error
     return 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))
 
 

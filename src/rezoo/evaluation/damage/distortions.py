@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from rezoo.data.image_files import image_of
+
 
 def gaussian_noise(image: np.ndarray, scale: float, random: np.random.Generator) -> np.ndarray:
     """Add normal noise; `scale` is its standard deviation, of white = 1."""
@@ -104,7 +106,7 @@ def saturate(
 
 def pixelate(image: np.ndarray, part: float, random: np.random.Generator) -> np.ndarray:
     """Reduce both sides to a part of their length, and enlarge them again."""
-    whole = _as_picture(image)
+    whole = image_of(image)
     small = [max(1, int(side * part)) for side in whole.size]
     box = Image.Resampling.BOX
     return _as_levels(whole.resize((small[0], small[1]), box).resize(whole.size, box), image)
@@ -113,12 +115,8 @@ def pixelate(image: np.ndarray, part: float, random: np.random.Generator) -> np.
 def jpeg(image: np.ndarray, quality: int, random: np.random.Generator) -> np.ndarray:
     """Compress as a JPEG of a quality."""
     file = io.BytesIO()
-    _as_picture(image).save(file, "JPEG", quality=quality)
+    image_of(image).save(file, "JPEG", quality=quality)
     return _as_levels(Image.open(file), image)
-
-
-def _as_picture(image: np.ndarray) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def _as_levels(picture: Image.Image, like: np.ndarray) -> np.ndarray:

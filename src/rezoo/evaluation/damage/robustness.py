@@ -17,10 +17,9 @@ from rezoo.evaluation.damage.drops import Corrupted, Robustness, drop_interval
 from rezoo.evaluation.evaluate import evaluate_setting
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.logits import Forward
-from rezoo.evaluation.pairing.pairs import percentiles
 from rezoo.evaluation.predictions import Predictions, collect
 from rezoo.evaluation.result import Evaluation
-from rezoo.evaluation.scoring.intervals import Interval
+from rezoo.evaluation.scoring.intervals import Interval, percentiles
 from rezoo.evaluation.scoring.metrics import scored
 from rezoo.evaluation.scoring.multi_label import MultiLabelScores
 from rezoo.evaluation.setting import AnyData, setting_of

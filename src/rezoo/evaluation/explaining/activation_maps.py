@@ -16,9 +16,10 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from rezoo.errors import DivergedError, IncompatibleError, SpecError, UnknownNameError
+from rezoo.data.image_files import image_of
+from rezoo.errors import DivergedError, IncompatibleError, SpecError
 from rezoo.evaluation.calibrating.unknown import Refusal
-from rezoo.evaluation.class_names import pair_names
+from rezoo.evaluation.class_names import class_indices
 from rezoo.evaluation.explaining.linear_head import linear_head, nested_config
 from rezoo.evaluation.forward import compiled_forward, network_of
 from rezoo.evaluation.logits import Forward
@@ -27,13 +28,11 @@ from rezoo.evaluation.predict import found_pictures
 from rezoo.models.normalization import visible
 from rezoo.sources.any_model import AnyModel, source_of, source_of_model
 from rezoo.sources.references import Source
-from rezoo.specs import MAX_IMAGE_SIZE, ModelConfig, Preprocessing
+from rezoo.specs import MAX_IMAGE_SIZE, Preprocessing
 from rezoo.utils.gpu_faults import warn_of_gpu_faults
-from rezoo.utils.names import near, suggest
 
 _COLOURS = "plasma"  # ascending in lightness: also readable in grey and by the colour-blind
 _OPACITY = 0.85  # of the largest value
-_SHOWN = 50  # class names in a message
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,58 +190,6 @@ def mapped_source(
     return source_of(model, pretrained=pretrained, image_size=image_size)
 
 
-def class_indices(
-    classes: str | int | Sequence[str | int] | None, config: ModelConfig, count: int
-) -> np.ndarray | None:
-    """Return the index in the head of the class of each of `count` images; None if None.
-
-    Raises:
-        SpecError: An index is out of bounds, or there are neither one class nor `count`.
-        UnknownNameError: The network has no such class, or several of this name.
-    """
-    if classes is None:
-        return None
-    if isinstance(classes, (str, int, np.integer)):
-        return np.full(count, _class_index(classes, config), np.int64)
-    if not hasattr(classes, "__len__"):
-        kind = type(classes).__name__
-        raise SpecError(
-            f"classes: an object of the type {kind}", hint="pass names, or indices as integers."
-        )
-    if len(classes) != count:
-        raise SpecError(
-            f"classes: {len(classes)} for {count} images",
-            hint="pass one class for all images, or one for each.",
-        )
-    return np.array([_class_index(one, config) for one in classes], np.int64)
-
-
-def _class_index(wanted: str | int, config: ModelConfig) -> int:
-    if not isinstance(wanted, str):
-        if not isinstance(wanted, (int, np.integer)) or not 0 <= wanted < config.num_classes:
-            raise SpecError(f"class {wanted}; allowed are names, and 0 to {config.num_classes - 1}")
-        return int(wanted)
-    known = [list(names) for names in (config.class_names, config.class_descriptions) if names]
-    known = known or [[str(index) for index in range(config.num_classes)]]
-    for names in known:
-        if (index := int(pair_names([wanted], names).indices[0])) >= 0:
-            return index
-    for names in known:
-        if (number := names.count(wanted)) > 1:
-            places = [index for index, name in enumerate(names) if name == wanted]
-            ids = ", ".join(config.class_names[index] for index in places)
-            raise UnknownNameError(
-                f"{number} classes of the network are called {wanted!r}",
-                hint=f"name one of them by its id: {ids}.",
-            )
-    every = list(dict.fromkeys(name for names in known for name in names))
-    close = near(wanted, every)
-    raise UnknownNameError(
-        f"the network has no class {wanted!r}",
-        hint=suggest(wanted, close or every[:_SHOWN], "the first classes are"),
-    )
-
-
 def _require_positions(name: str, features: keras.Model, preprocessing: Preprocessing) -> None:
     """Raise `IncompatibleError` if the last feature map has fewer than two positions."""
     height, width = preprocessing.size
@@ -285,11 +232,16 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     most = max(float(np.max(values)), 0)
     large = enlarged(values, pixels.shape[:2])
     strength = np.clip(large / most, 0, 1) if most else np.zeros_like(large)
-    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
+    grey = np.asarray(image_of(pixels).convert("L"), np.float32)[:, :, None]
     colours = 255 * matplotlib.colormaps[_COLOURS](strength)[:, :, :3]
     opacity = _OPACITY * strength[:, :, None]
     return np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
+
+
+def magnified(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Repeat the pixels of an image `(H, W, C)` whose longer side is half of `side` or less."""
+    times = max(1, side // max(pixels.shape[:2]))
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

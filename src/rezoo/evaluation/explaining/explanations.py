@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from rezoo.data.audit.layout import line_height, write
+from rezoo.data.image_files import image_of
 from rezoo.errors import SpecError
-from rezoo.evaluation.explaining.activation_maps import FeatureForward, class_indices, overlay
+from rezoo.evaluation.class_names import class_indices
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, magnified, overlay
 from rezoo.evaluation.predict import Prediction, predict_batch, probabilities_of
 from rezoo.models.normalization import visible
 from rezoo.sources.references import Source
@@ -153,8 +155,7 @@ def picture(
         title: Class and probability.
         notes: Lines below, before the range of the map.
     """
-    factor = max(1, _SIDE // max(crop.shape[:2]))
-    large = crop.repeat(factor, axis=0).repeat(factor, axis=1)
+    large = magnified(crop, _SIDE)
     height, width = large.shape[:2]
     scale = (
         f"map from {values.min():.3g} to {values.max():.3g}; mean {values.mean():.3g}, the logit"
@@ -166,7 +167,7 @@ def picture(
     sheet = Image.new("RGB", (2 * (_MARGIN + width) + _GAP, bottom), _PAPER)
     room = 2 * width + _GAP
     write(sheet, title, _MARGIN, _MARGIN // 2, room, _LARGE)
-    sheet.paste(Image.fromarray(large if large.shape[2] == 3 else large[:, :, 0]), (_MARGIN, top))
+    sheet.paste(image_of(large), (_MARGIN, top))
     sheet.paste(Image.fromarray(overlay(large, values)), (_MARGIN + width + _GAP, top))
     for number, line in enumerate(lines):
         write(sheet, line, _MARGIN, below + number * line_height(_SMALL), room, _SMALL)

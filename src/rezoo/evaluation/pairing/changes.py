@@ -10,7 +10,6 @@ import numpy as np
 from rezoo.data.csv_rows import SEPARATOR
 from rezoo.evaluation.pairing.alignment import Aligned
 from rezoo.evaluation.pairing.paired_tests import LEVEL, holm, mcnemar
-from rezoo.evaluation.predictions import softmax
 
 FLIP_COLUMNS = (
     *("change", "key", "truth", "baseline_answer", "baseline_confidence"),
@@ -159,9 +158,10 @@ def _confidences(
     aligned: Aligned, network: int, rows: np.ndarray
 ) -> Sequence[float] | Sequence[None]:
     """Return the probabilities of the answers for some images."""
-    logits = aligned.predictions[network].logits[rows].astype(np.float64)
-    if not logits.size:
+    some = aligned.predictions[network].at(rows)
+    if not some.logits.size:
         return [None] * len(rows)
+    found = some.probabilities
     if aligned.multi_label:
-        return [float(p) for p in 1 / (1 + np.exp(-np.abs(logits).min(1)))]
-    return [float(p) for p in softmax(logits).max(1)]
+        return np.maximum(found, 1 - found).min(1).tolist()
+    return found.max(1).tolist()

@@ -16,7 +16,7 @@ from rezoo.evaluation.pairing.paired_tests import (
     mean_interval,
     paired_interval,
 )
-from rezoo.evaluation.scoring.intervals import Interval, percentile_interval
+from rezoo.evaluation.scoring.intervals import Interval, percentiles
 
 _MCNEMAR, _BOOTSTRAP = "McNemar's exact test", "bootstrap test"
 
@@ -114,9 +114,3 @@ def paired_difference(
         classes=class_changes(aligned, other),
         flips=flips(aligned, other),
     )
-
-
-def percentiles(resampled: np.ndarray) -> Interval:
-    """Return the 95 % percentile interval of one score on resamples `(R,)`."""
-    low, high = percentile_interval(resampled)
-    return float(low), float(high)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from rezoo.data.examples import Examples
+from rezoo.data.image_files import image_of
 from rezoo.data.transforms import test_levels
 from rezoo.errors import IncompatibleError
-from rezoo.evaluation.explaining.activation_maps import FeatureForward, overlay
-from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.evaluation.explaining.activation_maps import FeatureForward, magnified, overlay
+from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.scoring.reliability import confidences
 from rezoo.models.normalization import normalized
 from rezoo.sources.references import Source
@@ -104,24 +104,24 @@ def gallery_of(
     )
 
 
-def mistakes(predictions: Predictions, most: int = MOST) -> list[Answer]:
+def mistakes(predictions: Predictions) -> list[Answer]:
     """Return the wrong predictions with the largest loss; see `Gallery`."""
     if predictions.multi_label:
-        wrong = (_probabilities(predictions) > THRESHOLD) != predictions.truth
+        wrong = (predictions.probabilities > THRESHOLD) != predictions.truth
         rows = np.flatnonzero(wrong.any(1))
     else:
         rows = np.flatnonzero(~predictions.right)
     order = np.argsort(-predictions.losses[rows], kind="stable")
-    return answers(predictions, rows[order][:most])
+    return answers(predictions, rows[order][:MOST])
 
 
-def least_certain(predictions: Predictions, most: int = MOST) -> list[Answer]:
+def least_certain(predictions: Predictions) -> list[Answer]:
     """Return the least certain predictions; see `Gallery`."""
     if predictions.multi_label:
-        certainty = np.abs(_probabilities(predictions) - 0.5).mean(1)
+        certainty = np.abs(predictions.probabilities - 0.5).mean(1)
     else:
         certainty = confidences(predictions)
-    return answers(predictions, np.argsort(certainty, kind="stable")[:most])
+    return answers(predictions, np.argsort(certainty, kind="stable")[:MOST])
 
 
 def answers(predictions: Predictions, rows: np.ndarray) -> list[Answer]:
@@ -130,10 +130,10 @@ def answers(predictions: Predictions, rows: np.ndarray) -> list[Answer]:
     if predictions.multi_label:
         return [
             _of_several(int(row), truth, shares, some.classes)
-            for row, truth, shares in zip(rows, some.truth, _probabilities(some), strict=True)
+            for row, truth, shares in zip(rows, some.truth, some.probabilities, strict=True)
         ]
     found = []
-    for i, shares in enumerate(softmax(some.logits)):
+    for i, shares in enumerate(some.probabilities):
         truth, given = int(some.truth[i]), int(some.top[i, 0])
         found.append(
             Answer(
@@ -158,11 +158,6 @@ def _of_several(row: int, truth: np.ndarray, shares: np.ndarray, classes: np.nda
         mapped=int(classes[worst]),
         right=bool((given == truth).all()),
     )
-
-
-def _probabilities(predictions: Predictions) -> np.ndarray:
-    """Return the sigmoid of the logits of multi-label data, float64 `(N, C)`."""
-    return 1 / (1 + np.exp(-predictions.logits.astype(np.float64)))
 
 
 def _shots(
@@ -225,19 +220,13 @@ def _maps(
 
 
 def _shot(pixels: np.ndarray, values: np.ndarray | None) -> Shot:
-    photo = _enlarged(pixels)
+    photo = magnified(pixels, _SIDE)
     return Shot(_jpeg(photo), "" if values is None else _jpeg(overlay(photo, values)))
-
-
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of an image that is much smaller than those of a report."""
-    times = max(1, _SIDE // max(pixels.shape[:2]))
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _jpeg(pixels: np.ndarray) -> str:
     """Return uint8 `(H, W, 1 or 3)` as a data URL of a small JPEG."""
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    image = image_of(pixels)
     image.thumbnail((_SIDE, _SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, optimize=True)

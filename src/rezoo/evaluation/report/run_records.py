@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rezoo.artifacts import run_files
-from rezoo.artifacts.config import LOCAL, read_config
+from rezoo.artifacts.config import read_config
 from rezoo.data.datasets import DataOptions
 from rezoo.errors import RezooError
 from rezoo.evaluation.damage.drops import Robustness
@@ -88,7 +88,7 @@ class RunRecords:
         """
         start: Mapping[str, Any] = {}
         with suppress(RezooError):  # a folder from elsewhere has none
-            start = read_document(folder / LOCAL)
+            start = read_document(folder / run_files.LOCAL)
         return cls(
             folder=folder.resolve(),
             config=read_config(folder),

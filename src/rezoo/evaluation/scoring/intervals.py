@@ -85,22 +85,17 @@ def percentile_interval(
     return np.where(known.any(-1), low, np.nan), np.where(known.any(-1), high, np.nan)
 
 
-def bootstrap_interval(
-    count: int,
-    statistic: Statistic,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval | None:
-    """Return the corrected 95 % interval of one statistic; for the arguments see `bootstrap`.
+def percentiles(resampled: np.ndarray) -> Interval:
+    """Return the 95 % percentile interval of one score on resamples `(R,)`."""
+    low, high = percentile_interval(resampled)
+    return float(low), float(high)
 
-    Returns:
-        Two numbers, or None if the statistic is not defined for any resample.
-    """
-    resampled = bootstrap(count, statistic, resamples=resamples, seed=seed)
+
+def bootstrap_interval(count: int, statistic: Statistic) -> Interval:
+    """Return the corrected 95 % interval of one statistic, defined for some resample."""
     own = np.asarray(statistic(np.ones((count, 1), np.float32)))[..., 0]
-    low, high = percentile_interval(resampled, own)
-    return None if np.isnan(low) else (float(low), float(high))
+    low, high = percentile_interval(bootstrap(count, statistic), own)
+    return float(low), float(high)
 
 
 def mean_of(values: np.ndarray) -> Statistic:

@@ -21,6 +21,7 @@ from rezoo.evaluation.scoring.intervals import (
     Statistic,
     bootstrap,
     percentile_interval,
+    percentiles,
     wilson_interval,
 )
 
@@ -92,8 +93,7 @@ class MultiLabelScores:
     @cached_property
     def map_interval(self) -> Interval:
         """95 % bootstrap interval of `map`: in a resample the mean is over its classes."""
-        low, high = percentile_interval(self.resampled_map)
-        return float(low), float(high)
+        return percentiles(self.resampled_map)
 
     @cached_property
     def ap_intervals(self) -> tuple[Interval, ...]:

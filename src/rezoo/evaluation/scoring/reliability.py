@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
-from rezoo.evaluation.predictions import Predictions, softmax
+from rezoo.evaluation.predictions import Predictions
 from rezoo.evaluation.scoring.intervals import Interval, wilson_interval
 
 BINS = 15
@@ -43,15 +44,10 @@ class ReliabilityCurve:
         gaps = np.abs(self.accuracy - self.confidence)
         return float((self.count * gaps).sum() / self.count.sum())
 
-    @property
-    def largest_gap(self) -> float:
-        """Largest |accuracy - confidence| of a bin."""
-        return float(np.abs(self.accuracy - self.confidence).max())
-
 
 def confidences(predictions: Predictions) -> np.ndarray:
     """Return the softmax of the predicted class of each image, float64 `(N,)`."""
-    return np.concatenate([softmax(logits).max(1) for logits, _ in _parts(predictions)])
+    return np.concatenate([shares.max(1) for shares, _ in _parts(predictions)])
 
 
 def brier_scores(predictions: Predictions) -> np.ndarray:
@@ -62,24 +58,20 @@ def brier_scores(predictions: Predictions) -> np.ndarray:
     score of the network.
     """
     found = []
-    for logits, truth in _parts(predictions):
-        error = softmax(logits)
+    for error, truth in _parts(predictions):
         error[np.arange(len(truth)), truth] -= 1
         found.append((error**2).sum(1))
     return np.concatenate(found)
 
 
-def reliability_curve(
-    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS
-) -> ReliabilityCurve:
+def reliability_curve(confidence: np.ndarray, right: np.ndarray) -> ReliabilityCurve:
     """Return the curve of N images in bins of equally many: see `bins_of`.
 
     Args:
         confidence: Of each image, float `(N,)`.
         right: Whether each prediction is right, bool `(N,)`.
-        bins: Number of bins; with fewer images or few different confidences there are fewer.
     """
-    _, places = np.unique(bins_of(confidence, bins), return_inverse=True)
+    _, places = np.unique(bins_of(confidence), return_inverse=True)
     count = np.bincount(places)
     hits = np.bincount(places, right)
     intervals = [wilson_interval(int(h), int(n)) for h, n in zip(hits, count, strict=True)]
@@ -93,19 +85,17 @@ def reliability_curve(
     )
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS) -> float:
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Return the expected calibration error (ECE) with bins of equally many images.
 
     It is the mean over the images of |accuracy - mean confidence| of their bin: the error of
     Guo et al. 2017, section 2, with the bins of Nixon et al. 2019, section 3, and Kumar et al.
     2019, section 3.
     """
-    return reliability_curve(confidence, right, bins=bins).error
+    return reliability_curve(confidence, right).error
 
 
-def calibration_interval(
-    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, seed: int = 0
-) -> Interval:
+def calibration_interval(confidence: np.ndarray, right: np.ndarray, *, seed: int = 0) -> Interval:
     """Return a 95 % interval of the error that `calibration_error` estimates.
 
     The estimate is too large on average, since chance alone makes accuracy differ from confidence
@@ -119,10 +109,9 @@ def calibration_interval(
     Args:
         confidence: Of each image, float `(N,)`.
         right: Whether each prediction is right, bool `(N,)`.
-        bins: Number of bins.
         seed: Seed of the draws.
     """
-    curve = reliability_curve(confidence, right, bins=bins)
+    curve = reliability_curve(confidence, right)
     random, share = np.random.default_rng(seed), curve.count / curve.count.sum()
     gaps = curve.accuracy - curve.confidence
     accuracies = np.clip(curve.confidence + _SCALES[:, None] * gaps, 0.0, 1.0)
@@ -163,22 +152,23 @@ def _ends(errors: np.ndarray, margin: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
-def bins_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+def bins_of(confidence: np.ndarray) -> np.ndarray:
     """Return the bin of each image, int64 `(N,)`, ascending with the confidence.
 
-    The sorted images are cut into `bins` parts whose sizes differ by at most one. Images with the
+    The sorted images are cut into `BINS` parts whose sizes differ by at most one. Images with the
     same confidence are in the same bin, the lowest that one of them falls into, so the order of
     the images does not matter.
     """
     count = len(confidence)
-    sizes = np.full(bins, count // bins)
-    sizes[: count % bins] += 1  # as numpy.array_split
+    sizes = np.full(BINS, count // BINS)
+    sizes[: count % BINS] += 1  # as numpy.array_split
     _, level, images = np.unique(confidence, return_inverse=True, return_counts=True)
     first = images.cumsum() - images
     return np.searchsorted(sizes.cumsum(), first, side="right")[level]
 
 
 def _parts(predictions: Predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield softmax and truth of some images at a time, for the softmax of all is large."""
     for start in range(0, len(predictions), _ROWS):
         rows = slice(start, start + _ROWS)
-        yield predictions.logits[rows], predictions.truth[rows]
+        yield softmax(predictions.logits[rows].astype(np.float64), axis=1), predictions.truth[rows]
