@@ -184,6 +184,9 @@ def resolve(
             raise UnknownNameError(
                 str(error), hint=f"for the folder, write ./{reference}"
             ) from None
+        if path.is_file():
+            hint = f"{reference} is a file; a model is a name, or a folder with weights."
+            raise UnknownNameError(str(error), hint=hint) from None
         raise
 
 

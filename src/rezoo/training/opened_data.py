@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rezoo.data.cache import in_memory
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
@@ -36,6 +35,8 @@ def opened_splits(
     data: Dataset, channels: int, options: DataOptions
 ) -> tuple[Faults, Faults, list[str]]:
     """Return the splits for training and validation, in memory if they fit, and notes."""
+    from rezoo.data.cache import in_memory  # imports TensorFlow
+
     parts, notes = {}, []
     names, total = data.class_names, sum(map(len, data.splits.parts.values()))
     for split in ("train", "val"):
