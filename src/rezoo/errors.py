@@ -204,7 +204,7 @@ def writing(path: Path | str, *, hint: str = "") -> Iterator[None]:
                 f"no space left while writing {path}",
                 hint="free some space or choose another folder; files saved earlier are intact.",
             ) from error
-        if error.errno in (*_NO_WRITE, errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
+        if error.errno in (*_NO_WRITE, errno.EIO, errno.ENOTDIR, errno.EEXIST):
             raise ResourceError(
                 f"cannot write {path}: {error.strerror}",
                 hint=hint or "choose a folder that you may write to.",

@@ -11,8 +11,10 @@ def check_data(data: Dataset) -> None:
     """Check that a network can be trained and validated on a dataset.
 
     Raises:
+        NotFoundError: It has no train split.
         SpecError: It has one class, no validation image, or none with a label.
     """
+    data.examples("train")
     if len(data.class_names) < 2 and not data.splits.multi_label:
         raise SpecError(
             f"{data.reference} has only one class, {data.class_names[0]!r}; two are needed",
