@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 from rezoo import registry
@@ -172,7 +171,7 @@ def deep_graphs() -> Iterator[None]:
 
 
 def _check(num_classes: int, input_shape: tuple[int | None, int | None, int]) -> None:
-    if not isinstance(num_classes, Integral) or not 0 <= num_classes <= MAX_CLASSES:
+    if not hasattr(num_classes, "__index__") or not 0 <= num_classes <= MAX_CLASSES:
         raise SpecError(f"num_classes: {num_classes!r}; allowed is 0 to {MAX_CLASSES}")
     if len(input_shape) != 3 or not isinstance(input_shape[2], int) or input_shape[2] < 1:
         raise SpecError(f"input_shape: {input_shape}; it must be (height, width, channels)")
