@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -416,3 +417,14 @@ def new_package(kind: str, path: str) -> str:
         content = (made.folder / path).read_text("utf-8")
     language = {".py": "python", ".toml": "toml"}[Path(path).suffix]
     return f'``` {{.{language} title="{path}"}}\n{content.rstrip()}\n```'
+
+
+def colab() -> str:
+    """Return a sentence with the link to the notebook in Colab; empty without a place on GitHub."""
+    place = re.fullmatch(
+        r"https://github\.com/([\w.-]+/[\w.-]+)/?", os.environ.get("REZOO_REPOSITORY", "")
+    )
+    if place is None:
+        return ""
+    notebook = f"github/{place[1]}/blob/main/examples/quickstart.ipynb"
+    return f"[Open the notebook in Colab](https://colab.research.google.com/{notebook})."

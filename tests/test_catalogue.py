@@ -170,8 +170,10 @@ def test_names_and_specs_of_an_architecture():
 
 def test_unknown_weights():
     with pytest.raises(UnknownNameError, match="unknown weights") as unknown:
-        resolve("resnet50.a1_in1")
-    assert "resnet50.a1_in1k" in unknown.value.hint
+        resolve("resnet50.a1")
+    assert unknown.value.hint == (
+        "Did you mean resnet50.a1_in1k or resnet50.a1h_in1k? rezoo list --weights shows all."
+    )
     with pytest.raises(UnknownNameError, match="unknown model 'resnet51'"):
         resolve("resnet51", pretrained=True)
 

@@ -387,6 +387,8 @@ def test_the_command_compares_many(call, files, tmp_path):
 
 def test_wrong_arguments_of_the_command(call, files, tmp_path):
     fails(call("compare", files[0], files[0]), 2, "there is only", "two or more different")
+    with pytest.raises(SpecError, match="there is only"):
+        rezoo.compare(str(files[0]))  # one path is no list of letters
     fails(call("compare", files[0], tmp_path / "none.npz"), 3, "no such file")
     fails(call("compare", files[0], "resnet18"), 2, "resnet18 has no weights")
     fails(call("compare", files[0], "resnet19"), 2, "resnet19")

@@ -141,7 +141,10 @@ def test_predict_writes_features_of_a_run(trained, call, photographs, tmp_path):
     fails(call(*arguments, "--features", str(tmp_path / "a.csv")), 2, "not a .npz file")
     fails(call(*arguments, "--layer", "conv1"), 2, "--layer has no effect without --features")
     fails(call(*arguments, "--features", "b.npz", "--top-k", "2"), 2, "--top-k has no effect")
-    fails(call(*arguments, "--features", "b.npz", "--layer", "conv9"), 2, "no layer or stage")
+    # refused before an image is read: none of these can be
+    unread = ("predict", trained, broken, "--features", "b.npz")
+    fails(call(*unread, "--layer", "layer9"), 2, "no layer or stage 'layer9'", "Did you mean")
+    fails(call(*unread), 5, "none of 1 images can be decoded")
 
 
 @pytest.mark.parametrize(

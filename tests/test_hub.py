@@ -393,7 +393,7 @@ def impatient(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", ["hang", "closed"])
-def test_h1_hub_that_does_not_answer(hub, net, impatient, fault):
+def test_h1_hub_that_does_not_answer(hub, net, impatient, fault, caplog):
     if fault == "hang":
         hub.faults = [Fault("hang")]
     else:
@@ -404,6 +404,8 @@ def test_h1_hub_that_does_not_answer(hub, net, impatient, fault):
     assert "HF_HUB_DOWNLOAD_TIMEOUT" in refused.value.hint
     assert time.monotonic() - begun < 10
     assert cached_files() == []
+    # without any connection, as offline, the client does not wait and try again
+    assert ("Retrying in" in caplog.text) == (fault == "hang")
 
 
 @pytest.mark.ci

@@ -97,7 +97,10 @@ def test_softmax_head():
     "arguments",
     [
         {"num_classes": -1},
+        {"num_classes": "ten"},
+        {"num_classes": 2.5},
         {"input_shape": (32, 32)},
+        {"input_shape": (3, 32, 32)},  # channels first
         {"input_shape": (0, 32, 3)},
         {"classifier_activation": "softmix"},
     ],

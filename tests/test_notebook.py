@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def test_the_notebook_is_committed_without_outputs(notebook):
     assert not any(cell["outputs"] or cell["execution_count"] for cell in codes)
     for word in ("predict(", "train(", "report.html", "export(", "push(", "%pip install"):
         assert any(word in text(cell) for cell in codes), word
+
+
+@pytest.mark.parametrize("repository", ["https://github.com/me/zoo", "https://github.com/me/zoo/"])
+def test_the_guide_links_to_colab_where_the_repository_is_on_github(repository, monkeypatch):
+    colab = runpy.run_path(str(NOTEBOOK.parents[1] / "docs" / "generate.py"))["colab"]
+    monkeypatch.setenv("REZOO_REPOSITORY", repository)
+    path = "github/me/zoo/blob/main/examples/quickstart.ipynb"
+    assert colab() == f"[Open the notebook in Colab](https://colab.research.google.com/{path})."
+    for other in ("", "https://git.example/me/zoo", "https://github.com/me"):
+        monkeypatch.setenv("REZOO_REPOSITORY", other)
+        assert colab() == ""
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 
-from conftest import fails
+from conftest import encoded, fails, picture
 from rezoo.cli.main import cli as cli_group
 from rezoo.data.datasets import dataset_spec
 from rezoo.errors import UnknownNameError
@@ -172,6 +172,16 @@ MISSING = [
     (["data", "prepare", "folder:/no/such"], 3, "no such folder: /no/such"),
     (["eval", "hf://someone/../x"], 2, "not a repository of the Hub"),
     (["eval", "resnet50.a9_in1k"], 2, "unknown weights 'resnet50.a9_in1k'"),
+    (["train", "resnet18", "--dataset", "flat"], 2, "flat has 1 images and no class folders"),
+    (["train", "resnet18", "--dataset", "one class"], 2, "has only one class, 'cat'"),
+    (["train", "resnet18", "--dataset", "labels.csv"], 2, "labels.csv has the columns file, class"),
+    (["train", "resnet18", "--dataset", "photos/x"], 3, "no such folder or table: photos/x"),
+    (["train", "resnet18", "--dataset", "me/photos"], 3, "is written hf:me/photos"),
+    (["train", "resnet18", "--dataset", "flat/a.jpg"], 2, "flat/a.jpg is a file, and no .csv"),
+    (["train", "resnet18", "--dataset", "mnist"], 2, "Others are folder:PATH, csv:PATH, tfds:NAME"),
+    (["predict", "labels.csv", "flat"], 2, "labels.csv is a file; a model is a name"),
+    (["predict", "./one class", "flat"], 3, "one class has no config.json"),
+    (["eval", "missing/"], 3, "Hint: check the path.\n"),
 ]
 
 
@@ -181,6 +191,10 @@ def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     (folder / "no images").mkdir()
     (folder / "no images" / "read me.txt").write_text("")
+    for place, name in enumerate(("flat/a.jpg", "one class/cat/a.jpg", "one class/cat/b.jpg")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(picture(place)))
+    (folder / "labels.csv").write_text("file,class\n")
     return several([args for args, *_ in [*WRONG, *MISSING]], folder)
 
 
@@ -236,6 +250,8 @@ def test_wrong_use_of_a_run_is_answered_without_a_framework(trained, tmp_path):
         (["eval", run, "--csv", "there.csv"], 2, "there.csv exists"),
         (["eval", run, "--bad-limit", "2"], 2, "bad_limit: 2.0"),
         (["export", run, "--to", "onxx"], 2, "Did you mean onnx"),
+        (["export", run, "--to", "onnx", "--output", "there.csv"], 2, "there.csv is a file"),
+        (["verify", f"{run}/.."], 3, f"name one of the folders in it: {run}/../{trained.name}."),
         (["export", run, "--to", "onnx", "--dataset", gone], 3, "no such folder: /no/such"),
         (["calibrate", run, "--dataset", gone], 3, "no such folder: /no/such"),
     )

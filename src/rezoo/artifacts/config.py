@@ -83,10 +83,11 @@ def read_json(folder: Path) -> dict[str, Any]:
             f"no such folder: {folder}", hint="check the path; rezoo list shows the architectures."
         )
     if not os.path.isfile(path):
-        raise NotFoundError(
-            f"{folder} has no {CONFIG}",
-            hint=f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them.",
-        )
+        hint = f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them."
+        if inside := sorted(str(found.parent) for found in folder.glob(f"*/{CONFIG}")):
+            more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+            hint = f"name one of the folders in it: {', '.join(inside[:3])}{more}."
+        raise NotFoundError(f"{folder} has no {CONFIG}", hint=hint)
     return read_document(path)
 
 

@@ -83,7 +83,7 @@ def find_compared(
         NetworkError, IntegrityError, IncompatibleError: As `rezoo.load`.
     """
     found: dict[str, Compared] = {}
-    for model in models:
+    for model in [models] if isinstance(models, str) else models:
         one = _find(model, pretrained, require_pinned)
         found.setdefault(one.identity, one)
     if len(found) < 2:

@@ -21,6 +21,7 @@ from rezoo.cli.options import (
 from rezoo.cli.values import DatasetReference, complete_models
 from rezoo.data.datasets import dataset_spec
 from rezoo.errors import SpecError
+from rezoo.exporters.folders import check_folder, default_folder
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format
 from rezoo.utils.names import count_of
 
@@ -121,7 +122,8 @@ def export(
         print_json(rows) if as_json else print_formats(rows)
         return
     if model is None or to is None:
-        raise SpecError("MODEL and --to are needed", hint="rezoo export runs/a --to onnx")
+        hint = "rezoo export runs/a --to onnx; rezoo export --list shows the formats."
+        raise SpecError("MODEL and --to are needed", hint=hint)
     _check(options)
     # wrong names and values fail before TensorFlow is imported
     kind = get_format(
@@ -131,6 +133,8 @@ def export(
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     if dataset := options["dataset"] or own_dataset(source):
         dataset_spec(dataset)
+    folder = options["output"] or default_folder(source, kind, options["quantize"])
+    check_folder(folder, overwrite=options["overwrite"])
     with console.starting():
         from rezoo.exporters import export as exporting
 

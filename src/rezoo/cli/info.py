@@ -248,8 +248,8 @@ def _with_more_names(error: UnknownNameError, name: str) -> UnknownNameError:
     from rezoo.utils.paths import expanded
     from rezoo.utils.timm_names import NOT_BUILT
 
-    if name.partition(".")[0] in NOT_BUILT or expanded(name).is_dir():
-        return error  # it names the network of timm, or the folder
+    if "." in name or name in NOT_BUILT or expanded(name).is_dir():
+        return error  # it names weights, the network of timm, or the folder
     known = (
         *registry.architectures.names(),
         *registry.datasets.names(),

@@ -153,12 +153,10 @@ def predict(
     source = resolve_weights(model, pretrained=pretrained, require_pinned=require_pinned)
     class_indices(wanted, source.config, 1)  # a wrong name fails before TensorFlow is imported
     found = find_images(images)
-    options: dict[str, Any]
-    options = {"batch_size": batch_size, "image_size": image_size, "crop_mode": crop_mode}
+    options = dict[str, Any](batch_size=batch_size, image_size=image_size, crop_mode=crop_mode)
     if into is not None:
         path = _features_file(into, overwrite=overwrite)
-        failed = _write_features(source, found, path, layers=layers, as_json=as_json, **options)
-        _fail(failed)
+        _fail(_write_features(source, found, path, layers=layers, as_json=as_json, **options))
         return
     options["top_k"] = top_k
     to_stdout = table in (None, "-")

@@ -25,7 +25,8 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
         IntegrityError: A name is not UTF-8.
     """
     found: dict[str, None] = {}
-    for item in (os.fspath(one) for one in wanted):
+    paths = [os.fspath(one) for one in wanted]
+    for item in paths:
         path = os.path.expanduser(item)
         matches = [path] if os.path.lexists(path) else matching(path)
         if not matches:
@@ -38,8 +39,9 @@ def find_images(wanted: Iterable[str | Path]) -> list[str]:
                 require_regular(one)
                 found[str(Path(one))] = None
     if not found:
+        where = f" in {', '.join(map(printed, paths[:3]))}" if paths else ""
         raise NotFoundError(
-            "no images found", hint=f"expected are files that end in {', '.join(ENDINGS)}."
+            f"no images found{where}", hint=f"expected are files that end in {', '.join(ENDINGS)}."
         )
     return list(found)
 

@@ -23,6 +23,7 @@ from rezoo.errors import (
     UnknownNameError,
     UnsafeFileError,
 )
+from rezoo.sources.hub_address import is_repository
 from rezoo.utils.files import special_kind
 from rezoo.utils.names import count_of, is_unicode
 from rezoo.utils.paths import expanded
@@ -128,12 +129,26 @@ def reference_of(text: str) -> str:
 
 @contextmanager
 def pointing_to_paths(name: str) -> Iterator[None]:
-    """Name the reference in the hint if a name is unknown, but is a path that has one."""
+    """Say in the hint for an unknown name what it may be: a path, or data from elsewhere.
+
+    Raises:
+        NotFoundError: It is written as a path, and there is none.
+    """
     try:
         yield
     except UnknownNameError as error:
         if reference := reference_of(name):
             error.hint = f"There is such a path: write {reference}. {error.hint}"
+        elif os.path.lexists(expanded(name)):
+            error.hint = f"{name} is a file, and no .csv table; {LAYOUT}"
+        elif "/" in name or name.lower().endswith(".csv"):
+            hub = f" A dataset of the Hub is written hf:{name}" if is_repository(name) else ""
+            text = f"no such folder or table: {name}"
+            raise NotFoundError(text, hint=f"check the path.{hub}") from None
+        else:
+            error.hint = (
+                f"{error.hint}. Others are folder:PATH, csv:PATH, tfds:NAME and hf:OWNER/NAME."
+            )
         raise
 
 

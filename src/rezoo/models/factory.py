@@ -171,10 +171,16 @@ def deep_graphs() -> Iterator[None]:
 
 
 def _check(num_classes: int, input_shape: tuple[int | None, int | None, int]) -> None:
-    if not 0 <= num_classes <= MAX_CLASSES:
-        raise SpecError(f"num_classes: {num_classes}; allowed is 0 to {MAX_CLASSES}")
+    if not hasattr(num_classes, "__index__") or not 0 <= num_classes <= MAX_CLASSES:
+        raise SpecError(f"num_classes: {num_classes!r}; allowed is 0 to {MAX_CLASSES}")
     if len(input_shape) != 3 or not isinstance(input_shape[2], int) or input_shape[2] < 1:
         raise SpecError(f"input_shape: {input_shape}; it must be (height, width, channels)")
+    height, width, channels = input_shape
+    if height in (1, 3) and width == channels > 3:
+        raise SpecError(
+            f"input_shape: {input_shape}; it must be (height, width, channels)",
+            hint=f"channels come last: {(width, channels, height)}.",
+        )
     for side in input_shape[:2]:
         if side is not None and not 1 <= side <= MAX_IMAGE_SIZE:
             raise SpecError(f"input_shape: {input_shape}; sides are 1 to {MAX_IMAGE_SIZE} or None")

@@ -37,7 +37,7 @@ from rezoo.sources.hub_address import Address
 from rezoo.specs import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, WeightsSpec
 from rezoo.utils.documents import MAX_TEXT, MAX_TOML_BYTES, parse_toml, short
 from rezoo.utils.files import is_sha256, read_regular
-from rezoo.utils.names import natural_key, suggest
+from rezoo.utils.names import natural_key, near, suggest
 from rezoo.utils.paths import expanded
 
 VARIABLE = "REZOO_CATALOGUE"
@@ -89,10 +89,11 @@ def get(name: str) -> WeightsSpec:
     owner = registry.normalize(distribution)
     claims = [s for s in _all() if s.name == bare and owner in ("", s.catalogue)]
     if not claims:
+        known = [s.name for s in _all()]
+        close = [other for other in known if other.startswith(name)][:3] or near(name, known)
+        guess = f"Did you mean {' or '.join(close)}? " if close else ""
         raise UnknownNameError(
-            f"unknown weights {name!r}",
-            hint=suggest(name, [s.name for s in _all()], "The weights are")
-            + " All: rezoo list --weights",
+            f"unknown weights {name!r}", hint=f"{guess}rezoo list --weights shows all."
         )
     first, *others = claims
     if first.catalogue in _plugins() and others:

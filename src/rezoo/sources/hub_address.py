@@ -38,7 +38,7 @@ class Address:
     kind: Literal["model", "dataset"] = "model"
 
     def __post_init__(self) -> None:
-        if not _REPO.fullmatch(self.repo) or ".." in self.repo or "--" in self.repo:
+        if not is_repository(self.repo):
             raise SpecError(
                 f"{self.repo!r} is not a repository of the Hub",
                 hint="write owner/name: letters, digits, '.', '_' and '-', up to 96 each.",
@@ -73,6 +73,11 @@ class Address:
         """Return the reference; `hf://datasets/owner/name@revision` for a dataset."""
         prefix = "datasets/" if self.kind == "dataset" else ""
         return f"hf://{prefix}{self.repo}@{self.revision}"
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text is a valid name of a repository, `owner/name`."""
+    return bool(_REPO.fullmatch(text)) and ".." not in text and "--" not in text
 
 
 def is_commit(text: object) -> bool:

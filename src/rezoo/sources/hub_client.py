@@ -2,7 +2,8 @@
 
 Timeouts and retries are the client's own. `HF_HUB_ETAG_TIMEOUT` and `HF_HUB_DOWNLOAD_TIMEOUT`
 (10 s if not set) bound how long a connection may be silent. Downloads and the requests of
-`file_metadata` are retried up to five times; the client logs each retry as a warning.
+`file_metadata` are retried up to five times; the client logs each retry as a warning. Only a first
+request that finds no connection at all is not: waiting would not help.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
 
 _ANSWER_TIMEOUT_S = 60.0  # for requests to which the client gives no timeout: commits and uploads
+_TEMPORARY = (408, 429, 500, 502, 503, 504)  # answers after which a request is repeated
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token that has access."
 _CACHE_HINT = "set HF_HOME to a writable folder with free space."
@@ -73,15 +75,25 @@ def repository(address: Address, *, sizes: bool = False) -> Any:
 def file_metadata(address: Address, name: str, *, retry: bool = True) -> HfFileMetadata:
     """Return the commit, ETag and size of a file at any revision; see `hub_errors`.
 
-    With `retry`, a failure that may be temporary is tried again.
+    With `retry`, a failure that may be temporary is tried again; to be without a network is not.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    import httpx2
+    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(address.repo, name, repo_type=address.kind, revision=address.revision)
+    options = {"timeout": constants.HF_HUB_ETAG_TIMEOUT, **identity()}
     with hub_errors(f"{address} {name}"):
-        return get_hf_file_metadata(
-            url, timeout=constants.HF_HUB_ETAG_TIMEOUT, retry_on_errors=retry, **identity()
-        )
+        try:
+            return get_hf_file_metadata(url, retry_on_errors=False, **options)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            raise
+        except httpx2.TransportError:
+            if not retry:
+                raise
+        except errors.HfHubHTTPError as error:
+            if not retry or error.response.status_code not in _TEMPORARY:
+                raise
+        return get_hf_file_metadata(url, retry_on_errors=True, **options)
 
 
 @contextmanager

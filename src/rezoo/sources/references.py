@@ -182,9 +182,9 @@ def resolve(
         return _of_name(reference, pretrained, require_pinned)
     except UnknownNameError as error:
         if path.is_dir():
-            raise UnknownNameError(
-                str(error), hint=f"for the folder, write ./{reference}"
-            ) from None
+            error.hint = f"for the folder, write ./{reference}"
+        elif path.is_file():
+            error.hint = f"{reference} is a file; a model is a name, or a folder with weights."
         raise
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from rezoo.artifacts.config import CONFIG, WEIGHTS
 from rezoo.errors import AccessError, IntegrityError, NotFoundError, UnsafeFileError
 from rezoo.sources import catalogue
-from rezoo.sources.hub_address import SCHEMES, Address
+from rezoo.sources.hub_address import SCHEMES, Address, is_repository
 from rezoo.specs import ModelConfig, WeightsSpec
 from rezoo.utils.names import near
 
@@ -32,7 +32,7 @@ def refuse_path(reference: str, path: Path) -> NoReturn:
             f"{reference} is a file", hint=f"name the folder that contains {CONFIG}."
         )
     hint = "check the path."
-    if reference.count("/") == 1 and not reference.startswith((".", "~", "/")):
+    if is_repository(reference):
         hint += f" A repository of the Hub is written {SCHEMES[0]}{reference}"
     raise NotFoundError(f"no such folder: {reference}", hint=hint)
 

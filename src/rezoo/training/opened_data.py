@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rezoo.data.cache import in_memory
 from rezoo.data.datasets import DataOptions, Dataset
 from rezoo.data.unreadable import Faults
 from rezoo.errors import SpecError
@@ -12,8 +11,10 @@ def check_data(data: Dataset) -> None:
     """Check that a network can be trained and validated on a dataset.
 
     Raises:
+        NotFoundError: It has no train split.
         SpecError: It has one class, no validation image, or none with a label.
     """
+    data.examples("train")
     if len(data.class_names) < 2 and not data.splits.multi_label:
         raise SpecError(
             f"{data.reference} has only one class, {data.class_names[0]!r}; two are needed",
@@ -36,6 +37,8 @@ def opened_splits(
     data: Dataset, channels: int, options: DataOptions
 ) -> tuple[Faults, Faults, list[str]]:
     """Return the splits for training and validation, in memory if they fit, and notes."""
+    from rezoo.data.cache import in_memory  # imports TensorFlow
+
     parts, notes = {}, []
     names, total = data.class_names, sum(map(len, data.splits.parts.values()))
     for split in ("train", "val"):

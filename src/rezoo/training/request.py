@@ -11,7 +11,14 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
-from rezoo.data.datasets import Dataset, dataset_spec, default_preprocessing, short_name
+from rezoo.data.datasets import (
+    DataOptions,
+    Dataset,
+    dataset_spec,
+    default_preprocessing,
+    load_dataset,
+    short_name,
+)
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import WARMUP_PART, describe_changes, describe_scaling, scaling
@@ -36,7 +43,7 @@ class Request:
     Attributes:
         source: What the network starts from.
         dataset: The dataset reference.
-        opened: The dataset, if the caller has opened it.
+        opened: The dataset, if the caller or `with_files` has opened it.
         recipe: With every key set.
         recipe_reason: Why this recipe was chosen; empty if the user named one.
         preprocessing: Of the network to be trained.
@@ -100,6 +107,19 @@ class Request:
             own=isinstance(recipe, Recipe) or str(recipe).endswith(".toml"),
             fit_memory=fit_memory,
         )
+
+    def with_files(self, options: DataOptions) -> Self:
+        """Return the request with its folder or table opened, which needs no TensorFlow.
+
+        Most of their faults are found so within a second. Other data are opened later.
+        """
+        if self.opened or self.dataset.partition(":")[0] not in ("folder", "csv"):
+            return self
+        from rezoo.training.opened_data import check_data
+
+        data = load_dataset(self.dataset, options, val_fraction=self.recipe.val_fraction)
+        check_data(data)
+        return dataclasses.replace(self, opened=data)
 
     def check_folder(self, *, resume: bool, overwrite: bool) -> None:
         """Check the path of the run folder, without a look at its content.

@@ -27,7 +27,8 @@ def set_up(
 ) -> tuple[Setup, float]:
     """Return the setup, its epochs reduced to the time, and the seconds that the end takes."""
     warn_of_gpu_faults()
-    reporter.status(f"opening {request.dataset}")
+    if request.opened is None:
+        reporter.status(f"opening {request.dataset}")
     if max_time_s and before is not None:
         asked = request.recipe.epochs if "epochs" in request.chosen else before.epochs
         request = dataclasses.replace(request, chosen=request.chosen - {*LENGTH})

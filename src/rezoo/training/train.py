@@ -207,6 +207,7 @@ def _train(
     notes: list[str],
 ) -> Run:
     """Train; `before` is the recipe of the run that is resumed."""
+    request = request.with_files(inputs.options)
     with reporter.loading():
         from rezoo.data.identity import Identity
         from rezoo.training import resuming, run_folder

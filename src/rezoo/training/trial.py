@@ -40,6 +40,7 @@ def dry_run(
     request = Request.of(
         model, dataset, pretrained=pretrained, recipe=recipe, changes=changes, output=output
     )
+    request = request.with_files(options)
     with joined(devices, None) as team:
         with reporter.loading():
             from rezoo.training.estimate import estimate
