@@ -253,6 +253,7 @@ def test_fifty_steps_follow_torch_and_timm(comparison, optimizer, kind):
     assert rates <= 1e-6
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("optimizer", RULES)
 def test_fifty_steps_follow_float64(comparison, optimizer):
     assert comparison.differences(optimizer, "cosine", "float64")[0] <= 1e-5

@@ -182,6 +182,7 @@ def test_every_weight_learns_in_mixed_precision_and_with_stochastic_depth(name):
         assert constant or not np.array_equal(after, before[variable.path]), variable.path
 
 
+@pytest.mark.ci
 def test_stochastic_depth_and_other_parts_in_the_fingerprint():
     plain = small("res2net50_48w_2s")
     assert fingerprint(small("res2net50_48w_2s", stochastic_depth=0.2)) == fingerprint(plain)

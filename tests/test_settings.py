@@ -52,7 +52,7 @@ def described(model):
         ("resnet20", 32),
         ("plain20", 32),
         pytest.param("resnet50_v1", 33, marks=pytest.mark.ci),
-        pytest.param("vgg16_bn", 224, marks=pytest.mark.ci),
+        pytest.param("vgg16_bn", 224, marks=pytest.mark.slow),
     ],
 )
 def test_networks_of_every_family_are_the_same(name, side, request):

@@ -153,7 +153,7 @@ def assert_same_bits(one, other):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)]
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 @pytest.mark.backend
 def test_resume_continues_to_the_same_bits(run, tmp_path, number):
