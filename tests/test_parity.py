@@ -122,7 +122,7 @@ def test_our_folder_opens_in_timm(name, tmp_path):
 
 
 @once
-@pytest.mark.parametrize("name", ("resnet26t", "test_resnet"))
+@pytest.mark.parametrize("name", ["resnet26t", "test_resnet"])
 def test_timm_adapts_our_folder_to_other_channels(name, tmp_path):
     """It looks for the first convolution under the name that config.json gives."""
     weights.save_model(
