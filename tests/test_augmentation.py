@@ -269,6 +269,7 @@ SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"}
 ENHANCING = {"Brightness", "Color", "Contrast", "Sharpness"}
 
 
+@pytest.mark.ci
 def test_trivial_augment_reaches_its_ranges(monkeypatch):
     names, values = decisions(monkeypatch, "ta_wide", "trivial_augment_wide", count=8000)
     assert len(names) == 14

@@ -453,6 +453,7 @@ def test_one_bad_image_is_named_and_left_out(photographs, kind):
     assert "1 file left out that cannot be decoded" in opened.notes
 
 
+@pytest.mark.ci
 def test_too_many_bad_images(photographs, call, tmp_path):
     root = photographs({"a": 100, "b": 47})
     for kind, (content, _) in BAD.items():

@@ -141,7 +141,9 @@ def test_parts_are_weighed_in_the_order_of_the_splits():
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize(
+    "name", [*ONE_EACH[::2], *(pytest.param(n, marks=pytest.mark.slow) for n in ONE_EACH[1::2])]
+)
 def test_blocks_can_be_taken_out_and_the_head_is_linear(name):
     model = with_values(small(name))
     parts = cut_at_blocks(model)

@@ -193,6 +193,7 @@ def test_logits_in_bfloat16_are_near(name):
     assert not np.array_equal(wanted, got)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_gn"])
 def test_stages_have_learning_rates_of_their_own(name):
     """The final normalization has that of the last stage, the stem the smallest."""

@@ -140,7 +140,7 @@ def test_the_torch_backend_of_a_keras_json_is_refused(cli, tmp_path):
     assert cli("list", env=env).rc == 0
 
 
-@pytest.mark.ci
+@pytest.mark.slow  # as the commands do, above
 def test_functions_refuse_the_torch_backend():
     pytest.importorskip("torch")
     code = """
