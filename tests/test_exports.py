@@ -179,7 +179,8 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
 
 @pytest.mark.parametrize(
     ("to", "quantize", "part"),
-    [("onnx", "float16", 0.6), ("litert", "dynamic", 0.4), ("onnx", "int8", 0.4),
+    [("onnx", "float16", 0.6), ("litert", "dynamic", 0.4),
+     pytest.param("onnx", "int8", 0.4, marks=pytest.mark.slow),
      pytest.param("openvino", "float16", 0.6, marks=pytest.mark.slow),
      pytest.param("litert", "float16", 0.6, marks=pytest.mark.slow),
      pytest.param("litert", "int8", 0.4, marks=pytest.mark.slow),
@@ -482,7 +483,7 @@ def test_a_damaged_export_does_not_open(folder, tmp_path):
         open_exported(tmp_path / "out")
 
 
-@pytest.mark.ci
+@pytest.mark.slow  # test_export_scripts.py opens one without TensorFlow, too
 def test_a_keras_export_opens_where_rezoo_cannot_be_imported(folder, tmp_path):
     export(str(folder), "keras", output=tmp_path / "out", measure=False)
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)

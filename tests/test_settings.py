@@ -51,7 +51,7 @@ def described(model):
         ("test_resnet", 33),
         ("resnet20", 32),
         ("plain20", 32),
-        pytest.param("resnet50_v1", 33, marks=pytest.mark.ci),
+        pytest.param("resnet50_v1", 33, marks=pytest.mark.slow),
         pytest.param("vgg16_bn", 224, marks=pytest.mark.slow),
     ],
 )
@@ -169,7 +169,7 @@ for call in calls:
     assert done.stdout.splitlines() == [line] * 8, done.stderr
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_command_line_counts_alike_under_a_keras_json(cli, tmp_path):
     settings = {"image_data_format": "channels_first", "floatx": "float16"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))

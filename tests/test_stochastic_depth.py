@@ -73,7 +73,8 @@ def test_rates_are_linear_in_the_depth():
 
 
 @pytest.mark.parametrize(
-    "name", [NETWORK, "resnet18", pytest.param("resnet26d", marks=pytest.mark.slow)]
+    "name",
+    [NETWORK, *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet26d"))],
 )
 @pytest.mark.ci
 def test_all_else_is_unchanged(name):

@@ -274,7 +274,13 @@ def test_same_classes_keep_the_head(run, tmp_path):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {"precision": "mixed_bfloat16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"optimizer": "adamw"}, marks=pytest.mark.slow),
+        {"precision": "mixed_bfloat16"},
+    ],
+)
 def test_variants_learn(tmp_path, changes):
     settings = {**SMALL, **changes, "epochs": 1, "learning_rate": 0.01}
     result = rezoo.train(NETWORK, "digits", changes=settings, output=tmp_path)
