@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ def pytest_collection_finish(session):
 
 def pytest_configure(config):
     """Keep the tests out of the user's folders: before Keras and TFDS read the environment."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts `pytest &`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     home = Path(tempfile.mkdtemp(prefix="rezoo-tests-"))
     config.rezoo_home = home
     for variable in (

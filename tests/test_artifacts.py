@@ -113,7 +113,9 @@ def test_w12_weights_of_whole_numbers(network, saved, folder):
         fill_from(network, folder)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(np.float16, marks=pytest.mark.ci), np.float64, ml_dtypes.bfloat16]
+)
 def test_w12_weights_of_other_precision(network, saved, folder, dtype):
     other = {n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in saved.items()}
     # not our own writer, which reads back what NumPy has a name for

@@ -194,7 +194,7 @@ def moves(image, fill, method):
         yield geometry.rotate, degrees, lambda p, d=degrees: p.rotate(d, method, fillcolor=colour_)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.ci), 3])
 def test_nearest_neighbours_are_pillows(channels):
     fill = (11, 200, 90)[:channels]
     for image in pictures(channels):
@@ -203,6 +203,7 @@ def test_nearest_neighbours_are_pillows(channels):
             same(ours, theirs(pillow(image)), image)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bilinear_weights_are_pillows_but_where_the_image_ends(channels):
     fill = tf.constant((11, 200, 90)[:channels], tf.uint8)
@@ -268,6 +269,7 @@ SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"}
 ENHANCING = {"Brightness", "Color", "Contrast", "Sharpness"}
 
 
+@pytest.mark.ci
 def test_trivial_augment_reaches_its_ranges(monkeypatch):
     names, values = decisions(monkeypatch, "ta_wide", "trivial_augment_wide", count=8000)
     assert len(names) == 14
@@ -318,6 +320,7 @@ def test_timms_rand_augment_draws_around_its_magnitude(monkeypatch):
     assert 0.3 < np.mean(rotations > 0) < 0.7
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("text", "low", "high"),
     [
@@ -349,6 +352,7 @@ def test_aug_mix_has_the_papers_operations():
     assert [at("Solarize", v) for v in (0.1, 3, 10)] == [254, 180, 0]
 
 
+@pytest.mark.ci
 def test_aug_mix_weights_chains_of_drawn_depth(monkeypatch):
     """Each operation adds 1: a chain's value is its depth, and the mixture is known."""
     added = tuple(replace(e, apply=lambda image, _: image + 1) for e in tables.aug_mix())
@@ -369,6 +373,7 @@ def test_aug_mix_weights_chains_of_drawn_depth(monkeypatch):
     assert counts == pytest.approx(wanted, abs=0.06)
 
 
+@pytest.mark.ci
 def test_what_is_outside_is_filled():
     white = tf.fill([32, 32, 3], np.uint8(255))
     for kind, colours in (("rand-m10-n1-p1", MEAN), ("ta_wide", (0, 0, 0))):
@@ -405,7 +410,7 @@ def pipeline(channels, calls):
     return {name: np.stack([each[name] for each in found]) for name in found[0]}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.ci
 def test_a_pipeline_gives_the_same_images_in_parallel(channels):
     image = tf.constant(next(pictures(channels)))

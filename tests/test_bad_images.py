@@ -129,6 +129,7 @@ def test_evaluation_goes_on(files):
     np.testing.assert_array_equal(labels, wanted)
 
 
+@pytest.mark.ci
 def test_the_pipeline_is_built_once(files, monkeypatch):
     built = []
 
@@ -149,6 +150,7 @@ def test_the_pipeline_is_built_once(files, monkeypatch):
     assert [found.tolist() for found in labels] == [labels.tolist() for labels in wanted]
 
 
+@pytest.mark.ci
 def test_one_bad_validation_image_is_within_the_limit_of_the_dataset(files):
     """One of a hundred is allowed, and a split of it may be small."""
     spoil(files, 0, CUT)
@@ -182,7 +184,13 @@ def test_warnings_do_not_flood(files):
     assert str(seen[-1].message).startswith("1280 of 3000 images in data cannot be decoded")
 
 
-@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "large", "gone", "forbidden"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("fifo", "gone", "forbidden"),
+        *(pytest.param(kind, marks=pytest.mark.ci) for kind in ("device", "folder", "large")),
+    ],
+)
 def test_what_is_no_regular_file_is_not_read(files, kind):
     """A file that became something else after the listing neither hangs nor fills memory."""
     path = files.source.root / files.key(5)

@@ -42,7 +42,10 @@ def sizes_of(examples: Examples) -> int:
     ("sizes", "kind", "said"),
     [
         ([(40, 30), (64, 64), (30, 41), (9, 9)], "PNG", "decoded in memory"),
-        ([(40, 30), (256, 256), (30, 41), (9, 9)], "JPEG", "decoded in memory"),
+        pytest.param(
+            *([(40, 30), (256, 256), (30, 41), (9, 9)], "JPEG", "decoded in memory"),
+            marks=pytest.mark.slow,
+        ),
         ([(40, 30), (300, 256), (30, 41), (9, 9)], "JPEG", "files kept once read"),
     ],
 )
@@ -77,6 +80,7 @@ def test_what_does_not_fit_is_read_from_the_disk(tmp_path):
     assert kept.source.fetch(np.int64(1))[0] == content  # read once
 
 
+@pytest.mark.ci
 def test_many_files_are_kept_as_batches_read_them(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_AT_ONCE", 3)
     examples = files(tmp_path, [(20, 20)] * 4)

@@ -246,7 +246,7 @@ def test_models_that_are_cloned_or_saved_keep_the_calibration(run, tmp_path):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("damage", ["other bytes", "absent"])
+@pytest.mark.parametrize("damage", ["other bytes", pytest.param("absent", marks=pytest.mark.slow)])
 def test_verify_and_load_see_class_means_that_changed(run, damage):
     written(run)
     if damage == "absent":

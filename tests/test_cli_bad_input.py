@@ -227,6 +227,7 @@ def test_folder_that_holds_a_run(call, run_copy):
     fails(both, 2, "resume and overwrite exclude each other")
 
 
+@pytest.mark.ci
 def test_resume_of_a_finished_run(call, run_copy):
     before = (run_copy / "model.safetensors").read_bytes()
     answer = train(call, "digits", run_copy, *TINY, "--resume", "--json", model=TRAINED)
@@ -461,8 +462,8 @@ def test_stop_after_the_step(call, tmp_path, number, rc):
     fails(again, 2, "already holds a run")
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize(("number", "rc"), [INT, pytest.param(*TERM, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_stopping.py sends two in a step of a process without TensorFlow
+@pytest.mark.parametrize(("number", "rc"), [INT, TERM])
 def test_second_signal_stops_at_once(tmp_path, number, rc):
     code, _, err = interrupted(tmp_path / "run", [number, number], tmp_path)
     assert code == rc, err

@@ -506,7 +506,15 @@ FORMS = {
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        form
+        if form in ("onnx, raw, probabilities", "keras")
+        else pytest.param(form, marks=pytest.mark.slow)
+        for form in FORMS
+    ],
+)
 def test_an_exported_file_is_the_same_network(trained, tmp_path, form):
     from rezoo.exporters.export import export
 

@@ -245,7 +245,6 @@ def test_wrong_names_end_before_anything_is_measured(call, trained):
 
 
 @pytest.mark.ci
-@pytest.mark.backend
 def test_scores_are_those_of_a_dataset_of_corrupted_images(trained, tmp_path):
     """The corrupted images are written as files, and evaluated as any folder."""
     passed, kinds = [], ("jpeg", "gaussian_noise")

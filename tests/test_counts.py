@@ -181,7 +181,8 @@ def test_tensors(name):
             (name, size, macs)
             for size, of_size in MACS_AT.items()
             for name, macs in zip(HEADS, of_size, strict=True)
-        ]
+        ],
+        ci=(),
     ),
 )
 def test_macs_by_resolution(name, size, macs):

@@ -454,7 +454,14 @@ def small(tmp_path) -> str:
     return f"folder:{tmp_path / 'small'}"
 
 
-@pytest.mark.parametrize("name", ["data-report.html", "data-report.json", "ignore.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data-report.html",
+        pytest.param("data-report.json", marks=pytest.mark.ci),
+        pytest.param("ignore.txt", marks=pytest.mark.ci),
+    ],
+)
 def test_a_file_of_the_user_is_kept(call, small, tmp_path, name):
     output = tmp_path / "out"
     put(output / name, b"mine\n")
@@ -545,6 +552,7 @@ def test_prepare(call, planted):
     fails(call("data", "prepare", f"folder:{root}/no"), 3, "no such folder")
 
 
+@pytest.mark.ci
 def test_photographs(shared, tmp_path):
     """Copies of photographs of the same 37 breeds are found, and little else."""
     source = shared / "data" / "pets" / "images"

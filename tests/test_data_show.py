@@ -58,6 +58,7 @@ def test_what_is_shown_is_what_training_gets(animals, tmp_path):
             assert labels[place] == examples.labels()[index]
 
 
+@pytest.mark.ci
 def test_an_example_left_out_of_an_epoch_has_no_image(animals, tmp_path):
     changes = {"image_size": 16, "batch_size": 40}
     request = ask(animals, tmp_path, count=500, draws=1, changes=changes)

@@ -38,7 +38,9 @@ IN_RELATION = 1e-6
 def start(job: dict, *, devices: int = 1) -> subprocess.Popen:
     """Start a process that plays a host with so many devices."""
     site = next(p for p in sys.path if (Path(p) / "tiny-1.dist-info").exists())
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    # most of the time is XLA's, which compiles faster what it optimizes less
+    flags = f"--xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
+    flags += " --xla_backend_optimization_level=0"
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(PLAYER), json.dumps({"site": site, **job})],
         env={**os.environ, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"},

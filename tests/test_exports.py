@@ -92,8 +92,8 @@ def folder(tmp_path_factory):
     [
         ("test_resnet", 64),
         ("resnet18d", 97),
-        ("resnet50_v1", 64),
-        ("resnet20", 32),
+        pytest.param("resnet50_v1", 64, marks=pytest.mark.slow),
+        pytest.param("resnet20", 32, marks=pytest.mark.slow),
         ("plain20", 31),
     ],
 )
@@ -114,7 +114,7 @@ def test_folded_graph_is_the_network(architecture, size):
     assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
-SLOW_FORMATS = ("litert", "saved_model")
+SLOW_FORMATS = ("keras", "litert", "saved_model", "stablehlo")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,10 @@ def test_every_format_holds(folder, tmp_path, to):
     ("to", "interpolation"),
     [
         ("saved_model", "bilinear"),  # rezoo's own resize
-        *((to, mode) for to in ("onnx", "openvino") for mode in ("bilinear", "bicubic")),
+        ("onnx", "bicubic"),
+        ("openvino", "bilinear"),
+        pytest.param("onnx", "bilinear", marks=pytest.mark.slow),
+        pytest.param("openvino", "bicubic", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.ci
@@ -171,8 +174,10 @@ def test_raw_images_of_any_size(tmp_path, to, interpolation):
 
 @pytest.mark.parametrize(
     ("to", "quantize", "part"),
-    [("onnx", "float16", 0.6), ("openvino", "float16", 0.6), ("litert", "float16", 0.6),
-     ("litert", "dynamic", 0.4), ("onnx", "int8", 0.4),
+    [("onnx", "float16", 0.6), ("litert", "dynamic", 0.4),
+     pytest.param("onnx", "int8", 0.4, marks=pytest.mark.slow),
+     pytest.param("openvino", "float16", 0.6, marks=pytest.mark.slow),
+     pytest.param("litert", "float16", 0.6, marks=pytest.mark.slow),
      pytest.param("litert", "int8", 0.4, marks=pytest.mark.slow),
      pytest.param("openvino", "int8", 0.45, marks=pytest.mark.slow)],
 )  # fmt: skip
@@ -270,7 +275,12 @@ def test_first_wrong_layer_is_named_and_nothing_is_kept(folder, tmp_path):
 
 @installed("onnx")
 @pytest.mark.parametrize(
-    "fault", [{"mean": (0.406, 0.456, 0.485)}, {"interpolation": "bicubic"}, {"crop_pct": 0.95}]
+    "fault",
+    [
+        {"mean": (0.406, 0.456, 0.485)},
+        pytest.param({"interpolation": "bicubic"}, marks=pytest.mark.ci),
+        pytest.param({"crop_pct": 0.95}, marks=pytest.mark.ci),
+    ],
 )
 def test_wrong_preprocessing_is_named(folder, tmp_path, fault):
     source = resolve(str(folder))
@@ -295,7 +305,7 @@ def other_precision():
 
 
 @installed("onnx")
-@pytest.mark.parametrize("to", ["keras", "onnx"])
+@pytest.mark.parametrize("to", [pytest.param("keras", marks=pytest.mark.slow), "onnx"])
 @pytest.mark.ci
 def test_state_of_the_process_does_not_change_an_export(folder, tmp_path, to, request):
     first = export(str(folder), to, output=tmp_path / "first", measure=False)
@@ -308,6 +318,7 @@ def test_state_of_the_process_does_not_change_an_export(folder, tmp_path, to, re
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.ci
 @installed("onnx")
 def test_an_export_replaces_only_an_export(folder, tmp_path):
     out = tmp_path / "out"
@@ -467,7 +478,7 @@ def test_a_damaged_export_does_not_open(folder, tmp_path):
         open_exported(tmp_path / "out")
 
 
-@pytest.mark.ci
+@pytest.mark.slow  # test_export_scripts.py opens one without TensorFlow, too
 def test_a_keras_export_opens_where_rezoo_cannot_be_imported(folder, tmp_path):
     export(str(folder), "keras", output=tmp_path / "out", measure=False)
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)

@@ -453,6 +453,7 @@ def test_one_bad_image_is_named_and_left_out(photographs, kind):
     assert "1 file left out that cannot be decoded" in opened.notes
 
 
+@pytest.mark.ci
 def test_too_many_bad_images(photographs, call, tmp_path):
     root = photographs({"a": 100, "b": 47})
     for kind, (content, _) in BAD.items():
@@ -469,6 +470,7 @@ def test_too_many_bad_images(photographs, call, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.ci
 def test_many_bad_images_are_counted(photographs):
     root = photographs({"a": 3})
     for i in range(25):
@@ -511,6 +513,7 @@ def test_what_only_decoding_shows_is_met_later(photographs):
         assert sum(len(images) for images, _ in batches) == 123
 
 
+@pytest.mark.ci
 def test_few_of_many_files_are_looked_at(photographs, monkeypatch):
     """Of each class the first, and others evenly spaced: a class of bad files is found."""
     monkeypatch.setattr(unreadable, "LOOKED_AT", 20)

@@ -351,7 +351,7 @@ def fuzz(name: str, folder: Path, **options) -> None:
 @pytest.mark.ci
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_few_inputs(name, tmp_path):
-    fuzz(name, tmp_path, max_examples=100, derandomize=True)
+    fuzz(name, tmp_path, max_examples=50, derandomize=True)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import rezoo
+from rezoo.artifacts.weights import save_model
 from rezoo.cli import doctor
 from rezoo.data import batches
 from rezoo.errors import DeviceWarning, IncompatibleError, IntegrityError, SpecError
@@ -25,6 +26,7 @@ from rezoo.models.factory import create_model
 from rezoo.models.primitives import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import resolve
+from rezoo.specs import ModelConfig, Preprocessing
 from rezoo.training import estimate, step, to_device
 from rezoo.training.trial import dry_run
 from rezoo.utils import device, nvidia
@@ -63,8 +65,12 @@ def computes_in_tensor_float_32():
 
 
 @pytest.mark.backend
-def test_a_reference_batch_is_recorded_in_full_precision(finished_run, tmp_path):
-    source = resolve(finished_run)
+def test_a_reference_batch_is_recorded_in_full_precision(tmp_path):
+    preprocessing = Preprocessing(input_size=(3, 8, 8))
+    config = ModelConfig(architecture=NETWORK, num_classes=3, preprocessing=preprocessing)
+    (tmp_path / "network").mkdir()
+    save_model(create_model(NETWORK, num_classes=3), config, tmp_path / "network")
+    source = resolve(tmp_path / "network")
     found = []
 
     def forward(inputs):
@@ -622,6 +628,7 @@ def test_free_memory_that_the_driver_does_not_report(driver, monkeypatch):
     assert device.free_gpu_bytes("NVIDIA GB10", used=0) is None
 
 
+@pytest.mark.ci
 def test_a_prediction_for_a_gpu_has_the_memory_of_the_gpu_alone(monkeypatch, tmp_path):
     gpu = SimpleNamespace(
         on_gpu=lambda: True,

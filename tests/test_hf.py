@@ -56,6 +56,7 @@ def test_splits_names_keys_and_pixels(shapes):
         assert found == label
 
 
+@pytest.mark.ci
 def test_batches_are_those_of_the_files(shapes):
     pre = Preprocessing(input_size=(3, 32, 32), crop_pct=1.0)
     part = load_dataset(f"hf:{REPO}").examples("all")

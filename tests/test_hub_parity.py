@@ -120,7 +120,7 @@ def test_round_trip_by_way_of_the_hub(hub, finished_run, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "resnet18d"])
+@pytest.mark.parametrize("name", ["test_resnet", pytest.param("resnet18d", marks=pytest.mark.slow)])
 def test_repository_that_timm_made(hub, name, tmp_path):
     """`timm.models.save_for_hf` writes what rezoo reads, in its present form too."""
     from timm.models import save_for_hf

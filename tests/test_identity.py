@@ -222,6 +222,7 @@ def test_a_run_records_the_absolute_path_and_publishes_none(run, places):
     assert not {LOCAL, DATA} & {*PUBLISHED, *read_config(run).files}
 
 
+@pytest.mark.ci
 def test_eval_measures_the_runs_own_data_from_everywhere(run, places, call, monkeypatch, tmp_path):
     own = shutil.copytree(run, tmp_path / "own")
     monkeypatch.chdir(places / "p2")
@@ -352,6 +353,7 @@ def test_data_that_moved_are_the_same(run, places, tmp_path):
     assert describe_data(before, before) == ""
 
 
+@pytest.mark.ci
 def test_a_run_without_a_record_goes_on_with_one_note(run, places, call, tmp_path):
     old = shutil.copytree(run, tmp_path / "old")
     (old / DATA).unlink()

@@ -378,6 +378,7 @@ def test_test_batches_are_all_in_order():
     np.testing.assert_array_equal(batches[1][0][1], levels(SMALL, numbered(10).source.images[5]))
 
 
+@pytest.mark.ci
 def test_files_and_pixels_give_the_same_batches(tmp_path):
     pixels = numbered(4)
     for i, image in enumerate(pixels.source.images):

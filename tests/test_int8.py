@@ -192,6 +192,7 @@ def test_an_interval_contains_the_true_drop_as_often_as_it_says():
     assert np.mean(inside) >= 0.94
 
 
+@pytest.mark.ci
 @needs_onnx
 def test_an_int8_export_is_judged_by_images_that_chose_nothing(trained, tmp_path, capsys):
     passport = export(

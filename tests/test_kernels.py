@@ -103,7 +103,7 @@ def test_relu_of_a_sum_with_broadcasting():
     ("name", "side", "policy"),
     [
         ("test_resnet", 33, "float32"),
-        ("test_resnet", 33, "mixed_bfloat16"),
+        pytest.param("test_resnet", 33, "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("resnet50", 32, "float32", marks=pytest.mark.slow),
         pytest.param("resnet50", 32, "mixed_bfloat16", marks=pytest.mark.slow),
     ],

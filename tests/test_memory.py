@@ -32,7 +32,7 @@ def of_jax():
         lambda: np.empty((1 << 30, 1 << 20)),
         lambda: bytearray(1 << 60),
         # TensorFlow waits 10 s for other threads to give memory back
-        pytest.param(lambda: tf.zeros((1 << 21, 1 << 21)) + 1, marks=pytest.mark.ci),
+        pytest.param(lambda: tf.zeros((1 << 21, 1 << 21)) + 1, marks=pytest.mark.slow),
         of_jax,
     ],
 )
@@ -129,7 +129,7 @@ def one_gigabyte():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts every address")
 def test_a_limited_process_names_the_batch(call, large, tmp_path, request):
     name = large(1 << 9)  # 8.6 GB

@@ -136,6 +136,7 @@ def test_a_path_and_a_model_are_evaluated_like_a_reference(trained, tmp_path):
     assert len({answer.labels for answer in answers}) == 1
 
 
+@pytest.mark.ci
 def test_a_run_is_evaluated_on_its_own_data(trained):
     run = Run(folder=trained, metrics={})
     result = rezoo.evaluate(run)

@@ -12,6 +12,7 @@ import rezoo
 from rezoo import registry
 from rezoo.errors import SpecError, UnknownNameError
 from rezoo.models.primitives import BatchNormalization
+from zoo import graph
 
 
 def test_create_model_touches_neither_disk_nor_network(monkeypatch):
@@ -35,7 +36,7 @@ def test_any_size_channels_and_classes(name, size, channels, classes):
     assert outputs.shape == (2, classes)
 
 
-@pytest.mark.parametrize(("name", "features"), [("resnet50", 2048), ("test_resnet", 96)])
+@pytest.mark.parametrize(("name", "features"), [("resnet18", 512), ("test_resnet", 96)])
 def test_no_head_gives_features(name, features):
     model = rezoo.create_model(name, num_classes=0)
     assert model.output_shape == (None, features)
@@ -57,7 +58,7 @@ def test_a_spec_that_went_through_json_builds_the_same():
 
 
 def test_deep_stem_has_the_names_of_timm():
-    layers = [layer.name for layer in rezoo.create_model("resnet50c", num_classes=2).layers]
+    layers = [layer.name for layer in graph("resnet50c").layers]
     assert layers[1 : layers.index("maxpool.pad")] == [
         *("conv1.0.pad", "conv1.0", "conv1.1", "conv1.2"),
         *("conv1.3", "conv1.4", "conv1.5"),
@@ -67,7 +68,7 @@ def test_deep_stem_has_the_names_of_timm():
 
 
 def test_pooled_shortcuts_pool_only_where_the_map_shrinks():
-    model = rezoo.create_model("resnet26d", num_classes=2)
+    model = graph("resnet26d")
     layers = [layer.name for layer in model.layers]
     assert [n for n in layers if "layer1.0.downsample" in n] == [
         "layer1.0.downsample.1",

@@ -202,6 +202,7 @@ def test_hits():
     assert scores_of(logits[:4], labels[:4] == 1).hit1 == 0.5
 
 
+@pytest.mark.ci
 def test_mixing_makes_shares_of_labels(several):
     train = load_dataset(several).examples("train")
     recipe = Recipe(name="t", batch_size=16, epochs=1, cutmix_alpha=1.0)
@@ -290,7 +291,7 @@ def test_another_kind_of_labels_takes_a_new_head(run, one_label):
     assert "multi_label" not in (folder / "config.json").read_text()
 
 
-@pytest.mark.ci
+@pytest.mark.slow  # in test_training.py with one label
 def test_the_same_classes_keep_the_head(run, several, call, tmp_path):
     options = [word for k, v in FROZEN.items() for word in ("--set", f"{k}={v}")]
     answer = call(

@@ -61,14 +61,17 @@ def test_no_example_is_the_same_twice(whole, recipe):
 
 
 @RECIPES
-@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 0), (1, 4), (2, 5)])
+@pytest.mark.parametrize(
+    ("epoch", "step"),
+    [*(pytest.param(*at, marks=pytest.mark.slow) for at in ((0, 1), (1, 0), (2, 5))), (1, 4)],
+)
 def test_a_start_in_the_middle(examples, whole, recipe, epoch, step):
     rest = hashes(batches(examples, recipe, first_epoch=epoch, first_step=step))
     assert rest == whole[recipe][(epoch * (COUNT // BATCH) + step) * BATCH :]
 
 
 @RECIPES
-@pytest.mark.parametrize("hosts", [2, 4])
+@pytest.mark.parametrize("hosts", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.ci
 def test_hosts_together_have_the_batches(examples, whole, recipe, hosts):
     parts = [batches(examples, recipe, host=h, hosts=hosts, first_epoch=1) for h in range(hosts)]
@@ -80,7 +83,7 @@ def test_hosts_together_have_the_batches(examples, whole, recipe, hosts):
 
 
 @RECIPES
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
 @pytest.mark.ci
 def test_micro_batches_together_are_the_batches(examples, whole, recipe, parts):
     recipe_in_parts = dataclasses.replace(recipe, accumulation=parts)
@@ -93,6 +96,7 @@ def test_micro_batches_together_are_the_batches(examples, whole, recipe, parts):
     assert hashes(middle) == whole[recipe][position:]
 
 
+@pytest.mark.ci
 @RECIPES
 def test_micro_batches_of_hosts(examples, whole, recipe):
     recipe_in_parts = dataclasses.replace(recipe, accumulation=2)
@@ -102,7 +106,7 @@ def test_micro_batches_of_hosts(examples, whole, recipe):
 
 
 @RECIPES
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.ci), 4])
 def test_parallelism(examples, whole, recipe, threads):
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
@@ -127,6 +131,7 @@ def test_shares_that_cannot_be_divided(examples):
         dataclasses.replace(FULL, accumulation=8)
 
 
+@pytest.mark.ci
 def test_mixed_targets(examples):
     recipe = dataclasses.replace(PLAIN, mixup_alpha=1.0)
     for images, targets in batches(examples, recipe):

@@ -141,7 +141,9 @@ def test_parts_are_weighed_in_the_order_of_the_splits():
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize(
+    "name", [*ONE_EACH[::2], *(pytest.param(n, marks=pytest.mark.slow) for n in ONE_EACH[1::2])]
+)
 def test_blocks_can_be_taken_out_and_the_head_is_linear(name):
     model = with_values(small(name))
     parts = cut_at_blocks(model)
@@ -182,6 +184,7 @@ def test_every_weight_learns_in_mixed_precision_and_with_stochastic_depth(name):
         assert constant or not np.array_equal(after, before[variable.path]), variable.path
 
 
+@pytest.mark.ci
 def test_stochastic_depth_and_other_parts_in_the_fingerprint():
     plain = small("res2net50_48w_2s")
     assert fingerprint(small("res2net50_48w_2s", stochastic_depth=0.2)) == fingerprint(plain)

@@ -35,6 +35,11 @@ NETWORKS = {
     "resnetrs": {"attention": ("se", {"ratio": 0.25}), "pool": "convolution"},
     "group norm": {"norm": ("group", {"groups": 8})},
 }
+# The parts of the others are among these; all are compared with timm in test_parity.py.
+FEW = [
+    n if n in ("senet", "resnetblur", "resnetrs") else pytest.param(n, marks=pytest.mark.slow)
+    for n in NETWORKS
+]
 SIZE = (33, 38)
 
 
@@ -75,7 +80,7 @@ def pictures(count=2, size=SIZE):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FEW)
 def test_tensors_fit_back_into_the_network(name):
     one, other = with_values(small(name)), small(name)
     values = tensors.to_tensors(one)
@@ -99,7 +104,7 @@ def test_configs_survive_json(name):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FEW)
 def test_blocks_can_be_taken_out(name):
     model = with_values(small(name))
     parts = cut_at_blocks(model)
@@ -116,7 +121,7 @@ def test_blocks_can_be_taken_out(name):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FEW)
 def test_the_head_is_found(name):
     model = with_values(small(name))
     head = linear_head(model)

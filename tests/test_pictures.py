@@ -123,6 +123,7 @@ def test_an_image_that_cannot_be_read_is_named(model, tmp_path):
 # batches of a dataset
 
 
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, at an unknown end
 def test_batches_for_a_model_are_what_evaluate_and_predict_use(model, folder):
     data = rezoo.load_dataset(folder)

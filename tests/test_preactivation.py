@@ -20,8 +20,6 @@ from rezoo.models.primitives import freeze_statistics
 from rezoo.models.settings import keras_settings
 from rezoo.specs import ModelConfig
 
-pytestmark = pytest.mark.backend
-
 RELATIVE = 1e-5
 WIDTHS = (128, 128, 256, 256)
 KINDS = {  # the parts of each kind: all blocks, stems, shortcuts, pools and normalizations
@@ -76,6 +74,7 @@ def images_of(*size):
     return np.random.default_rng(1).standard_normal((2, *size, 3), dtype=np.float32)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.ci if n in COMMON else pytest.mark.slow) for n in KINDS],
@@ -156,6 +155,7 @@ def test_folder_opens_in_timm_also_with_other_classes(tmp_path):
     assert load(str(tmp_path), num_classes=0).output_shape == (None, 512)
 
 
+@pytest.mark.backend
 def test_standardized_filters_have_mean_0_and_variance_1():
     from rezoo.models.preactivation_layers import StandardizedConv2D
 
@@ -193,6 +193,7 @@ def test_logits_in_bfloat16_are_near(name):
     assert not np.array_equal(wanted, got)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["resnetv2_18d", "resnetv2_50d_gn"])
 def test_stages_have_learning_rates_of_their_own(name):
     """The final normalization has that of the last stage, the stem the smallest."""
@@ -255,6 +256,8 @@ def test_the_head_is_linear_and_a_probe_can_fit_it():
     assert np.array_equal(head.weights()[0], keras.ops.convert_to_numpy(model.layers[-1].kernel))
 
 
+@pytest.mark.backend
+@pytest.mark.ci
 def test_stochastic_depth_and_frozen_statistics_leave_the_network_the_same():
     plain, deep = small("resnetv2_18d"), small("resnetv2_18d", stochastic_depth=0.5)
     deep.set_weights(plain.get_weights())

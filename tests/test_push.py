@@ -533,6 +533,7 @@ def test_damaged_records(run):
         model_card(run)
 
 
+@pytest.mark.ci
 def test_card_of_weights_that_were_recorded(small_repository, tmp_path):
     """Weights from elsewhere have a card that claims nothing about their training."""
     from rezoo.publishing.verify import record_proof

@@ -237,6 +237,7 @@ def test_options_of_the_data_are_those_of_the_run(constant, tmp_path, monkeypatc
     assert longer.max_time_s is None
 
 
+@pytest.mark.ci
 def test_kernels_stay_those_of_the_run(constant, call, tmp_path):
     run = shutil.copytree(constant, tmp_path / "run")
     fails(
@@ -267,6 +268,7 @@ def edited(run: Path, name: str, **values) -> Path:
     return run
 
 
+@pytest.mark.ci
 def test_another_version_is_refused_or_recorded(constant, call, tmp_path):
     run = shutil.copytree(constant, tmp_path / "run")
     packages = json.loads((run / "environment.json").read_text())["packages"]
@@ -322,6 +324,7 @@ def test_a_resumed_run_with_a_time_limit_keeps_its_length(tmp_path):
     assert setup.notes[-1] == "epochs stay 7: with a time limit, a run keeps its length"
 
 
+@pytest.mark.ci
 def test_verbose_0_is_silent(constant, capsys, tmp_path):
     run = shutil.copytree(constant, tmp_path / "run")
     keys = {**KEYS, "schedule": "constant", "epochs": 1}

@@ -53,6 +53,7 @@ def test_a_clone_keeps_the_preprocessing(model, images):
     assert not hasattr(features, "rezoo_config")  # another network
 
 
+@pytest.mark.ci
 def test_a_saved_model_keeps_the_preprocessing(model, images, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

@@ -51,8 +51,8 @@ def described(model):
         ("test_resnet", 33),
         ("resnet20", 32),
         ("plain20", 32),
-        pytest.param("resnet50_v1", 33, marks=pytest.mark.ci),
-        pytest.param("vgg16_bn", 224, marks=pytest.mark.ci),
+        pytest.param("resnet50_v1", 33, marks=pytest.mark.slow),
+        pytest.param("vgg16_bn", 224, marks=pytest.mark.slow),
     ],
 )
 def test_networks_of_every_family_are_the_same(name, side, request):
@@ -140,7 +140,7 @@ def test_the_torch_backend_of_a_keras_json_is_refused(cli, tmp_path):
     assert cli("list", env=env).rc == 0
 
 
-@pytest.mark.ci
+@pytest.mark.slow  # as the commands do, above
 def test_functions_refuse_the_torch_backend():
     pytest.importorskip("torch")
     code = """
@@ -169,7 +169,7 @@ for call in calls:
     assert done.stdout.splitlines() == [line] * 8, done.stderr
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_command_line_counts_alike_under_a_keras_json(cli, tmp_path):
     settings = {"image_data_format": "channels_first", "floatx": "float16"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))

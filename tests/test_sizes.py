@@ -96,7 +96,7 @@ def drawn(examples, recipe, preprocessing=SMALL, **where):
     return list(stream.as_numpy_iterator())
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.ci
 def test_images_grow_from_one_epoch_to_the_next(examples, parts):
     recipe = dataclasses.replace(GROWING, accumulation=parts)
@@ -113,7 +113,10 @@ def test_images_grow_from_one_epoch_to_the_next(examples, parts):
             np.testing.assert_array_equal(labels, theirs)
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 4), (3, 2), (5, 0)])
+@pytest.mark.parametrize(
+    ("epoch", "step"),
+    [(3, 2), *(pytest.param(*at, marks=pytest.mark.slow) for at in ((0, 3), (1, 4), (5, 0)))],
+)
 @pytest.mark.ci
 def test_a_start_in_the_middle(examples, epoch, step):
     whole = drawn(examples, GROWING)[epoch * (COUNT // BATCH) + step :]

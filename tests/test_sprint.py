@@ -31,6 +31,7 @@ from same_bits import different
 from test_registry import install  # noqa: F401 - a fixture
 from test_training import StopAt
 from tiny import tiny3
+from zoo import graph
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
 COLOURS = Preprocessing(input_size=(3, 32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -107,7 +108,7 @@ def test_muon_leaves_vectors_and_the_head_to_sgd():
 
 
 def test_muon_refuses_convolutions_without_normalization():
-    network = rezoo.create_model("vgg16", input_shape=(224, 224, 3))
+    network = graph("vgg16")
     with pytest.raises(IncompatibleError, match=r"convolution features\.0 of vgg16 has a bias"):
         require_normalization(network)
 
@@ -181,14 +182,14 @@ def recipe_of(**keys):
 
 def test_every_image_is_mirrored_in_every_other_epoch():
     """By seed, index and parity alone: which images come first depends on the seed."""
-    images, first = photographs(40), {}
+    images, first = photographs(16), {}
     for seed in (0, 1):
         recipe = recipe_of(flip_order="alternate", crop_padding=1, seed=seed)
         transform = train_transform(COLOURS, recipe, encoded=False)
         still = train_transform(COLOURS, recipe_of(flip=0.0, crop_padding=1), encoded=False)
-        mirrored = np.zeros((4, 40), bool)
+        mirrored = np.zeros((4, 16), bool)
         for epoch in range(4):
-            for index in range(40):
+            for index in range(16):
                 key = tf.constant([1000 * seed + epoch, index], tf.int64)
                 plain = still(images[index], key).numpy()
                 found = transform(images[index], key, tf.constant(epoch, tf.int64)).numpy()
@@ -199,7 +200,7 @@ def test_every_image_is_mirrored_in_every_other_epoch():
         assert np.array_equal(mirrored[0], mirrored[2])
         assert np.array_equal(mirrored[0], ~mirrored[1])
         assert np.array_equal(mirrored[1], mirrored[3])
-        assert 10 < mirrored[0].sum() < 30
+        assert 2 < mirrored[0].sum() < 14
         first[seed] = mirrored[0]
     assert not np.array_equal(first[0], first[1])
 

@@ -63,6 +63,7 @@ def test_shortcuts_are_kept():
     np.testing.assert_array_equal(outputs, shortcut)
 
 
+@pytest.mark.ci
 def test_rates_are_linear_in_the_depth():
     model = built(0.3, name="resnet18")
     sums = [layer for layer in model.layers if isinstance(layer, Add)]
@@ -71,7 +72,10 @@ def test_rates_are_linear_in_the_depth():
     assert not any(isinstance(layer, Add) for layer in built(0.0, name="resnet18").layers)
 
 
-@pytest.mark.parametrize("name", [NETWORK, "resnet18", "resnet26d"])
+@pytest.mark.parametrize(
+    "name",
+    [NETWORK, *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet26d"))],
+)
 @pytest.mark.ci
 def test_all_else_is_unchanged(name):
     plain, deep = built(0.0, name=name), built(0.4, name=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ import rezoo
 
 PACKAGE = Path(rezoo.__file__).parent
 FILES = {path.relative_to(PACKAGE): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 50  # a function's docstring is not counted
+
+
+@cache
+def tree(name: Path) -> ast.Module:
+    return ast.parse(FILES[name].read_text("utf-8"))
 
 
 def lines_without_docstring(function: ast.FunctionDef) -> int:
@@ -29,7 +34,7 @@ def lines_without_docstring(function: ast.FunctionDef) -> int:
 def test_files_and_functions_are_short(name):
     lines = FILES[name].read_text("utf-8").count("\n")
     assert lines <= MAX_FILE_LINES
-    functions = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.FunctionDef)]
+    functions = [n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef)]
     long = {f.name: lines_without_docstring(f) for f in functions}
     assert {f: lines for f, lines in long.items() if lines > MAX_FUNCTION_LINES} == {}
 
@@ -45,8 +50,8 @@ def test_no_file_name_stands_twice():
 
 def test_no_class_name_stands_twice():
     found = defaultdict(list)
-    for name, tree in TREES.items():
-        for node in ast.walk(tree):
+    for name in FILES:
+        for node in ast.walk(tree(name)):
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(str(name))
     assert {kind: names for kind, names in found.items() if len(names) > 1} == {}

@@ -168,7 +168,13 @@ def largest_difference(one, other, images):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"act_layer": "silu"}, {"global_pool": "max"}, {"output_stride": 16}], ids=str
+    "arguments",
+    [
+        {"act_layer": "silu"},
+        pytest.param({"global_pool": "max"}, marks=pytest.mark.slow),
+        pytest.param({"output_stride": 16}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 @pytest.mark.ci
 def test_what_timm_saved_with_other_arguments_is_another_network(saved, arguments):
@@ -184,7 +190,10 @@ def test_what_timm_saved_with_other_arguments_is_another_network(saved, argument
 @pytest.mark.parametrize(
     ("architecture", "arguments"),
     [
-        ("resnet18", {"drop_rate": 0.2, "drop_path_rate": 0.1, "stem_width": 32}),
+        pytest.param(
+            *("resnet18", {"drop_rate": 0.2, "drop_path_rate": 0.1, "stem_width": 32}),
+            marks=pytest.mark.slow,
+        ),
         ("resnet26t", {"down_kernel_size": 3, "act_layer": "relu", "norm_layer": "batchnorm2d"}),
     ],
     ids=str,

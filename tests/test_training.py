@@ -153,7 +153,7 @@ def assert_same_bits(one, other):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)]
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 @pytest.mark.backend
 def test_resume_continues_to_the_same_bits(run, tmp_path, number):
@@ -274,7 +274,13 @@ def test_same_classes_keep_the_head(run, tmp_path):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {"precision": "mixed_bfloat16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"optimizer": "adamw"}, marks=pytest.mark.slow),
+        {"precision": "mixed_bfloat16"},
+    ],
+)
 def test_variants_learn(tmp_path, changes):
     settings = {**SMALL, **changes, "epochs": 1, "learning_rate": 0.01}
     result = rezoo.train(NETWORK, "digits", changes=settings, output=tmp_path)

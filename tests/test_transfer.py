@@ -105,6 +105,7 @@ def test_the_average_starts_from_the_fitted_head(trained, tmp_path):
 # plans
 
 
+@pytest.mark.ci
 def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
     out = tmp_path / "run"
     args = ("train", NETWORK, "--image-size", 16, "--dry-run", "--output", out)
@@ -125,7 +126,7 @@ def test_a_dry_run_writes_nothing_and_tells_all(tmp_path, call):
         assert word in words
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_dry_run_without_epochs(trained, call):
     """A probe has no steps; its time is that of the images in the network."""
     args = ("train", trained, "--dataset", "digits", "--recipe", "probe", "--dry-run")

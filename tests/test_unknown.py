@@ -258,11 +258,16 @@ EXPORTS = [
     ("onnx", "float16"),
     *((to, "none") for to in ("keras", "saved_model", "openvino", "litert", "stablehlo")),
 ]
+# Each format with one of the scores, and the first with both.
+BOTH = [
+    pytest.param(*export, score, marks=pytest.mark.slow if i and i % 2 == odd else ())
+    for i, export in enumerate(EXPORTS)
+    for odd, score in enumerate((ENERGY, SIMILARITY))
+]
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("score", [ENERGY, SIMILARITY])
-@pytest.mark.parametrize(("to", "quantize"), EXPORTS)
+@pytest.mark.parametrize(("to", "quantize", "score"), BOTH)
 def test_an_export_gives_the_probabilities_and_refusals_of_predict(
     network, tmp_path, images, score, to, quantize
 ):
@@ -301,7 +306,9 @@ def test_the_files_of_onnx_say_it_to_any_reader(network, tmp_path, images):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(("to", "quantize"), [("onnx", "int8"), ("litert", "int8")])
+@pytest.mark.parametrize(
+    ("to", "quantize"), [("onnx", "int8"), pytest.param("litert", "int8", marks=pytest.mark.slow)]
+)
 def test_an_int8_export_refuses_the_same_images(trained, tmp_path, to, quantize):
     if FORMATS[to].missing:
         pytest.skip(f"{to} is not installed")

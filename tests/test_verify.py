@@ -171,6 +171,7 @@ def test_weights_from_elsewhere_become_provable(call, foreign):
     assert call("verify", foreign).rc == 5
 
 
+@pytest.mark.ci
 def test_reference_batch_of_ones_own_images(call, foreign, tmp_path):
     paths = [tmp_path / f"{i}.jpg" for i in range(3)]
     for i, path in enumerate(paths):

@@ -43,10 +43,10 @@ def networks(
     return [pytest.param(name, marks=marks_of(name, fast, ci), id=name) for name in names]
 
 
-def rows(table: Iterable[tuple[Any, ...]]) -> list[Any]:
+def rows(table: Iterable[tuple[Any, ...]], *, ci: Iterable[str] = CI) -> list[Any]:
     """Return the rows of a table, each of which begins with a network, as parameters of a test."""
     return [
-        pytest.param(*row, marks=marks_of(row[0]), id=f"{row[0]}-{n}")
+        pytest.param(*row, marks=marks_of(row[0], ci=ci), id=f"{row[0]}-{n}")
         for n, row in enumerate(table)
     ]
 
