@@ -213,7 +213,7 @@ def test_an_int8_export_is_judged_by_images_that_chose_nothing(trained, tmp_path
         "compared on 20 of 40 images of digits (test)",
         "calibrated on 30 images of digits (train)",
         "layers chosen on 20 other images",
-        "Not refused, but not shown to hold either",
+        "Kept, but not proven",
         "Note: the interval is wide: 20 images",
     ):
         assert text in shown

@@ -68,7 +68,7 @@ def test_batch_size_without_a_rate():
     assert (recipe.batch_size, recipe.learning_rate) == (64, 0.025)
     assert notes == (
         "flip = 0.0: d asks for it",
-        "learning_rate 0.1 → 0.025: batch_size 64 in place of 256, linear scaling",
+        "learning_rate 0.1 → 0.025: batch_size 64 instead of 256, linear scaling",
     )
 
 
@@ -91,7 +91,7 @@ def test_scaling_of_a_file(tmp_path):
     path.write_text('optimizer = "lamb"\nbatch_size = 100\nlearning_rate = 0.01\n')
     recipe, (note,) = resolved({"batch_size": 400}, str(path))
     assert recipe.learning_rate == 0.02
-    assert note == "learning_rate 0.01 → 0.02: batch_size 400 in place of 100, square-root scaling"
+    assert note == "learning_rate 0.01 → 0.02: batch_size 400 instead of 100, square-root scaling"
 
 
 @pytest.mark.parametrize("size", [0, -4, "many", 2.5])
@@ -105,7 +105,7 @@ def test_note_names_what_changes():
     note = describe_scaling(BASE, values)
     assert "steps 1000 → 500" in note
     assert "ema_decay 0.99 → 0.9801" in note
-    assert note.endswith("batch_size 512 in place of 256, linear scaling")
+    assert note.endswith("batch_size 512 instead of 256, linear scaling")
 
 
 # shorter runs

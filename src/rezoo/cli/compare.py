@@ -77,8 +77,9 @@ def compare(
     """Compare each MODEL with the first on the same images: is it better, beyond chance?
 
     A MODEL has weights, or is a file of `rezoo export` or of predictions (.npz). The difference
-    has a paired 95 % interval and a test; so have the classes, corrected for their number. Each
-    network is evaluated with its own preprocessing, unless its run folder has the predictions.
+    has a paired 95 % interval and a test. The classes are tested, too, with p corrected for their
+    number. Each network is evaluated with its own preprocessing, unless its run folder has the
+    predictions.
     """
     from rezoo.benchmarking.compare import compare_known, read_known
     from rezoo.benchmarking.compared import find_compared

@@ -10,7 +10,7 @@ import click
 from rezoo.cli.console import lines, starting, status
 from rezoo.cli.options import examples, models_argument
 from rezoo.cli.values import Drawing
-from rezoo.utils.files import write_bytes
+from rezoo.utils.files import refuse_unwritable, write_bytes
 
 if TYPE_CHECKING:
     from rezoo.drawing.picture import Part
@@ -45,6 +45,7 @@ def draw(models: tuple[str, ...], output: Path, part: Part | None, image_size: i
     """
     from rezoo.sources.references import resolve
 
+    refuse_unwritable(output.parent)
     configs = [resolve(model).config for model in models]  # wrong names first
     with starting():
         from rezoo.drawing.picture import draw_networks, outline_of

@@ -185,7 +185,7 @@ def print_passport(result: Passport) -> None:
     if result.choice and len(result.choice.attempts) > 1:
         title = f"layers kept in float32, and the accuracy on the {result.choice.count} images"
         console.table(title, _attempt_rows(result.choice))
-    answer = "It holds" if result.comparison.proven else "Not refused, but not shown to hold either"
+    answer = "It holds" if result.comparison.proven else "Kept, but not proven"
     console.lines(f"{answer}: {result.comparison.tolerance}.")
     for note in result.comparison.notes:
         console.lines(f"Note: {note}.")

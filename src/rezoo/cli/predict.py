@@ -141,7 +141,7 @@ def predict(
 
     --explain FOLDER also writes a picture of each image: what the network sees of it, and its class
     activation map. --csv FILE writes the answers as a table. --features FILE writes what layers
-    give for the images, in place of classes.
+    give for the images, instead of classes.
 
     The exit code is 5 if some file cannot be decoded; the others are still classified.
     """

@@ -116,7 +116,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 on
 
 COUNT = click.IntRange(min=1)
 SIDE = click.IntRange(1, MAX_IMAGE_SIZE)  # pixels
-DEVICE_HELP = "Where to compute; gpu must be there [a GPU if there is one]."
+DEVICE_HELP = "Where to compute; gpu requires one [a GPU if there is one]."
 
 
 def complete_models(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:

@@ -67,7 +67,7 @@ def describe_scaling(recipe: Recipe, values: Mapping[str, Any]) -> str:
     kind = "linear" if recipe.optimizer in _LINEAR else "square-root"
     changed = {key: value for key, value in values.items() if key != "batch_size"}
     return (
-        f"{describe_changes(recipe, changed)}: batch_size {values['batch_size']} in place of "
+        f"{describe_changes(recipe, changed)}: batch_size {values['batch_size']} instead of "
         f"{recipe.batch_size}, {kind} scaling"
     )
 
