@@ -8,7 +8,7 @@ All networks take hours on two cores. `--results FILE.jsonl` keeps a line for ea
 and size: Ctrl+C ends a run, the same command goes on, and the table has what the file has.
 
 A difference may be 1e-5. That of a BiT network may be twice torch's own rounding, if that is more:
-float32 against float64, in a column of its own. The exit status is 1 if a difference is larger.
+float32 against float64, in brackets in the table. The exit status is 1 if a difference is larger.
 
 `--coverage` compares nothing: it prints how many of timm's residual networks rezoo builds, and how
 many of their published weights it loads by name. Needs timm and torch.
@@ -109,19 +109,25 @@ def is_close(row: dict[str, Any]) -> bool:
     return row["difference"] <= max(RELATIVE, ROUNDINGS * row.get("rounding", 0))
 
 
+def cell(row: dict[str, Any] | None) -> str:
+    """Return a difference; for BiT, with torch's rounding."""
+    if row is None:
+        return ""
+    more = f" (torch {row['rounding']:.1e})" if "rounding" in row else ""
+    return f"{row['difference']:.1e}{more}"
+
+
 def print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
     """Print a row for each network, and the largest difference on each backend."""
     cells = {(row["architecture"], row["backend"], row["size"]): row for row in rows}
     backends = sorted({row["backend"] for row in rows})
     columns = [(backend, size) for backend in backends for size in SIZES]
-    print("| architecture |" + "".join(f" {b}, {s} | torch's rounding |" for b, s in columns))
-    print("|---|" + "---:|" * (2 * len(columns)))
+    print("| architecture |" + "".join(f" {backend}, {size} |" for backend, size in columns))
+    print("|---|" + "---:|" * len(columns))
     for name in names:
-        found = [cells.get((name, *column), {}) for column in columns]
+        found = [cells.get((name, *column)) for column in columns]
         if any(found):
-            values = [row.get(key) for row in found for key in ("difference", "rounding")]
-            shown = ("" if value is None else f"{value:.1e}" for value in values)
-            print(f"| {name} | " + " | ".join(shown) + " |")
+            print(f"| {name} | " + " | ".join(map(cell, found)) + " |")
     for backend in backends:
         print_summary([row for row in rows if row["backend"] == backend], len(names))
     for row in rows:

@@ -128,8 +128,8 @@ def _draw_block(
         arrow(axes, (x, above), (x, y))
         box(axes, (x - wide / 2, y, wide, tall), look=look)
         lines = wrap(words, _LINE)
-        size = 14 if len(lines) == 1 else SMALL
-        text(axes, x, y + tall / 2, "\n".join(lines), size, va="center", linespacing=1.05)
+        letters = 14 if len(lines) == 1 else SMALL
+        text(axes, x, y + tall / 2, "\n".join(lines), letters, va="center", linespacing=1.05)
         params, macs = _sums(costs)
         right, middle = x + wide / 2 + 6, y + tall / 2
         text(axes, right, middle - 8, f"{params:,}", SMALL, ha="left", weight="bold")

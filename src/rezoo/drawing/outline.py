@@ -119,8 +119,8 @@ def outline(model: keras.Model) -> Outline:
     operations = find_line(model, costs)
     bypasses = find_bypasses(model.name, operations, costs)
     beside = find_beside(model.name, operations, costs)
-    around = [bypass.layers for bypass in bypasses]
-    covered = {cost.name for costs in (*around, *beside.values()) for cost in costs}
+    off_line = [*(bypass.layers for bypass in bypasses), *beside.values()]
+    covered = {cost.name for several in off_line for cost in several}
     covered |= {operation.name for operation in operations}
     if left := [layer.name for layer in found.layers if layer.macs and layer.name not in covered]:
         raise refusal(model.name, f"the layer {left[0]} is in a branch beside the others")
