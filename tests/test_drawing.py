@@ -149,7 +149,7 @@ def concatenated(x):
 
 
 def dense_block(x):
-    return keras.layers.Concatenate(name="join")([x, layers.conv(x, 4, 3, name="c")])
+    return keras.layers.Concatenate(name="join")([layers.conv(x, 4, 3, name="c"), x])
 
 
 def largest(x):
@@ -173,7 +173,7 @@ def nested(x):
     ("build", "reason"),
     [
         (concatenated, "join joins convolutions of several shapes"),
-        (dense_block, "join joins convolutions of several shapes"),
+        (dense_block, "join adds channels to those before it"),
         (largest, "join joins branches that are not added"),
         (two_branches, "join adds branches of several convolutions"),
         (nested, "one of its layers is a model itself"),

@@ -41,6 +41,7 @@ _SHOWN, _MOST = 3, 8  # of more than 8 equal blocks, the first three and the las
 _TOP, _BOTTOM, _BAND = 66, 76, 30  # heights above, below, and of the title of a band
 _LEGEND = 16  # height of a line of the legend
 _NARROWEST = 120  # column
+_LETTER, _BOLD = 0.58 * SMALL, 0.68 * SMALL  # width of a letter
 _ASIDE = 2  # space between the bars of layers that are side by side
 
 Size = tuple[int, int] | None  # of maps; None for the head
@@ -122,7 +123,7 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
     ordered: list[Size] = [*sorted(filter(None, sizes), key=math.prod, reverse=True)]
     ordered += [None] * (None in sizes)
     number = len(outlines)
-    width = max(WIDTH, 2 * _MARGIN + number * (_NARROWEST + _GAP) - _GAP)
+    width = max(WIDTH, 2 * _MARGIN + number * (_narrowest(outlines, columns) + _GAP) - _GAP)
     layout = _layout(outlines, (width - 2 * _MARGIN + _GAP) / number - _GAP)
     heights = [max(layout.height(c.get(size, [])) for c in columns) for size in ordered]
     legend = _legend(outlines)
@@ -143,6 +144,18 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
     for index, line in enumerate(legend):
         text(axes, _MARGIN, y + 72 + _LEGEND * index, line, SMALL, ha="left", color=MUTED)
     return axes
+
+
+def _narrowest(
+    outlines: Sequence[Outline], columns: Sequence[Mapping[Size, list[_Group]]]
+) -> float:
+    """Return the width of a column that has room for all its texts; a single one is wide."""
+    if len(outlines) == 1:
+        return _NARROWEST
+    groups = [group for column in columns for groups in column.values() for group in groups]
+    lines = max(len(line) for group in groups for line in group.lines)
+    names = max(len(outline.name) for outline in outlines)
+    return max(_NARROWEST, _ARC + _LETTER * lines, _BOLD * names)
 
 
 def stage_colours(outlines: Sequence[Outline]) -> dict[tuple[int, int], str]:
@@ -213,7 +226,7 @@ def _draw_bars(axes: Axes, x: float, y: float, group: _Group, layout: _Layout, c
         for top, layer in zip(tops, part.layers, strict=True):
             width, number = _bar_width(layer, layout), len(layer.costs)
             for index in range(number):
-                space = _ASIDE if index else 0
+                space = min(_ASIDE, 0.4 * width / number) if index else 0
                 left, right = (x + width * i / number for i in (index, index + 1))
                 bar(axes, (left + space, top, right - left - space, _BAR), colour)
             if layer.channels * layout.scale > layout.bars:

@@ -193,8 +193,10 @@ def find_beside(
         starts, others = _branches(line, join, costs)
         inside = line[min(starts, default=end) + 1 : end]
         own = [costs[op.name] for op in inside if op.name in costs and costs[op.name].macs]
-        if len(own) != 1 or {cost.text for cost in others} != {own[0].text}:
+        if len(own) != 1 or {cost.text for cost in others} - {own[0].text}:
             raise refusal(name, f"{join.name} joins convolutions of several shapes")
+        if not others and join.output.shape[-1] > line[min(starts)].output.shape[-1]:
+            raise refusal(name, f"{join.name} adds channels to those before it")
         beside[own[0].name] = others
     return beside
 
