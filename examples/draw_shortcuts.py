@@ -33,18 +33,12 @@ from rezoo.drawing.canvas import (
     text,
 )
 from rezoo.drawing.outline import Outline
-from rezoo.models import layers
+from rezoo.models import shortcuts
 
 CELL, SHIFT = 14, 8  # sides of a pixel, and the shift from one channel to the next
 CHANNELS = (BLUE, STAGES[1])  # colours of the channels of the input
 MIXED = STAGES[5]  # colour of a channel made of several
 Reads = np.ndarray  # bool (height, width, channels, height', width', channels')
-
-
-def projection(x: Any, filters: int, *, stride: int, name: str) -> Any:
-    """Project also where the shape stays the same: option C, which rezoo's networks do not have."""
-    x = layers.conv(x, filters, 1, stride=stride, name=f"{name}.downsample.0")
-    return layers.norm(x, name=f"{name}.downsample.1")
 
 
 def reads(shortcut: Callable[..., Any], side: int, filters: int, stride: int) -> Reads:
@@ -129,11 +123,11 @@ def options(network: Callable[[str], Outline]) -> Axes:
     text(axes, 16, 30, "three kinds of shortcuts", 17, ha="left", weight="bold")
     text(axes, 16, 56, "where the shape changes", SMALL, color=MUTED, ha="left")
     text(axes, 404, 56, "where it stays", SMALL, color=MUTED, ha="right")
-    option(axes, 72, ("A: zeros", "0 weights", "identity"), layers.padded_shortcut)
+    option(axes, 72, ("A: zeros", "0 weights", "identity"), shortcuts.padded_shortcut)
     words = ("B: projection or identity", f"{own:,} weights", "identity")
-    option(axes, 72 + tall, words, layers.projection_shortcut)
+    option(axes, 72 + tall, words, shortcuts.projection_shortcut)
     words = ("C: projection everywhere", f"{everywhere:,} weights", f"1{TIMES}1 convolution")
-    option(axes, 72 + 2 * tall, words, projection)
+    option(axes, 72 + 2 * tall, words, shortcuts.projection_everywhere)
     axes.plot([16, 404], [72 + 3 * tall] * 2, color=LINE, lw=1)
     legend(axes, 88 + 3 * tall)
     return axes

@@ -1,20 +1,30 @@
 """Compare rezoo's networks with timm's: `python examples/parity_table.py [NAME …]`.
 
-Prints a row for each residual network of timm 1.0.31, or each that is named, at 224 x 224 and
-225 x 193 pixels: the largest difference of a logit, relative to the largest logit. Weights and
-statistics are random. `KERAS_BACKEND=jax` compares on JAX. The exit status is 1 if a difference is
-above 1e-5. All networks take hours on two cores. `--coverage` compares nothing: it prints how many
-of these networks rezoo builds, and how many of their published weights it loads by name. Needs timm
-and torch.
+Prints a row for each network that rezoo and timm have, or each that is named, the cheapest first,
+at 224 x 224 and 225 x 193 pixels: the largest difference of a logit, relative to the largest logit.
+Weights and statistics are random. `KERAS_BACKEND=jax` compares on JAX.
+
+All networks take hours on two cores. `--results FILE.jsonl` keeps a line for each network, backend
+and size: Ctrl+C ends a run, the same command goes on, and the table has what the file has.
+
+A difference may be 1e-5. That of a BiT network may be twice torch's own rounding, if that is more:
+float32 against float64, in brackets in the table. The exit status is 1 if a difference is larger.
+
+`--coverage` compares nothing: it prints how many of timm's residual networks rezoo builds, and how
+many of their published weights it loads by name. Needs timm and torch.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import sys
-from itertools import chain
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,16 +33,16 @@ from rezoo import create_model, registry
 from rezoo.models import tensors
 from rezoo.models.factory import start_from_zeros
 from rezoo.sources import catalogue
-from rezoo.utils.names import natural_key
-from rezoo.utils.timm_names import NOT_BUILT
+from rezoo.specs import ModelSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from peers import import_timm, logits_of, torch_twin
+from peers import import_timm, logits_of, rounding, torch_twin
 
 MODULES = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "senet")
 OTHER_MODULES = ("byobnet", "nfnet", "cspnet")  # some of their networks are residual networks
 RELATIVE = 1e-5
-SIZES = ((224, 224), (225, 193))
+ROUNDINGS = 2  # of torch; standardized filters make them visible
+SIZES = ("224x224", "225x193")
 
 
 def residual_networks() -> dict[str, list[str]]:
@@ -69,45 +79,112 @@ def print_coverage() -> None:
         print(f"| {module} | " + " | ".join(map(str, counts)) + " |")
 
 
-def differences(name: str, sizes: tuple[tuple[int, int], ...] = SIZES) -> list[float]:
-    """Return the largest difference of a logit at each size, relative to the largest logit."""
+def cost(spec: ModelSpec) -> float:
+    """Return the multiply-adds of one pixel, to compare networks for images of any size."""
+    return (spec.macs or 0) / spec.image_size**2
+
+
+def compare(name: str, sizes: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each size, with its processor seconds; the first builds the networks."""
+    began = time.process_time()
     twin = torch_twin(name)
     state = {key: value.numpy() for key, value in twin.state_dict().items()}
     model = start_from_zeros(lambda: create_model(name, num_classes=10))
     tensors.check(model, {key: value.shape for key, value in state.items()}, origin=name)
     tensors.assign(model, state.__getitem__)
-    found = []
     for size in sizes:
-        images = np.random.default_rng(1).standard_normal((1, *size, 3), dtype=np.float32)
+        shape = (1, *map(int, size.split("x")), 3)
+        images = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
         wanted, got = logits_of(twin, images), logits_of(model, images)
-        found.append(float(np.abs(wanted - got).max() / np.abs(wanted).max()))
-    keras.utils.clear_session()
-    gc.collect()
-    return found
+        row = {"architecture": name, "backend": keras.config.backend(), "size": size}
+        row["difference"] = float(np.abs(wanted - got).max() / np.abs(wanted).max())
+        if "_bit" in name:
+            row["rounding"] = float(rounding(twin, images))
+        yield row | {"seconds": round(time.process_time() - began, 1)}
+        began = time.process_time()
+
+
+def is_close(row: dict[str, Any]) -> bool:
+    """Return whether the difference of a row is allowed."""
+    return row["difference"] <= max(RELATIVE, ROUNDINGS * row.get("rounding", 0))
+
+
+def cell(row: dict[str, Any] | None) -> str:
+    """Return a difference; for BiT, with torch's rounding."""
+    if row is None:
+        return ""
+    more = f" (torch {row['rounding']:.1e})" if "rounding" in row else ""
+    return f"{row['difference']:.1e}{more}"
+
+
+def print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
+    """Print a row for each network, and the largest difference on each backend."""
+    cells = {(row["architecture"], row["backend"], row["size"]): row for row in rows}
+    backends = sorted({row["backend"] for row in rows})
+    columns = [(backend, size) for backend in backends for size in SIZES]
+    print("| architecture |" + "".join(f" {backend}, {size} |" for backend, size in columns))
+    print("|---|" + "---:|" * len(columns))
+    for name in names:
+        found = [cells.get((name, *column)) for column in columns]
+        if any(found):
+            print(f"| {name} | " + " | ".join(map(cell, found)) + " |")
+    for backend in backends:
+        print_summary([row for row in rows if row["backend"] == backend], len(names))
+    for row in rows:
+        if not is_close(row):
+            print(f"too large: {json.dumps(row)}")
+
+
+def print_summary(rows: list[dict[str, Any]], number: int) -> None:
+    """Print how far the rows of one backend are, and the largest differences."""
+    sizes = Counter(row["architecture"] for row in rows)
+    done = sum(count == len(SIZES) for count in sizes.values())
+    seconds = sum(row["seconds"] for row in rows)
+    print(
+        f"\n{rows[0]['backend']}: {done} of {number} networks, in {seconds:.0f} processor seconds"
+    )
+    if plain := [row for row in rows if "rounding" not in row]:
+        worst = max(plain, key=lambda row: row["difference"])
+        where = f"{worst['architecture']}, {worst['size']}"
+        print(f"largest difference: {worst['difference']:.1e} ({where})")
+    if bit := [row for row in rows if "rounding" in row]:
+        times = max(row["difference"] / row["rounding"] for row in bit)
+        print(f"of BiT: {times:.1f} times torch's own rounding")
 
 
 def main() -> int:
-    """Print the table; return the exit status."""
+    """Compare what is missing, print the table, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--results", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--coverage", action="store_true")
     arguments = parser.parse_args()
     if arguments.coverage:
         print_coverage()
         return 0
-    names = arguments.names or sorted(chain(*residual_networks().values()), key=natural_key)
-    backend, built, worst = keras.config.backend(), 0, 0.0
-    print("| architecture | backend |" + "".join(f" {h}x{w} |" for h, w in SIZES))
-    print("|---|---|" + "---|" * len(SIZES))
-    for name in names:
-        if name in NOT_BUILT:
-            print(f"| {name} | {NOT_BUILT[name]}: not built |" + " |" * len(SIZES))
-            continue
-        found = differences(name)
-        built, worst = built + 1, max(worst, *found)
-        print(f"| {name} | {backend} |" + "".join(f" {x:.1e} |" for x in found), flush=True)
-    print(f"\n{built} of {len(names)} networks; the largest difference is {worst:.1e}")
-    return worst > RELATIVE
+    every = [registry.architectures.get(name) for name in registry.architectures.names()]
+    specs = [spec for spec in every if spec.in_timm or spec.name == "resnet50_v1"]
+    names = arguments.names or [spec.name for spec in sorted(specs, key=cost)]
+    file, rows = arguments.results, []
+    if file and file.exists():
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    done = {(row["architecture"], row["backend"], row["size"]) for row in rows}
+    try:
+        for name in names:
+            sizes = [s for s in SIZES if (name, keras.config.backend(), s) not in done]
+            for row in compare(name, sizes) if sizes else ():
+                rows.append(row)
+                print(json.dumps(row), file=sys.stderr, flush=True)
+                if file:
+                    with file.open("a", encoding="utf-8") as lines:
+                        lines.write(f"{json.dumps(row)}\n")
+            keras.utils.clear_session()
+            gc.collect()
+    except KeyboardInterrupt:
+        print("ended; the same command goes on", file=sys.stderr)
+    shown = [row for row in rows if row["architecture"] in names]
+    print_table(shown, names)
+    return not all(map(is_close, shown))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import importlib.util
 import sys
 import types
 
-import keras
 import numpy as np
 import pytest
 
@@ -79,6 +78,8 @@ def torch_twin(name):
 
 def logits_of(model, images):
     """Return the logits of NHWC images as NumPy, from a network of either framework."""
+    import keras  # here: benchmarks run timm in processes without it
+
     if isinstance(model, keras.Model):
         # called eagerly, Keras keeps all that layers give: 150 MB an image of ResNet-50
         parts = (images[i : i + 16] for i in range(0, len(images), 16))

@@ -124,10 +124,36 @@ def test_pictures_of_the_documentation_suit_phones_and_dark_pages(name):
     assert not [colour for colour in used if f'"{colour}"' not in dark]
 
 
+@pytest.mark.slow
+def test_layers_whose_channels_are_joined_are_side_by_side():
+    pixels = keras.Input((8, 8, 3))
+    x = layers.conv(pixels, 6, 3, name="first")
+    one = layers.conv(x[..., :3], 3, 3, name="one")
+    two = layers.conv(one + x[..., 3:], 3, 3, name="two")
+    joined = keras.layers.Concatenate(name="join")([one, two, x])
+    model = keras.Model(pixels, layers.classifier(joined, 5, activation=None), name="parts")
+    found = outline(model)
+    assert [layer.text for s in found.stages for layer in s.layers] == [
+        "3×3, 6",
+        "2 × (3×3, 3)",
+        "fc, 5",
+    ]
+    assert sum(s.macs for s in found.stages) == found.profile.macs
+    assert "bars side by side: their channels are joined" in texts(draw_networks([found]))
+
+
 def concatenated(x):
     return keras.layers.Concatenate(name="join")(
         [layers.conv(x, 4, k, name=f"c{k}") for k in (1, 3)]
     )
+
+
+def dense_block(x):
+    return keras.layers.Concatenate(name="join")([layers.conv(x, 4, 3, name="c"), x])
+
+
+def largest(x):
+    return keras.layers.Maximum(name="join")([x, layers.conv(x, 3, 3, name="c")])
 
 
 def two_branches(x):
@@ -146,12 +172,14 @@ def nested(x):
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (concatenated, "join joins branches that are not added"),
+        (concatenated, "join joins convolutions of several shapes"),
+        (dense_block, "join adds channels to those before it"),
+        (largest, "join joins branches that are not added"),
         (two_branches, "join adds branches of several convolutions"),
         (nested, "one of its layers is a model itself"),
         (keras.layers.Flatten(), "it does not begin with a convolution"),
     ],
-    ids=["concatenated", "two branches", "nested", "dense"],
+    ids=["concatenated", "dense block", "largest", "two branches", "nested", "dense"],
 )
 def test_what_is_no_stack_of_stages_is_refused(build, reason):
     pixels = keras.Input((8, 8, 3))
@@ -220,10 +248,6 @@ def test_the_picture_of_resnet50_has_the_figures_of_the_paper(call, tmp_path):
 def test_every_architecture_is_drawn(name):
     spec = registry.architectures.get(name)
     shape = (spec.image_size, spec.image_size, 3)
-    if spec.family in ("res2net", "sknet"):  # their layers are side by side
-        with pytest.raises(IncompatibleError, match="joins branches that are not added"):
-            outline_of(name, input_shape=shape)
-        return
     found = outline_of(name, input_shape=shape)
     counted = sum(len(stage.layers) for stage in found.stages)
     assert counted == found.profile.weighted_layers

@@ -113,7 +113,7 @@ def test_each_kind_gives_the_logits_of_timm(name):
     ],
 )
 def test_widths_are_those_of_the_paper(name, widths, depths, groups):
-    """The figures 16 and 17 of arXiv:2003.13678."""
+    """The figures 15 and 16 of arXiv:2003.13678."""
     rule = registry.architectures.get(name).config
     found = regnet.stages(*(rule[key] for key in ("depth", "w_0", "w_a", "w_m")))
     assert tuple(blocks for _, blocks in found) == depths

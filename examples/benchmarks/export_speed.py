@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Worker, take_turns  # beside this file
+from turns import Actions, Worker, take_turns  # beside this file
 
 OURS = ("saved_model", "onnx", "openvino", "litert", "stablehlo")
 SIZE = 224
@@ -101,7 +101,7 @@ OPENERS: dict[str, tuple[str, Callable[..., Callable[[np.ndarray], Any]]]] = {
 def work(arguments: argparse.Namespace) -> None:
     """Run one workload; the input of PyTorch's is channels first."""
 
-    def build() -> tuple[Callable[[int], None], dict[str, Any]]:
+    def build() -> tuple[Actions, dict[str, Any]]:
         run = OPENERS[arguments.worker][1](arguments)
         shape = (arguments.batch, SIZE, SIZE, 3)
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -112,7 +112,7 @@ def work(arguments: argparse.Namespace) -> None:
             for _ in range(count):
                 run(images)
 
-        return steps, {}
+        return {"call": steps}, {}
 
     take_turns(build, arguments.threads)
 
@@ -192,6 +192,7 @@ def compare(arguments: argparse.Namespace, quantize: str, folder: Path) -> list[
             command += ["--batch", str(batch), "--threads", str(arguments.threads)]
             command += ["--v1"] if arguments.v1 else []
             workers[name] = Worker(command, verbose=arguments.verbose)
+            workers[name].wait()
         for _ in range(arguments.rounds):
             for worker in workers.values():
                 worker.turn()
@@ -204,15 +205,15 @@ def compare(arguments: argparse.Namespace, quantize: str, folder: Path) -> list[
 def report(workers: dict[str, Worker], quantize: str, batch: int) -> list[dict[str, Any]]:
     """Print a table; return its rows."""
     rows = []
-    best = min((w for n, w in workers.items() if n not in OURS), key=lambda w: w.median(0))
+    best = min((w for n, w in workers.items() if n not in OURS), key=lambda w: w.median("call", 0))
     print(f"\n{quantize}, batch {batch}; the best of PyTorch's is 1.00")
     print("| workload | ms | images/s | ratio | in the rounds |\n|---|---:|---:|---:|---:|")
     for name, worker in workers.items():
-        wall = worker.median(0)
-        ratios = [a[0] / b[0] for a, b in zip(best.turns, worker.turns, strict=True)]
+        wall, turns = worker.median("call", 0), worker.turns["call"]
+        ratios = [a[0] / b[0] for a, b in zip(best.turns["call"], turns, strict=True)]
         ratio = statistics.median(ratios)
         row = {"workload": name, "quantize": quantize, "batch": batch, "s": wall}
-        rows.append({**row, "ratio": ratio, "turns": worker.turns})
+        rows.append({**row, "ratio": ratio, "turns": turns})
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         figures = f"{1e3 * wall:.1f} | {batch / wall:.1f} | {ratio:.2f} | {spread}"
         print(f"| {OPENERS[name][0]} | {figures} |", flush=True)

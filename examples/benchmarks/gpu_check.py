@@ -69,7 +69,7 @@ def against_torch(model: str, size: int, batch: int, rounds: int) -> list[str]:
     return [
         str(TRAIN_STEP), "--models", model, "--image-size", str(size), "--batch", str(batch),
         "--precisions", "mixed_bfloat16", "--contenders", "torch", "torch-compile", "rezoo",
-        "--rounds", str(rounds),
+        "--actions", "training", "--rounds", str(rounds),
     ]  # fmt: skip
 
 

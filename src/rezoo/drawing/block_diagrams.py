@@ -7,6 +7,7 @@ channels if they have them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rezoo.drawing.canvas import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _MARGIN, _COLUMN, _BESIDE = 16, 194, 2  # blocks beside each other
 _TOP, _LAYER, _FOOT, _NOTE, _ROW = 96, 62, 104, 34, 20
 _BOX = (92, 34)  # width and height of a layer
+_LINE = 12  # characters that fit into it
 _ASIDE = 23  # of the line of layers, left of the middle of its column
 
 _Example = tuple[DrawnStage, DrawnBlock]
@@ -124,7 +126,10 @@ def _draw_block(
     y, above = top + _TOP + (step - tall) / 2 - 6, top + 86
     for words, look, costs in _boxes(block):
         arrow(axes, (x, above), (x, y))
-        box(axes, (x - wide / 2, y, wide, tall), words, look=look)
+        box(axes, (x - wide / 2, y, wide, tall), look=look)
+        lines = wrap(words, _LINE)
+        letters = 14 if len(lines) == 1 else SMALL
+        text(axes, x, y + tall / 2, "\n".join(lines), letters, va="center", linespacing=1.05)
         params, macs = _sums(costs)
         right, middle = x + wide / 2 + 6, y + tall / 2
         text(axes, right, middle - 8, f"{params:,}", SMALL, ha="left", weight="bold")
@@ -144,7 +149,7 @@ def _draw_block(
 def _boxes(block: DrawnBlock) -> Iterator[tuple[str, Look, tuple[LayerCost, ...]]]:
     """Yield words, colours and layers of each box: of a layer, or of a gate."""
     for layer in block.layers:
-        yield layer.cost.text, LAYER, (layer.cost,)
+        yield layer.text, LAYER, layer.costs
     for gate in (found for found in block.bypasses if found.kind == "product"):
         yield "gate", OTHER, gate.layers
 

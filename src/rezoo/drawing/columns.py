@@ -38,8 +38,11 @@ _MARGIN, _ARC, _GAP = 16, 15, 14  # around the columns, for shortcuts, between c
 _BAR, _STEP, _POOL, _BLOCK = 8, 11, 8, 5  # heights: of a bar, with space, of pooling, of a gap
 _ROW = 17  # height of a line of text
 _SHOWN, _MOST = 3, 8  # of more than 8 equal blocks, the first three and the last are drawn
-_TOP, _BOTTOM, _BAND = 66, 124, 30  # heights above, below, and of the title of a band
+_TOP, _BOTTOM, _BAND = 66, 76, 30  # heights above, below, and of the title of a band
+_LEGEND = 16  # height of a line of the legend
 _NARROWEST = 120  # column
+_LETTER, _BOLD = 0.58 * SMALL, 0.68 * SMALL  # width of a letter
+_ASIDE = 2  # space between the bars of layers that are side by side
 
 Size = tuple[int, int] | None  # of maps; None for the head
 
@@ -120,10 +123,11 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
     ordered: list[Size] = [*sorted(filter(None, sizes), key=math.prod, reverse=True)]
     ordered += [None] * (None in sizes)
     number = len(outlines)
-    width = max(WIDTH, 2 * _MARGIN + number * (_NARROWEST + _GAP) - _GAP)
+    width = max(WIDTH, 2 * _MARGIN + number * (_narrowest(outlines, columns) + _GAP) - _GAP)
     layout = _layout(outlines, (width - 2 * _MARGIN + _GAP) / number - _GAP)
     heights = [max(layout.height(c.get(size, [])) for c in columns) for size in ordered]
-    height = _TOP + sum(heights) + _BAND * len(ordered) + _BOTTOM
+    legend = _legend(outlines)
+    height = _TOP + sum(heights) + _BAND * len(ordered) + _BOTTOM + _LEGEND * len(legend)
     axes, colours = canvas(height, width), stage_colours(outlines)
     y: float = _TOP
     for size, tall in zip(ordered, heights, strict=True):
@@ -137,8 +141,21 @@ def draw_columns(outlines: Sequence[Outline]) -> Axes:
     for index, outline in enumerate(outlines):
         x = _MARGIN + index * (layout.width + _GAP)
         _write_totals(axes, x, y, outline, layout)
-    _write_legend(axes, y + 72, outlines)
+    for index, line in enumerate(legend):
+        text(axes, _MARGIN, y + 72 + _LEGEND * index, line, SMALL, ha="left", color=MUTED)
     return axes
+
+
+def _narrowest(
+    outlines: Sequence[Outline], columns: Sequence[Mapping[Size, list[_Group]]]
+) -> float:
+    """Return the width of a column that has room for all its texts; a single one is wide."""
+    if len(outlines) == 1:
+        return _NARROWEST
+    groups = [group for column in columns for groups in column.values() for group in groups]
+    lines = max(len(line) for group in groups for line in group.lines)
+    names = max(len(outline.name) for outline in outlines)
+    return max(_NARROWEST, _ARC + _LETTER * lines, _BOLD * names)
 
 
 def stage_colours(outlines: Sequence[Outline]) -> dict[tuple[int, int], str]:
@@ -169,9 +186,9 @@ def _bands(outline: Outline) -> dict[Size, list[_Group]]:
 
 def _layout(outlines: Sequence[Outline], width: float) -> _Layout:
     wide = len(outlines) == 1
-    bars = width * 0.56 if wide else width - _ARC
+    bars = width * 0.53 if wide else width - _ARC
     layers = [x for o in outlines for s in o.stages if s.role != "head" for x in s.layers]
-    return _Layout(wide, width, bars, bars / max(x.cost.output_shape[-1] for x in layers))
+    return _Layout(wide, width, bars, bars / max(x.channels for x in layers))
 
 
 def _draw_groups(
@@ -207,9 +224,12 @@ def _draw_bars(axes: Axes, x: float, y: float, group: _Group, layout: _Layout, c
             continue
         tops = [y + _STEP * index for index in range(len(part.layers))]
         for top, layer in zip(tops, part.layers, strict=True):
-            width = _bar_width(layer, layout)
-            bar(axes, (x, top, width, _BAR), colour)
-            if layer.cost.output_shape[-1] * layout.scale > layout.bars:
+            width, number = _bar_width(layer, layout), len(layer.costs)
+            for index in range(number):
+                space = min(_ASIDE, 0.4 * width / number) if index else 0
+                left, right = (x + width * i / number for i in (index, index + 1))
+                bar(axes, (left + space, top, right - left - space, _BAR), colour)
+            if layer.channels * layout.scale > layout.bars:
                 _break(axes, x + width - 14, top)
         if part.shortcut:
             first, last = tops[part.shortcut.first], tops[part.shortcut.last]
@@ -220,7 +240,7 @@ def _draw_bars(axes: Axes, x: float, y: float, group: _Group, layout: _Layout, c
 
 
 def _bar_width(layer: MainLayer, layout: _Layout) -> float:
-    return min(layout.bars, max(2.0, layer.cost.output_shape[-1] * layout.scale))
+    return min(layout.bars, max(2.0, layer.channels * layout.scale))
 
 
 def _break(axes: Axes, x: float, y: float) -> None:
@@ -264,11 +284,11 @@ def _write_totals(axes: Axes, x: float, y: float, outline: Outline, layout: _Lay
         )
 
 
-def _write_legend(axes: Axes, y: float, outlines: Sequence[Outline]) -> None:
+def _legend(outlines: Sequence[Outline]) -> list[str]:
     lines = ["bar: a layer, as wide as its channels (//: wider)"]
     stages = [stage for outline in outlines for stage in outline.stages]
     if any(block.shortcut for stage in stages for block in stage.blocks):
         lines.append("arc: shortcut, broken if the shape changes")
-    lines.append("frame: pooling")
-    for index, line in enumerate(lines):
-        text(axes, _MARGIN, y + 16 * index, line, SMALL, ha="left", color=MUTED)
+    if any(layer.beside for stage in stages for layer in stage.layers):
+        lines.append("bars side by side: their channels are joined")
+    return [*lines, "frame: pooling"]

@@ -16,6 +16,7 @@ import keras
 from rezoo.drawing.line import (
     Bypass,
     MainLayer,
+    find_beside,
     find_bypasses,
     find_line,
     main_layers,
@@ -44,14 +45,13 @@ class DrawnBlock:
     @property
     def costs(self) -> tuple[LayerCost, ...]:
         """All layers with weights, those of bypasses last."""
-        return tuple(x.cost for x in self.layers) + tuple(
-            x for b in self.bypasses for x in b.layers
-        )
+        on_line = tuple(cost for layer in self.layers for cost in layer.costs)
+        return on_line + tuple(cost for bypass in self.bypasses for cost in bypass.layers)
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The layers in the notation of the paper."""
-        return tuple(layer.cost.text for layer in self.layers)
+        return tuple(layer.text for layer in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +118,13 @@ def outline(model: keras.Model) -> Outline:
     costs = {layer.name: layer for layer in found.layers}
     operations = find_line(model, costs)
     bypasses = find_bypasses(model.name, operations, costs)
-    covered = {cost.name for bypass in bypasses for cost in bypass.layers}
+    beside = find_beside(model.name, operations, costs)
+    off_line = [*(bypass.layers for bypass in bypasses), *beside.values()]
+    covered = {cost.name for several in off_line for cost in several}
     covered |= {operation.name for operation in operations}
     if left := [layer.name for layer in found.layers if layer.macs and layer.name not in covered]:
         raise refusal(model.name, f"the layer {left[0]} is in a branch beside the others")
-    line = main_layers(operations, costs)
+    line = main_layers(operations, costs, beside)
     counted = [layer for layer in line if layer.counted]
     if not counted or len(counted[0].cost.output_shape) != 3:
         raise refusal(model.name, "it does not begin with a convolution")

@@ -21,8 +21,8 @@ def average(x: Any, *, name: str) -> Any:
 def blur(x: Any, *, name: str) -> Any:
     """Blur with the filter of the binomials 1, 2, 1 and stride 2; the border is reflected.
 
-    "Making Convolutional Networks Shift-Invariant Again", arXiv:1904.11486, section 3.1: Tri-3. An
-    average over 2x2 of averages over 2x2 is this filter.
+    "Making Convolutional Networks Shift-Invariant Again", arXiv:1904.11486, section 3.2,
+    "Triangle-3". An average over 2x2 of averages over 2x2 is this filter.
     """
     x = ReflectionPadding2D(name=f"{name}.pad")(x)
     x = keras.layers.AveragePooling2D(2, strides=1, name=f"{name}.first")(x)

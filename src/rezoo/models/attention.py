@@ -16,9 +16,10 @@ from rezoo.models.primitives import ChannelConvolution
 
 
 def squeeze_excite(x: Any, *, ratio: float = 1 / 16, reduced: int | None = None, name: str) -> Any:
-    """Scale each channel by two fully connected layers of the averages (arXiv:1709.01507, 3.1).
+    """Scale each channel by two fully connected layers of the averages.
 
-    The fully connected layers are 1x1 convolutions with biases, as in timm.
+    Source: arXiv:1709.01507, sections 3.1 and 3.2. The fully connected layers are 1x1 convolutions
+    with biases, as in timm.
 
     Args:
         x: Input tensor.

@@ -1,4 +1,4 @@
-"""BiT: "Big Transfer: General Visual Representation Learning", arXiv:1912.11370, section 3.1.
+"""BiT: "Big Transfer: General Visual Representation Learning", arXiv:1912.11370, section 3.3.
 
 Pre-activation ResNets for pre-training on large data. Batch normalization would tie an image to the
 others of its batch: group normalization takes its place, and the filters of convolutions are
@@ -20,7 +20,7 @@ from rezoo.models.residual import Style, member
 from rezoo.models.resnetv2 import BODY50, BODY101, BODY152, build
 from rezoo.specs import ModelSpec
 
-_PAPER = "Kolesnikov et al. 2019, arXiv:1912.11370, section 3.1"
+_PAPER = "Kolesnikov et al. 2019, arXiv:1912.11370, section 3.3"
 
 
 def _spec(depth: int, width: int, *, params: int, macs: int) -> ModelSpec:

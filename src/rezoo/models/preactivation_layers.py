@@ -11,7 +11,7 @@ from rezoo.models.primitives import Conv2D
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class StandardizedConv2D(Conv2D):
-    """A convolution whose filters have mean 0 and variance 1 (arXiv:1903.10520, equation 8).
+    """A convolution whose filters have mean 0 and variance 1 (arXiv:1903.10520).
 
     The filters are standardized in float32, under mixed precision too.
 
@@ -47,7 +47,7 @@ class StandardizedConv2D(Conv2D):
 
 @keras.saving.register_keras_serializable(package="rezoo")
 class EvoNorm(keras.layers.Layer):
-    """EvoNorm-S0: normalization and activation in one (arXiv:2004.02967, table 2).
+    """EvoNorm-S0: normalization and activation in one (arXiv:2004.02967).
 
     y = x sigmoid(v x) / sqrt(variance + epsilon) · gamma + beta, where the biased variance is that
     of a group of channels of one image.

@@ -6,7 +6,7 @@ a bottleneck: three convolutions of the same width, of which the 3x3 has groups 
 channels. RegNetY has squeeze and excitation after the 3x3 (section 4).
 
 The number in a name is that of the MACs in hundreds of millions. Parameters of the rule:
-figures 16 and 17, and the authors' code, pycls.
+figures 15 and 16, and the authors' code, pycls.
 
 | name           | pixels |    parameters |            MACs |
 |----------------|--------|---------------|-----------------|
@@ -169,7 +169,7 @@ def _spec(
     """Return a spec; `rule` has the values of `_RULE`."""
     config: dict[str, Any] = dict(zip(_RULE, rule, strict=True))
     words = f"{3 * config['depth'] + 2} layers, groups of {config['group_width']}"
-    source = "Radosavovic et al. 2020, arXiv:2003.13678, figures 16 and 17; pycls"
+    source = "Radosavovic et al. 2020, arXiv:2003.13678, figures 15 and 16; pycls"
     if name.startswith("regnety"):
         config["se_ratio"] = 0.25
         words = f"{words}, squeeze and excitation"

@@ -1,8 +1,9 @@
 """ResNeSt: "ResNeSt: Split-Attention Networks", arXiv:2004.08955.
 
 The 3x3 convolution of a bottleneck gives several maps for each group of channels, the splits.
-Weights that depend on the image and add up to 1 choose among them for each channel (section 3.1,
-figure 2). Where the sides halve, an average over 3x3 does it instead of the convolution.
+Weights that depend on the image and add up to 1 choose among them for each channel (section 3,
+"Split-Attention Networks"). Where the sides halve, an average over 3x3 does it instead of the
+convolution ("Average Downsampling").
 
 | name               | pixels |  parameters |           MACs |
 |--------------------|--------|-------------|----------------|
@@ -46,7 +47,7 @@ def split_attention_block(
     drop_path: DropPath | None = None,
     name: str,
 ) -> Any:
-    """Apply a 1x1 convolution, a 3x3 with split attention, and a 1x1 (figure 2).
+    """Apply a 1x1 convolution, a 3x3 with split attention, and a 1x1.
 
     Args:
         x: Input tensor.
@@ -81,7 +82,7 @@ def split_attention_block(
 def _split_attention(
     x: Any, *, splits: int, groups: int, norm: Callable[..., Any], name: str
 ) -> Any:
-    """Convolve 3x3 and weigh the splits (section 3.1, equations 1 and 2): `(N, H, W, C)`."""
+    """Convolve 3x3 and weigh the splits (section 3, equations 1 to 3): `(N, H, W, C)`."""
     import keras
 
     from rezoo.models.attention import gated
@@ -108,7 +109,7 @@ def _split_attention(
 _spec = partial(member, family="resnest")
 
 _BLOCKS = stages("split_attention")
-_PAPER = "Zhang et al. 2020, arXiv:2004.08955, section 3.1"
+_PAPER = "Zhang et al. 2020, arXiv:2004.08955, section 3"
 _S2 = Style("2 splits", _PAPER, {"splits": 2})
 _E = Style(
     "wide deep stem, pooled shortcuts", _PAPER, {**D.config, "stem": ("deep", (64, 64, 128))}

@@ -1,7 +1,8 @@
 """ResNet-RS: "Revisiting ResNets: Improved Training and Scaling Strategies", arXiv:2103.07579.
 
-ResNet-D with squeeze and excitation, whose inner width is a quarter of the channels, and a 3x3
-convolution of stride 2 in place of the max pooling. Deeper members are for larger images.
+ResNet-D with squeeze and excitation, whose inner width is a quarter of the channels (section 4.1).
+As in timm, a 3x3 convolution of stride 2 takes the place of the max pooling. Deeper members are for
+larger images.
 
 | name        | pixels |  parameters |           MACs |
 |-------------|--------|-------------|----------------|
@@ -29,7 +30,7 @@ _R350 = {"depths": (4, 36, 72, 4), "blocks": BOTTLENECK}
 _R420 = {"depths": (4, 44, 87, 4), "blocks": BOTTLENECK}
 _RS = Style(
     "deep stem, pooled shortcuts, squeeze and excitation",
-    f"Bello et al. 2021, arXiv:2103.07579; {TRICKS} (ResNet-D)",
+    f"Bello et al. 2021, arXiv:2103.07579, section 4.1; {TRICKS} (ResNet-D)",
     {
         "stem": ("deep", (32, 32, 64)),
         "pool": "convolution",

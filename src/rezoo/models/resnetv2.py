@@ -113,7 +113,7 @@ _spec = partial(member, family="resnetv2", build=build)
 
 _V2 = Style("pre-activation", PAPER, {})
 _GN = Style("group normalization", "Wu and He 2018, arXiv:1803.08494", {"parts": "group_norm"})
-_EVO = Style("EvoNorm-S0", "Liu et al. 2020, arXiv:2004.02967, table 2", {"parts": "evo_norm"})
+_EVO = Style("EvoNorm-S0", "Liu et al. 2020, arXiv:2004.02967", {"parts": "evo_norm"})
 
 resnetv2_18 = _spec("resnetv2_18", BODY18, _V2, layers=18, params=11_687_720, macs=1_814_073_344)
 resnetv2_34 = _spec("resnetv2_34", BODY34, _V2, layers=34, params=21_795_880, macs=3_663_761_408)

@@ -25,8 +25,9 @@ between them is a sixteenth of the channels.
 | senet154            |    224 | 115,088,984 | 20,688,363,520 |
 
 The letters d and t stand for other stems and shortcuts, see `resnet`; 32x4d for groups, see
-`resnext`. The `senet154` of the paper (appendix) has 3x3 convolutions in its projections, and half
-as many channels before its grouped convolutions.
+`resnext`. The `senet154` of the paper (appendix, "Details of SENet-154") has a stem of three 3x3
+convolutions, 3x3 convolutions in its projections, and half as many channels before its grouped
+convolutions.
 """
 
 from __future__ import annotations

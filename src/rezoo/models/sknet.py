@@ -1,7 +1,7 @@
 """SKNet: "Selective Kernel Networks", arXiv:1903.06586.
 
 A 3x3 convolution has a second path with a 5x5, which is a 3x3 with gaps. Weights that depend on the
-image and add up to 1 choose between the two for each channel (section 3.1, figure 1).
+image and add up to 1 choose between the two for each channel ("Selective Kernel Convolution").
 
 | name              | pixels | parameters |          MACs |
 |-------------------|--------|------------|---------------|
@@ -11,7 +11,7 @@ image and add up to 1 choose between the two for each channel (section 3.1, figu
 | skresnet50d       |    224 | 25,822,392 | 4,329,062,912 |
 | skresnext50_32x4d |    224 | 27,479,784 | 4,462,710,784 |
 
-`skresnext50_32x4d` is SKNet-50 of the paper (table 1), but for its attention of timm's width. The
+`skresnext50_32x4d` is SKNet-50 of the paper, but for its attention of timm's width. The
 others are timm's. They divide the channels between the two paths, so they have fewer parameters. A
 d stands for the deep stem and the pooled shortcuts of ResNet-D, see `resnet`.
 """
@@ -108,7 +108,7 @@ def _selective(
     norm: Callable[..., Any],
     name: str,
 ) -> Any:
-    """Convolve with two kernels and weigh the results (section 3.1): split, fuse and select."""
+    """Convolve with two kernels and weigh the results: the paper's split, fuse and select."""
     import keras
 
     from rezoo.models.channel_parts import ChannelSlice, PartsSoftmax, PartsSum
@@ -142,10 +142,10 @@ _spec = partial(member, family="sknet")
 _R18 = {"depths": (2, 2, 2, 2), "blocks": stages("selective_basic")}
 _R34 = {**_R18, "depths": (3, 4, 6, 3)}
 _R50 = {"depths": (3, 4, 6, 3), "blocks": stages("selective_bottleneck")}
-_PAPER = "Li et al. 2019, arXiv:1903.06586, section 3"
+_PAPER = "Li et al. 2019, arXiv:1903.06586"
 _HALVES = Style("selective kernels of halves", f"{_PAPER}; halves of timm", {})
 _NARROW = Style("", _PAPER, {"ratio": 1 / 8, "divisor": 16})
-_WHOLE = Style("selective kernels", f"{_PAPER}, table 1", {"divisor": 32, "split": False})
+_WHOLE = Style("selective kernels", f"{_PAPER}, SKNet-50", {"divisor": 32, "split": False})
 
 skresnet18 = _spec(
     "skresnet18", _R18, _HALVES, _NARROW, layers=18, params=11_958_056, macs=1_814_337_536

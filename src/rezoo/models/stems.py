@@ -64,9 +64,10 @@ def blurred_max_pooling(x: Any, *, norm: Callable[..., Any] = norm) -> Any:
 
 
 def convolution_pooling(x: Any, *, norm: Callable[..., Any] = norm) -> Any:
-    """Apply a 3x3 convolution of stride 2 (arXiv:2103.07579, section 3.2).
+    """Apply a 3x3 convolution of stride 2, as timm builds ResNet-RS (arXiv:2103.07579).
 
-    The numbers in names are positions in PyTorch's `Sequential`.
+    In the paper (section 4.1), the first 3x3 of the next block has the stride. The numbers in names
+    are positions in PyTorch's `Sequential`.
     """
     x = conv(x, x.shape[-1], 3, stride=2, name="maxpool.0")
     return relu(norm(x, name="maxpool.1"), name="maxpool.2")
