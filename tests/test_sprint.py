@@ -30,7 +30,7 @@ from rezoo.training.sgd import SGD
 from same_bits import different
 from test_registry import install  # noqa: F401 - a fixture
 from test_training import StopAt
-from tiny import tiny3
+from tiny import NARROW, tiny3, tiny_network  # noqa: F401 - a fixture
 from zoo import graph
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
@@ -164,10 +164,10 @@ def test_a_stopped_run_ends_in_the_same_bits(tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     changes = {"image_size": 12, "batch_size": 128, "epochs": 2, "precision": "float32"}
     options = {"recipe": "sprint", "changes": changes}
-    rezoo.train("wide_resnet8", "digits", output=whole, **options)
+    rezoo.train(NARROW, "digits", output=whole, **options)
     with pytest.raises(Interrupted):
-        rezoo.train("wide_resnet8", "digits", output=halves, reporter=StopAt(1, 3), **options)
-    rezoo.train("wide_resnet8", "digits", output=halves, resume=True, **options)
+        rezoo.train(NARROW, "digits", output=halves, reporter=StopAt(1, 3), **options)
+    rezoo.train(NARROW, "digits", output=halves, resume=True, **options)
     assert different(whole, halves) == set()
     with np.load(whole / "predictions-val.npz") as predictions:
         assert len(predictions.files)

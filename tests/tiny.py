@@ -4,7 +4,8 @@ It is registered as a plugin is: by a distribution on `sys.path`, for the tests 
 
     from tiny import NETWORK, tiny_network  # noqa: F401 - a fixture
 
-`WITH_BIAS` is the same network with a bias in its convolution.
+`WITH_BIAS` is the same network with a bias in its convolution, `NARROW` is wide_resnet8 with few
+channels.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import sys
 import pytest
 
 from rezoo import registry
+from rezoo.models.wide_resnet8 import wide_resnet8
 from rezoo.specs import ModelSpec
 
-NETWORK, WITH_BIAS = "tiny3", "tiny3_bias"
+NETWORK, WITH_BIAS, NARROW = "tiny3", "tiny3_bias", "narrow_resnet8"
 
 
 def build(*, name, input_shape, num_classes, classifier_activation, bias=False):
@@ -35,6 +37,9 @@ def build(*, name, input_shape, num_classes, classifier_activation, bias=False):
 
 tiny3 = ModelSpec(name=NETWORK, build=build, summary="three layers, for tests")
 tiny3_bias = dataclasses.replace(tiny3, name=WITH_BIAS, config={"bias": True})
+narrow_resnet8 = dataclasses.replace(
+    wide_resnet8, name=NARROW, config={"widths": (8, 16, 16)}, params=None, macs=None
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,6 +51,7 @@ def tiny_network(tmp_path_factory):
     (info / "METADATA").write_text("Name: tiny\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         f"[rezoo.architectures]\n{NETWORK} = tiny:tiny3\n{WITH_BIAS} = tiny:tiny3_bias\n"
+        f"{NARROW} = tiny:narrow_resnet8\n"
     )
     sys.path.insert(0, str(folder))
     registry._scan.cache_clear()
