@@ -121,7 +121,11 @@ def use(folder: Path) -> None:
         bin_ = place / ("Scripts" if os.name == "nt" else "bin")
         # nothing of this machine's settings, and nothing of the sources beside it
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("REZOO_", "PYTHON"))}
-        kept |= {"REZOO_CACHE": scratch, "KERAS_HOME": scratch, "PIP_NO_COMPILE": "1"}
+        kept |= {
+            "REZOO_CACHE": scratch,
+            "KERAS_HOME": scratch,
+            "PIP_NO_COMPILE": "0",
+        }  # as in .ci/run
 
         def run(*command: str) -> str:
             begun = time.monotonic()
