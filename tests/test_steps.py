@@ -183,7 +183,6 @@ def test_average_has_batch_statistics():
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.backend
 def test_a_step_that_is_not_finite_changes_nothing_but_the_scale(parts):
-
     def loss_and_hits(logits, labels):
         return 1e3 * keras.ops.mean(logits), keras.ops.sum(labels)
 

@@ -32,6 +32,7 @@ from rezoo.models.timm_arguments import check_network
 from rezoo.specs import ModelConfig, Origin, Preprocessing
 from rezoo.utils.documents import number, numbers, read_document, triple, typed
 from rezoo.utils.files import FileRecord
+from rezoo.utils.names import listed
 from rezoo.utils.schemas import Schema, conform, text
 from rezoo.utils.timm_names import OLD_NAMES
 
@@ -85,8 +86,7 @@ def read_json(folder: Path) -> dict[str, Any]:
     if not os.path.isfile(path):
         hint = f"a folder with {CONFIG} and {WEIGHTS} is needed, as timm and rezoo write them."
         if inside := sorted(str(found.parent) for found in folder.glob(f"*/{CONFIG}")):
-            more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
-            hint = f"name one of the folders in it: {', '.join(inside[:3])}{more}."
+            hint = f"name one of the folders in it: {listed(inside, 3)}."
         raise NotFoundError(f"{folder} has no {CONFIG}", hint=hint)
     return read_document(path)
 

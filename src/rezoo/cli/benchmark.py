@@ -132,7 +132,6 @@ def _lines(row: Measured) -> Iterator[tuple[str, ...]]:
 
 
 def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
-
     return (
         str(speed.batch_size),
         *_spread(speed.images_per_s, "/s"),
@@ -143,7 +142,6 @@ def _speed(speed: Speed, memory: int | None) -> tuple[str, ...]:
 
 
 def _conditions(result: Benchmark) -> Iterator[str]:
-
     peak, threads = result.peak_flops_per_s, result.threads
     yield (
         f"{result.device}; {result.backend}, {result.precision}, "

@@ -82,7 +82,6 @@ def calibrate(
 
 
 def _print(result: Calibrated) -> None:
-
     found = result.calibration
     loss = f"{result.loss_before:.4f} before, {result.loss_after:.4f} after"
     images = count_of(found.images, "validation image")

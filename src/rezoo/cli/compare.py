@@ -100,7 +100,6 @@ def compare(
 
 
 def _print(result: NetworkComparison) -> None:
-
     lines(result.summary, style="bold")
     _print_networks(result)
     inputs = {network.preprocessing for network in result.networks}
@@ -154,7 +153,6 @@ def _p(value: float) -> str:
 
 
 def _print_changes(pair: PairedDifference, count: int) -> None:
-
     loss = f"loss {pair.loss_difference:+.4f}"
     if pair.loss_interval:
         loss += " (95 % interval {:+.4f} to {:+.4f})".format(*pair.loss_interval)
@@ -181,6 +179,5 @@ def _print_changes(pair: PairedDifference, count: int) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-
     if rows:
         table("", rows, right=[key for key in rows[0] if key not in _TEXTS])

@@ -141,7 +141,6 @@ def show(
 
 
 def _print_prepared(result: PreparedDataset) -> None:
-
     state = {True: "prepared now", False: "already prepared", None: "ready"}[result.new]
     size = "unknown" if result.size is None else f"{result.size:,} bytes"
     lines(f"{result.dataset}: {state}, {result.elapsed_s:.1f} s", style="bold")
@@ -186,7 +185,6 @@ def _print_findings(findings: Findings, document: Mapping[str, Any]) -> None:
 
 
 def _print_sheet(sheet: Sheet) -> None:
-
     lines(f"{sheet.path}, {sheet.width}×{sheet.height} pixels", style="bold")
     lines(f"{count_of(sheet.examples, 'example')} of {sheet.split}: {sheet.columns}")
     lines(*(f"note: {note}" for note in sheet.notes))

@@ -57,7 +57,6 @@ def _print_plan(plan: Plan, found: Estimate) -> None:
 
 
 def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
-
     recipe, profile = plan.recipe, found.profile
     height, width, _ = profile.input_shape
     counts = f"{profile.macs / 1e9:.2f} GMACs = {profile.flops / 1e9:.2f} GFLOPs"
@@ -77,7 +76,6 @@ def _costs(plan: Plan, found: Estimate) -> Iterator[tuple[str, str]]:
 
 
 def _memory(found: Estimate) -> Iterator[str]:
-
     memory = found.memory
     yield f"at most {size(memory.total + found.before_bytes)}, predicted:"
     yield f"  {size(memory.activations)} activations"

@@ -191,7 +191,6 @@ def _print(
     robustness: Robustness | None,
     classes: bool,
 ) -> None:
-
     images = count_of(len(result.predictions), "image")
     lines(f"{result.model} on {result.dataset}, {result.split} split, {images}", style="bold")
     rows = [

@@ -85,7 +85,6 @@ def examine(
 
 
 def _print(result: Lesions) -> None:
-
     lines(f"{result.model} on {result.dataset}, {result.split} split", style="bold")
     low, high = result.intact_interval
     table("", result.rows())

@@ -73,7 +73,6 @@ def info(
 
 
 def _show(content: Mapping[str, Any], as_json: bool) -> None:
-
     print_json(content) if as_json else fields(content)
 
 
@@ -188,7 +187,6 @@ def _print_network(document: Mapping[str, Any], counted: Profile | None) -> None
 
 
 def _print_layers(counted: Profile) -> None:
-
     console = open_console()
     grid = new_grid(console)
     for column in ("stage", "output", "layers"):

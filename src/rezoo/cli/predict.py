@@ -248,7 +248,6 @@ def _write_features(
 
 
 def _print(results: Sequence[Prediction]) -> None:
-
     console = open_console()
     grid = new_grid(console)
     grid.add_column("image", overflow="fold")

@@ -74,7 +74,6 @@ def push(
 
 
 def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = False) -> None:
-
     console = open_console(stderr=to_stderr)
     where = {True: "exists", False: "will be created", None: "was not reached"}[plan.exists]
     kind = "private" if plan.private else "public"
@@ -96,7 +95,6 @@ def _print_plan(plan: PushPlan, *, with_card: bool = False, to_stderr: bool = Fa
 
 
 def _print_result(result: Pushed) -> None:
-
     if not result.changed:
         lines(f"{result.url} has all of these files already, at {result.commit}")
         return

@@ -72,7 +72,6 @@ def verify(
 
 
 def _print(result: Verification) -> None:
-
     console = open_console()
     grid = new_grid(console)
     grid.add_column("what", no_wrap=True, style="bold")

@@ -12,8 +12,8 @@ import numpy as np
 from rezoo.data.finding import find_images
 from rezoo.data.image_files import UnreadableImageError
 from rezoo.errors import SpecError
-from rezoo.evaluation.calibrating.features import BothForward, forward_with_features
-from rezoo.evaluation.calibrating.unknown import Refusal
+from rezoo.evaluation.calibrating.features import BothForward
+from rezoo.evaluation.calibrating.unknown import Refusal, forward_for
 from rezoo.evaluation.forward import network_of
 from rezoo.evaluation.pictures import Pictures, as_list, prepare
 from rezoo.evaluation.predictions import probabilities, top_k
@@ -112,8 +112,7 @@ def predict(
     with joined(devices, hosts) as team:
         network = network_of(model, source)
         refusal = Refusal.of(source.config, network)
-        needed = refusal is not None and refusal.means is not None
-        forward = forward_with_features(network, needed=needed)
+        forward = forward_for(network, refusal)
         warn_of_gpu_faults()
         mine, results = team.share(len(pictures)).tolist(), list[Prediction]()
         for start in range(0, len(mine), batch_size):

@@ -14,6 +14,7 @@ from rezoo.exporters.formats import PASSPORT, Format
 from rezoo.sources.references import Source
 from rezoo.utils.documents import read_document, typed
 from rezoo.utils.files import refuse_file, refuse_unwritable
+from rezoo.utils.names import listed
 
 _SHOWN = 5  # files in a message
 
@@ -32,9 +33,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     refuse_file(folder)
     if folder.is_dir() and any(folder.iterdir()):
         if others := _other_files(folder):
-            more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
             raise SpecError(
-                f"{folder} has other files: {', '.join(others[:_SHOWN])}{more}",
+                f"{folder} has other files: {listed(others, _SHOWN)}",
                 hint="an export replaces an export only: move them, or choose another folder "
                 "with --output.",
             )

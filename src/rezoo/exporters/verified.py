@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from rezoo.errors import IncompatibleError
-from rezoo.evaluation.calibrating.features import BothForward, forward_with_features
+from rezoo.evaluation.calibrating.features import BothForward
+from rezoo.evaluation.calibrating.unknown import forward_for
 from rezoo.evaluation.predict import probabilities_of
 from rezoo.exporters.bundle import Bundle
 from rezoo.exporters.comparing import Comparison, compare, in_batches
@@ -46,8 +47,7 @@ def write_verified(
     """
     if bundle.gives == FEATURES:  # there is no accuracy
         samples = dataclasses.replace(samples, labels=samples.labels[:0])
-    needed = bundle.refusal is not None and bundle.refusal.means is not None
-    forward = forward_with_features(bundle.network, needed=needed)
+    forward = forward_for(bundle.network, bundle.refusal)
     progress(f"writing {kind.name} and comparing it with its source")
     attempt = partial(write_and_compare, kind=kind, tolerance=tolerance)
     wanted, unknown = _wanted(bundle, forward, samples)

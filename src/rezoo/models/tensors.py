@@ -24,6 +24,7 @@ import numpy as np
 
 from rezoo.errors import IncompatibleError
 from rezoo.models.settings import require_backend
+from rezoo.utils.names import listed
 
 require_backend()  # whatever fills or writes a network imports this module, before any work
 
@@ -162,5 +163,4 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 
 def _some(items: list[str], most: int = 10) -> str:
-    shown = ", ".join(ascii(i)[1:-1] for i in items[:most])
-    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+    return listed([ascii(item)[1:-1] for item in items], most)

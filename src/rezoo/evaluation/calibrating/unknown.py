@@ -24,7 +24,7 @@ import numpy as np
 
 from rezoo.confidence import ENERGY, PROBABILITY, SIMILARITY
 from rezoo.errors import RunWarning
-from rezoo.evaluation.calibrating.features import forward_with_features
+from rezoo.evaluation.calibrating.features import BothForward, forward_with_features
 from rezoo.evaluation.logits import require_finite
 from rezoo.evaluation.predictions import log_sum_exp
 from rezoo.evaluation.scoring.intervals import Z_95
@@ -128,6 +128,12 @@ class Refusal:
         if self.means is None:
             return energy(logits, self.temperature)
         return similarity(features, self.means)
+
+
+def forward_for(network: keras.Model, refusal: Refusal | None) -> BothForward:
+    """Return the compiled forward pass, with the features that a rule needs, if it needs them."""
+    needed = refusal is not None and refusal.means is not None
+    return forward_with_features(network, needed=needed)
 
 
 class ScoredForward:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rezoo.errors import SpecError
 from rezoo.utils.files import refuse_file, refuse_unwritable
-from rezoo.utils.names import normalized
+from rezoo.utils.names import listed, normalized
 from rezoo.utils.paths import expanded
 
 _ENDING = ".png"
@@ -49,9 +49,8 @@ def picture_paths(
     folders = [path.name for path in paths if path.is_dir()]
     taken = [path.name for path in paths if not overwrite and os.path.lexists(path)] or folders
     if taken:
-        more = f" and {len(taken) - _SHOWN} more" if len(taken) > _SHOWN else ""
         raise SpecError(
-            f"{folder} has {', '.join(map(repr, taken[:_SHOWN]))}{more} already",
+            f"{folder} has {listed([*map(repr, taken)], _SHOWN)} already",
             hint="choose another folder with --explain"
             + ("." if folders else ", or replace them with --overwrite."),
         )

@@ -13,7 +13,7 @@ import numpy as np
 from rezoo.errors import IncompatibleError, IntegrityError, SpecError
 from rezoo.evaluation.class_names import pair_names
 from rezoo.evaluation.predictions import Predictions
-from rezoo.utils.names import natural_key
+from rezoo.utils.names import listed, natural_key
 from rezoo.utils.paths import expanded
 
 _SHOWN = 3
@@ -201,8 +201,7 @@ def _same_classes(first: Predictions, other: Predictions, ours: str, theirs: str
 def _names(names: Sequence[str], others: Sequence[str]) -> str:
     """Return the first names, those that the others lack before the rest."""
     ordered = sorted(names, key=lambda name: (name in others, natural_key(name)))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, ordered[:_SHOWN])) + more
+    return listed([*map(repr, ordered)], _SHOWN)
 
 
 def _in_order(predictions: Predictions, classes: np.ndarray) -> Predictions:
