@@ -21,6 +21,8 @@ import select
 import socket
 import socketserver
 import threading
+import time
+import types
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -591,3 +593,15 @@ def point_client_at(monkeypatch, hub: StandIn, home: Path) -> None:
         monkeypatch.setenv(name, "127.0.0.1")
     close_session()  # a new one reads NO_PROXY
     hub.at_stop.append(close_session)
+
+
+def leave_out_waits(monkeypatch) -> list[float]:
+    """Let the client wait no time before it asks again; return the list of its waits, in seconds.
+
+    Only the client's modules get another `time`: threads of others may sleep.
+    """
+    waits: list[float] = []
+    clock = types.SimpleNamespace(**{**vars(time), "sleep": waits.append})
+    for module in ("file_download", "utils._http"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.time", clock)
+    return waits

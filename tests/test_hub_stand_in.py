@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hub_stand_in import WEB_PAGE, Fault, StandIn, point_client_at
+from hub_stand_in import WEB_PAGE, Fault, StandIn, leave_out_waits, point_client_at
 
 # the client passes files to its HTTP library by an argument that has another name by now
 pytestmark = [
@@ -55,9 +55,7 @@ def net(hub) -> str:
 @pytest.fixture
 def waits(monkeypatch) -> list[float]:
     """The waits of the client, which take no time."""
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    return waits
+    return leave_out_waits(monkeypatch)
 
 
 def download(name: str = "model.safetensors", **options) -> bytes:

@@ -278,6 +278,10 @@ def test_a_signal_is_obeyed_while_hosts_are_waited_for(run, index):
     expected = "waiting for host 0 at 127.0.0.1:" if index else "waiting for hosts at 127.0.0.1:"
     assert note.startswith(expected)
     assert note.endswith("Connection refused" if index else ": 1, 2")
+    end = time.monotonic() + 10
+    while any("_try" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < end, "the host is still looked for"
+        time.sleep(0.02)
 
 
 def test_hosts_that_never_come_are_named(run):

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard, constants
 import rezoo
 from conftest import fails
 from hub_fixtures import TOKEN
-from hub_stand_in import Fault
+from hub_stand_in import Fault, leave_out_waits
 from rezoo.artifacts import manifest, run_files
 from rezoo.artifacts.card import MARK, model_card
 from rezoo.artifacts.config import read_config, read_json
@@ -207,7 +207,7 @@ def test_answer_that_is_lost(owner, run):
 
 @pytest.mark.filterwarnings("ignore::rezoo.errors.HubWarning")
 def test_upload_that_breaks(owner, run, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda s: None)
+    leave_out_waits(monkeypatch)
     owner.faults = [Fault.status(500, method="PUT")]
     with pytest.raises(NetworkError):
         push(run, REPO)

@@ -241,31 +241,39 @@ def _connect(
     """Return the connection to the first host, which may start later than this one."""
     found: queue.SimpleQueue[Connection] = queue.SimpleQueue()
     faults: list[str] = ["no answer"]
-    threading.Thread(target=_try, args=(hosts, clocks, found, faults), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_try, args=(hosts, clocks, found, faults, over), daemon=True).start()
     begin, noted = time.monotonic(), False
     place = join(hosts.address, hosts.port)
-    while True:
-        with suppress(queue.Empty):
-            return found.get(timeout=clocks.tick)
-        if signals:
-            raise Interrupted(INTERRUPTED, exit_code=128 + signals[0])
-        elapsed = time.monotonic() - begin
-        if elapsed > clocks.start:
-            raise LostHostError(
-                f"host 0 was not reached at {place} within {clocks.start:g} s: {faults[-1]}",
-                hint="start the same command there, with INDEX 0; check address, port, firewall.",
-            )
-        if elapsed > clocks.notice and not noted:
-            say(f"waiting for host 0 at {place}: {faults[-1]}")
-            noted = True
+    try:
+        while True:
+            with suppress(queue.Empty):
+                return found.get(timeout=clocks.tick)
+            if signals:
+                raise Interrupted(INTERRUPTED, exit_code=128 + signals[0])
+            elapsed = time.monotonic() - begin
+            if elapsed > clocks.start:
+                raise LostHostError(
+                    f"host 0 was not reached at {place} within {clocks.start:g} s: {faults[-1]}",
+                    hint="start the same command there, with INDEX 0; check address, port, "
+                    "firewall.",
+                )
+            if elapsed > clocks.notice and not noted:
+                say(f"waiting for host 0 at {place}: {faults[-1]}")
+                noted = True
+    finally:
+        over.set()
 
 
 def _try(
-    hosts: Hosts, clocks: Clocks, found: queue.SimpleQueue[Connection], faults: list[str]
+    hosts: Hosts,
+    clocks: Clocks,
+    found: queue.SimpleQueue[Connection],
+    faults: list[str],
+    over: threading.Event,
 ) -> None:
-    """Connect to the first host again and again; names may need seconds to be resolved."""
-    begin = time.monotonic()
-    while time.monotonic() - begin < clocks.start:
+    """Connect to the first host until it answers or nobody waits; names may take seconds."""
+    while not over.is_set():
         try:
             end = socket.create_connection((hosts.address, hosts.port), timeout=clocks.silence)
             connection = Connection(end)
@@ -277,7 +285,7 @@ def _try(
             faults[:] = ["it does not answer as rezoo"]
         except OSError as error:
             faults[:] = [error.strerror or str(error)]
-        time.sleep(min(_RETRY_S, clocks.silence))
+        over.wait(min(_RETRY_S, clocks.silence))
 
 
 @contextmanager
