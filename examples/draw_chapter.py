@@ -48,7 +48,7 @@ from rezoo.drawing.canvas import (
 )  # fmt: skip
 from rezoo.evaluation.explaining.activation_maps import ActivationMaps
 from rezoo.evaluation.predict import Prediction
-from rezoo.models.primitives import BatchNormalization
+from rezoo.models.norms import BatchNormalization
 from rezoo.utils.figures import settings
 
 SEEDS, BATCH = 5, 128

@@ -23,7 +23,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.evaluation.reference_batch import drawn_pictures, write_reference
 from rezoo.models import cpu_kernels, settings
 from rezoo.models.factory import create_model
-from rezoo.models.primitives import freeze_statistics
+from rezoo.models.norms import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.sources.references import resolve
 from rezoo.specs import ModelConfig, Preprocessing

@@ -11,7 +11,7 @@ import pytest
 import rezoo
 from rezoo import registry
 from rezoo.errors import SpecError, UnknownNameError
-from rezoo.models.primitives import BatchNormalization
+from rezoo.models.norms import BatchNormalization
 from zoo import graph
 
 

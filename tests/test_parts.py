@@ -167,7 +167,7 @@ def test_blur_is_the_filter_of_the_paper(side):
 
 
 def test_group_normalization_has_no_statistics_to_freeze():
-    from rezoo.models.primitives import freeze_statistics
+    from rezoo.models.norms import freeze_statistics
 
     model = with_values(small("group norm"))
     before = keras.ops.convert_to_numpy(model(pictures(), training=True))

@@ -16,7 +16,7 @@ from rezoo.evaluation.forward import compiled_forward
 from rezoo.models import tensors
 from rezoo.models.factory import deep_graphs
 from rezoo.models.fingerprint import fingerprint
-from rezoo.models.primitives import freeze_statistics
+from rezoo.models.norms import freeze_statistics
 from rezoo.models.settings import keras_settings
 from rezoo.specs import ModelConfig
 

@@ -15,7 +15,7 @@ from rezoo.data.datasets import DataOptions
 from rezoo.errors import DivergedError, IncompatibleError, IntegrityError
 from rezoo.evaluation.forward import compiled_forward
 from rezoo.models.normalization import normalized
-from rezoo.models.primitives import freeze_statistics
+from rezoo.models.norms import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 from rezoo.specs import Preprocessing
 from rezoo.training import checkpoints

@@ -103,7 +103,7 @@ class _WithKeras:
 
 
 def _register_layers() -> None:
-    for name in ("configured", "drop_path", "primitives"):
+    for name in ("configured", "drop_path", "norms", "primitives"):
         import_module(f"rezoo.models.{name}")
 
 

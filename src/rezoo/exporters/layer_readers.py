@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from rezoo.models.channel_parts import ChannelSlice, PartsSoftmax, PartsSum
-from rezoo.models.preactivation_layers import EvoNorm
+from rezoo.models.norms import EvoNorm
 from rezoo.models.primitives import (
     ChannelConvolution,
     Conv2D,

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 
 from rezoo.errors import SpecError
-from rezoo.models.primitives import BatchNormalization, Conv2D, IdentityFilters, ReLU
+from rezoo.models.norms import BatchNormalization, GroupNormalization
+from rezoo.models.primitives import Conv2D, IdentityFilters, ReLU
 
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # PyTorch's 0.1
@@ -95,7 +96,7 @@ def group_norm(x: Any, *, groups: int = 32, zero_gamma: bool = False, name: str)
 
     Has no running statistics. For `zero_gamma`, see `norm`.
     """
-    return keras.layers.GroupNormalization(
+    return GroupNormalization(
         groups,
         epsilon=BN_EPSILON,
         gamma_initializer="zeros" if zero_gamma else "ones",

@@ -16,7 +16,8 @@ import keras
 
 from rezoo.models import layers
 from rezoo.models.drop_path import DropPath, add
-from rezoo.models.preactivation_layers import EvoNorm, StandardizedConv2D
+from rezoo.models.norms import EvoNorm
+from rezoo.models.preactivation_layers import StandardizedConv2D
 from rezoo.models.primitives import ReflectionPadding2D
 from rezoo.models.shortcuts import padded_shortcut
 

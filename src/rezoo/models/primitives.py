@@ -1,20 +1,17 @@
 """Keras layers that residual networks need and Keras lacks or computes more slowly.
 
-`Conv2D`, `ReLU` and `BatchNormalization` have the variables, configuration and results of the Keras
-layers, except for rounding. Their classes have the same names, so the fingerprint of a network is
-the same with either. They differ in the kernels that TensorFlow runs in training; at inference, on
-other backends and in exports they are the Keras layers.
+`Conv2D` and `ReLU` have the variables, configuration and results of the Keras layers, except for
+rounding. Their classes have the same names, so the fingerprint of a network is the same with
+either. They differ in the kernels that TensorFlow runs in training; at inference, on other backends
+and in exports they are the Keras layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
 from typing import Any
 
 import keras
 import numpy as np
-
-from rezoo.errors import IncompatibleError
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
@@ -34,7 +31,7 @@ class Conv2D(keras.layers.Conv2D):
             or self.data_format != "channels_last"
             or self.activation not in (None, keras.activations.linear)
         )
-        if unsupported or not _trains_on_cpu(training):
+        if unsupported or not trains_on_cpu(training):
             return super().call(inputs)
         import tensorflow as tf
 
@@ -118,59 +115,11 @@ class ReLU(keras.layers.ReLU):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Rectify; see `keras.layers.ReLU`."""
         unsupported = self.negative_slope or self.threshold or self.max_value is not None
-        if unsupported or not _trains_on_cpu(training):
+        if unsupported or not trains_on_cpu(training):
             return super().call(inputs)
         from rezoo.models import cpu_kernels
 
         return cpu_kernels.relu(inputs)
-
-
-@keras.saving.register_keras_serializable(package="rezoo")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization with TensorFlow's fused kernel.
-
-    The moving variance is unbiased (Bessel's correction), as in PyTorch. On other backends, with
-    masks, synchronized statistics or inputs that are not `(N, H, W, C)`, it is the Keras layer.
-
-    Attributes:
-        statistics_frozen: Whether training normalizes with the moving statistics and does not
-            update them. Gamma and beta are trained in either case.
-    """
-
-    statistics_frozen = False
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize `inputs`; see `keras.layers.BatchNormalization.call`."""
-        frozen_on_gpu = self.statistics_frozen and training and not _trains_on_cpu(training)
-        training = bool(training) and not self.statistics_frozen
-        unsupported = (
-            keras.config.backend() != "tensorflow"
-            or frozen_on_gpu  # the gradient of the fused kernel is not deterministic there
-            or mask is not None
-            or self.synchronized
-            or self.renorm
-            or self.axis not in (-1, 3)
-            or len(inputs.shape) != 4
-        )
-        if unsupported:
-            return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        update = training and self.trainable
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=[] if update else tf.convert_to_tensor(self.moving_mean),
-            variance=[] if update else tf.convert_to_tensor(self.moving_variance),
-            epsilon=self.epsilon,
-            is_training=update,
-        )
-        if update:
-            rate = 1.0 - self.momentum
-            self.moving_mean.assign_sub((self.moving_mean - mean) * rate)
-            self.moving_variance.assign_sub((self.moving_variance - variance) * rate)
-        return outputs
 
 
 @keras.saving.register_keras_serializable(package="rezoo")
@@ -227,32 +176,6 @@ class LayerScale(keras.layers.Layer):
         return {**super().get_config(), "initial": self.initial}
 
 
-def freeze_statistics(model: keras.Model, names: Container[str] | None = None) -> None:
-    """Freeze the moving statistics of batch normalizations; gamma and beta may still train.
-
-    Args:
-        model: The network.
-        names: Names of its layers; None for all.
-
-    Raises:
-        IncompatibleError: A layer is `keras.layers.BatchNormalization`, which can only be frozen
-            as a whole.
-    """
-    for layer in model.layers:
-        if names is not None and layer.name not in names:
-            continue
-        if isinstance(layer, keras.Model):
-            freeze_statistics(layer)
-        elif isinstance(layer, BatchNormalization):
-            layer.statistics_frozen = True
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            raise IncompatibleError(
-                f"the statistics of layer {layer.name} cannot be frozen: it is a "
-                "keras.layers.BatchNormalization",
-                hint="build the network with rezoo.models.layers.norm.",
-            )
-
-
 @keras.saving.register_keras_serializable(package="rezoo")
 class PaddedShortcut(keras.layers.Layer):
     """Every `stride`-th pixel, with zero channels before and after, up to `filters` channels.
@@ -281,7 +204,8 @@ class PaddedShortcut(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters, "stride": self.stride}
 
 
-def _trains_on_cpu(training: bool | None) -> bool:
+def trains_on_cpu(training: bool | None) -> bool:
+    """Return whether a step of training runs TensorFlow's kernels on a CPU."""
     if not training or keras.config.backend() != "tensorflow":
         return False
     from rezoo.models import cpu_kernels

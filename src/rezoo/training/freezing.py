@@ -6,7 +6,7 @@ import keras
 
 from rezoo.errors import SpecError
 from rezoo.models.naming import HEADS, stage_of
-from rezoo.models.primitives import freeze_statistics
+from rezoo.models.norms import freeze_statistics
 from rezoo.recipes.recipe import Recipe
 
 STEM, BACKBONE = "stem", "backbone"
