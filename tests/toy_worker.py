@@ -23,6 +23,13 @@ def end(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
+def meet(folder: Path, start: str, hosts: int) -> None:
+    """Wait until all workers have begun: the first failure ends the others."""
+    end = time.monotonic() + 10
+    while len(list(folder.glob(f"*-{start}"))) < hosts and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def main(worker: Worker, plan: dict[str, str], folder: Path) -> None:
     if worker.restarted:
         plan = plan.get("again", {})
@@ -32,11 +39,7 @@ def main(worker: Worker, plan: dict[str, str], folder: Path) -> None:
         signal.signal(signal.SIGINT, end)
     elif what == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    name = f"{worker.host}-{worker.hosts}{'-again' if worker.restarted else ''}"
-    (folder / f"{name}.new").write_text(
-        f"{os.getpid()} {worker.coordinator} {os.environ['TMPDIR']}"
-    )
-    (folder / f"{name}.new").rename(folder / name)
+    start = f"{worker.hosts}{'-again' if worker.restarted else ''}"
     with worker_streams():
         width = f" in {os.environ.get('COLUMNS')} columns" if sys.stderr.isatty() else ""
         print(f"host {worker.host} is shown{width}", file=sys.stderr)
@@ -45,8 +48,13 @@ def main(worker: Worker, plan: dict[str, str], folder: Path) -> None:
         os.write(2, b"E1129 04:05:06 coordination_service.cc:9] noise of C++\n")
         if rest.startswith("keep"):
             worker.keeps("the last checkpoint is kept.")
+        new = folder / f"{worker.host}-{start}.new"
+        new.write_text(f"{os.getpid()} {worker.coordinator} {os.environ['TMPDIR']}")
+        new.rename(new.with_suffix(""))
         if what in ("sleep", "deaf"):
             time.sleep(60)
+    if what in ("exit", "memory", "signal"):
+        meet(folder, start, worker.hosts)
     if what == "exit":
         code, _, message = rest.partition(" ")
         if message:
