@@ -1,22 +1,17 @@
-"""Dataset references: what is registered, what a reference means, and how it is opened."""
+"""Datasets: how they are opened, and what an opened one gives."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from rezoo import registry
-from rezoo.data.csv_rows import parse_reference
 from rezoo.data.file_names import near_names, require_utf8
-from rezoo.data.listing import joined, pointing_to_paths, require_images
-from rezoo.errors import DataWarning, NotFoundError, PluginError, SpecError
+from rezoo.data.listing import joined
+from rezoo.data.references import DatasetReference, dataset_spec
+from rezoo.errors import DataWarning, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
-from rezoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,15 +19,8 @@ if TYPE_CHECKING:
     from rezoo.data.examples import Examples, Splits
     from rezoo.sources.any_model import AnyModel
 
-DatasetReference: TypeAlias = str | Path | DatasetSpec
 ON_BAD_IMAGE = ("skip", "error")
 CACHE = ("auto", "off")
-KINDS = {  # prefix → what follows it, module and function that open it, licence
-    "folder": ("PATH", "folder", "open_folder", "yours"),
-    "csv": ("PATH", "csv_files", "open_csv", "yours"),
-    "tfds": ("NAME", "tfds", "open_tfds", "unknown"),
-    "hf": ("OWNER/NAME", "hf", "open_hf", "unknown"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,68 +147,11 @@ class Dataset:
         return as_dataset(self, split, preprocessing.at(image_size), batch_size=batch_size)
 
 
-def list_datasets() -> list[str]:
-    """Return the names of all registered datasets, without importing NumPy or TensorFlow."""
-    return registry.datasets.names()
-
-
 def default_preprocessing(spec: DatasetSpec) -> Preprocessing:
     """Return the preprocessing of a network that starts from random weights on this data."""
     return Preprocessing(
         input_size=(len(spec.mean), spec.image_size, spec.image_size), mean=spec.mean, std=spec.std
     )
-
-
-def dataset_spec(reference: DatasetReference) -> DatasetSpec:
-    """Return the description that a reference means, without opening the data.
-
-    Args:
-        reference: A registered name, `folder:PATH`, `csv:PATH`, `tfds:NAME[:version]` or
-            `hf:OWNER/NAME[@revision]`. A `Path` is a table if it ends in `.csv`, else a folder.
-            A description is returned as it is.
-
-    Raises:
-        UnknownNameError: The name is unknown; the hint has near ones.
-        NotFoundError: There is no such folder or table.
-        SpecError: Nothing follows the prefix, or it is no reference.
-    """
-    if isinstance(reference, DatasetSpec):
-        return reference
-    if isinstance(reference, Path):
-        reference = f"{'csv' if reference.suffix.lower() == '.csv' else 'folder'}:{reference}"
-    if not isinstance(reference, str):
-        raise SpecError(
-            f"not a dataset: an object of the type {type(reference).__name__}",
-            hint="pass a name, folder:PATH, csv:PATH, a Path or an opened dataset.",
-        )
-    kind, _, rest = reference.partition(":")
-    if reference == kind or kind not in KINDS:
-        with pointing_to_paths(reference):
-            return registry.datasets.get(reference)
-    follows, module, function, licence = KINDS[kind]
-    if not rest:
-        raise SpecError(f"dataset {reference!r} is incomplete", hint=f"write {kind}:{follows}")
-    if follows == "PATH":
-        _require_path(kind, rest)
-    open_it = functools.partial(_open, f"rezoo.data.{module}", function, rest)
-    return DatasetSpec(name=reference, open=open_it, licence=licence)
-
-
-def _require_path(kind: str, rest: str) -> None:
-    path = rest if kind == "folder" else os.fspath(parse_reference(rest)[0])
-    require_utf8(path)
-    path = os.fspath(expanded(path))
-    if not os.path.lexists(path):
-        what = "folder" if kind == "folder" else "file"
-        raise NotFoundError(f"no such {what}: {path}", hint="check the path.")
-    require_images(path)
-
-
-def short_name(reference: str) -> str:
-    """Return the last part of a reference: `photos` of `folder:/data/photos`, never empty."""
-    text = reference.split(":", 1)[-1]
-    path = parse_reference(text)[0] if reference.startswith("csv:") else Path(text)
-    return path.name or "data"
 
 
 def open_splits(reference: DatasetReference) -> Splits:
@@ -294,7 +225,3 @@ def load_dataset(
     splits = drop_unreadable(splits, options, spec.name)
     held_out = splits.with_validation(val_fraction, usual=spec.val_fraction)
     return Dataset(spec.name, spec, held_out)
-
-
-def _open(module: str, function: str, rest: str) -> Any:
-    return getattr(importlib.import_module(module), function)(rest)
