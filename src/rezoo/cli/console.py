@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text as RichText
 
+    from rezoo.utils.live_line import Show
+
 _WIDE = 160  # columns without a terminal
 _SHORT = 14  # columns of a text that is not broken
 _GAP = 3  # columns between two of a table
@@ -174,7 +176,7 @@ def starting() -> Iterator[None]:
 
 
 @contextmanager
-def counter(text: str) -> Iterator[Callable[[int, int], None]]:
+def counter(text: str) -> Iterator[Show]:
     """Show a progress bar on a terminal; yields a function of the number done and the total."""
     from rich import progress
 
