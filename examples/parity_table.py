@@ -4,8 +4,9 @@ Prints a row for each network that rezoo and timm have, or each that is named, t
 at 224 x 224 and 225 x 193 pixels: the largest difference of a logit, relative to the largest logit.
 Weights and statistics are random. `KERAS_BACKEND=jax` compares on JAX.
 
-All networks take half an hour of two cores and 16 GB of memory. `--results FILE.jsonl` keeps a line for each network, backend
-and size: Ctrl+C ends a run, the same command goes on, and the table has what the file has.
+All networks take half an hour of two cores and 16 GB of memory. `--results FILE.jsonl` keeps a line
+for each network, backend and size: Ctrl+C ends a run, the same command goes on, and the table has
+what the file has.
 
 A difference may be 1e-5, or three times torch's own rounding if that is more: float32 against
 float64, in brackets in the table. Rounding shows in BiT, whose filters have mean 0, and in a random

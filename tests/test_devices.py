@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rezoo
-from rezoo.data.references import dataset_spec
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.launching.messages import free_port
 from rezoo.models.devices import ONE, Devices

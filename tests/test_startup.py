@@ -15,7 +15,7 @@ import pytest
 
 from conftest import encoded, fails, picture
 from rezoo.cli.main import cli as cli_group
-from rezoo.data.references import dataset_spec
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.errors import UnknownNameError
 from rezoo.evaluation.predictions import collect
 from rezoo.tasks import SINGLE_LABEL

@@ -26,8 +26,8 @@ from paper_runs import DATASET, DEGRADATION, PROCESSOR, RUNS, Plan, folder_of, s
 from rezoo import recipes, registry
 from rezoo.artifacts.run_files import METRICS
 from rezoo.cli.stopping import number_of, stopping
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.data.datasets import Dataset, open_splits
-from rezoo.data.references import dataset_spec
 from rezoo.errors import Interrupted, RezooError, SpecError
 from rezoo.training.printing import Lines
 from rezoo.training.reporters import Reporter, Several

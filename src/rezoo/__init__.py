@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rezoo.benchmarking.benchmark import benchmark
     from rezoo.benchmarking.compare import compare
+    from rezoo.data.dataset_references import list_datasets
     from rezoo.data.datasets import DataOptions, load_dataset
-    from rezoo.data.references import list_datasets
     from rezoo.errors import RezooError
     from rezoo.evaluation.calibrating.calibration import calibrate
     from rezoo.evaluation.damage.lesions import measure_lesions
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "list_models": "rezoo.sources.selection",
     "list_weights": "rezoo.sources.catalogue",
-    "list_datasets": "rezoo.data.references",
+    "list_datasets": "rezoo.data.dataset_references",
     "create_model": "rezoo.models.factory",
     "load": "rezoo.sources.load",
     "load_dataset": "rezoo.data.datasets",

@@ -14,8 +14,8 @@ from typing import Any
 
 from rezoo.artifacts.config import WEIGHTS
 from rezoo.benchmarking.compared import ENDING, Compared, find_compared
+from rezoo.data.dataset_references import DatasetReference, dataset_spec
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
-from rezoo.data.references import DatasetReference, dataset_spec
 from rezoo.errors import IncompatibleError, RezooError, SpecError
 from rezoo.evaluation.pairing.alignment import same_dataset
 from rezoo.evaluation.pairing.comparison import NetworkComparison, compare_predictions

@@ -59,7 +59,7 @@ def calibrate(
 
     The test split is not used, so rezoo eval measures on it how good the calibration is.
     """
-    from rezoo.data.references import dataset_spec
+    from rezoo.data.dataset_references import dataset_spec
     from rezoo.sources.references import resolve_weights
 
     # wrong names are errors before TensorFlow is imported

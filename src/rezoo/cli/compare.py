@@ -23,8 +23,8 @@ from rezoo.cli.options import (
     require_pinned_option,
 )
 from rezoo.cli.values import DatasetReference
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.data.datasets import DataOptions
-from rezoo.data.references import dataset_spec
 from rezoo.utils.names import count_of
 
 if TYPE_CHECKING:

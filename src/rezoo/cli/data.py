@@ -43,7 +43,7 @@ def prepare(dataset: str, as_json: bool) -> None:
 
     Later commands need no network. Prints the folder and its size.
     """
-    from rezoo.data.references import dataset_spec
+    from rezoo.data.dataset_references import dataset_spec
 
     dataset_spec(dataset)  # a wrong name is an error before TensorFlow is loaded
     with starting():
@@ -78,7 +78,7 @@ def check(
 
     Writes data-report.html, data-report.json and ignore.txt, the list of examples to leave out.
     """
-    from rezoo.data.references import dataset_spec
+    from rezoo.data.dataset_references import dataset_spec
 
     dataset_spec(dataset)
     with starting():

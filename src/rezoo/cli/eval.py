@@ -23,8 +23,8 @@ from rezoo.cli.options import (
     resolve_with_dataset,
 )
 from rezoo.cli.values import DatasetReference, complete_models
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.data.datasets import DataOptions
-from rezoo.data.references import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.utils.files import refuse_inside_dataset
 from rezoo.utils.names import count_of

@@ -19,7 +19,7 @@ from rezoo.cli.options import (
     require_pinned_option,
 )
 from rezoo.cli.values import DatasetReference, complete_models
-from rezoo.data.references import dataset_spec
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.errors import SpecError
 from rezoo.exporters.folders import check_folder, default_folder
 from rezoo.exporters.formats import FORMATS, INPUTS, OUTPUTS, QUANTIZATIONS, get_format

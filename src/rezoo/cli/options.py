@@ -172,7 +172,7 @@ def resolve_with_dataset(
     Raises:
         SpecError: No dataset is given, and none is recorded.
     """
-    from rezoo.data.references import dataset_spec
+    from rezoo.data.dataset_references import dataset_spec
     from rezoo.sources.any_model import own_dataset
     from rezoo.sources.references import resolve_weights
 

@@ -10,8 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from rezoo import registry
+from rezoo.data.dataset_references import KINDS
 from rezoo.data.listing import reference_of
-from rezoo.data.references import KINDS
 from rezoo.errors import SpecError
 from rezoo.specs import MAX_IMAGE_SIZE
 from rezoo.training.timetable import parse_duration

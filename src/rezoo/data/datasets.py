@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rezoo.data.dataset_references import DatasetReference, dataset_spec
 from rezoo.data.file_names import near_names, require_utf8
 from rezoo.data.listing import joined
-from rezoo.data.references import DatasetReference, dataset_spec
 from rezoo.errors import DataWarning, PluginError, SpecError
 from rezoo.specs import DatasetSpec, Preprocessing
 

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from rezoo.data.batches import InOrder
+from rezoo.data.dataset_references import DatasetReference
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
-from rezoo.data.references import DatasetReference
 from rezoo.data.resize import Crop, resized_crop
 from rezoo.data.unreadable import Faults
 from rezoo.errors import IncompatibleError, SpecError

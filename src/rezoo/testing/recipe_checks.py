@@ -75,8 +75,8 @@ def description(recipe: ReadRecipe) -> str:
 
 def resolution(recipe: ReadRecipe) -> str:
     """The recipe resolves for a dataset."""
+    from rezoo.data.dataset_references import dataset_spec
     from rezoo.data.datasets import default_preprocessing
-    from rezoo.data.references import dataset_spec
     from rezoo.recipes import resolve_recipe
 
     digits = dataset_spec("digits")
@@ -93,7 +93,7 @@ def claim(recipe: ReadRecipe) -> str:
         return "none"
     for name in found.top1:
         registry.architectures.find(name)
-    from rezoo.data.references import dataset_spec
+    from rezoo.data.dataset_references import dataset_spec
 
     dataset_spec(found.dataset.partition(",")[0])  # a part of it may be described after a comma
     if not found.cost.strip():

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from rezoo import recipes
 from rezoo.artifacts.run_files import RECIPE, read_recipe_of_run
+from rezoo.data.dataset_references import dataset_spec, short_name
 from rezoo.data.datasets import DataOptions, Dataset, default_preprocessing, load_dataset
-from rezoo.data.references import dataset_spec, short_name
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.scaling import WARMUP_PART, describe_changes, describe_scaling, scaling

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rezoo.data import datasets, references, splits
+from rezoo.data import dataset_references, datasets, splits
 from rezoo.data.audit.duplicates import Matches, find_duplicates
 from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
@@ -48,7 +48,7 @@ def check(
     """
     folder = expanded(output) if output else default_folder(reference)
     check_folder(folder, overwrite=overwrite)
-    fraction = references.dataset_spec(reference).val_fraction
+    fraction = dataset_references.dataset_spec(reference).val_fraction
     opened = datasets.open_splits(reference).with_validation(fraction)
     findings = check_splits(opened, reference, progress=progress)
     return findings, write_report(folder, findings, opened)

@@ -18,9 +18,9 @@ import numpy as np
 
 from rezoo.data.audit.findings import Example, Findings
 from rezoo.data.audit.scan import decoded
+from rezoo.data.dataset_references import short_name
 from rezoo.data.examples import Splits
 from rezoo.data.image_files import image_of
-from rezoo.data.references import short_name
 from rezoo.errors import RezooError, SpecError
 from rezoo.utils.documents import read_document
 from rezoo.utils.files import refuse_file, refuse_unwritable, storable, write_bytes, write_json

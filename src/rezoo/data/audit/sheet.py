@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from rezoo import recipes
+from rezoo.data.dataset_references import dataset_spec, short_name
 from rezoo.data.datasets import default_preprocessing, load_dataset
-from rezoo.data.references import dataset_spec, short_name
 from rezoo.errors import SpecError
 from rezoo.recipes.recipe import Recipe
 from rezoo.recipes.sizes import has_one_size, training_size

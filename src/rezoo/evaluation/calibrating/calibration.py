@@ -18,8 +18,8 @@ import numpy as np
 
 from rezoo.artifacts.calibrated import check_unchanged, write_calibration
 from rezoo.confidence import COLDEST, HOTTEST, SIMILARITY, Calibration
+from rezoo.data.dataset_references import DatasetReference
 from rezoo.data.datasets import DataOptions, Dataset
-from rezoo.data.references import DatasetReference
 from rezoo.data.splits import epoch_order
 from rezoo.errors import SpecError
 from rezoo.evaluation.calibrating.features import Answers, answers, forward_with_features

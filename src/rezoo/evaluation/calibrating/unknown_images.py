@@ -10,12 +10,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from rezoo.data.dataset_references import DatasetReference, dataset_spec
 from rezoo.data.datasets import DataOptions, Dataset, load_dataset
 from rezoo.data.examples import Examples
 from rezoo.data.finding import find_images
 from rezoo.data.image_sources import FileSource
 from rezoo.data.overlap import same_content
-from rezoo.data.references import DatasetReference, dataset_spec
 from rezoo.data.unreadable import Faults
 from rezoo.errors import DataWarning
 from rezoo.evaluation.calibrating.separation import Separation, Share, UnknownImages
