@@ -38,12 +38,11 @@ from rezoo.sources import catalogue
 from rezoo.specs import ModelSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from peers import import_timm, logits_of, rounding, torch_twin
+from peers import ROUNDINGS, import_timm, logits_of, rounding, torch_twin
 
 MODULES = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "senet")
 OTHER_MODULES = ("byobnet", "nfnet", "cspnet")  # some of their networks are residual networks
 RELATIVE = 1e-5
-ROUNDINGS = 3  # of torch
 SIZES = ("224x224", "225x193")
 
 

@@ -20,6 +20,8 @@ _TORCHVISION = (
     "torchvision.models.feature_extraction",
 )
 
+ROUNDINGS = 3
+
 
 def import_timm():
     """Return timm, or skip where it or torch is not installed."""
@@ -95,7 +97,7 @@ def rounding(twin, images):
     """Return how far torch in float32 is from torch in float64, of the largest logit.
 
     Standardized filters of mean 0 cancel the mean of features that are not negative, so rounding
-    shows: for `resnetv2_101x1_bit` it is 1e-5.
+    shows: for `resnetv2_101x1_bit` it is 1e-5. Logits may differ by `ROUNDINGS` times as much.
     """
     rough = logits_of(twin, images)
     exact = logits_of(copy.deepcopy(twin).double(), images.astype(np.float64))

@@ -9,7 +9,7 @@ import pytest
 import rezoo
 from conftest import encoded, picture
 from hub_fixtures import TOKEN
-from peers import import_timm, logits_of, rounding, torch_twin
+from peers import ROUNDINGS, import_timm, logits_of, rounding, torch_twin
 
 timm = import_timm()
 
@@ -65,7 +65,7 @@ def test_a_repository_goes_through_every_command(name, hub, photos, tmp_path, mo
     reference = f"hf://you/{name}@{hub.add(f'you/{name}', made)}"
     images = np.random.default_rng(0).standard_normal((2, 96, 64, 3), dtype=np.float32)
     # BiT's maps of two to three pixels round more than those of test_parity
-    allowed = max(RELATIVE, 4 * rounding(twin, images))
+    allowed = max(RELATIVE, ROUNDINGS * rounding(twin, images))
     assert difference(twin, rezoo.load(reference), images) <= allowed
 
     data = f"folder:{photos}"
@@ -82,5 +82,5 @@ def test_a_repository_goes_through_every_command(name, hub, photos, tmp_path, mo
     done = rezoo.push(run.folder, f"me/{name}")
     ours = rezoo.load(run.folder)
     theirs = timm.create_model(f"hf-hub:me/{name}@{done.commit}", pretrained=True).eval()
-    assert difference(ours, theirs, images) <= max(RELATIVE, 4 * rounding(theirs, images))
+    assert difference(ours, theirs, images) <= max(RELATIVE, ROUNDINGS * rounding(theirs, images))
     keras.utils.clear_session()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from peers import import_timm, logits_of, rounding, timm_network, torch_twin
+from peers import ROUNDINGS, import_timm, logits_of, rounding, timm_network, torch_twin
 from rezoo import create_model, load, registry
 from rezoo.artifacts import weights
 from rezoo.specs import ModelConfig
@@ -71,9 +71,7 @@ def test_torch_weights_give_torch_logits(name, tmp_path):
         wanted, got = logits_of(twin, images), logits_of(model, images)
         difference = np.abs(wanted - got).max() / np.abs(wanted).max()
         print(f"{keras.config.backend()} {name} {size}: {difference:.1e} of the largest logit")
-        assert difference <= RELATIVE or (
-            "_bit" in name and difference <= 2 * rounding(twin, images)
-        )
+        assert difference <= RELATIVE or difference <= ROUNDINGS * rounding(twin, images)
 
 
 @once
