@@ -111,8 +111,8 @@ def group_moments(x: Any, groups: int) -> tuple[Any, Any]:
     """Return mean and biased variance of groups of channels, for each image and channel.
 
     Rows are averaged first, then the columns, then the channels of a group. Keras adds the numbers
-    of a group one after the other: that takes up to four times as long on a CPU, and ten times the
-    rounding error where an image has 100 x 100 positions.
+    of a group one after the other. On a CPU that takes up to four times as long, and rounds ten
+    times as much where an image has 100 x 100 positions.
 
     Args:
         x: Features `(N, H, W, C)` in float32.
