@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -107,3 +109,15 @@ print(model.rezoo_config.class_descriptions, sys.meta_path[0])
     assert "rezoo" not in done.stdout
     wanted = model.predict(images, verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.ci
+def test_all_layers_of_networks_are_known_to_keras():
+    """A saved network of any family opens after `import rezoo`."""
+    files = (Path(rezoo.__file__).parent / "models").glob("*.py")
+    decorated = r"@keras\.saving\.register_keras_serializable\(package=\"rezoo\"\)\nclass (\w+)"
+    layers = [name for file in files for name in re.findall(decorated, file.read_text("utf-8"))]
+    assert {"StandardizedConv2D", "PartsSum", "GroupNormalization"} <= {*layers}
+    code = "import rezoo, keras; print(*keras.saving.get_custom_objects(), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert {f"rezoo>{name}" for name in layers} <= {*done.stdout.splitlines()}, done.stderr

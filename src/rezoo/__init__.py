@@ -104,7 +104,9 @@ class _WithKeras:
 
 
 def _register_layers() -> None:
-    for name in ("configured", "drop_path", "norms", "primitives"):
+    for name in (
+        "channel_parts", "configured", "drop_path", "norms", "preactivation_layers", "primitives",
+    ):  # fmt: skip
         import_module(f"rezoo.models.{name}")
 
 
