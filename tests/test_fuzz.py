@@ -32,7 +32,8 @@ from rezoo.artifacts.config import read_config, read_json
 from rezoo.artifacts.manifest import checksum_holds
 from rezoo.artifacts.run_files import local_facts, read_history
 from rezoo.artifacts.safetensors import read_tensors
-from rezoo.data import dataset_references, datasets
+from rezoo.data import datasets
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.data.ignored import without_listed
 from rezoo.errors import RezooError
 from rezoo.recipes import read_recipe, recipe_to_toml
@@ -276,7 +277,7 @@ def parse_address(path: Path) -> None:
 
 def open_reference(path: Path) -> None:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    spec = dataset_references.dataset_spec(text)
+    spec = dataset_spec(text)
     if text.startswith(("folder:", "csv:")):  # others need a network
         spec.open()
 

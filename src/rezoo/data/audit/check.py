@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rezoo.data import dataset_references, datasets, splits
+from rezoo.data import datasets, splits
 from rezoo.data.audit.duplicates import Matches, find_duplicates
 from rezoo.data.audit.findings import DuplicateGroup, Example, Findings
 from rezoo.data.audit.page import check_folder, default_folder, write_report
 from rezoo.data.audit.scan import Scan, label_name, scan
+from rezoo.data.dataset_references import dataset_spec
 from rezoo.data.examples import Splits
 from rezoo.data.labels import class_counts, wrong_labels
 from rezoo.utils.live_line import Show
@@ -48,7 +49,7 @@ def check(
     """
     folder = expanded(output) if output else default_folder(reference)
     check_folder(folder, overwrite=overwrite)
-    fraction = dataset_references.dataset_spec(reference).val_fraction
+    fraction = dataset_spec(reference).val_fraction
     opened = datasets.open_splits(reference).with_validation(fraction)
     findings = check_splits(opened, reference, progress=progress)
     return findings, write_report(folder, findings, opened)
